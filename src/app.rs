@@ -1,0 +1,192 @@
+//! The house: opens the rooms, runs the pump, stops in order.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::StreamExt;
+use rand::rngs::StdRng;
+use rocket::Shutdown;
+use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
+use tokio::select;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
+
+use crate::config::{Config, RollerConfig};
+use crate::feed::Feed;
+use crate::roll::{NewRoll, Roll};
+use crate::roller::rolls;
+use crate::store::{Store, StoreError};
+use crate::web;
+
+/// Time until a roll that could not be stored is tried again: doubled from one to the other.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Runs `work` on a runtime with as many threads as are configured.
+pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let rocket = rocket::Config::try_from(&config.rocket)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(rocket.workers)
+        .max_blocking_threads(rocket.max_blocking)
+        // Rocket looks for this name.
+        .thread_name("rocket-worker-thread")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(work);
+    // What is left belongs to clients that do not read: their end is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    Ok(result)
+}
+
+/// Where the server listens.
+pub fn address(config: &Config) -> anyhow::Result<String> {
+    let rocket = rocket::Config::try_from(&config.rocket)?;
+    Ok(format!("http://{}", std::net::SocketAddr::new(rocket.address, rocket.port)))
+}
+
+/// Rolls and serves until a signal, or until rolls can no longer be kept.
+pub async fn serve(config: &Config) -> anyhow::Result<()> {
+    let store = Store::open(&config.store).await?;
+    let feed = Feed::open(store.clone()).await?;
+    let (liftoff, lifted) = oneshot::channel();
+    let rocket = web::rocket(config, store.clone(), feed.clone())?
+        .attach(announce(config, &feed, liftoff))
+        .ignite()
+        .await
+        .map_err(|error| explain(error, config))?;
+
+    let shutdown = rocket.shutdown();
+    let pump = pump(config.roller.clone(), store.clone(), feed.clone(), shutdown.clone());
+    // A task of its own, so that its panic is noticed here instead of ending all at once.
+    let mut pump = tokio::spawn(async move {
+        match lifted.await {
+            Ok(()) => pump.await,
+            Err(_never_lifted) => Ok(()),
+        }
+    });
+    let heartbeat = config.feed.heartbeat;
+    let beat = tokio::spawn({
+        let feed = feed.clone();
+        async move { feed.beat(heartbeat).await }
+    });
+
+    let mut server = pin!(rocket.launch());
+    let (served, pumped) = select! {
+        served = &mut server => (served, pump.await),
+        pumped = &mut pump => {
+            shutdown.notify();
+            (server.await, pumped)
+        }
+    };
+    beat.abort();
+    store.checkpoint().await.unwrap_or_else(|error| {
+        warn!("the write-ahead log stays beside the database: {:#}", anyhow!(error));
+    });
+    pumped.context("the roller broke down")?.context("rolls can no longer be kept")?;
+    match served {
+        Ok(_) => info!("stopped"),
+        Err(error) => match error.kind() {
+            // A client that does not read keeps its connection beyond all patience.
+            ErrorKind::Shutdown(_, None) => info!("stopped; some clients were cut off"),
+            _ => return Err(explain(error, config)),
+        },
+    }
+    Ok(())
+}
+
+/// Moves rolls from the dice to the store to the feed, until the server stops.
+///
+/// A roll that cannot be stored is tried again, the same one, and nobody sees it before it is
+/// stored. While that lasts no new one is rolled.
+async fn pump(
+    config: RollerConfig,
+    store: Store,
+    feed: Feed,
+    mut shutdown: Shutdown,
+) -> Result<(), StoreError> {
+    let mut rolls = pin!(rolls(config.every, config.dice, rand::make_rng::<StdRng>()));
+    loop {
+        let new = select! {
+            biased;
+            () = &mut shutdown => return Ok(()),
+            Some(new) = rolls.next() => new,
+        };
+        let Some(roll) = keep(&store, new, &mut shutdown).await? else { return Ok(()) };
+        debug!(roll.id = roll.id.0, "stored roll {}", roll.id);
+        feed.publish(&roll);
+    }
+}
+
+/// Stores a roll, however long that takes; `None` when the server stops first.
+async fn keep(
+    store: &Store,
+    new: NewRoll,
+    shutdown: &mut Shutdown,
+) -> Result<Option<Roll>, StoreError> {
+    let (mut pause, longest) = RETRY;
+    let mut n_failures = 0_u32;
+    loop {
+        match store.append(new.clone()).await {
+            Ok(roll) => {
+                if n_failures > 0 {
+                    info!(roll.id = roll.id.0, n_failures, "rolls are stored again");
+                }
+                return Ok(Some(roll));
+            }
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => {
+                // Once, not with every attempt: a full disk should not fill the log as well.
+                if n_failures == 0 {
+                    error!("no roll can be stored, trying again: {:#}", anyhow!(error));
+                }
+                n_failures += 1;
+            }
+        }
+        select! {
+            () = &mut *shutdown => return Ok(None),
+            () = sleep(pause) => pause = (pause * 2).min(longest),
+        }
+    }
+}
+
+/// Says where the server listens and what it does, once it listens; then the pump may start.
+fn announce(config: &Config, feed: &Feed, liftoff: oneshot::Sender<()>) -> AdHoc {
+    let profile = config.profile.clone();
+    let database = config.store.database.display().to_string();
+    let (dice, every) = (config.roller.dice.to_string(), config.roller.every);
+    let n_rolls = feed.head().id.0;
+    AdHoc::on_liftoff("announcement", move |rocket| {
+        Box::pin(async move {
+            let listening = rocket.config();
+            let address = std::net::SocketAddr::new(listening.address, listening.port);
+            info!(
+                version = env!("CARGO_PKG_VERSION"),
+                %profile, %address, %database, %dice, ?every, n_rolls,
+                "listening on http://{address}, profile {profile}; rolling {dice} every \
+                 {every:?} into {database}, {n_rolls} rolls so far"
+            );
+            // The pump waits for this unless it is gone already.
+            let _ = liftoff.send(());
+        })
+    })
+}
+
+/// Rocket's errors in our words.
+fn explain(error: rocket::Error, config: &Config) -> anyhow::Error {
+    let address = address(config).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::Bind(cause) => anyhow!(
+            "cannot listen on {address}: {cause}; stop what listens there, or set another port \
+             (ROCKET_PORT=5001)"
+        ),
+        ErrorKind::FailedFairings(_) => anyhow!(
+            "the templates cannot be used; the log says why (folder: template_dir, {})",
+            config.rocket.extract_inner::<String>("template_dir").unwrap_or_default()
+        ),
+        kind => anyhow!("the server cannot run: {kind}"),
+    }
+}

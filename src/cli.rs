@@ -1,0 +1,123 @@
+//! The commands.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::debug_fn;
+
+use crate::app;
+use crate::config::{Config, LogFormat};
+use crate::store::{Inspection, Store};
+
+/// Rolls dice on a clock, keeps every roll in SQLite, and streams them to every open browser.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Configuration: Rocket.toml in the working folder, else in a folder above it, else beside the
+program or above. Every key is explained there.
+
+Environment:
+  ROCKET_CONFIG=FILE       read this file instead of Rocket.toml
+  ROCKET_PROFILE=NAME      debug or release, or a profile of your own
+  ROCKET_PORT=5001         any key of Rocket's; values as in the file
+  ROCKET_ROLLCAST={every=\"200ms\"}   any keys of ours
+  RUST_LOG=debug           what is logged
+
+Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.";
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Roll and serve until told to stop (the default)
+    Serve,
+    /// Check the configuration and the database, changing nothing
+    Check,
+}
+
+/// Why the program ends with another code than 0.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong, with its causes.
+    pub error: anyhow::Error,
+    /// 1 failed while running, 2 wrong usage or configuration.
+    pub exit_code: u8,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure { error, exit_code: 1 }
+    }
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub fn run(self) -> Result<(), Failure> {
+        let config =
+            Config::load().map_err(|error| Failure { error: error.into(), exit_code: 2 })?;
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve(config),
+            Command::Check => check(config),
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    start_logging(config.log_format)?;
+    Ok(app::run(&config, app::serve(&config))??)
+}
+
+fn check(config: Config) -> Result<(), Failure> {
+    println!("configuration  {}", config.file.display());
+    println!("profile        {}", config.profile);
+    println!("address        {}", app::address(&config)?);
+    println!("dice           {} every {:?}", config.roller.dice, config.roller.every);
+    println!("database       {}", config.store.database.display());
+    let inspection = app::run(&config, Store::inspect(&config.store))?;
+    match inspection.context("the database cannot be used")? {
+        Inspection::Absent => println!("               none yet; the first start creates it"),
+        Inspection::Sound { kept, schema, in_use } => {
+            let n_kept = kept.head.id.0 - kept.oldest.0 + 1;
+            println!("               sound, schema {schema}, {n_kept} rolls kept");
+            if n_kept > 0 {
+                println!("               rolls {} to {}", kept.oldest, kept.head.id);
+            }
+            if in_use {
+                println!("               a server is running on it");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Before Rocket is built, which would otherwise bring its own logger.
+fn start_logging(format: LogFormat) -> anyhow::Result<()> {
+    // Rocket tells of each request itself, a 404 as an error and a closed stream as a warning;
+    // our access log says it once. Panics and template errors are still told.
+    let default = "info,rocket=off,rocket_dyn_templates=warn";
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => filter,
+        _ => default.into(),
+    };
+    let filter = EnvFilter::try_new(&filter)
+        .with_context(|| format!("expected a log filter in RUST_LOG, got `{filter}`"))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => logs
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            // The message reads alone; the fields behind it are for machines.
+            .fmt_fields(debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            }))
+            .try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}

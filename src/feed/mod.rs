@@ -1,0 +1,132 @@
+//! The feed: hands every stored roll to every reader, once and in order.
+//!
+//! A reader holds a cursor and nothing else. Being woken only means "look again": the rolls come
+//! from `id > cursor`, out of the window of recent rolls (each serialised once and shared), or
+//! out of the store when the cursor is older than the window. So first connect, resume, lag and
+//! live are the same code, a slow reader costs a cursor, and no queue can overflow.
+
+mod reader;
+mod sync;
+mod window;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::roll::{Cursor, Roll};
+use crate::store::{Store, StoreError};
+
+use self::window::Window;
+
+pub use self::reader::{Item, Reader};
+pub use self::sync::{Asked, Mode, Reason, Sync};
+
+/// Hands out rolls; cheap to clone.
+#[derive(Clone)]
+pub struct Feed(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    window: RwLock<Window>,
+    signal: watch::Sender<Signal>,
+}
+
+/// What wakes readers: that something happened, never what.
+#[derive(Clone, Copy, Default)]
+struct Signal {
+    /// Counts silences: see [`Feed::beat`].
+    n_beats: u64,
+    closed: bool,
+}
+
+/// A roll as it is sent, made once and shared by all readers.
+#[derive(Debug)]
+pub struct Sent {
+    /// The roll's place.
+    pub cursor: Cursor,
+    /// The cursor's text.
+    pub id: String,
+    /// The dice as a flat JSON object.
+    pub dice: String,
+}
+
+impl From<&Roll> for Sent {
+    fn from(roll: &Roll) -> Sent {
+        let cursor = roll.cursor();
+        Sent { cursor, id: cursor.to_string(), dice: roll.dice.to_string() }
+    }
+}
+
+impl Feed {
+    /// A feed of the rolls in `store`, old and new.
+    pub async fn open(store: Store) -> Result<Feed, StoreError> {
+        let page = store.page(None, window::N_ROLLS).await?;
+        let mut window = Window::new(page.kept.head);
+        for roll in page.rolls.iter().rev() {
+            window.push(Sent::from(roll));
+        }
+        Ok(Feed(Arc::new(Shared {
+            store,
+            window: RwLock::new(window),
+            signal: watch::Sender::default(),
+        })))
+    }
+
+    /// Shows a stored roll to all readers. Rolls are published in order, each once.
+    pub fn publish(&self, roll: &Roll) {
+        let sent = Sent::from(roll);
+        self.0.window.write().unwrap_or_else(PoisonError::into_inner).push(sent);
+        self.0.signal.send_modify(|_| ());
+    }
+
+    /// A reader that starts where `asked` says. Its first item is the [`Sync`] that tells what
+    /// that means; then come the rolls after it, those that are stored and those to come.
+    pub async fn after(&self, asked: Asked) -> Result<Reader, StoreError> {
+        let signal = self.0.signal.subscribe();
+        let in_window = self.window(|window| sync::in_window(&asked, window));
+        let sync = match (in_window, asked) {
+            (Some(sync), _) => sync,
+            (None, Asked::After(cursor)) => {
+                // The one asked for tells whether both sides mean the same history.
+                let (roll, kept) = self.0.store.roll(cursor.id).await?;
+                sync::in_store(cursor, roll.map(|roll| roll.cursor()), kept)
+            }
+            (None, Asked::Live | Asked::Malformed) => unreachable!("answered by the window"),
+        };
+        Ok(Reader::new(self.0.clone(), signal, sync))
+    }
+
+    /// The place after the newest roll that was published.
+    pub fn head(&self) -> Cursor {
+        self.window(Window::head)
+    }
+
+    /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
+    /// closed. One timer for all: they see the same rolls, so they are silent together.
+    pub async fn beat(&self, silence: Duration) {
+        let mut signal = self.0.signal.subscribe();
+        while !signal.borrow_and_update().closed {
+            let silent = timeout(silence, signal.changed()).await.is_err();
+            if silent {
+                self.0.signal.send_modify(|signal| signal.n_beats += 1);
+            }
+        }
+    }
+
+    /// Ends all readers, now and to come.
+    pub fn close(&self) {
+        self.0.signal.send_modify(|signal| signal.closed = true);
+    }
+
+    fn window<T>(&self, look: impl FnOnce(&Window) -> T) -> T {
+        self.0.window(look)
+    }
+}
+
+impl Shared {
+    fn window<T>(&self, look: impl FnOnce(&Window) -> T) -> T {
+        look(&self.window.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

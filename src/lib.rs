@@ -1,0 +1,20 @@
+//! rollcast rolls dice on a clock, keeps every roll in SQLite, and pushes it to every open
+//! browser over server-sent events.
+//!
+//! The modules stand in the order in which a roll flows through them, each using only those
+//! before it:
+//!
+//! ```text
+//! roll ──► roller ─────────► store ─────────► feed ─────────► web
+//! values   Stream<NewRoll>   NewRoll → Roll   after(cursor)   HTML · SSE
+//!                └──────────── pump, in app.rs ────────────┘
+//! ```
+
+pub mod roll;
+pub mod config;
+pub mod roller;
+pub mod store;
+pub mod feed;
+pub mod web;
+pub mod app;
+pub mod cli;

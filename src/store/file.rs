@@ -1,0 +1,222 @@
+//! The database file: whose it is, and that nobody else has it.
+//!
+//! A file that is not ours is never opened by SQLite for writing: even opening and closing one
+//! can change it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use crate::store::{Inspection, StoreError, history};
+
+/// In order; one that has landed is never edited.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_rolls.sql")];
+/// The newest schema this program knows.
+pub const SCHEMA: usize = MIGRATIONS.len();
+/// "ROLL", set by the first migration.
+const APPLICATION_ID: i32 = 0x524F_4C4C;
+/// <https://sqlite.org/fileformat.html#the_database_header>
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const USER_VERSION_AT: usize = 60;
+const APPLICATION_ID_AT: usize = 68;
+const HEADER: usize = 100;
+
+/// Makes sure that `path` is a history and that it is ours alone: locked, created where there
+/// was none, and with the newest schema. Gives back its absolute path and the lock.
+pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = DirBuilder::new();
+    // The rolls are for the user who runs the server and their group.
+    let created = builder.recursive(true).mode(0o750).create(folder);
+    created.map_err(|source| file_error("create the folder", folder, source))?;
+    let folder =
+        folder.canonicalize().map_err(|source| file_error("find the folder", folder, source))?;
+    let path = match path.file_name() {
+        Some(name) => folder.join(name),
+        None => return Err(not_ours("a folder", path, "name a file in rollcast.database")),
+    };
+    let path = path.canonicalize().unwrap_or(path);
+    // Look before the lock file is made: nothing appears beside a file that is not ours.
+    let exists = looks_like_ours(&path)?;
+    let lock = lock(&path)?;
+    if exists {
+        let mut connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        check_schema(&mut connection, &path)?;
+        connection.close().map_err(|(_, error)| error)?;
+        migrate(&mut open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
+    } else {
+        create(&path)?;
+    }
+    Ok((path, lock))
+}
+
+/// What is at `path`, changing nothing.
+pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
+    if !looks_like_ours(path)? {
+        return Ok(Inspection::Absent);
+    }
+    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let schema = check_schema(&mut connection, path)?;
+    let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        let remedy = "restore a backup; nothing was changed";
+        return Err(not_ours(&format!("a damaged one ({verdict})"), path, remedy));
+    }
+    let kept = history::kept(&connection)?;
+    let in_use = match File::open(lock_path(path)) {
+        Ok(file) => matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    };
+    Ok(Inspection::Sound { kept, schema, in_use })
+}
+
+/// Reads the header alone: whether there is a file, and an error if it is not a history.
+fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(file_error("open", path, source)),
+    };
+    let metadata = file.metadata().map_err(|source| file_error("read", path, source))?;
+    if metadata.is_dir() {
+        return Err(not_ours("a folder", path, "name a file in rollcast.database"));
+    }
+    let remedy = "move it away, or name another file in rollcast.database; nothing was changed";
+    if metadata.len() == 0 {
+        return Err(not_ours(
+            "an empty file",
+            path,
+            "restore a backup, or remove it to start a new history; nothing was changed",
+        ));
+    }
+    let mut header = [0; HEADER];
+    match file.read_exact(&mut header) {
+        Ok(()) if header.starts_with(MAGIC) => {}
+        Ok(()) => return Err(not_ours("something that is not SQLite", path, remedy)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            return Err(not_ours("something that is not SQLite", path, remedy));
+        }
+        Err(source) => return Err(file_error("read", path, source)),
+    }
+    let number = |at: usize| {
+        let bytes = header[at..at + 4].try_into().expect("four bytes");
+        i32::from_be_bytes(bytes)
+    };
+    if number(APPLICATION_ID_AT) != APPLICATION_ID {
+        return Err(not_ours("another program's SQLite database", path, remedy));
+    }
+    check_version(i64::from(number(USER_VERSION_AT)), path)?;
+    Ok(true)
+}
+
+/// The schema's version as SQLite sees it: the header can lag behind the write-ahead log.
+fn check_schema(connection: &mut Connection, path: &Path) -> Result<usize, StoreError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    check_version(version, path)
+}
+
+fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
+    match usize::try_from(version) {
+        Ok(version) if version <= SCHEMA => Ok(version),
+        _ => Err(not_ours(
+            &format!("one of a newer rollcast (schema {version}, this one knows {SCHEMA})"),
+            path,
+            "run that rollcast, or name another file in rollcast.database; nothing was changed",
+        )),
+    }
+}
+
+/// Creates the history under another name first, so that a kill at any moment leaves either no
+/// file or a whole one.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let draft = beside(path, "-new");
+    match fs::remove_file(&draft) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            return Err(file_error("remove", &draft, source));
+        }
+        _ => {}
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut connection = open(&draft, flags).map_err(|_| {
+        // SQLite says "unable to open database file"; the file system says why.
+        let source = File::create_new(&draft).err();
+        let source = source.unwrap_or_else(|| ErrorKind::Other.into());
+        file_error("create", &draft, source)
+    })?;
+    migrate(&mut connection)?;
+    connection.close().map_err(|(_, error)| error)?;
+    // A link, unlike a rename, never replaces a file that appeared meanwhile.
+    fs::hard_link(&draft, path).map_err(|source| file_error("create", path, source))?;
+    fs::remove_file(&draft).map_err(|source| file_error("remove", &draft, source))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| file_error("write", folder, source))
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let migrations = MIGRATIONS.iter().map(|sql| M::up(sql)).collect();
+    Ok(Migrations::new(migrations).to_latest(connection)?)
+}
+
+/// Takes the lock that makes this process the file's only server. Readers do not take it.
+///
+/// A file of its own, since closing any handle of the database itself would drop SQLite's locks.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let lock_path = lock_path(path);
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(|source| file_error("create", &lock_path, source))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Only to name the holder: a lock without a readable number is still a lock.
+            let _ = lock.read_to_string(&mut process);
+            let holder = match process.trim() {
+                "" => String::new(),
+                process => format!(" (process {process})"),
+            };
+            let path = path.to_path_buf();
+            return Err(StoreError::InUse { path, holder });
+        }
+        Err(TryLockError::Error(source)) => return Err(file_error("lock", &lock_path, source)),
+    }
+    lock.set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .map_err(|source| file_error("write", &lock_path, source))?;
+    Ok(lock)
+}
+
+/// A connection to `path`, which SQLite may create only if `flags` say so.
+pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    Ok(Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    beside(path, "-lock")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    StoreError::File { action, path, source }
+}
+
+fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {
+    let (found, path) = (found.to_string(), path.to_path_buf());
+    StoreError::NotOurs { found, path, remedy }
+}

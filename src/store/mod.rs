@@ -1,0 +1,258 @@
+//! The store: keeps every roll. Takes a [`NewRoll`], gives back the stored [`Roll`].
+//!
+//! The only place that knows SQL, and the only blocking calls: each runs on a blocking thread.
+//! There is one writer, and a small pool of read-only connections for requests.
+
+mod file;
+mod history;
+mod writer;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::config::StoreConfig;
+use crate::roll::{Cursor, NewRoll, Roll, RollId, RolledAt};
+use crate::store::writer::Writer;
+
+/// Read-only connections, and so the most requests that read at once.
+const N_READERS: u32 = 4;
+/// How long a request waits for its turn to read.
+const TURN: Duration = Duration::from_millis(500);
+
+/// The rolls of one database file; cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    writer: Mutex<Writer>,
+    readers: Pool<SqliteConnectionManager>,
+    turns: Arc<Semaphore>,
+    /// Held for as long as the store is open: a second server is refused.
+    _lock: File,
+}
+
+/// Which rolls there are: those after `oldest.previous()`, up to `head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The oldest roll that is kept; the one after the head when none is.
+    pub oldest: RollId,
+    /// The place after the newest roll ever stored.
+    pub head: Cursor,
+}
+
+/// A page of the history, newest roll first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The rolls.
+    pub rolls: Vec<Roll>,
+    /// Which rolls there were at that moment.
+    pub kept: Kept,
+}
+
+/// What a look at a database file found.
+#[derive(Debug)]
+pub enum Inspection {
+    /// There is no file: one will be created at the first start.
+    Absent,
+    /// A sound database.
+    Sound {
+        /// Which rolls it keeps.
+        kept: Kept,
+        /// Its schema, where the newest this program knows is [`file::SCHEMA`].
+        schema: usize,
+        /// Whether a server has it open.
+        in_use: bool,
+    },
+}
+
+/// Why the store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is something else, and was left untouched.
+    #[error("expected a rollcast database, found {found} at `{}`; {remedy}", .path.display())]
+    NotOurs {
+        /// What the file is.
+        found: String,
+        /// The file.
+        path: PathBuf,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Another server has the file.
+    #[error(
+        "`{}` is in use by another rollcast{holder}; stop that one, or give this one a database \
+         of its own (rollcast.database)", .path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Who has it, if known.
+        holder: String,
+    },
+    /// The folder or the file cannot be used.
+    #[error("cannot {action} `{}`", .path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file was deleted or replaced while it was open: what is written now is lost.
+    #[error(
+        "`{}` was moved, deleted or replaced while in use; put it back, then start again",
+        .0.display()
+    )]
+    Moved(PathBuf),
+    /// All readers are busy.
+    #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
+    Busy,
+    /// A stored row that no rollcast wrote.
+    #[error("expected a stored roll, got {0}")]
+    Malformed(String),
+    /// SQLite's own error.
+    #[error("the database cannot be used")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database cannot be brought up to date")]
+    Migration(#[from] rusqlite_migration::Error),
+    /// The pool of readers could not be opened.
+    #[error("the database cannot be opened for reading")]
+    Pool(#[from] r2d2::Error),
+}
+
+impl StoreError {
+    /// Whether trying again can help: not when commits would be lost, or when the roll itself is
+    /// refused.
+    pub fn is_final(&self) -> bool {
+        match self {
+            StoreError::Moved(_) | StoreError::Malformed(_) => true,
+            StoreError::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl Store {
+    /// Opens the history, creating it (and its folder) where no file is.
+    ///
+    /// A file that is empty, foreign or of a newer rollcast is refused and left untouched, as is
+    /// one that another server has open.
+    pub async fn open(config: &StoreConfig) -> Result<Store, StoreError> {
+        let path = config.database.clone();
+        blocking(move || Store::open_blocking(&path)).await
+    }
+
+    fn open_blocking(path: &Path) -> Result<Store, StoreError> {
+        let (path, lock) = file::claim(path)?;
+        // The writer first, alone: it brings the file into WAL mode before anybody reads.
+        let writer = Writer::open(&path)?;
+        let manager = SqliteConnectionManager::file(&path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|connection| connection.pragma_update(None, "query_only", true));
+        // All connections open now, while there are file descriptors to be had.
+        let readers = Pool::builder()
+            .max_size(N_READERS)
+            .connection_timeout(TURN)
+            .test_on_check_out(false)
+            .build(manager)?;
+        Ok(Store(Arc::new(Shared {
+            writer: Mutex::new(writer),
+            readers,
+            turns: Arc::new(Semaphore::new(N_READERS as usize)),
+            _lock: lock,
+        })))
+    }
+
+    /// What is at `database`, changing nothing. Reads the whole file, to find damage.
+    pub async fn inspect(config: &StoreConfig) -> Result<Inspection, StoreError> {
+        let path = config.database.clone();
+        blocking(move || file::inspect(&path)).await
+    }
+
+    /// Stores a roll and gives back the stored row, which is then durable.
+    ///
+    /// After an error the roll is not stored; it may be appended again unless the error
+    /// [is final](StoreError::is_final).
+    pub async fn append(&self, new: NewRoll) -> Result<Roll, StoreError> {
+        let shared = self.0.clone();
+        blocking(move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.append(&new)
+        })
+        .await
+    }
+
+    /// Moves the write-ahead log into the database file, for an orderly end.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let shared = self.0.clone();
+        blocking(move || {
+            let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.checkpoint()
+        })
+        .await
+    }
+
+    /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
+    pub async fn after(&self, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
+        self.read(move |connection| history::after(connection, id, limit)).await
+    }
+
+    /// The rolls before `before`, or the newest of all, newest first, at most `limit`.
+    pub async fn page(&self, before: Option<RollId>, limit: usize) -> Result<Page, StoreError> {
+        self.read(move |connection| history::page(connection, before, limit)).await
+    }
+
+    /// The roll `id`, if it is kept, and which rolls are.
+    pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
+        self.read(move |connection| history::roll(connection, id)).await
+    }
+
+    /// The first roll at or after `moment`, else the newest; `None` when none is kept.
+    ///
+    /// Ids are the order of rolls; where the clock once stepped back, several rolls fit and any
+    /// of them is found.
+    pub async fn at(&self, moment: RolledAt) -> Result<Option<RollId>, StoreError> {
+        self.read(move |connection| history::at(connection, moment)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let waiting = timeout(TURN, self.0.turns.clone().acquire_owned()).await;
+        let turn = waiting.map_err(|_elapsed| StoreError::Busy)?;
+        let shared = self.0.clone();
+        blocking(move || {
+            // Held until the query ends, even if nobody waits for it any more, so that there
+            // are never more blocking threads than connections.
+            let _turn = turn.expect("the store never closes its semaphore");
+            query(&mut *shared.readers.get()?)
+        })
+        .await
+    }
+}
+
+/// Runs blocking work where no other task waits behind it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

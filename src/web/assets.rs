@@ -1,0 +1,159 @@
+//! Static files: scripts, style sheets and the icon, read into memory once.
+//!
+//! A page links them under a path that names their content, so a browser may keep them for good
+//! and an update is seen at once. In a debug build they are read anew for every request, as
+//! templates are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use rocket::fairing::AdHoc;
+use rocket::http::{ContentType, Status};
+use rocket::response::{self, Responder, Response};
+use rocket::{Request, State, get, routes};
+
+use crate::web::error::PageError;
+
+/// The files of one moment.
+struct Files {
+    by_path: BTreeMap<String, Arc<File>>,
+    /// Names the content of all of them.
+    version: String,
+}
+
+struct File {
+    content: Vec<u8>,
+    content_type: ContentType,
+    /// Names the content, in quotes.
+    etag: String,
+}
+
+/// The folder of static files.
+pub struct Assets {
+    folder: PathBuf,
+    loaded: Arc<Files>,
+}
+
+pub fn stage(assets: Assets) -> AdHoc {
+    AdHoc::on_ignite("static files", |rocket| async {
+        rocket.manage(assets).mount("/static", routes![versioned, plain])
+    })
+}
+
+impl Assets {
+    /// Reads all files at and below `folder`. Links out of it and hidden files are left out.
+    pub fn load(folder: &Path) -> anyhow::Result<Assets> {
+        let loaded = Arc::new(Files::read(folder)?);
+        Ok(Assets { folder: folder.to_path_buf(), loaded })
+    }
+
+    /// Where pages find the files: `/static/<version>`.
+    pub fn base(&self) -> String {
+        format!("/static/{}", self.current().version)
+    }
+
+    fn current(&self) -> Arc<Files> {
+        if cfg!(debug_assertions) {
+            // A file that is just being written: the ones read at the start will do.
+            Files::read(&self.folder).map_or_else(|_| self.loaded.clone(), Arc::new)
+        } else {
+            self.loaded.clone()
+        }
+    }
+}
+
+impl Files {
+    fn read(folder: &Path) -> anyhow::Result<Files> {
+        let mut by_path = BTreeMap::new();
+        read_folder(folder, "", &mut by_path)?;
+        let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
+        let version = content_name(&etags);
+        Ok(Files { by_path, version })
+    }
+}
+
+fn read_folder(
+    folder: &Path,
+    prefix: &str,
+    by_path: &mut BTreeMap<String, Arc<File>>,
+) -> anyhow::Result<()> {
+    let cannot_read = || format!("cannot read static files in `{}`", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot_read)? {
+        let entry = entry.with_context(cannot_read)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().with_context(cannot_read)?;
+        let path = format!("{prefix}{name}");
+        if name.starts_with('.') {
+            continue;
+        }
+        if kind.is_dir() {
+            read_folder(&entry.path(), &format!("{path}/"), by_path)?;
+        } else if kind.is_file() {
+            let content = fs::read(entry.path()).with_context(cannot_read)?;
+            let content_type = Path::new(&name)
+                .extension()
+                .and_then(|extension| ContentType::from_extension(extension.to_str()?))
+                .unwrap_or(ContentType::Binary);
+            let etag = format!("\"{}\"", content_name(&content));
+            by_path.insert(path, Arc::new(File { content, content_type, etag }));
+        }
+    }
+    Ok(())
+}
+
+/// A short name of some content, the same at every start of the same build.
+fn content_name(content: &impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// A file and how long it may be kept.
+struct Served {
+    file: Arc<File>,
+    cache: &'static str,
+}
+
+#[get("/<version>/<path..>")]
+fn versioned(version: &str, path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
+    let files = assets.current();
+    // A page of before an update asks for what is no longer there: it gets the file of today,
+    // but not for good.
+    let cache =
+        if version == files.version { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let file = path.to_str().and_then(|path| files.by_path.get(path));
+    match file.cloned() {
+        Some(file) => Ok(Served { file, cache }),
+        None => plain(PathBuf::from(version).join(path), assets),
+    }
+}
+
+/// Under the file's own name, for people and for a proxy that knows no version.
+#[get("/<path..>", rank = 2)]
+fn plain(path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
+    let files = assets.current();
+    let file = path.to_str().and_then(|path| files.by_path.get(path));
+    let file = file.cloned().ok_or_else(|| PageError::no_file(&path))?;
+    Ok(Served { file, cache: "no-cache" })
+}
+
+impl<'r> Responder<'r, 'static> for Served {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let Served { file, cache } = self;
+        let mut response = Response::build();
+        response.raw_header("Cache-Control", cache).raw_header("ETag", file.etag.clone());
+        let known = request.headers().get("If-None-Match").flat_map(|tags| tags.split(','));
+        if known.map(str::trim).any(|tag| tag.trim_start_matches("W/") == file.etag || tag == "*") {
+            return response.status(Status::NotModified).ok();
+        }
+        let content = file.content.clone();
+        response
+            .header(file.content_type.clone())
+            .sized_body(content.len(), std::io::Cursor::new(content))
+            .ok()
+    }
+}

@@ -1,0 +1,86 @@
+//! Who is asking: the client's address, also from behind a proxy.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocket::fairing::AdHoc;
+use rocket::request::{FromRequest, Outcome};
+use rocket::{Request, async_trait};
+use tracing::warn;
+
+use crate::config::WebConfig;
+
+/// The client's address; `None` where a trusted proxy did not tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub address: Option<IpAddr>,
+}
+
+/// Whose word is taken for a client's address. Anybody else could claim any address with every
+/// request, and no limit per address would hold.
+struct Proxies {
+    trusted: Vec<IpAddr>,
+    header: Option<String>,
+    warned: AtomicBool,
+}
+
+pub fn stage(config: &WebConfig) -> AdHoc {
+    let proxies = Proxies {
+        trusted: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
+        header: config.address_header.clone(),
+        warned: AtomicBool::new(false),
+    };
+    AdHoc::on_ignite("client addresses", |rocket| async { rocket.manage(proxies) })
+}
+
+impl Client {
+    pub fn of(request: &Request<'_>) -> Client {
+        let peer = request.remote().map(|remote| remote.ip().to_canonical());
+        let proxies = request.rocket().state::<Proxies>();
+        let (Some(peer), Some(proxies)) = (peer, proxies) else {
+            return Client { address: peer };
+        };
+        let Some(header) = &proxies.header else {
+            return Client { address: Some(peer) };
+        };
+        if !proxies.trusted.contains(&peer) {
+            return Client { address: Some(peer) };
+        }
+        let forwarded = request.headers().get_one(header).and_then(|a| a.trim().parse().ok());
+        Client { address: forwarded.map(|address: IpAddr| address.to_canonical()) }
+    }
+
+    /// Says once that a proxy forwards no addresses: a forgotten header, which lifts the limit
+    /// per address rather than letting all visitors share one.
+    fn warn_if_unknown(self, request: &Request<'_>) {
+        let Some(proxies) = request.rocket().state::<Proxies>() else { return };
+        if self.address.is_none() && !proxies.warned.swap(true, Ordering::Relaxed) {
+            let header = proxies.header.as_deref().unwrap_or_default();
+            warn!(
+                "a stream came from a trusted proxy without a client address in {header}: such \
+                 streams are not limited per address (see rollcast.trusted_proxies)"
+            );
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Client {
+    type Error = std::convert::Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Client, Self::Error> {
+        let client = Client::of(request);
+        client.warn_if_unknown(request);
+        Outcome::Success(client)
+    }
+}

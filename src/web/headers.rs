@@ -1,0 +1,57 @@
+//! Headers of every response: what a browser may do with it, and how long it may keep it.
+//!
+//! Source: <https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP>. There are no cookies.
+
+use rocket::fairing::AdHoc;
+use rocket::http::Header;
+use rocket::http::uncased::UncasedStr;
+use rocket::shield::{Frame, NoSniff, Permission, Policy, Referrer, Shield};
+
+/// Nothing inline, nothing from elsewhere; forms only to our own pages (the jump to a moment).
+#[derive(Default)]
+struct ContentSecurity;
+
+impl Policy for ContentSecurity {
+    const NAME: &'static str = "Content-Security-Policy";
+
+    fn header(&self) -> Header<'static> {
+        let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; \
+                      frame-ancestors 'none'";
+        Header::new(Self::NAME, policy)
+    }
+}
+
+#[derive(Default)]
+struct OpenerIsolation;
+
+impl Policy for OpenerIsolation {
+    const NAME: &'static str = "Cross-Origin-Opener-Policy";
+
+    fn header(&self) -> Header<'static> {
+        Header::new(Self::NAME, "same-origin")
+    }
+}
+
+pub fn shield() -> Shield {
+    Shield::new()
+        .enable(NoSniff::default())
+        .enable(Frame::Deny)
+        .enable(Permission::default())
+        .enable(Referrer::NoReferrer)
+        .enable(ContentSecurity)
+        .enable(OpenerIsolation)
+}
+
+/// Pages change with every roll: a browser asks before it shows one again. (`no-store` would
+/// also keep a page out of the back/forward cache.)
+pub fn stage() -> AdHoc {
+    AdHoc::on_response("cache headers", |_, response| {
+        Box::pin(async move {
+            let name = UncasedStr::new("Cache-Control");
+            if !response.headers().contains(name) {
+                response.set_raw_header(name.as_str().to_owned(), "no-cache");
+            }
+        })
+    })
+}

@@ -1,0 +1,41 @@
+//! The web: pages, the stream and static files. The only place that knows HTTP and HTML.
+
+mod access;
+mod assets;
+mod client;
+mod error;
+mod headers;
+mod pages;
+mod stream;
+mod view;
+
+use rocket::{Build, Rocket};
+use rocket_dyn_templates::Template;
+
+use crate::config::Config;
+use crate::feed::Feed;
+use crate::store::Store;
+
+use self::assets::Assets;
+use self::view::Site;
+
+/// All routes over the rolls in `store`, with the live ones from `feed`.
+///
+/// # Errors
+///
+/// The folder of static files cannot be read.
+pub fn rocket(config: &Config, store: Store, feed: Feed) -> anyhow::Result<Rocket<Build>> {
+    let assets = Assets::load(&config.web.static_dir)?;
+    let rocket = rocket::custom(&config.rocket)
+        .manage(Site::new(config))
+        .attach(headers::shield())
+        .attach(headers::stage())
+        .attach(access::stage())
+        .attach(client::stage(&config.web))
+        .attach(Template::fairing())
+        .attach(assets::stage(assets))
+        .attach(error::stage())
+        .attach(pages::stage(&config.web, store))
+        .attach(stream::stage(&config.web, feed));
+    Ok(rocket)
+}

@@ -1,0 +1,62 @@
+// The live page: wires the stream to the rows, the state and the pause button.
+import { Listener } from "./listener.js";
+import { Pause } from "./pause.js";
+import { Refresh } from "./refresh.js";
+import { Rows } from "./rows.js";
+import { Silence } from "./silence.js";
+import { State } from "./state.js";
+
+const list = document.getElementById("rolls");
+const rows = new Rows(list, {
+  roll: document.getElementById("roll-template"),
+  gap: document.getElementById("gap-template"),
+});
+const state = new State(document.getElementById("state"));
+
+const listener = new Listener(list.dataset.stream, {
+  onState: (connection) => {
+    state.connection(connection);
+    silence.watch(connection === "live");
+  },
+  onSync: (sync) => {
+    if (sync.anotherHistory || sync.headId - rows.newestId > rows.limit) {
+      // The rows cannot go on from where they are: read the page again.
+      listener.close();
+      state.connection("reconnecting");
+      silence.watch(false);
+      refresh.want();
+    }
+  },
+  onRoll: (roll) => {
+    silence.broken();
+    rows.add(roll);
+    state.waiting(rows.waiting);
+  },
+});
+
+const silence = new Silence(rows.everyMs, {
+  onSilence: (seconds) => state.silent(seconds),
+  // A connection that died without a word looks the same, and an EventSource
+  // does not show its heartbeats: ask again.
+  onLongSilence: () => listener.listen(rows.cursor),
+});
+
+const refresh = new Refresh((newList) => {
+  rows.replace(newList);
+  silence.expect(rows.everyMs);
+  listener.listen(rows.cursor);
+});
+
+new Pause(document.getElementById("pause"), (paused) => {
+  rows.hold(paused);
+  refresh.hold(paused);
+  state.paused(paused);
+});
+
+// A page that waits in the back/forward cache must not hold a stream open.
+addEventListener("pagehide", () => listener.close());
+addEventListener("pageshow", (event) => {
+  if (event.persisted && !refresh.wanted) listener.listen(rows.cursor);
+});
+
+listener.listen(rows.cursor);

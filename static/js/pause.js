@@ -1,0 +1,21 @@
+// The pause button, of use only with scripts: shown from here.
+
+export class Pause {
+  #button;
+  #onChange;
+
+  /** `onChange` hears true when the page is paused, false when it goes on. */
+  constructor(button, onChange) {
+    this.#button = button;
+    this.#onChange = onChange;
+    button.addEventListener("click", () => this.#toggle());
+    button.hidden = false;
+  }
+
+  #toggle() {
+    const paused = this.#button.getAttribute("aria-pressed") !== "true";
+    this.#button.setAttribute("aria-pressed", paused);
+    this.#button.textContent = paused ? "Resume" : "Pause";
+    this.#onChange(paused);
+  }
+}

@@ -1,0 +1,54 @@
+// One row of the list, cloned from the server's own.
+
+/** The `<li>` of a roll. */
+export function rollRow(template, { id, cursor, rolledAt, dice }) {
+  const row = template.content.firstElementChild.cloneNode(true);
+  row.id = `roll-${id}`;
+  row.dataset.cursor = cursor;
+
+  const link = row.querySelector(".roll-id");
+  link.setAttribute("href", link.getAttribute("href").replace(/[^/]+$/, id));
+  row.querySelector(".roll-number").textContent = id;
+
+  const moment = rolledAt.toISOString();
+  row.querySelector(".roll-time").dateTime = moment;
+  row.querySelector(".roll-day").textContent = moment.slice(0, 10);
+  row.querySelector(".roll-clock").textContent = moment.slice(11, 19);
+
+  // The dice may be others than those the page came with.
+  const cup = row.querySelector(".dice");
+  const blank = cup.querySelector(".die");
+  cup.replaceChildren(...dice.map((die) => dieOf(blank.cloneNode(true), die)));
+  return row;
+}
+
+/** The `<li>` that stands for rolls which the server no longer has. */
+export function gapRow(template, n_rolls) {
+  const row = template.content.firstElementChild.cloneNode(true);
+  row.querySelector(".gap-length").textContent = n_rolls;
+  return row;
+}
+
+function dieOf(element, { name, result }) {
+  const { symbol, numbered } = drawing(name, result);
+  element.dataset.symbol = symbol;
+  element.querySelector("use").setAttribute("href", `#${symbol}`);
+  const number = element.querySelector(".die-number");
+  number.dataset.digits = String(result).length;
+  number.textContent = numbered ? result : "";
+  element.querySelector(".die-name").textContent = name;
+  element.querySelector(".die-result").textContent = result;
+  return element;
+}
+
+// As on the server: pips for a single six-sided die, otherwise the number on
+// the shape of its sides, or on a plain die where the page has no such shape.
+function drawing(name, result) {
+  const [, n_dice, sides] = /^(\d+)D(\d+)$/.exec(name) ?? [];
+  const has = (symbol) => document.getElementById(symbol) !== null;
+
+  const pips = `d${sides}-${result}`;
+  if (n_dice === "1" && has(pips)) return { symbol: pips, numbered: false };
+  const shape = `d${sides}`;
+  return { symbol: has(shape) ? shape : "die", numbered: true };
+}

@@ -1,0 +1,112 @@
+// The list of rolls: newest on top, each roll once, never more than the limit.
+import { parseCursor } from "./cursor.js";
+import { gapRow, rollRow } from "./row.js";
+
+// More than three flashes a second can cause seizures.
+// https://www.w3.org/WAI/WCAG22/Understanding/three-flashes-or-below-threshold
+const FLASHES_APART_MS = 1_000 / 3;
+
+export class Rows {
+  #list;
+  #templates;
+  #cursor;
+  #newestId;
+  #queue = [];
+  #held = false;
+  #waiting = 0;
+  #frame;
+  #timer;
+
+  /** `templates`: the `<template>` elements of a `roll` and of a `gap`. */
+  constructor(list, templates) {
+    this.#list = list;
+    this.#templates = templates;
+    this.#startFrom(list.dataset.cursor);
+  }
+
+  /** The newest roll that was added, shown or not. */
+  get cursor() {
+    return this.#cursor;
+  }
+
+  get newestId() {
+    return this.#newestId;
+  }
+
+  get limit() {
+    return Number(this.#list.dataset.rowLimit);
+  }
+
+  /** Time between rolls, as the page was told. */
+  get everyMs() {
+    return Number(this.#list.dataset.everyMs);
+  }
+
+  /** How many rolls came since the rows were held. */
+  get waiting() {
+    return this.#waiting;
+  }
+
+  add(roll) {
+    if (roll.id <= this.#newestId) return;
+    // Ids have no holes, so a missing one is a roll that was pruned.
+    const n_missing = roll.id - this.#newestId - 1;
+    if (n_missing > 0 && this.#newestId > 0) this.#enqueue({ n_missing });
+    this.#enqueue(roll);
+    this.#cursor = roll.cursor;
+    this.#newestId = roll.id;
+    if (this.#held) this.#waiting += 1;
+    else this.#schedule();
+  }
+
+  /** While held, rolls queue up instead of being shown. */
+  hold(held) {
+    this.#held = held;
+    this.#waiting = 0;
+    if (!held) this.#schedule();
+  }
+
+  /** Takes over the rows, and the place to go on from, of another page's list. */
+  replace(list) {
+    this.#queue = [];
+    Object.assign(this.#list.dataset, list.dataset);
+    this.#list.replaceChildren(...list.children);
+    this.#startFrom(list.dataset.cursor);
+  }
+
+  #startFrom(cursor) {
+    this.#cursor = cursor;
+    this.#newestId = parseCursor(cursor)?.id ?? 0;
+  }
+
+  #enqueue(entry) {
+    this.#queue.push(entry);
+    if (this.#queue.length > this.limit) this.#queue.shift();
+  }
+
+  // One insertion a frame, however fast rolls come. A hidden page has no
+  // frames; there the timer is first.
+  #schedule() {
+    this.#frame ??= requestAnimationFrame(() => this.#show());
+    this.#timer ??= setTimeout(() => this.#show(), 500);
+  }
+
+  #show() {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
+    this.#frame = this.#timer = undefined;
+    if (this.#held) return;
+
+    const entries = this.#queue.splice(0).reverse();
+    this.#list.prepend(...entries.map((entry) => this.#row(entry)));
+    while (this.#list.children.length > this.limit) this.#list.lastElementChild.remove();
+    this.#list.dataset.cursor = this.#cursor;
+  }
+
+  #row(entry) {
+    if (entry.n_missing) return gapRow(this.#templates.gap, entry.n_missing);
+    const row = rollRow(this.#templates.roll, entry);
+    row.classList.toggle("fresh", this.everyMs > FLASHES_APART_MS);
+    return row;
+  }
+}

@@ -1,0 +1,56 @@
+// Notices when rolls stay away although the stream is open.
+
+const SLACK_MS = 1_000;
+const LONG_MS = 30_000;
+
+export class Silence {
+  #on;
+  #limitMs;
+  #lastRollAt;
+  #askAgainAt;
+  #silent = false;
+  #timer;
+
+  /** `on` has onSilence(seconds), with 0 when it ends, and onLongSilence(). */
+  constructor(everyMs, on) {
+    this.#on = on;
+    this.expect(everyMs);
+  }
+
+  /** Three rolls missing in a row are silence. */
+  expect(everyMs) {
+    this.#limitMs = 3 * everyMs + SLACK_MS;
+  }
+
+  /** Watches only while the stream is open. Only a roll ends a silence. */
+  watch(open) {
+    clearInterval(this.#timer);
+    if (!open) return;
+    if (!this.#silent) this.#lastRollAt = performance.now();
+    this.#askAgainAt = performance.now() + this.#limitMs + jittered(LONG_MS);
+    this.#timer = setInterval(() => this.#check(), 500);
+  }
+
+  /** A roll came. */
+  broken() {
+    this.#lastRollAt = performance.now();
+    this.#askAgainAt = this.#lastRollAt + this.#limitMs + jittered(LONG_MS);
+    if (!this.#silent) return;
+    this.#silent = false;
+    this.#on.onSilence(0);
+  }
+
+  #check() {
+    const now = performance.now();
+    const silentMs = now - this.#lastRollAt;
+    if (silentMs < this.#limitMs) return;
+    this.#silent = true;
+    this.#on.onSilence(Math.floor(silentMs / 1_000));
+    if (now >= this.#askAgainAt) this.#on.onLongSilence();
+  }
+}
+
+// All pages see the same silence begin in the same instant.
+function jittered(ms) {
+  return ms * (1 + Math.random());
+}

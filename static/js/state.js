@@ -1,0 +1,74 @@
+// Says how the page stands. A screen reader speaks each change of state; the
+// numbers beside it go on changing, and are for the eye only.
+
+const TEXTS = {
+  connecting: "Connecting…",
+  live: "Live",
+  reconnecting: "Reconnecting…",
+  busy: "The server is full, trying again",
+  stalled: "Stalled",
+  paused: "Paused",
+};
+
+export class State {
+  #element;
+  #text = document.createElement("span");
+  #detail = document.createElement("span");
+  #connection = "connecting";
+  #silentSeconds = 0;
+  #paused = false;
+  #n_waiting = 0;
+
+  constructor(element) {
+    this.#element = element;
+    this.#detail.setAttribute("aria-hidden", "true");
+    element.replaceChildren(this.#text, this.#detail);
+  }
+
+  /** "connecting", "live", "reconnecting" or "busy". */
+  connection(name) {
+    this.#connection = name;
+    this.#show();
+  }
+
+  /** No roll for this long; 0 when they come as they should. */
+  silent(seconds) {
+    this.#silentSeconds = seconds;
+    this.#show();
+  }
+
+  paused(paused) {
+    this.#paused = paused;
+    this.#n_waiting = 0;
+    this.#show();
+  }
+
+  /** How many rolls wait behind the pause. */
+  waiting(n_rolls) {
+    if (n_rolls === this.#n_waiting) return;
+    this.#n_waiting = n_rolls;
+    this.#show();
+  }
+
+  #show() {
+    const name = this.#name();
+    if (this.#element.dataset.state !== name) {
+      this.#element.dataset.state = name;
+      this.#text.textContent = TEXTS[name];
+    }
+    const detail = this.#detailOf(name);
+    if (this.#detail.textContent !== detail) this.#detail.textContent = detail;
+  }
+
+  #name() {
+    if (this.#paused) return "paused";
+    const open = this.#connection === "live" || this.#connection === "connecting";
+    return open && this.#silentSeconds > 0 ? "stalled" : this.#connection;
+  }
+
+  #detailOf(name) {
+    if (name === "stalled") return `: no roll for ${this.#silentSeconds} s`;
+    if (name === "paused") return ` (${this.#n_waiting} new)`;
+    return "";
+  }
+}
