@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, RollerConfig};
-use crate::feed::Feed;
+use crate::feed::{Feed, N_RECENT};
 use crate::roll::{NewRoll, Roll};
 use crate::roller::rolls;
 use crate::store::{Store, StoreError};
@@ -51,7 +51,7 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
 /// Rolls and serves until a signal, or until rolls can no longer be kept.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let store = Store::open(&config.store).await?;
-    let feed = Feed::open(store.clone()).await?;
+    let feed = Feed::open(store.clone(), N_RECENT).await?;
     let (liftoff, lifted) = oneshot::channel();
     let rocket = web::rocket(config, store.clone(), feed.clone())?
         .attach(announce(config, &feed, liftoff))

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use rocket::figment::providers::{Env, Format, Serialized, Toml};
-use rocket::figment::value::{Dict, Value};
-use rocket::figment::{Figment, Metadata, Profile};
+use rocket::figment::value::{Dict, Map, Value};
+use rocket::figment::{Figment, Metadata, Profile, Provider};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
@@ -218,8 +218,12 @@ impl Config {
 
     /// Reads what the operator `set`, over the defaults, as `profile` has it.
     fn read(file: PathBuf, set: Figment, profile: Profile) -> Result<Config, ConfigError> {
-        // A syntax error in the file comes up here.
-        check_keys(&set)?;
+        // A syntax error comes up here, without its file.
+        let written = set.data().map_err(|error| {
+            let text = value_error(error).to_string();
+            ConfigError::Value(format!("{}: {}", file.display(), text.trim_end()))
+        })?;
+        check_keys(&set, written)?;
         let root = file.parent().unwrap_or(Path::new("/")).to_path_buf();
         let rocket = Figment::from(rocket::Config::default())
             .merge(Serialized::default("port", 5000))
@@ -311,10 +315,8 @@ fn known_profile(from_file: &Figment, file: &Path, name: String) -> Result<Profi
 
 /// Refuses keys that nothing reads, in every profile and not only the one in force: a slip in
 /// `[release]` should show on the developer's machine.
-fn check_keys(set: &Figment) -> Result<(), ConfigError> {
-    use rocket::figment::Provider;
-
-    for (profile, dict) in set.data().map_err(value_error)? {
+fn check_keys(set: &Figment, written: Map<Profile, Dict>) -> Result<(), ConfigError> {
+    for (profile, dict) in written {
         for (key, value) in dict {
             let name = format!("{profile}.{key}");
             match key.as_str() {
@@ -486,7 +488,7 @@ mod tests {
             ("every = '61m'", "1ms to 1h, such as `200ms`, got `61m`"),
             ("every = '-1s'", "1ms to 1h, such as `200ms`, got `-1s`"),
             ("every = 'soon'", "1ms to 1h, such as `200ms`, got `soon`"),
-            ("every = 1", "invalid type: found unsigned int `1`, expected a string"),
+            ("every = 1", "invalid type: found signed int `1`, expected a string"),
             ("page_size = 0", "expected 1 to 500 rolls a page, got `0`"),
             ("page_size = 501", "expected 1 to 500 rolls a page, got `501`"),
             ("max_streams = -1", "expected 1 to 1000000 streams, got `-1`"),

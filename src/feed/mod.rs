@@ -23,6 +23,10 @@ use self::window::Window;
 pub use self::reader::{Item, Reader};
 pub use self::sync::{Asked, Mode, Reason, Sync};
 
+/// A good number of rolls to have in memory: a reader that is further behind reads from the
+/// store.
+pub const N_RECENT: usize = 1_024;
+
 /// Hands out rolls; cheap to clone.
 #[derive(Clone)]
 pub struct Feed(Arc<Shared>);
@@ -60,10 +64,10 @@ impl From<&Roll> for Sent {
 }
 
 impl Feed {
-    /// A feed of the rolls in `store`, old and new.
-    pub async fn open(store: Store) -> Result<Feed, StoreError> {
-        let page = store.page(None, window::N_ROLLS).await?;
-        let mut window = Window::new(page.kept.head);
+    /// A feed of the rolls in `store`, old and new, with the newest `n_recent` in memory.
+    pub async fn open(store: Store, n_recent: usize) -> Result<Feed, StoreError> {
+        let page = store.page(None, n_recent).await?;
+        let mut window = Window::new(page.kept.head, n_recent);
         for roll in page.rolls.iter().rev() {
             window.push(Sent::from(roll));
         }

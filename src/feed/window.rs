@@ -6,12 +6,10 @@ use std::sync::Arc;
 use crate::feed::Sent;
 use crate::roll::{Cursor, RollId};
 
-/// Rolls kept in memory. A reader that is further behind reads from the store.
-pub const N_ROLLS: usize = 1_024;
-
 /// The newest rolls, oldest first.
 pub struct Window {
     rolls: VecDeque<Arc<Sent>>,
+    n_most: usize,
     head: Cursor,
 }
 
@@ -26,10 +24,9 @@ pub enum Next {
 }
 
 impl Window {
-    /// An empty window at `head`.
-    pub fn new(head: Cursor) -> Window {
-        let rolls = VecDeque::with_capacity(N_ROLLS);
-        Window { rolls, head }
+    /// An empty window at `head`, for `n_most` rolls (not 0).
+    pub fn new(head: Cursor, n_most: usize) -> Window {
+        Window { rolls: VecDeque::with_capacity(n_most), n_most, head }
     }
 
     /// The place after the newest roll.
@@ -44,7 +41,7 @@ impl Window {
             // window lacks; here ids follow each other, so that they can be counted.
             self.rolls.clear();
         }
-        if self.rolls.len() == N_ROLLS {
+        if self.rolls.len() == self.n_most {
             self.rolls.pop_front();
         }
         self.head = sent.cursor;

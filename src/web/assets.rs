@@ -40,7 +40,7 @@ pub struct Assets {
 
 pub fn stage(assets: Assets) -> AdHoc {
     AdHoc::on_ignite("static files", |rocket| async {
-        rocket.manage(assets).mount("/static", routes![versioned, plain])
+        rocket.manage(assets).mount("/static", routes![file])
     })
 }
 
@@ -118,27 +118,21 @@ struct Served {
     cache: &'static str,
 }
 
-#[get("/<version>/<path..>")]
-fn versioned(version: &str, path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
+/// `<version>/<path>` as pages link it, or the file's own path, for people and for a proxy that
+/// knows no version.
+#[get("/<path..>")]
+fn file(path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
     let files = assets.current();
-    // A page of before an update asks for what is no longer there: it gets the file of today,
-    // but not for good.
-    let cache =
-        if version == files.version { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let file = path.to_str().and_then(|path| files.by_path.get(path));
-    match file.cloned() {
-        Some(file) => Ok(Served { file, cache }),
-        None => plain(PathBuf::from(version).join(path), assets),
-    }
-}
-
-/// Under the file's own name, for people and for a proxy that knows no version.
-#[get("/<path..>", rank = 2)]
-fn plain(path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
-    let files = assets.current();
-    let file = path.to_str().and_then(|path| files.by_path.get(path));
-    let file = file.cloned().ok_or_else(|| PageError::no_file(&path))?;
-    Ok(Served { file, cache: "no-cache" })
+    let path = path.to_str().unwrap_or_default();
+    let (version, rest) = path.split_once('/').unwrap_or_default();
+    let (file, cache) = match files.by_path.get(rest) {
+        Some(file) if version == files.version => (file, "public, max-age=31536000, immutable"),
+        // A page of before an update asks for what is no longer there: it gets the file of
+        // today, but not for good.
+        Some(file) => (file, "no-cache"),
+        None => (files.by_path.get(path).ok_or_else(|| PageError::no_file(path))?, "no-cache"),
+    };
+    Ok(Served { file: file.clone(), cache })
 }
 
 impl<'r> Responder<'r, 'static> for Served {

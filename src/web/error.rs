@@ -1,7 +1,5 @@
 //! Errors as pages, or as JSON for clients that ask for JSON.
 
-use std::path::Path;
-
 use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
@@ -46,8 +44,8 @@ impl PageError {
         PageError::new(Status::NotFound, message)
     }
 
-    pub fn no_file(path: &Path) -> PageError {
-        PageError::new(Status::NotFound, format!("There is no file `{}`.", path.display()))
+    pub fn no_file(path: &str) -> PageError {
+        PageError::new(Status::NotFound, format!("There is no file `{path}`."))
     }
 
     /// Too many open streams, for a client that cannot be told inside a stream.

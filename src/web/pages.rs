@@ -134,7 +134,9 @@ impl Pages {
         if newest >= head.id {
             return None;
         }
-        Some(page_before(RollId(newest.0.saturating_add(self.page_size as i64 + 1))))
+        let before = RollId(newest.0.saturating_add(self.page_size as i64 + 1));
+        let newest_page = uri!(history(None::<&str>, None::<&str>)).to_string();
+        Some(if before > head.id { newest_page } else { page_before(before) })
     }
 }
 

@@ -1,0 +1,291 @@
+//! A browser without a window, and what a test asks it. Every call waits for its answer, never
+//! longer than [`PATIENCE`].
+
+use std::future::Future;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{interval, timeout};
+
+use crate::common::{PATIENCE, free_port, http, wait_for};
+
+const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
+const CHROMIUM: &str = "/usr/bin/chromium";
+const FLAGS: [&str; 11] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--lang=en-US",
+    "--window-size=1280,1000",
+];
+
+/// Codes of keys that write nothing: <https://www.w3.org/TR/webdriver/#keyboard-actions>.
+pub const TAB: char = '\u{e004}';
+pub const ENTER: char = '\u{e007}';
+pub const SPACE: char = ' ';
+
+/// A browser with one tab and an empty profile; ended when dropped.
+pub struct Browser {
+    client: Option<Client>,
+    runtime: Runtime,
+    driver: Driver,
+    _profile: TempDir,
+}
+
+/// What the browser wrote to its console and may be expected to write.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Complaint {
+    /// The server could not be reached, or a stream broke off or was answered with a 502:
+    /// Chromium itself logs that for any page.
+    Network,
+    /// The page asked for is a 404.
+    NotFound,
+}
+
+impl Browser {
+    pub fn open() -> Browser {
+        Browser::with(json!({}))
+    }
+
+    pub fn without_scripts() -> Browser {
+        Browser::with(json!({ "profile.managed_default_content_settings.javascript": 2 }))
+    }
+
+    fn with(preferences: Value) -> Browser {
+        let profile = tempfile::tempdir().unwrap();
+        let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        flags.push(format!("--user-data-dir={}", profile.path().display()));
+        let options = json!({ "binary": CHROMIUM, "args": flags, "prefs": preferences });
+        let milliseconds = PATIENCE.as_millis() as u64;
+        let capabilities = json!({
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "pageLoad": milliseconds, "script": milliseconds },
+        });
+
+        let driver = Driver::start();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities.as_object().unwrap().clone());
+        let client = runtime.block_on(bounded("a browser", builder.connect(&driver.url())));
+        Browser { client: Some(client), runtime, driver, _profile: profile }
+    }
+
+    pub fn goto(&self, url: &str) {
+        self.run(&format!("to load {url}"), self.client().goto(url));
+    }
+
+    pub fn back(&self) {
+        self.run("to go back", self.client().back());
+    }
+
+    pub fn url(&self) -> String {
+        self.run("to tell its address", self.client().current_url()).to_string()
+    }
+
+    /// The value of a JavaScript expression in the page.
+    pub fn read(&self, expression: &str) -> Value {
+        let script = format!("return ({expression});");
+        self.run(expression, self.client().execute(&script, Vec::new()))
+    }
+
+    /// Runs statements in the page; the last argument is a function to call with the result.
+    pub fn execute_async(&self, script: &str) -> Value {
+        self.run(script, self.client().execute_async(script, Vec::new()))
+    }
+
+    /// Waits until a JavaScript expression holds in the page, and gives its value.
+    pub fn wait_for(&self, expression: &str) -> Value {
+        let script = format!("return ({expression});");
+        let look = async {
+            let mut pause = interval(Duration::from_millis(20));
+            loop {
+                pause.tick().await;
+                // A page on its way to the next one cannot answer.
+                if let Ok(value) = self.client().execute(&script, Vec::new()).await
+                    && value != Value::Null
+                    && value != Value::Bool(false)
+                {
+                    return value;
+                }
+            }
+        };
+        match self.runtime.block_on(async { timeout(PATIENCE, look).await }) {
+            Ok(value) => value,
+            Err(_) => {
+                let body = self.read("document.body.innerText.slice(0, 1000)");
+                panic!("waited {PATIENCE:?} for `{expression}`; the page says {body}")
+            }
+        }
+    }
+
+    pub fn find(&self, selector: &str) -> Element {
+        self.run(&format!("to find {selector}"), self.client().find(Locator::Css(selector)))
+    }
+
+    pub fn text(&self, selector: &str) -> String {
+        let element = self.find(selector);
+        self.run(&format!("to read {selector}"), element.text())
+    }
+
+    pub fn is_shown(&self, selector: &str) -> bool {
+        let element = self.find(selector);
+        self.run(&format!("to look at {selector}"), element.is_displayed())
+    }
+
+    pub fn click(&self, selector: &str) {
+        let element = self.find(selector);
+        self.run(&format!("to click {selector}"), element.click());
+    }
+
+    /// Types into a field.
+    pub fn fill(&self, selector: &str, keys: &str) {
+        let element = self.find(selector);
+        self.run(&format!("to fill {selector}"), element.send_keys(keys));
+    }
+
+    /// Presses a key wherever the focus is.
+    pub fn press(&self, key: char) {
+        let keys = KeyActions::new("keyboard".into())
+            .then(KeyAction::Down { value: key })
+            .then(KeyAction::Up { value: key });
+        self.run("to press a key", self.client().perform_actions(keys));
+    }
+
+    /// Sends a command of the DevTools protocol.
+    pub fn devtools(&self, command: &str, parameters: Value) {
+        self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters }));
+    }
+
+    /// The console since the last look, without what is `expected`, and below warnings only
+    /// what a script wrote.
+    pub fn complaints(&self, expected: &[Complaint]) -> Vec<String> {
+        let log = self.post("se/log", json!({ "type": "browser" }));
+        let entries = log.as_array().unwrap().iter();
+        let unexpected =
+            entries.filter(|entry| kind(entry).is_none_or(|it| !expected.contains(&it)));
+        unexpected.map(ToString::to_string).collect()
+    }
+
+    /// Expects nothing in the console but what is named.
+    pub fn assert_quiet(&self, expected: &[Complaint]) {
+        let complaints = self.complaints(expected);
+        assert!(complaints.is_empty(), "expected a quiet console, got {complaints:#?}");
+    }
+
+    /// Sends a command of chromedriver's own, for which fantoccini has no method.
+    fn post(&self, command: &str, parameters: Value) -> Value {
+        let session = self.run("its session", self.client().session_id()).unwrap();
+        let url = format!("{}/session/{session}/{command}", self.driver.url());
+        let mut response = http().post(url).send(parameters.to_string()).unwrap();
+        let answer = response.body_mut().read_to_string().unwrap();
+        assert!(response.status() == 200, "{command} with {parameters} failed: {answer}");
+        serde_json::from_str::<Value>(&answer).unwrap()["value"].take()
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().expect("the browser is open until it is dropped")
+    }
+
+    fn run<T, E: std::fmt::Display>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> T {
+        self.runtime.block_on(bounded(what, answer))
+    }
+}
+
+impl Drop for Browser {
+    /// The driver closes the browser; whatever happens, both are gone afterwards.
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            let _ = self.runtime.block_on(async { timeout(PATIENCE, client.close()).await });
+        }
+        self.driver.kill();
+    }
+}
+
+/// Which of the expected complaints an entry of the console is, by who wrote it and about what.
+fn kind(entry: &Value) -> Option<Complaint> {
+    let message = entry["message"].as_str()?;
+    if entry["source"] != "network" {
+        return None;
+    }
+    let of_network = [
+        "net::ERR_CONNECTION_REFUSED",
+        "net::ERR_CONNECTION_RESET",
+        "net::ERR_EMPTY_RESPONSE",
+        "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+        "the server responded with a status of 502 (Bad Gateway)",
+    ];
+    if of_network.iter().any(|text| message.ends_with(text)) {
+        return Some(Complaint::Network);
+    }
+    let not_found = message.ends_with("the server responded with a status of 404 (Not Found)");
+    not_found.then_some(Complaint::NotFound)
+}
+
+/// A chromedriver of one's own; killed when dropped, with whatever it started.
+struct Driver {
+    child: Child,
+    port: u16,
+}
+
+impl Driver {
+    fn start() -> Driver {
+        let port = free_port();
+        let mut command = Command::new(CHROMEDRIVER);
+        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        // A group of its own, so that the browser can be ended with it.
+        let child = command.process_group(0).spawn().expect("chromedriver can be started");
+        let driver = Driver { child, port };
+        wait_for("chromedriver to listen", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        driver
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn kill(&mut self) {
+        let group = format!("-{}", self.child.id());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn bounded<T, E: std::fmt::Display>(
+    what: &str,
+    answer: impl Future<Output = Result<T, E>>,
+) -> T {
+    match timeout(PATIENCE, answer).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(error)) => panic!("the browser failed, asked {what}: {error}"),
+        Err(_) => panic!("waited {PATIENCE:?} for the browser, asked {what}"),
+    }
+}

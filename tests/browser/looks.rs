@@ -1,0 +1,101 @@
+//! Every page in light and dark, on a desk and in a hand: nothing for the console to complain of,
+//! nothing to scroll sideways.
+
+use serde_json::json;
+
+use crate::browser::{Browser, Complaint};
+use crate::common::House;
+use crate::rows::NEWEST;
+
+const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
+    '1D20', '1D100', '1D1000', '100D1000', '2D6', '4D6', '2D20', '10D10']";
+
+fn every_page(rollcast: &str) -> (House, [&'static str; 6]) {
+    let house = House::new(&format!("every = '200ms'\npage_size = 3\n{rollcast}"));
+    (house, ["/", "/rolls", "/rolls?before=3", "/rolls/1", "/no/such/page", "/rolls/999999"])
+}
+
+fn set_scheme(scheme: &str, browser: &Browser) {
+    let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+    browser.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+}
+
+fn set_width(width: u32, browser: &Browser) {
+    let metrics =
+        json!({ "width": width, "height": 740, "deviceScaleFactor": 2, "mobile": false });
+    browser.devtools("Emulation.setDeviceMetricsOverride", metrics);
+}
+
+/// Loads a page; the live one must show live rolls.
+fn visit(path: &str, browser: &Browser, house: &House) {
+    browser.goto(&house.url(path));
+    if path == "/" {
+        let loaded = browser.wait_for(NEWEST);
+        browser.wait_for(&format!("{NEWEST} > {loaded} + 3"));
+    }
+}
+
+#[test]
+fn no_page_makes_the_console_complain_in_light_or_dark() {
+    let (house, pages) = every_page("");
+    let _server = house.start();
+    let browser = Browser::open();
+    let background = "getComputedStyle(document.documentElement).backgroundColor + \
+                      getComputedStyle(document.body).backgroundColor";
+    for path in pages {
+        let seen = ["light", "dark"].map(|scheme| {
+            set_scheme(scheme, &browser);
+            visit(path, &browser, &house);
+            browser.read(background)
+        });
+        assert_ne!(seen[0], seen[1], "expected light and dark to differ at {path}");
+        let is_missing = path.contains("no/such") || path.contains("999999");
+        let expected: &[Complaint] = if is_missing { &[Complaint::NotFound] } else { &[] };
+        browser.assert_quiet(expected);
+    }
+}
+
+/// The control of every test that expects a quiet console.
+#[test]
+fn the_console_complains_of_what_the_policy_forbids() {
+    let (house, _) = every_page("");
+    let _server = house.start();
+    let browser = Browser::open();
+    let expected = [Complaint::Network, Complaint::NotFound];
+    let wrongs = [
+        ("a script inline", "document.body.append(Object.assign(\
+            document.createElement('script'), { textContent: '1' }))"),
+        ("a style inline", "document.body.setAttribute('style', 'color: red')"),
+        ("an image from elsewhere", "new Image().src = 'http://127.0.0.1:9/x.png'"),
+        ("an error that nobody catches", "setTimeout(() => { throw new Error('oops') })"),
+        ("a script's own error", "console.error('oops')"),
+        ("a missing file that is no page", "fetch('/static/missing.js')"),
+    ];
+    for (what, wrong) in wrongs {
+        visit("/rolls/1", &browser, &house);
+        browser.assert_quiet(&expected);
+        browser.read(wrong);
+        crate::common::wait_for(&format!("a complaint of {what}"), || {
+            (!browser.complaints(&expected).is_empty()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn no_page_scrolls_sideways_on_a_phone_or_a_projector() {
+    for dice in ["", SIXTEEN_DICE] {
+        let (house, pages) = every_page(dice);
+        let _server = house.start();
+        let browser = Browser::open();
+        for path in pages {
+            visit(path, &browser, &house);
+            for width in [320, 360, 800, 1920] {
+                set_width(width, &browser);
+                browser.wait_for(&format!("innerWidth === {width}"));
+                let widest = browser.read("document.documentElement.scrollWidth");
+                let fits = widest.as_u64().unwrap() <= u64::from(width);
+                assert!(fits, "expected {path} within {width} pixels, got {widest}, with {dice}");
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The pages in a real browser: Chromium without a window, driven by chromedriver.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod browser;
+mod proxy;
+mod rows;
+
+mod article;
+mod live;
+mod looks;
+mod outage;
+mod page;
+mod seam;
+mod state;

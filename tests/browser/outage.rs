@@ -1,0 +1,157 @@
+//! Servers that die, come back, or hide behind a proxy's 502, under an open page.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::browser::{Browser, Complaint};
+use crate::common::{House, wait_for};
+use crate::proxy::{Answer, Proxy};
+use crate::rows::{NEWEST, head, rows_up_to};
+
+/// Marks the page, to see later that it was never loaded again.
+fn mark(browser: &Browser) {
+    browser.read("document.body.dataset.mark = 'the same page'");
+}
+
+fn assert_same_page(browser: &Browser) {
+    let mark = browser.read("document.body.dataset.mark ?? null");
+    assert_eq!(mark, "the same page", "the page was to go on by itself, not to be loaded again");
+}
+
+#[test]
+fn a_page_converges_to_the_database_when_the_server_is_killed_and_restarted_under_it() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    mark(&browser);
+    for _ in 0..3 {
+        rows_up_to(head(&house) + 10, &browser, &house);
+        server.kill();
+        browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
+        server = house.start();
+    }
+    rows_up_to(head(&house) + 10, &browser, &house);
+    assert_same_page(&browser);
+    browser.assert_quiet(&[Complaint::Network]);
+}
+
+#[test]
+fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
+    let house = House::new("every = '50ms'");
+    house.fill(5_000, 4_000);
+    let mut server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    mark(&browser);
+    rows_up_to(5_005, &browser, &house);
+
+    server.kill();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(house.path().join(format!("rolls.db{suffix}")));
+    }
+    server = house.start();
+    browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
+    rows_up_to(head(&house) + 10, &browser, &house);
+    assert_same_page(&browser);
+    browser.assert_quiet(&[Complaint::Network]);
+    drop(server);
+}
+
+#[test]
+fn a_page_that_missed_more_rolls_than_it_keeps_starts_afresh() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    mark(&browser);
+    let seen = rows_up_to(5, &browser, &house)[0].id;
+
+    server.kill();
+    let connection = rusqlite::Connection::open(house.database()).unwrap();
+    connection
+        .execute_batch(
+            "insert into rolls (rolled_at, dice)
+             with recursive n(n) as (values (1) union all select n + 1 from n where n < 1000)
+             select (select max(rolled_at) from rolls), json_object('1D6', 6, '1D20', 20) from n",
+        )
+        .unwrap();
+    drop(connection);
+    let _server = house.start();
+    rows_up_to(seen + 1_010, &browser, &house);
+    assert_same_page(&browser);
+    browser.assert_quiet(&[Complaint::Network]);
+}
+
+/// A proxy that answers 502 for the stream while `down` is set, and `page` instead of `/`.
+fn gateway(house: &House, down: &Arc<AtomicBool>, page: Option<&'static str>) -> Proxy {
+    let down = down.clone();
+    Proxy::new(house, move |path| match page {
+        _ if path.starts_with("/stream") && down.load(Ordering::SeqCst) => Answer::BadGateway,
+        Some(page) if path == "/" => Answer::Page(page.into()),
+        _ => Answer::Forward(path.into()),
+    })
+}
+
+/// How often the page asks for the stream in ten seconds of 502, or until it was `enough`.
+fn requests_of_an_outage(proxy: &Proxy, down: &AtomicBool, enough: usize) -> usize {
+    let began = Instant::now();
+    down.store(true, Ordering::SeqCst);
+    proxy.cut();
+    wait_for("ten seconds of 502", || {
+        let over = began.elapsed() >= Duration::from_secs(10);
+        let n_requests = proxy.streams_since(began).len();
+        (over || n_requests >= enough).then_some(n_requests)
+    })
+}
+
+#[test]
+fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let down = Arc::new(AtomicBool::new(false));
+    let proxy = gateway(&house, &down, None);
+    let browser = Browser::open();
+    browser.goto(&proxy.url("/"));
+    mark(&browser);
+    rows_up_to(head(&house) + 5, &browser, &house);
+
+    let n_requests = requests_of_an_outage(&proxy, &down, usize::MAX);
+    assert!((1..10).contains(&n_requests), "expected 1 to 9 requests in 10 s, got {n_requests}");
+    let state = browser.read("document.querySelector('#state').dataset.state");
+    assert_eq!(state, "reconnecting", "the state while there is no stream");
+
+    down.store(false, Ordering::SeqCst);
+    rows_up_to(head(&house) + 5, &browser, &house);
+    assert_same_page(&browser);
+    browser.assert_quiet(&[Complaint::Network]);
+}
+
+#[test]
+fn a_page_that_meets_a_502_from_the_start_recovers_too() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let down = Arc::new(AtomicBool::new(true));
+    let proxy = gateway(&house, &down, None);
+    let browser = Browser::open();
+    browser.goto(&proxy.url("/"));
+    browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
+    down.store(false, Ordering::SeqCst);
+    rows_up_to(head(&house) + 5, &browser, &house);
+    browser.assert_quiet(&[Complaint::Network]);
+}
+
+/// The control: what the page would cost with the article's way to listen anew.
+#[test]
+fn a_502_costs_the_articles_own_listener_far_more_requests() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let down = Arc::new(AtomicBool::new(false));
+    let proxy = gateway(&house, &down, Some(crate::article::PAGE));
+    let browser = Browser::open();
+    browser.goto(&proxy.url("/"));
+    browser.wait_for("document.querySelectorAll('#rolls > li').length > 0");
+    let n_requests = requests_of_an_outage(&proxy, &down, 100);
+    assert!(n_requests >= 100, "expected 100 requests and more in 10 s, got {n_requests}");
+}

@@ -1,0 +1,101 @@
+//! Pages without scripts: the server's HTML is enough.
+
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::common::{House, http};
+use crate::rows::{Row, rows};
+
+/// 120 rolls that nothing is added to while a test looks.
+fn finished_history() -> House {
+    let house = House::new("every = '1h'\npage_size = 50");
+    house.fill(120, 1);
+    house
+}
+
+fn ids(rows: &[Row]) -> Vec<i64> {
+    rows.iter().map(|row| row.id).collect()
+}
+
+/// The ids from `newest` down to `oldest`.
+fn down(newest: i64, oldest: i64) -> Vec<i64> {
+    (oldest..=newest).rev().collect()
+}
+
+#[test]
+fn the_history_is_in_the_html_before_any_script_runs() {
+    let house = finished_history();
+    let _server = house.start();
+
+    let mut response = http().get(house.url("/")).call().unwrap();
+    let html = response.body_mut().read_to_string().unwrap();
+    let (list, _) = html.split_once("</ol>").unwrap();
+    let (start, list) = list.split_once("<ol id=\"rolls\"").unwrap();
+    let all = |marker: &str, end: char| -> Vec<String> {
+        let parts = list.split(marker).skip(1);
+        parts.map(|part| part.split(end).next().unwrap().to_string()).collect()
+    };
+    assert!(!start.contains("class=\"roll\""), "expected no roll outside of the list: {start}");
+
+    let mut newest = house.stored();
+    newest.reverse();
+    newest.truncate(50);
+    let cursors: Vec<String> = newest.iter().map(|roll| cursor(roll.0, &roll.1)).collect();
+    // The first is the list's own: where the stream goes on.
+    let expected: Vec<String> = [&cursors[..1], &cursors[..]].concat();
+    assert_eq!(all("data-cursor=\"", '"'), expected, "the list's cursor, then its rows'");
+    let moments: Vec<String> = newest.iter().map(|roll| roll.1.clone()).collect();
+    assert_eq!(all("datetime=\"", '"'), moments, "the moments of the rows");
+    let dice: Vec<Value> =
+        newest.iter().map(|roll| serde_json::from_str(&roll.2).unwrap()).collect();
+    let results: Vec<String> = dice
+        .iter()
+        .flat_map(|dice| [dice["1D6"].to_string(), dice["1D20"].to_string()])
+        .collect();
+    assert_eq!(all("class=\"die-result\">", '<'), results, "the results of the dice");
+}
+
+fn cursor(id: i64, rolled_at: &str) -> String {
+    let moment: jiff::Timestamp = rolled_at.parse().unwrap();
+    format!("{id}-{}", moment.as_millisecond())
+}
+
+#[test]
+fn every_page_works_with_scripts_off() {
+    let house = finished_history();
+    let _server = house.start();
+    let head = house.stored().len() as i64;
+    let browser = Browser::without_scripts();
+
+    browser.goto(&house.url("/"));
+    assert_eq!(ids(&rows(&browser, &house)), down(head, head - 49), "the newest rolls at /");
+    assert_eq!(browser.read("document.querySelector('#state').dataset.state"), "static");
+    let state = browser.text("#state");
+    assert!(state.contains("As of page load"), "expected an honest state, got `{state}`");
+    assert!(!browser.is_shown("#pause"), "expected no pause button where nothing moves");
+
+    browser.click("a[rel=next]");
+    assert_eq!(ids(&rows(&browser, &house)), down(head - 50, head - 99), "one page older");
+    browser.click("a[rel=next]");
+    assert_eq!(ids(&rows(&browser, &house)), down(head - 100, 1), "the oldest page");
+    assert_eq!(browser.read("document.querySelector('a[rel=next]')"), Value::Null);
+    browser.click("a[rel=prev]");
+    let newer = ids(&rows(&browser, &house));
+    assert_eq!(newer, down(50, 1), "a page newer than the oldest, whole from roll 1 on");
+
+    browser.click("#roll-42 .roll-id");
+    assert_eq!(browser.url(), house.url("/rolls/42"));
+    browser.click("a[rel=next]");
+    assert_eq!(browser.url(), house.url("/rolls/43"));
+
+    browser.goto(&house.url("/rolls"));
+    // Roll 60 of a filled house, 1795392060 in Unix time. A date field takes the keys of its
+    // parts, one after the other, in the order of its language.
+    browser.fill("#at", "11232026\u{e004}000100AM");
+    browser.click("form button");
+    let address = browser.url();
+    assert!(address.ends_with("#roll-60"), "expected to land at roll 60, got {address}");
+    let found = ids(&rows(&browser, &house));
+    assert!(found.contains(&60), "expected roll 60 on the page, got {found:?}");
+    browser.assert_quiet(&[]);
+}

@@ -1,0 +1,144 @@
+//! A small HTTP proxy in front of a server, which a test tells how to misbehave. One request a
+//! connection, no bodies: enough for pages and streams.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::common::House;
+
+/// What the proxy does with a request.
+pub enum Answer {
+    /// Asks the server, for this path.
+    Forward(String),
+    /// Answers by itself, with a page.
+    Page(String),
+    BadGateway,
+}
+
+/// A proxy that listens; gone when dropped, with every connection through it.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: u16,
+    answer: Box<dyn Fn(&str) -> Answer + Send + Sync>,
+    /// Every request so far: when, and for which path.
+    requests: Mutex<Vec<(Instant, String)>>,
+    connections: Mutex<Vec<TcpStream>>,
+    gone: AtomicBool,
+}
+
+impl Proxy {
+    /// Decides by each request's path, with its query; `answer` may take its time.
+    pub fn new(house: &House, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            server: house.port(),
+            answer: Box::new(answer),
+            requests: Mutex::default(),
+            connections: Mutex::default(),
+            gone: AtomicBool::new(false),
+        });
+        let serving = shared.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if serving.gone.load(Ordering::SeqCst) {
+                    return;
+                }
+                let serving = serving.clone();
+                // A client or server that goes away in the middle is part of the game.
+                std::thread::spawn(move || serving.serve(client));
+            }
+        });
+        Proxy { port, shared }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Breaks off everything that is open.
+    pub fn cut(&self) {
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// When the stream was asked for, from a moment on.
+    pub fn streams_since(&self, moment: Instant) -> Vec<Instant> {
+        let requests = self.shared.requests.lock().unwrap();
+        let streams = requests.iter().filter(|(_, path)| path.starts_with("/stream"));
+        streams.map(|(at, _)| *at).filter(|at| *at >= moment).collect()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.gone.store(true, Ordering::SeqCst);
+        // Wakes the listener, which then sees that it is over.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.cut();
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
+        let (path, headers) = read_head(&client)?;
+        self.requests.lock().unwrap().push((Instant::now(), path.clone()));
+        match (self.answer)(&path) {
+            Answer::Forward(path) => self.forward(client, &path, &headers),
+            Answer::Page(page) => reply(&mut client, "200 OK", &page),
+            Answer::BadGateway => reply(&mut client, "502 Bad Gateway", "no server here"),
+        }
+    }
+
+    fn forward(&self, mut client: TcpStream, path: &str, headers: &str) -> std::io::Result<()> {
+        let Ok(mut server) = TcpStream::connect(("127.0.0.1", self.server)) else {
+            return reply(&mut client, "502 Bad Gateway", "no server here");
+        };
+        let connections = [client.try_clone()?, server.try_clone()?];
+        self.connections.lock().unwrap().extend(connections);
+        write!(server, "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")?;
+        let mut part = [0; 8192];
+        loop {
+            let n_bytes = server.read(&mut part)?;
+            if n_bytes == 0 || client.write_all(&part[..n_bytes]).is_err() {
+                let _ = server.shutdown(Shutdown::Both);
+                return client.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+/// The path, and the headers without `Connection`.
+fn read_head(client: &TcpStream) -> std::io::Result<(String, String)> {
+    let mut lines = BufReader::new(client).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let path = request.split(' ').nth(1).ok_or(std::io::ErrorKind::InvalidData)?;
+    let mut headers = String::new();
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if !line.to_lowercase().starts_with("connection:") {
+            headers += &format!("{line}\r\n");
+        }
+    }
+    Ok((path.to_string(), headers))
+}
+
+fn reply(client: &mut TcpStream, status: &str, page: &str) -> std::io::Result<()> {
+    let length = page.len();
+    write!(
+        client,
+        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{page}"
+    )
+}

@@ -1,0 +1,116 @@
+//! What a page shows, what the database holds, and whether the two are the same: the oracle of
+//! most tests here.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::common::{House, wait_for};
+
+/// The rows as the page has them, all in one instant; what is not a roll has only a text.
+const SHOWN: &str = r##"[...document.querySelectorAll("#rolls > *")].map((row) =>
+    row.matches("li.roll")
+      ? {
+          id: Number(row.querySelector(".roll-number").textContent),
+          cursor: row.dataset.cursor,
+          anchor: row.id,
+          href: row.querySelector(".roll-id").getAttribute("href"),
+          rolled_at: row.querySelector("time").getAttribute("datetime"),
+          clock: row.querySelector("time").textContent,
+          dice: `{${[...row.querySelectorAll(".die")].map((die) =>
+            `"${die.querySelector(".die-name").textContent}":${
+              die.querySelector(".die-result").textContent}`)}}`,
+        }
+      : row.textContent)"##;
+
+/// The id of the newest row, or 0.
+pub const NEWEST: &str =
+    "Number(document.querySelector('#rolls > .roll .roll-number')?.textContent ?? 0)";
+
+/// One row, as a page shows it and as the database has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub id: i64,
+    cursor: String,
+    anchor: String,
+    href: String,
+    rolled_at: String,
+    clock: String,
+    dice: String,
+}
+
+impl Row {
+    fn of_page(shown: &Value) -> Result<Row, String> {
+        let id = shown["id"].as_i64().ok_or(format!("a row that is no roll: {shown}"))?;
+        let text = |key: &str| shown[key].as_str().unwrap_or_default().to_string();
+        Ok(Row {
+            id,
+            cursor: text("cursor"),
+            anchor: text("anchor"),
+            href: text("href"),
+            rolled_at: text("rolled_at"),
+            clock: text("clock"),
+            dice: text("dice"),
+        })
+    }
+
+    fn of_database((id, rolled_at, dice): (i64, String, String)) -> Row {
+        let moment: Timestamp = rolled_at.parse().unwrap();
+        Row {
+            id,
+            cursor: format!("{id}-{}", moment.as_millisecond()),
+            anchor: format!("roll-{id}"),
+            href: format!("/rolls/{id}"),
+            clock: format!("{} {}", &rolled_at[..10], &rolled_at[11..19]),
+            rolled_at,
+            dice,
+        }
+    }
+}
+
+/// The rows of the page as they are now, or why they are not the database's: every roll from the
+/// newest row to the oldest, newest first, each once, as it is stored.
+pub fn compare(browser: &Browser, house: &House) -> Result<Vec<Row>, String> {
+    let shown = browser.read(SHOWN);
+    let shown: Result<Vec<Row>, _> = shown.as_array().unwrap().iter().map(Row::of_page).collect();
+    let shown = shown?;
+    let [newest, .., oldest] = &shown[..] else {
+        return Err(format!("expected two rows or more, got {shown:?}"));
+    };
+    let stored: Vec<Row> = house.stored().into_iter().map(Row::of_database).collect();
+    let range = oldest.id..=newest.id;
+    let expected = stored.into_iter().rev().filter(|row| range.contains(&row.id));
+    let expected: Vec<Row> = expected.collect();
+    if shown == expected {
+        return Ok(shown);
+    }
+    let ids = |rows: &[Row]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    if ids(&shown) != ids(&expected) {
+        return Err(format!("expected rows {:?}, got {:?}", ids(&expected), ids(&shown)));
+    }
+    let differs = shown.iter().zip(&expected).find(|(shown, stored)| shown != stored);
+    Err(format!("expected each row as it is stored, got (shown, stored) {differs:#?}"))
+}
+
+/// The rows of the page; they must be the database's.
+pub fn rows(browser: &Browser, house: &House) -> Vec<Row> {
+    compare(browser, house).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Waits until the page shows a roll, or a later one, and gives the rows, which must be the
+/// database's.
+pub fn rows_up_to(id: i64, browser: &Browser, house: &House) -> Vec<Row> {
+    browser.wait_for(&format!("{NEWEST} >= {id}"));
+    rows(browser, house)
+}
+
+/// The newest stored roll's id.
+pub fn head(house: &House) -> i64 {
+    let head = "select coalesce(max(id), 0) from rolls";
+    house.sqlite().query_row(head, [], |row| row.get(0)).unwrap()
+}
+
+/// Waits until a roll is stored.
+pub fn roll_until(id: i64, house: &House) {
+    wait_for(&format!("roll {id} to be stored"), || (head(house) >= id).then_some(()));
+}

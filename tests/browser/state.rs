@@ -1,0 +1,121 @@
+//! What the page says of itself, and the button that holds it.
+
+use crate::browser::{Browser, Complaint, ENTER, SPACE, TAB};
+use crate::common::House;
+use crate::rows::{head, roll_until, rows, rows_up_to};
+
+fn wait_for_state(name: &str, browser: &Browser) {
+    browser.wait_for(&format!("document.querySelector('#state').dataset.state === '{name}'"));
+    let text = browser.text("#state").to_lowercase();
+    assert!(text.contains(name), "expected the state to say {name}, got `{text}`");
+}
+
+/// Presses Tab until the focus is on the pause button.
+fn tab_to_pause(browser: &Browser) {
+    for _ in 0..10 {
+        browser.press(TAB);
+        if browser.read("document.activeElement.id") == "pause" {
+            return;
+        }
+    }
+    panic!("expected the pause button within ten presses of Tab");
+}
+
+#[test]
+fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
+    let house = House::new("every = '100ms'");
+    let mut server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    wait_for_state("live", &browser);
+
+    // The connection stays open, the rolls stay away.
+    server.signal("STOP");
+    wait_for_state("stalled", &browser);
+    server.signal("CONT");
+    wait_for_state("live", &browser);
+    rows_up_to(head(&house) + 1, &browser, &house);
+
+    server.kill();
+    wait_for_state("reconnecting", &browser);
+    let _server = house.start();
+    wait_for_state("live", &browser);
+    rows_up_to(head(&house) + 1, &browser, &house);
+    browser.assert_quiet(&[Complaint::Network]);
+}
+
+#[test]
+fn a_paused_page_shows_nothing_new_and_everything_when_it_goes_on() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    rows_up_to(5, &browser, &house);
+
+    tab_to_pause(&browser);
+    for key in [SPACE, ENTER] {
+        browser.press(key);
+        wait_for_state("paused", &browser);
+        let pressed = "document.querySelector('#pause').getAttribute('aria-pressed')";
+        assert_eq!(browser.read(pressed), "true");
+        assert_eq!(browser.text("#pause"), "Resume");
+        let held = rows(&browser, &house);
+
+        browser.wait_for(r"Number(/\((\d+) new\)/.exec(document.body.textContent)?.[1]) >= 20");
+        assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
+        let newest = held[0].id + 20;
+
+        browser.press(key);
+        wait_for_state("live", &browser);
+        assert_eq!(browser.read(pressed), "false");
+        assert_eq!(browser.text("#pause"), "Pause");
+        let shown = rows_up_to(newest, &browser, &house);
+        let kept = shown.last() == held.last();
+        assert!(kept, "expected the rows to go on where they were held, got {shown:?}");
+    }
+    browser.assert_quiet(&[]);
+}
+
+#[test]
+fn a_paused_page_stays_as_it_is_through_a_restart_and_catches_up_when_it_goes_on() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    rows_up_to(5, &browser, &house);
+    browser.click("#pause");
+    wait_for_state("paused", &browser);
+    let held = rows(&browser, &house);
+
+    server.kill();
+    server = house.start();
+    roll_until(head(&house) + 10, &house);
+    let newest = head(&house);
+    assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
+    browser.click("#pause");
+    rows_up_to(newest, &browser, &house);
+    browser.assert_quiet(&[Complaint::Network]);
+    drop(server);
+}
+
+#[test]
+fn the_keyboard_reaches_the_skip_link_the_navigation_and_the_pause_button() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    browser.wait_for("!document.querySelector('#pause').hidden");
+    let focused: Vec<_> = (0..5)
+        .map(|_| {
+            browser.press(TAB);
+            browser.read("document.activeElement.textContent.trim()")
+        })
+        .collect();
+    assert_eq!(focused, ["Skip to the content", "rollcast", "Live", "History", "Pause"]);
+
+    browser.goto(&house.url("/"));
+    browser.press(TAB);
+    browser.press(ENTER);
+    browser.wait_for("document.activeElement.id === 'main'");
+    tab_to_pause(&browser);
+}

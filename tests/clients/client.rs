@@ -1,0 +1,173 @@
+//! A client by other people, as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{House, PATIENCE, Server, wait_for};
+use crate::oracle::{Seen, head};
+
+/// Rolls a client misses, at least, while it is away.
+pub const N_MISSED: i64 = 5;
+
+/// A running client; killed when dropped. It takes the end of its input as the end of its
+/// tester, so that it does not outlive that one either.
+pub struct Client {
+    child: Child,
+    output: Arc<Mutex<Vec<String>>>,
+    complaints: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+    seen: fn(&[String]) -> Seen,
+}
+
+impl Client {
+    /// Starts a client whose lines of output `seen` understands.
+    pub fn spawn(command: &mut Command, seen: fn(&[String]) -> Seen) -> Client {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap_or_else(|error| {
+            panic!("{command:?} does not start: {error}; tests/setup.sh installs what is missing")
+        });
+        let (output, complaints) = (Arc::default(), Arc::default());
+        let readers = vec![
+            keep_lines(child.stdout.take().unwrap(), &output),
+            keep_lines(child.stderr.take().unwrap(), &complaints),
+        ];
+        Client { child, output, complaints, readers, seen }
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> Vec<String> {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// What it saw so far.
+    pub fn seen(&self) -> Seen {
+        (self.seen)(&self.output())
+    }
+
+    /// Waits until it has seen what is `enough`.
+    pub fn see(&mut self, what: &str, enough: impl Fn(&Seen) -> bool) -> Seen {
+        let start = Instant::now();
+        loop {
+            let ended = self.child.try_wait().unwrap();
+            let seen = self.seen();
+            if enough(&seen) {
+                return seen;
+            }
+            let report = |why: String| -> ! {
+                let complaints = self.complaints.lock().unwrap();
+                panic!("expected {what}, {why}: it saw {seen:#?} and complained {complaints:#?}")
+            };
+            if let Some(status) = ended {
+                report(format!("but the client ended with {status}"));
+            }
+            if start.elapsed() > PATIENCE {
+                report(format!("waited {PATIENCE:?}"));
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until it has seen the roll `id`, or a later one.
+    pub fn see_roll(&mut self, id: i64) -> Seen {
+        self.see(&format!("roll {id}"), |seen| seen.rolls.last().is_some_and(|roll| roll.id >= id))
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = wait_for("the client to end", || self.child.try_wait().unwrap());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    /// Whether it is still there.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Kills the server under it and starts another, which rolls `N_MISSED` times and more before
+    /// the client can come back.
+    pub fn lose(&mut self, server: &mut Server, house: &House) {
+        server.kill();
+        self.signal("STOP");
+        *server = house.start();
+        wait_until_rolled(house, head(house) + N_MISSED);
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        // Built into every shell, where /bin/kill is not on every machine.
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success(), "`{kill}` ended with {status}");
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until roll `id` is stored.
+pub fn wait_until_rolled(house: &House, id: i64) {
+    wait_for(&format!("roll {id} to be stored"), || (head(house) >= id).then_some(()));
+}
+
+/// A Node script, which finds its packages in the folder that it runs in.
+pub fn node(script: &str) -> Command {
+    let folder = packages("node_modules");
+    let mut command = Command::new("node");
+    command.args(["--input-type=module", "--eval", script]).current_dir(folder.parent().unwrap());
+    command
+}
+
+/// The Python that has the packages.
+pub fn python() -> Command {
+    Command::new(packages("venv").join("bin/python"))
+}
+
+/// Where `tests/setup.sh` puts packages.
+fn packages(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
+    assert!(folder.is_dir(), "expected `{}`; tests/setup.sh creates it", folder.display());
+    folder
+}
+
+/// What our scripts print: a line `id data` for each roll, `sync data` for each sync.
+pub fn printed(lines: &[String]) -> Seen {
+    let mut seen = Seen::default();
+    for line in lines {
+        match line.split_once(' ') {
+            Some(("sync", data)) => seen.syncs.push(json(data)),
+            Some((id, dice)) => seen.see_roll(id, dice),
+            None => panic!("expected `id data` or `sync data`, the script printed `{line}`"),
+        }
+    }
+    seen
+}
+
+/// The JSON that a client read.
+pub fn json(data: &str) -> Value {
+    serde_json::from_str(data).unwrap_or_else(|error| panic!("expected JSON, {error}: `{data}`"))
+}
+
+fn keep_lines(
+    from: impl Read + Send + 'static,
+    lines: &Arc<Mutex<Vec<String>>>,
+) -> JoinHandle<()> {
+    let lines = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    })
+}

@@ -1,0 +1,56 @@
+//! The npm package `eventsource`: what a browser does, as a program. It resumes by itself.
+
+use crate::client::{Client, node, printed, wait_until_rolled};
+use crate::common::House;
+use crate::oracle::{Seen, compare_all, head, stored};
+
+#[test]
+fn eventsource_sees_every_roll_once_though_the_server_is_killed_under_it() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let url = house.url("/stream/?after=0");
+    let mut client = Client::spawn(node(include_str!("eventsource.mjs")).arg(url), printed);
+    client.see_roll(10);
+    for _ in 0..3 {
+        client.lose(&mut server, &house);
+        let live_again = head(&house) + 5;
+        client.see_roll(live_again);
+    }
+
+    // From here on the database stays as it is, and can be seen in full.
+    house.configure("every = '1h'");
+    client.lose_to_rest(&mut server, &house);
+    let seen = client.see_roll(head(&house));
+    compare_all(&seen.rolls, 1, &house).unwrap();
+    seen.assert_modes(&["resumed"; 5]);
+}
+
+#[test]
+fn the_listener_of_the_article_gets_one_entry_a_die() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    wait_until_rolled(&house, 3);
+    let no_rolls = |_: &[String]| Seen::default();
+    let script = include_str!("article.mjs");
+    let mut client = Client::spawn(node(script).arg(house.url("/")), no_rolls);
+    let n_entries = 2 * 20;
+    crate::common::wait_for("40 entries", || {
+        assert!(client.runs(), "the listener ended: {:#?}", client.output());
+        (client.output().len() >= n_entries).then_some(())
+    });
+
+    let entries = client.output()[..n_entries].to_vec();
+    let entries_stored: Vec<String> = stored(&house)
+        .iter()
+        .flat_map(|roll| {
+            // The order of the dice is the order of the text, which a map would lose.
+            let dice = roll.dice.trim_matches(['{', '}']);
+            dice.split(',').map(|die| die.replace('"', "").replace(':', " ")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(
+        entries_stored.chunks(2).any(|roll| roll == &entries[..2])
+            && entries_stored.windows(n_entries).step_by(2).any(|stored| stored == entries),
+        "expected a run of {entries_stored:#?}, saw {entries:#?}"
+    );
+}

@@ -1,0 +1,25 @@
+//! The npm package `launchdarkly-eventsource`: like a browser, but able to listen by POST. It
+//! resumes by itself.
+
+use crate::client::{Client, node, printed};
+use crate::common::House;
+use crate::oracle::{compare_all, head};
+
+#[test]
+fn launchdarkly_eventsource_sees_every_roll_once_by_post() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let url = house.url("/stream/?after=0");
+    let mut client = Client::spawn(node(include_str!("launchdarkly.mjs")).arg(url), printed);
+    client.see_roll(10);
+    client.lose(&mut server, &house);
+    let live_again = head(&house) + 5;
+    client.see_roll(live_again);
+
+    // From here on the database stays as it is, and can be seen in full.
+    house.configure("every = '1h'");
+    client.lose_to_rest(&mut server, &house);
+    let seen = client.see_roll(head(&house));
+    compare_all(&seen.rolls, 1, &house).unwrap();
+    seen.assert_modes(&["resumed"; 3]);
+}

@@ -1,0 +1,136 @@
+//! A reader of event streams, after
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>.
+
+use std::io::{BufRead, BufReader};
+
+use super::http;
+
+/// What a blank line ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    Retry(u64),
+    Comment,
+    Event { name: String, id: Option<String>, data: String },
+}
+
+impl Frame {
+    /// The data of a `sync`.
+    pub fn sync(&self) -> Option<serde_json::Value> {
+        match self {
+            Frame::Event { name, id: None, data } if name == "sync" => {
+                Some(serde_json::from_str(data).unwrap())
+            }
+            _ => None,
+        }
+    }
+
+    /// The id of a roll, as in `41-1763861860123`, and its dice.
+    pub fn roll(&self) -> Option<(String, String)> {
+        match self {
+            Frame::Event { name, id: Some(id), data } if name == "message" => {
+                Some((id.clone(), data.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An open stream; iterates over its frames until it ends or breaks.
+pub struct Stream {
+    lines: BufReader<Box<dyn std::io::Read + Send>>,
+}
+
+/// How a client asks.
+#[derive(Clone, Copy, Default)]
+pub struct Ask<'a> {
+    pub last_event_id: Option<&'a str>,
+    pub post: bool,
+}
+
+impl Stream {
+    /// Opens `url`; fails if the server cannot be reached or does not answer with a stream.
+    pub fn open(url: &str, ask: Ask<'_>) -> Result<Stream, String> {
+        let accept = ("Accept", "text/event-stream");
+        let answer = if ask.post {
+            let mut request = http().post(url).header(accept.0, accept.1);
+            if let Some(id) = ask.last_event_id {
+                request = request.header("Last-Event-ID", id);
+            }
+            request.send_empty()
+        } else {
+            let mut request = http().get(url).header(accept.0, accept.1);
+            if let Some(id) = ask.last_event_id {
+                request = request.header("Last-Event-ID", id);
+            }
+            request.call()
+        };
+        let response = answer.map_err(|error| error.to_string())?;
+        let content_type = response.headers().get("content-type").cloned();
+        let is_stream = content_type.is_some_and(|value| value == "text/event-stream");
+        if response.status() != 200 || !is_stream {
+            return Err(format!("expected an event stream, got {response:?}"));
+        }
+        let body: Box<dyn std::io::Read + Send> = Box::new(response.into_body().into_reader());
+        // A small buffer: what is read ahead here would be late for the test.
+        Ok(Stream { lines: BufReader::with_capacity(512, body) })
+    }
+
+    /// The next `n` frames.
+    pub fn frames(&mut self, n: usize) -> Vec<Frame> {
+        let frames: Vec<Frame> = self.by_ref().take(n).collect();
+        assert_eq!(frames.len(), n, "expected {n} frames before the end, got {frames:#?}");
+        frames
+    }
+
+    /// The next `n` rolls, whatever stands between them.
+    pub fn rolls(&mut self, n: usize) -> Vec<(String, String)> {
+        let rolls: Vec<_> = self.filter_map(|frame| frame.roll()).take(n).collect();
+        assert_eq!(rolls.len(), n, "expected {n} rolls before the end, got {rolls:#?}");
+        rolls
+    }
+}
+
+impl Iterator for Stream {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        let (mut name, mut id, mut data) = (String::new(), None, None::<String>);
+        let (mut retry, mut comment) = (None, false);
+        loop {
+            let mut line = String::new();
+            match self.lines.read_line(&mut line) {
+                // An event counts only once its blank line is there.
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+            let line = line.trim_end_matches('\n');
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "" if line.is_empty() => {
+                    if let Some(data) = data {
+                        let name = if name.is_empty() { "message".into() } else { name };
+                        return Some(Frame::Event { name, id, data });
+                    }
+                    if let Some(retry) = retry {
+                        return Some(Frame::Retry(retry));
+                    }
+                    if comment {
+                        return Some(Frame::Comment);
+                    }
+                }
+                "" => comment = true,
+                "event" => name = value.into(),
+                "id" => id = Some(value.into()),
+                "retry" => retry = value.parse().ok(),
+                "data" => {
+                    data = Some(match data {
+                        Some(data) => format!("{data}\n{value}"),
+                        None => value.into(),
+                    });
+                }
+                field => panic!("an event stream has no field `{field}`"),
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What all suites share: the real server as a process, and a client that reads its stream.
+
+#![allow(dead_code, reason = "each suite uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+pub mod events;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+/// Far longer than anything takes, also on a machine five times slower: a test that gets this
+/// far has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub const ROLLCAST: &str = env!("CARGO_BIN_EXE_rollcast");
+
+/// A folder with a `Rocket.toml` of its own, in which servers start and end.
+pub struct House {
+    folder: TempDir,
+    port: u16,
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    address: String,
+}
+
+impl House {
+    /// A house whose `[default.rollcast]` table has these lines besides the paths.
+    pub fn new(rollcast: &str) -> House {
+        let house = House { folder: tempfile::tempdir().unwrap(), port: free_port() };
+        house.configure(rollcast);
+        house
+    }
+
+    /// Writes `Rocket.toml` anew.
+    pub fn configure(&self, rollcast: &str) {
+        let project = env!("CARGO_MANIFEST_DIR");
+        let toml = format!(
+            "[default]\nport = {}\ntemplate_dir = '{project}/templates'\n\
+             [default.rollcast]\ndatabase = 'rolls.db'\nstatic_dir = '{project}/static'\n\
+             log_format = 'json'\n{rollcast}\n",
+            self.port
+        );
+        std::fs::write(self.path().join("Rocket.toml"), toml).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.path().join("rolls.db")
+    }
+
+    /// The server's address, the same at every start: `http://127.0.0.1:…`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The command, in this house and with nothing from the tester's own environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(ROLLCAST);
+        for (name, _) in std::env::vars() {
+            if name.starts_with("ROCKET_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command.current_dir(self.path());
+        command
+    }
+
+    /// Starts a server and waits until it listens.
+    pub fn start(&self) -> Server {
+        self.start_with(&mut self.command())
+    }
+
+    /// The same with a command that differs, say in its environment; its logs must be JSON.
+    pub fn start_with(&self, command: &mut Command) -> Server {
+        let mut server = Server::spawn(command);
+        server.wait_until_it_listens();
+        server
+    }
+
+    /// The database as people read it.
+    pub fn sqlite(&self) -> Connection {
+        Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+    }
+
+    /// All rolls, as id, moment and dice.
+    pub fn stored(&self) -> Vec<(i64, String, String)> {
+        let connection = self.sqlite();
+        let mut statement =
+            connection.prepare("select id, rolled_at, dice from rolls order by id").unwrap();
+        let rolls = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rolls.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Writes rolls `1..=n_rolls` as if a server had rolled one a second, and deletes those
+    /// before `oldest`. Starts and stops a server to create the database.
+    pub fn fill(&self, n_rolls: i64, oldest: i64) {
+        let mut server = self.start();
+        server.stop();
+        let connection = Connection::open(self.database()).unwrap();
+        connection
+            .execute_batch(&format!(
+                "begin;
+                 delete from rolls; delete from tallies; delete from sqlite_sequence;
+                 insert into rolls (rolled_at, dice)
+                 with recursive n(n) as (values (1) union all select n + 1 from n where n < {n_rolls})
+                 select strftime('%Y-%m-%dT%H:%M:%S', 1795392000 + n, 'unixepoch') || '.123Z',
+                        json_object('1D6', 1 + n % 6, '1D20', 1 + n % 20) from n where n <= {n_rolls};
+                 delete from rolls where id < {oldest};
+                 commit;"
+            ))
+            .unwrap();
+    }
+}
+
+impl Server {
+    /// Starts a server without waiting for it.
+    pub fn spawn(command: &mut Command) -> Server {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let written = log.clone();
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                written.lock().unwrap().push(line);
+            }
+        });
+        Server { child, log, reader: Some(reader), address: String::new() }
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let announced = wait_for("the server to listen", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended with {status} instead of listening: {:#?}", self.log());
+            }
+            self.log().iter().find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).ok()?;
+                Some(line.get("address")?.as_str()?.to_string())
+            })
+        });
+        self.address = format!("http://{announced}");
+    }
+
+    /// An address on this server, as it announced itself.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The lines logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success(), "kill -s {name} {pid} failed");
+    }
+
+    /// Asks the server to stop, and waits until it has, in order.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.wait();
+        assert!(status.success(), "stopped with {status}: {:#?}", self.log());
+    }
+
+    /// Waits for the server's end, by itself or on a signal sent before.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = wait_for("the server to end", || self.child.try_wait().unwrap());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Looks again and again until there is something to see.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An HTTP client that gives every status back and never waits for ever.
+pub fn http() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_connect(Some(PATIENCE))
+        .timeout_recv_response(Some(PATIENCE))
+        .build();
+    config.into()
+}

@@ -1,0 +1,253 @@
+//! The program as an operator meets it: commands, configuration, profiles, refusals, signals.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::common::{House, ROLLCAST, Server, http, wait_for};
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// Runs `rollcast` so that it must refuse, and gives back what it says.
+fn refusal(command: &mut Command, exit_code: i32) -> String {
+    let (code, stdout, stderr) = run(command);
+    assert_eq!(code, exit_code, "stdout: {stdout}\nstderr: {stderr}");
+    assert!(stderr.contains("rollcast: "), "{stderr}");
+    stderr
+}
+
+#[test]
+fn help_and_version_say_what_there_is() {
+    let house = House::new("");
+    let (code, help, _) = run(house.command().arg("--help"));
+    assert_eq!(code, 0);
+    for word in ["serve", "check", "ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"] {
+        assert!(help.contains(word), "expected {word} in {help}");
+    }
+    let (code, version, _) = run(house.command().arg("--version"));
+    assert_eq!((code, version.trim()), (0, concat!("rollcast ", env!("CARGO_PKG_VERSION"))));
+    for command in ["serve", "check"] {
+        assert_eq!(run(house.command().args([command, "--help"])).0, 0);
+    }
+    let (code, _, stderr) = run(house.command().arg("sevre"));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("serve"), "expected the command that was meant in {stderr}");
+}
+
+#[test]
+fn check_tells_what_is_configured_and_changes_nothing() {
+    let house = House::new("dice = ['2D6']\nevery = '1h'");
+    let files = || {
+        let mut names: Vec<_> = fs::read_dir(house.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let check = || run(house.command().arg("check"));
+    let (code, stdout, stderr) = check();
+    assert_eq!(code, 0, "{stderr}");
+    for text in ["Rocket.toml", "debug", &house.url(""), "2D6", "rolls.db", "none yet"] {
+        assert!(stdout.contains(text), "expected {text} in {stdout}");
+    }
+    assert_eq!(files(), ["Rocket.toml"], "check changed something");
+
+    let mut server = house.start();
+    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
+    let (code, stdout, _) = check();
+    assert_eq!(code, 0);
+    assert!(stdout.contains("a server is running on it"), "{stdout}");
+    server.stop();
+    let before = (files(), fs::read(house.database()).unwrap());
+    let (code, stdout, _) = check();
+    assert_eq!(code, 0);
+    assert!(stdout.contains("1 rolls kept") && !stdout.contains("is running"), "{stdout}");
+    assert!(before == (files(), fs::read(house.database()).unwrap()), "check changed something");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_stops_the_start_and_names_key_value_and_source() {
+    let table = [
+        ("every = '0s'", "rollcast.every", "got `0s`"),
+        ("evry = '1s'", "evry", "expected"),
+        ("dice = ['1D6', 'W6']", "rollcast.dice", "got `W6`"),
+        ("page_size = 1000", "rollcast.page_size", "got `1000`"),
+        ("[default.shutdown]\ngrase = 1", "shutdown.grase", "grace"),
+        ("[release]\nprot = 1", "release.prot", "expected one of address, port"),
+        ("[release]\ntls = 1", "release.tls", "proxy"),
+        ("every =", "", "every ="),
+    ];
+    for (lines, key, text) in table {
+        let house = House::new(lines);
+        for command in ["serve", "check"] {
+            let said = refusal(house.command().arg(command), 2);
+            assert!(said.contains(key) && said.contains(text), "{lines}: {said}");
+            assert!(said.contains("Rocket.toml"), "{lines}: no source in {said}");
+        }
+        assert!(!house.database().exists(), "{lines}: refused, but made a database");
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
+    let house = House::new("every = '1h'\npage_size = 7");
+    let check = |name: &str, value: &str| run(house.command().arg("check").env(name, value));
+    let (code, stdout, _) = check("ROCKET_PORT", "5999");
+    assert_eq!(code, 0);
+    assert!(stdout.contains("http://127.0.0.1:5999"), "{stdout}");
+    let (code, stdout, _) = check("ROCKET_ROLLCAST", r#"{every="250ms"}"#);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("1D6 and 1D20 every 250ms"), "{stdout}");
+    let refused = [
+        ("ROCKET_PROT", "1", "prot"),
+        ("ROCKET_PORT", "http", "port"),
+        ("ROCKET_ADDRESS", "localhost", "address"),
+        ("ROCKET_ROLLCAST", r#"{every="2h"}"#, "got `2h`"),
+        ("ROCKET_ROLLCAST_EVERY", "1s", "ROCKET_ROLLCAST='{every=…}'"),
+        ("ROCKET_SHUTDOWN_GRACE", "3", "ROCKET_SHUTDOWN='{grace=…}'"),
+        ("ROCKET_LOG_LEVEL", "off", "RUST_LOG"),
+        ("ROCKET_PROFILE", "relase", "got `relase` from ROCKET_PROFILE"),
+        ("RUST_LOG", "=!", "got `=!`"),
+    ];
+    for (name, value, text) in refused {
+        let code = if name == "RUST_LOG" { 1 } else { 2 };
+        let said = refusal(house.command().env(name, value), code);
+        let lower = said.to_lowercase();
+        assert!(said.contains(text) || lower.contains(text), "{name}={value}: {said}");
+    }
+}
+
+#[test]
+fn it_works_from_another_folder_and_says_where_it_looked() {
+    let house = House::new("every = '1h'");
+    let elsewhere = tempfile::tempdir().unwrap();
+
+    // A folder below the one that has Rocket.toml.
+    let below = house.path().join("some/where");
+    fs::create_dir_all(&below).unwrap();
+    let mut server = house.start_with(house.command().current_dir(&below));
+    assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
+    server.stop();
+    assert!(house.database().exists(), "the database is beside Rocket.toml");
+
+    // Anywhere, with the file named.
+    let file = house.path().join("Rocket.toml");
+    let mut command = house.command();
+    command.current_dir(elsewhere.path()).env("ROCKET_CONFIG", &file);
+    let mut server = house.start_with(&mut command);
+    assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
+    server.stop();
+
+    // Anywhere, with the program itself below the file.
+    let bin = house.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let program = bin.join("rollcast");
+    fs::copy(ROLLCAST, &program).unwrap();
+    let mut check = Command::new(&program);
+    let (code, stdout, _) = run(check.arg("check").current_dir(elsewhere.path()));
+    assert_eq!(code, 0);
+    assert!(stdout.contains(&*file.canonicalize().unwrap().to_string_lossy()), "{stdout}");
+
+    // Nowhere to be found.
+    let lost = elsewhere.path().join("rollcast");
+    fs::copy(ROLLCAST, &lost).unwrap();
+    let said = refusal(Command::new(&lost).current_dir(elsewhere.path()), 2);
+    let folder = elsewhere.path().canonicalize().unwrap();
+    assert!(said.contains(&*folder.to_string_lossy()), "expected where it looked in {said}");
+    assert!(said.contains("ROCKET_CONFIG"), "expected a remedy in {said}");
+    let mut named = Command::new(&lost);
+    let said = refusal(named.env("ROCKET_CONFIG", "/no/such.toml"), 2);
+    assert!(said.contains("/no/such.toml"), "{said}");
+}
+
+#[test]
+fn the_profile_decides_and_the_start_says_which() {
+    // The project's own file, as it is delivered.
+    let house = House::new("");
+    let toml = concat!(env!("CARGO_MANIFEST_DIR"), "/Rocket.toml");
+    let start = |profile: &str| {
+        let rollcast = format!("{{database=\"{}\"}}", house.database().display());
+        let mut command = house.command();
+        command
+            .env("ROCKET_CONFIG", toml)
+            .env("ROCKET_PORT", "0")
+            .env("ROCKET_ROLLCAST", rollcast)
+            .env("ROCKET_PROFILE", profile);
+        let mut server = Server::spawn(&mut command);
+        let line = wait_for("the announcement", || {
+            server.log().into_iter().find(|line| line.contains("listening on"))
+        });
+        server.stop();
+        line
+    };
+    let debug = start("debug");
+    assert!(serde_json::from_str::<Value>(&debug).is_err(), "debug logs are for people: {debug}");
+    let release = start("release");
+    let release: Value = serde_json::from_str(&release).expect("release logs are JSON");
+    for (profile, text) in [("debug", &debug), ("release", &release.to_string())] {
+        let database = house.database().canonicalize().unwrap();
+        let parts = [
+            format!("profile {profile}"),
+            "listening on http://127.0.0.1:".into(),
+            "1D6 and 1D20 every 1s".into(),
+            database.display().to_string(),
+        ];
+        for part in parts {
+            assert!(text.contains(&part), "expected {part} in {text}");
+        }
+    }
+    assert_eq!(release["profile"], "release");
+}
+
+#[test]
+fn a_taken_port_is_named_with_a_remedy_and_no_roll_is_made() {
+    let house = House::new("every = '1ms'");
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
+    let said = refusal(&mut house.command(), 1);
+    assert!(said.contains(&format!("127.0.0.1:{}", house.port())), "{said}");
+    assert!(said.contains("ROCKET_PORT"), "expected a remedy in {said}");
+    assert_eq!(house.stored(), [], "rolled without listening");
+}
+
+#[test]
+fn templates_that_are_missing_or_broken_stop_the_start() {
+    let house = House::new("every = '1h'");
+    let folder = house.path().join("templates");
+    let start = || {
+        let mut command = house.command();
+        command.env("ROCKET_TEMPLATE_DIR", &folder);
+        refusal(&mut command, 1)
+    };
+    let said = start();
+    assert!(said.contains("templates"), "{said}");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("index.html.tera"), "{% for roll in %}").unwrap();
+    let said = start();
+    assert!(said.contains(&*folder.to_string_lossy()), "{said}");
+}
+
+#[test]
+fn term_int_and_hup_stop_the_server_in_order_also_under_open_streams() {
+    use crate::common::events::{Ask, Stream};
+
+    for signal in ["TERM", "INT", "HUP"] {
+        let house = House::new("every = '5ms'");
+        let mut server = house.start();
+        let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+        let seen = stream.rolls(20);
+        server.signal(signal);
+        let status = server.wait();
+        assert_eq!(status.code(), Some(0), "{signal}: {:#?}", server.log());
+        let stored = house.stored();
+        assert!(stored.len() >= seen.len(), "{signal}: a roll was seen that is not stored");
+        let wal = house.path().join("rolls.db-wal");
+        let wal_bytes = fs::metadata(wal).map(|metadata| metadata.len()).unwrap_or(0);
+        assert_eq!(wal_bytes, 0, "{signal}: the log was not moved into the database");
+    }
+}

@@ -1,0 +1,426 @@
+//! The feed against a simple model: every reader gets all kept rolls after its cursor, once, in
+//! order, and is told of every roll that is gone.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rollcast::config::StoreConfig;
+use rollcast::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
+use rollcast::roll::{Cursor, Face, Faces, NewRoll, Roll, RollId, RolledAt};
+use rollcast::store::Store;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::common::PATIENCE;
+
+/// A small window, so that readers fall out of it.
+const N_RECENT: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Stores a roll, which nobody is shown yet.
+    Append,
+    /// Shows what is stored and not shown yet.
+    Publish,
+    /// Deletes this many of the oldest rolls.
+    Prune(usize),
+    /// Opens a reader.
+    Connect(Ask),
+    /// Takes up to this many items from a reader, fewer if it has caught up.
+    Read(usize, usize),
+    /// Reader goes away and a new one goes on from its last roll.
+    Resume(usize),
+    /// Reader goes away.
+    Drop(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Ask {
+    Live,
+    Malformed,
+    /// This many rolls before the newest stored one (negative: beyond it).
+    Back(i64),
+    /// The same, with its moment.
+    BackWithMoment(i64),
+    /// The same, with another moment.
+    OtherHistory(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let back = || -2..12_i64;
+    let ask = prop_oneof![
+        1 => Just(Ask::Live),
+        1 => Just(Ask::Malformed),
+        3 => back().prop_map(Ask::Back),
+        4 => back().prop_map(Ask::BackWithMoment),
+        1 => back().prop_map(Ask::OtherHistory),
+    ];
+    let step = prop_oneof![
+        6 => Just(Step::Append),
+        5 => Just(Step::Publish),
+        2 => (1..6_usize).prop_map(Step::Prune),
+        4 => ask.prop_map(Step::Connect),
+        8 => (0..6_usize, 1..6_usize).prop_map(|(reader, n)| Step::Read(reader, n)),
+        2 => (0..6_usize).prop_map(Step::Resume),
+        1 => (0..6_usize).prop_map(Step::Drop),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// The rooms under test beside the model.
+struct World {
+    _folder: TempDir,
+    store: Store,
+    feed: Feed,
+    /// Deletes rolls as a prune would.
+    pruner: Connection,
+    /// All rolls ever stored: roll n is at n - 1.
+    rolls: Vec<Roll>,
+    n_published: usize,
+    /// The oldest roll that is kept.
+    oldest: i64,
+    readers: Vec<Watched>,
+}
+
+/// A reader and what the model knows of it.
+struct Watched {
+    reader: Reader,
+    /// The last roll it has accounted for, seen or told to be gone.
+    last: i64,
+    greeted: bool,
+}
+
+impl World {
+    async fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("rolls.db");
+        let store = Store::open(&StoreConfig { database: database.clone() }).await.unwrap();
+        let feed = Feed::open(store.clone(), N_RECENT).await.unwrap();
+        let pruner = Connection::open(database).unwrap();
+        pruner.pragma_update(None, "synchronous", "off").unwrap();
+        let (rolls, readers) = (Vec::new(), Vec::new());
+        World { _folder: folder, store, feed, pruner, rolls, n_published: 0, oldest: 1, readers }
+    }
+
+    fn stored_head(&self) -> i64 {
+        self.rolls.len() as i64
+    }
+
+    fn cursor_of(&self, id: i64) -> Cursor {
+        match usize::try_from(id - 1).ok().and_then(|index| self.rolls.get(index)) {
+            Some(roll) if id >= self.oldest => roll.cursor(),
+            _ => Cursor::from(RollId(id)),
+        }
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Append => {
+                let n = self.rolls.len() as u32;
+                let roll = self.store.append(new_roll(n)).await.unwrap();
+                assert_eq!(roll.id.0, i64::from(n) + 1, "ids have no gaps");
+                self.rolls.push(roll);
+            }
+            Step::Publish => {
+                for roll in &self.rolls[self.n_published..] {
+                    self.feed.publish(roll);
+                }
+                self.n_published = self.rolls.len();
+            }
+            Step::Prune(n) => {
+                self.oldest = (self.oldest + n as i64).min(self.stored_head() + 1);
+                let sql = "delete from rolls where id < ?1";
+                self.pruner.execute(sql, [self.oldest]).unwrap();
+            }
+            Step::Connect(ask) => self.connect(ask).await,
+            Step::Read(index, n) => {
+                if let Some(index) = self.pick(index) {
+                    for _ in 0..n {
+                        self.read(index).await;
+                    }
+                }
+            }
+            Step::Resume(index) => {
+                if let Some(index) = self.pick(index) {
+                    let last = self.readers.swap_remove(index).last;
+                    self.open(Asked::After(self.cursor_of(last)), last).await;
+                }
+            }
+            Step::Drop(index) => {
+                if let Some(index) = self.pick(index) {
+                    self.readers.swap_remove(index);
+                }
+            }
+        }
+    }
+
+    fn pick(&self, index: usize) -> Option<usize> {
+        (!self.readers.is_empty()).then(|| index % self.readers.len())
+    }
+
+    async fn connect(&mut self, ask: Ask) {
+        let head = self.stored_head();
+        let moment = |id: i64, off: i64| {
+            let millis = self.rolls.get((id - 1) as usize).map(|roll| roll.rolled_at.unix_millis());
+            Some(millis.unwrap_or(1) + off)
+        };
+        let after = |id: i64, unix_millis| Asked::After(Cursor { id: RollId(id), unix_millis });
+        let asked = match ask {
+            Ask::Live => Asked::Live,
+            Ask::Malformed => Asked::Malformed,
+            Ask::Back(back) => after((head - back).max(0), None),
+            Ask::BackWithMoment(back) => {
+                let id = (head - back).max(1);
+                after(id, moment(id, 0))
+            }
+            Ask::OtherHistory(back) => {
+                let id = (head - back).max(1);
+                after(id, moment(id, 7))
+            }
+        };
+        // The table of the design, in the model's words.
+        let seen_head = self.n_published as i64;
+        let (start, missed, mode) = match asked {
+            Asked::Live => (seen_head, Some(0), Mode::Live),
+            Asked::Malformed => (seen_head, None, Mode::Reset(Reason::Malformed)),
+            Asked::After(cursor) => {
+                let id = cursor.id.0;
+                let in_memory = self.in_window(id);
+                let wrong_moment = (id >= self.oldest || in_memory)
+                    && id >= 1
+                    && cursor.unix_millis.is_some()
+                    && cursor.unix_millis != moment(id, 0);
+                if id > head || wrong_moment {
+                    (self.expected_head(asked), None, Mode::Reset(Reason::Unknown))
+                } else if id + 1 < self.oldest && !in_memory {
+                    let gone = (self.oldest - 1 - id) as u64;
+                    (self.oldest - 1, Some(gone), Mode::Reset(Reason::Pruned))
+                } else {
+                    let missed = (self.expected_head(asked) - id).max(0) as u64;
+                    (id, Some(missed), Mode::Resumed)
+                }
+            }
+        };
+        self.open(asked, start).await;
+        let watched = self.readers.last_mut().unwrap();
+        let sync = next(&mut watched.reader).await;
+        let Item::Sync(Sync { mode: seen, n_missed, .. }) = sync else {
+            panic!("expected a sync first, got {sync:?}")
+        };
+        assert_eq!(
+            (seen, n_missed),
+            (mode, missed),
+            "asked {asked:?}, kept {}..={head}",
+            self.oldest
+        );
+        watched.greeted = true;
+    }
+
+    /// Whether the feed has the roll in memory: of the newest published ones.
+    fn in_window(&self, id: i64) -> bool {
+        let n_published = self.n_published as i64;
+        id >= 1 && id > n_published - N_RECENT as i64 && id <= n_published
+    }
+
+    /// The window speaks of what is published, the store of what is stored.
+    fn expected_head(&self, asked: Asked) -> i64 {
+        match asked {
+            Asked::After(cursor) if !self.in_window(cursor.id.0) => self.stored_head(),
+            _ => self.n_published as i64,
+        }
+    }
+
+    async fn open(&mut self, asked: Asked, last: i64) {
+        let reader = self.feed.after(asked).await.unwrap();
+        self.readers.push(Watched { reader, last, greeted: false });
+    }
+
+    /// Takes one item, if the model says there is one; otherwise checks that there is none.
+    async fn read(&mut self, index: usize) {
+        let (oldest, n_published) = (self.oldest, self.n_published as i64);
+        let watched = &mut self.readers[index];
+        let item = if watched.greeted && watched.last >= n_published {
+            // All that is published was seen. What is stored already may come early, with a
+            // batch out of the store.
+            match poll_once(&mut watched.reader) {
+                None => return,
+                Some(item) => item,
+            }
+        } else {
+            next(&mut watched.reader).await
+        };
+        match item {
+            Item::Sync(sync) if !watched.greeted => {
+                // After a resume: the model's words for it are checked on connect.
+                watched.greeted = true;
+                watched.last = watched.last.max(sync.start.0);
+            }
+            Item::Sync(sync) => {
+                assert_eq!(sync.mode, Mode::Reset(Reason::Pruned), "in the middle of a stream");
+                let gone = sync.start.0 - watched.last;
+                assert_eq!(sync.n_missed, Some(gone as u64), "of how many rolls it tells");
+                assert!(gone > 0 && sync.start.0 < oldest, "told rolls to be gone that are kept");
+                watched.last = sync.start.0;
+            }
+            Item::Roll(sent) => {
+                let roll = &self.rolls[watched.last as usize];
+                assert_eq!(sent.cursor, roll.cursor(), "the roll after {}", watched.last);
+                assert_eq!(sent.id, roll.cursor().to_string());
+                assert_eq!(sent.dice, roll.dice.to_string());
+                watched.last += 1;
+            }
+            Item::Heartbeat => panic!("nobody asked for a heartbeat"),
+        }
+    }
+}
+
+fn new_roll(n: u32) -> NewRoll {
+    let face = Face { die: "1D6".parse().unwrap(), result: 1 + n % 6 };
+    NewRoll { rolled_at: RolledAt::now(), dice: Faces(vec![face]) }
+}
+
+async fn next(reader: &mut Reader) -> Item {
+    let item = timeout(PATIENCE, reader.next()).await.expect("an item, not silence");
+    item.unwrap().expect("an item, not the end")
+}
+
+/// What the reader has at once.
+fn poll_once(reader: &mut Reader) -> Option<Item> {
+    let mut next = pin!(reader.next());
+    match next.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => None,
+        Poll::Ready(item) => Some(item.unwrap().expect("an item, not the end")),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_any_order_of_events_readers_get_all_rolls_after_their_cursor_once(steps in steps()) {
+        runtime().block_on(async {
+            let mut world = World::new().await;
+            for step in steps {
+                world.take(step).await;
+            }
+            // In the end everybody catches up.
+            world.take(Step::Publish).await;
+            let head = world.stored_head();
+            for index in 0..world.readers.len() {
+                while world.readers[index].last < head || !world.readers[index].greeted {
+                    world.read(index).await;
+                }
+                world.read(index).await;
+            }
+        });
+    }
+}
+
+/// The rolls that a reader gets up to `head`.
+async fn ids_up_to(mut reader: Reader, head: i64) -> Vec<i64> {
+    let mut ids = Vec::new();
+    while ids.last().is_none_or(|last| *last < head) {
+        if let Item::Roll(sent) = next(&mut reader).await {
+            ids.push(sent.cursor.id.0);
+        }
+    }
+    ids
+}
+
+/// Readers that open at random moments while rolls are stored and published as fast as it goes:
+/// each loads a page, then opens a stream from where `seam` says, and goes on.
+async fn under_full_speed(seam: fn(Cursor) -> Asked) -> Vec<Vec<i64>> {
+    const N_ROLLS: i64 = 1_500;
+    const N_READERS: usize = 40;
+    let World { _folder, store, feed, .. } = World::new().await;
+    let pump = tokio::spawn({
+        let (store, feed) = (store.clone(), feed.clone());
+        async move {
+            for n in 0..N_ROLLS {
+                feed.publish(&store.append(new_roll(n as u32)).await.unwrap());
+            }
+        }
+    });
+    let mut readers = Vec::new();
+    for n in 0..N_READERS {
+        let (store, feed) = (store.clone(), feed.clone());
+        readers.push(tokio::spawn(async move {
+            // Each at a moment of its own: once so many rolls are there.
+            let moment = (n as i64 * N_ROLLS) / (N_READERS as i64 + 1);
+            let page = timeout(PATIENCE, async {
+                loop {
+                    let page = store.page(None, 20).await.unwrap();
+                    if page.kept.head.id.0 > moment {
+                        return page;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            let page = page.await.expect("rolls to be made");
+            let mut ids: Vec<i64> = page.rolls.iter().rev().map(|roll| roll.id.0).collect();
+            let reader = feed.after(seam(page.kept.head)).await.unwrap();
+            ids.extend(ids_up_to(reader, N_ROLLS).await);
+            ids
+        }));
+    }
+    pump.await.unwrap();
+    let mut seen = Vec::new();
+    for reader in readers {
+        seen.push(timeout(PATIENCE, reader).await.expect("readers to catch up").unwrap());
+    }
+    seen
+}
+
+fn is_gapless(ids: &[i64]) -> bool {
+    ids.windows(2).all(|pair| pair[0] + 1 == pair[1])
+}
+
+#[test]
+fn the_seam_between_page_and_stream_holds_at_full_speed() {
+    let seen = runtime().block_on(under_full_speed(Asked::After));
+    for ids in seen {
+        assert!(is_gapless(&ids), "expected each roll once, got {ids:?}");
+    }
+}
+
+#[test]
+fn the_check_of_the_seam_sees_a_broken_one() {
+    // A page that opens its stream without its cursor, as most examples on the web do.
+    let seen = runtime().block_on(under_full_speed(|_| Asked::Live));
+    assert!(seen.iter().any(|ids| !is_gapless(ids)), "a broken seam went unnoticed");
+}
+
+#[test]
+fn a_silent_feed_wakes_every_reader_once_a_heartbeat_and_a_closed_one_ends_them() {
+    runtime().block_on(async {
+        let World { _folder, feed, .. } = World::new().await;
+        let mut readers = Vec::new();
+        for _ in 0..10 {
+            let mut reader = feed.after(Asked::Live).await.unwrap();
+            assert!(matches!(next(&mut reader).await, Item::Sync(_)));
+            readers.push(reader);
+        }
+        let beat = tokio::spawn({
+            let feed = feed.clone();
+            async move { feed.beat(Duration::from_millis(20)).await }
+        });
+        for reader in &mut readers {
+            for _ in 0..2 {
+                assert!(matches!(next(reader).await, Item::Heartbeat));
+            }
+        }
+        feed.close();
+        for reader in &mut readers {
+            assert!(timeout(PATIENCE, reader.next()).await.unwrap().unwrap().is_none());
+        }
+        timeout(PATIENCE, beat).await.expect("the heartbeat to end with the feed").unwrap();
+    });
+}

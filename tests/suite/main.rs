@@ -1,0 +1,14 @@
+//! The real binary as a process, and the library's rooms through their doors. Needs nothing
+//! beyond Rust.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod commands;
+mod feed;
+mod kills;
+mod pages;
+mod store;
+mod stream;

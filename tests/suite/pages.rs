@@ -1,0 +1,261 @@
+//! Pages and static files as any HTTP client sees them.
+
+use serde_json::Value;
+
+use crate::common::{House, Server, http, wait_for};
+
+/// What came back.
+struct Answer {
+    status: u16,
+    headers: ureq::http::HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = http().get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.call().unwrap();
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        body: response.body_mut().read_to_string().unwrap(),
+    }
+}
+
+/// A house with rolls `oldest` to 120, and a server that adds only roll 121.
+fn quiet_house(oldest: i64) -> (House, Server) {
+    let house = House::new("every = '1h'\npage_size = 10");
+    house.fill(120, oldest);
+    let server = house.start();
+    wait_for("roll 121", || (house.stored().last().unwrap().0 == 121).then_some(()));
+    (house, server)
+}
+
+/// The ids of the rows of a page, in their order.
+fn row_ids(html: &str) -> Vec<i64> {
+    let list = html.split("id=\"rolls\"").nth(1).unwrap_or_default();
+    let list = list.split("</ol>").next().unwrap();
+    let rows = list.split("id=\"roll-").skip(1);
+    rows.map(|row| row.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+/// The address of a link with this relation, if the page has one.
+fn link(html: &str, rel: &str) -> Option<String> {
+    let html = html.replace("&#x2F;", "/");
+    let tag = html.split("<a ").find(|tag| {
+        let tag = tag.split('>').next().unwrap();
+        tag.contains(&format!("rel=\"{rel}\""))
+    })?;
+    let href = tag.split("href=\"").nth(1)?;
+    Some(href.split('"').next()?.to_string())
+}
+
+fn descending(from: i64, to: i64) -> Vec<i64> {
+    (to..=from).rev().collect()
+}
+
+#[test]
+fn the_first_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
+    let (house, _server) = quiet_house(1);
+    let page = get(&house.url("/"), &[]);
+    assert_eq!(page.status, 200);
+    assert_eq!(row_ids(&page.body), descending(121, 112));
+    let stored = house.stored();
+    let rolled_at: jiff::Timestamp = stored.last().unwrap().1.parse().unwrap();
+    let cursor = format!("data-cursor=\"121-{}\"", rolled_at.as_millisecond());
+    let list = page.body.split("<ol").nth(1).unwrap().split('>').next().unwrap();
+    assert!(list.contains(&cursor), "expected {cursor} in {list}");
+    for (_, rolled_at, _) in &stored[111..] {
+        assert!(page.body.contains(rolled_at), "expected {rolled_at} in the page");
+    }
+}
+
+#[test]
+fn a_page_without_rolls_says_so_and_starts_at_the_very_first() {
+    let house = House::new("every = '1h'");
+    house.fill(0, 1);
+    // The roller waits for the lock as long as another writer has it.
+    let writer = rusqlite::Connection::open(house.database()).unwrap();
+    writer.execute_batch("begin immediate").unwrap();
+    let _server = house.start();
+    let page = get(&house.url("/"), &[]);
+    assert_eq!((page.status, row_ids(&page.body)), (200, vec![]));
+    assert!(page.body.contains("data-cursor=\"0\""), "{}", page.body);
+    assert_eq!(get(&house.url("/rolls"), &[]).status, 200);
+    assert_eq!(get(&house.url("/rolls?at=2026-11-23"), &[]).status, 303);
+    assert_eq!(get(&house.url("/rolls/1"), &[]).status, 404);
+}
+
+#[test]
+fn links_lead_through_the_whole_history_and_back() {
+    for oldest in [1, 37] {
+        let (house, _server) = quiet_house(oldest);
+        let walk = |start: &str, rel: &str| {
+            let mut seen = Vec::new();
+            let mut url = Some(start.to_string());
+            while let Some(path) = url {
+                let page = get(&house.url(&path), &[]);
+                assert_eq!(page.status, 200, "{path}");
+                seen.push(row_ids(&page.body));
+                assert!(seen.len() < 30, "paging does not end: {path}");
+                url = link(&page.body, rel);
+            }
+            seen
+        };
+        let older = walk("/rolls", "next");
+        assert_eq!(older.concat(), descending(121, oldest), "from the newest to the oldest");
+        let last = format!("/rolls?before={}", oldest + 3);
+        let mut newer = walk(&last, "prev");
+        newer.reverse();
+        // The newest page is a full one, so it may repeat rolls of the one before.
+        let mut ids = newer.concat();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.dedup();
+        assert_eq!(ids, descending(121, oldest), "and back, page by page");
+        assert_eq!(newer[0], descending(121, 112), "up to the newest page");
+    }
+}
+
+#[test]
+fn a_moment_leads_to_the_page_that_has_it() {
+    let (house, _server) = quiet_house(21);
+    // Roll n was made at 1795392000 + n seconds and 123 ms: 2026-11-23T00:00:00Z + n.
+    let table = [
+        ("2026-11-23T00:01:00Z", 60),
+        ("2026-11-23T00:01:00.123Z", 60),
+        ("2026-11-23T00:01:00.124Z", 61),
+        ("2026-11-23T01:01:00%2B01:00", 60),
+        ("2026-11-23T00:01:00", 60),
+        ("2026-11-23T00:01", 60),
+        ("2026-11-23", 21),
+        ("1999-12-31", 21),
+        ("2999-12-31T23:59", 121),
+    ];
+    for (at, expected) in table {
+        let answer = get(&house.url(&format!("/rolls?at={at}")), &[]);
+        assert_eq!(answer.status, 303, "{at}");
+        let location = answer.header("location").to_string();
+        assert!(location.ends_with(&format!("#roll-{expected}")), "{at} led to {location}");
+        let page = get(&house.url(location.split('#').next().unwrap()), &[]);
+        assert!(row_ids(&page.body).contains(&expected), "{at} led to {location}");
+    }
+}
+
+#[test]
+fn one_roll_has_a_page_with_its_neighbours() {
+    let (house, _server) = quiet_house(21);
+    let page = get(&house.url("/rolls/60"), &[]);
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("2026-11-23T00:01:00.123Z"), "{}", page.body);
+    assert_eq!(link(&page.body, "prev").as_deref(), Some("/rolls/59"));
+    assert_eq!(link(&page.body, "next").as_deref(), Some("/rolls/61"));
+    assert_eq!(link(&get(&house.url("/rolls/21"), &[]).body, "prev"), None);
+    assert_eq!(link(&get(&house.url("/rolls/121"), &[]).body, "next"), None);
+}
+
+#[test]
+fn errors_are_pages_that_name_the_value_and_json_for_those_who_ask() {
+    let (house, _server) = quiet_house(21);
+    let table = [
+        ("/rolls/122", 404, "the newest is 121"),
+        ("/rolls/20", 404, "the oldest that is kept is 21"),
+        ("/rolls/abc", 422, "got `abc`"),
+        ("/rolls?before=-1", 422, "got `-1`"),
+        ("/rolls?at=yesterday", 422, "got `yesterday`"),
+        ("/rolls?at=2026-13-01", 422, "got `2026-13-01`"),
+        ("/no/such/page", 404, "/no/such/page"),
+        ("/static/no.css", 404, "no.css"),
+        ("/static/../Cargo.toml", 404, ""),
+        ("/static/%2e%2e/Cargo.toml", 404, ""),
+        ("/static/..%2fCargo.toml", 422, ""),
+    ];
+    for (path, status, text) in table {
+        let page = get(&house.url(path), &[("Accept", "text/html")]);
+        assert_eq!(page.status, status, "{path}");
+        assert!(page.header("content-type").starts_with("text/html"), "{path}");
+        let body = page.body.replace("&#x2F;", "/");
+        assert!(body.contains(text) && body.contains("</html>"), "{path}: {body}");
+
+        let json = get(&house.url(path), &[("Accept", "application/json")]);
+        assert_eq!(json.status, status, "{path}");
+        assert_eq!(json.header("content-type"), "application/json", "{path}");
+        let body: Value = serde_json::from_str(&json.body).unwrap();
+        assert!(body["error"]["message"].as_str().unwrap().contains(text), "{path}: {body}");
+        assert!(body["error"]["code"].is_string(), "{path}: {body}");
+    }
+    let script = "/rolls/%3Cscript%3Ealert(1)%3C%2Fscript%3E";
+    let page = get(&house.url(script), &[]);
+    assert!(!page.body.contains("<script>alert"), "text in an address must not become markup");
+}
+
+#[test]
+fn every_answer_carries_the_security_headers_and_no_cookie() {
+    let (house, _server) = quiet_house(1);
+    let csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+               connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    let expected = [
+        ("content-security-policy", csp),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ];
+    for path in ["/", "/rolls", "/rolls/1", "/rolls/x", "/none", "/static/css/base.css"] {
+        let answer = get(&house.url(path), &[]);
+        for (name, value) in expected {
+            assert_eq!(answer.header(name), value, "{path}: {name}");
+        }
+        assert!(answer.header("permissions-policy").contains("interest-cohort"), "{path}");
+        assert!(!answer.headers.contains_key("set-cookie"), "{path} sets a cookie");
+        assert!(!answer.header("cache-control").is_empty(), "{path} may be kept for ever");
+        for inline in [" style=", "<style", "javascript:", " onclick="] {
+            assert!(!answer.body.contains(inline), "{path} has `{inline}`");
+        }
+    }
+}
+
+#[test]
+fn static_files_are_kept_for_good_under_their_version_and_asked_for_otherwise() {
+    let (house, _server) = quiet_house(1);
+    let page = get(&house.url("/"), &[]).body.replace("&#x2F;", "/");
+    let links = page.split("\"").filter(|part| part.starts_with("/static/"));
+    let links: Vec<&str> = links.collect();
+    assert!(links.iter().any(|link| link.ends_with(".js")), "{links:?}");
+    assert!(links.iter().any(|link| link.ends_with(".css")), "{links:?}");
+    for path in links {
+        let file = get(&house.url(path), &[]);
+        assert_eq!(file.status, 200, "{path}");
+        assert_eq!(file.header("cache-control"), "public, max-age=31536000, immutable", "{path}");
+        let content_type = match path.rsplit('.').next().unwrap() {
+            "js" => "text/javascript",
+            "css" => "text/css; charset=utf-8",
+            "svg" => "image/svg+xml",
+            other => panic!("what is .{other}?"),
+        };
+        assert_eq!(file.header("content-type"), content_type, "{path}");
+
+        let etag = file.header("etag");
+        for known in [etag.to_string(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".into()] {
+            let unchanged = get(&house.url(path), &[("If-None-Match", &known)]);
+            assert_eq!((unchanged.status, unchanged.body.as_str()), (304, ""), "{path} {known}");
+            assert_eq!(unchanged.header("etag"), etag, "{path}");
+        }
+        assert_eq!(get(&house.url(path), &[("If-None-Match", "\"x\"")]).status, 200, "{path}");
+
+        // Under another version, or none, a browser asks again each time.
+        let name = path.splitn(4, '/').nth(3).unwrap();
+        for other in [format!("/static/{name}"), format!("/static/0000000000000000/{name}")] {
+            let same = get(&house.url(&other), &[]);
+            assert_eq!((same.status, &same.body), (200, &file.body), "{other}");
+            assert_eq!(same.header("cache-control"), "no-cache", "{other}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The database file: what is refused untouched, what is durable, who may have it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rusqlite::Connection;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, Server, http, wait_for};
+
+/// Starts a server that must refuse, and gives back its last words.
+fn refusal(house: &House) -> String {
+    let mut server = Server::spawn(&mut house.command());
+    let status = server.wait();
+    assert_eq!(status.code(), Some(1), "{:#?}", server.log());
+    server.log().last().unwrap().clone()
+}
+
+fn folder_of(house: &House) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(house.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            (name, fs::read(&path).unwrap_or_default())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_not_our_database_is_refused_and_left_untouched() {
+    fn sqlite(path: &Path, sql: &str) {
+        Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    }
+    type Make = fn(&Path);
+    let table: [(&str, Make, &str); 7] = [
+        ("an empty file", |path| fs::write(path, "").unwrap(), "an empty file"),
+        ("a text", |path| fs::write(path, "rolls\n".repeat(50)).unwrap(), "not SQLite"),
+        ("a short text", |path| fs::write(path, "1D6").unwrap(), "not SQLite"),
+        ("a folder", |path| fs::create_dir(path).unwrap(), "a folder"),
+        (
+            "a foreign database",
+            |path| sqlite(path, "create table rolls (id integer)"),
+            "another program's SQLite database",
+        ),
+        (
+            "a newer schema",
+            |path| {
+                sqlite(
+                    path,
+                    "pragma application_id = 0x524F4C4C; pragma user_version = 99; create table t (x)",
+                )
+            },
+            "schema 99, this one knows 1",
+        ),
+        (
+            "a newer schema that only the write-ahead log tells of",
+            |path| {
+                sqlite(
+                    path,
+                    "pragma application_id = 0x524F4C4C; pragma user_version = 1; create table t (x)",
+                );
+                let copy = path.with_extension("copy");
+                let writer = Connection::open(path).unwrap();
+                writer.query_row("pragma journal_mode = wal", [], |_| Ok(())).unwrap();
+                writer.execute_batch("pragma user_version = 99").unwrap();
+                // As a killed process leaves it.
+                let wal = |path: &Path| {
+                    path.with_file_name(format!("{}-wal", path.file_name().unwrap().display()))
+                };
+                fs::copy(path, &copy).unwrap();
+                fs::copy(wal(path), wal(&copy)).unwrap();
+                drop(writer);
+                fs::rename(wal(&copy), wal(path)).unwrap();
+                fs::rename(copy, path).unwrap();
+            },
+            "schema 99, this one knows 1",
+        ),
+    ];
+    for (what, make, found) in table {
+        let house = House::new("every = '1ms'");
+        make(&house.database());
+        let kept = |files: Vec<(String, Vec<u8>)>| -> Vec<(String, Vec<u8>)> {
+            // SQLite shares its index of the log in a file that holds nothing of its own.
+            files
+                .into_iter()
+                .filter(|(name, _)| !name.ends_with("-shm") && !name.ends_with("-lock"))
+                .collect()
+        };
+        let before = kept(folder_of(&house));
+        let said = refusal(&house);
+        assert!(said.contains(found) && said.contains("rolls.db"), "{what}: {said}");
+        let check = house.command().arg("check").output().unwrap();
+        assert_eq!(check.status.code(), Some(1), "{what}: check must refuse too");
+        assert!(before == kept(folder_of(&house)), "{what}: something was changed");
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_database_refuses_to_start() {
+    let house = House::new("every = '20ms'");
+    let first = house.start();
+    let second = |path: &Path| {
+        let mut command = house.command();
+        command.env("ROCKET_PORT", "0");
+        command.env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", path.display()));
+        let mut server = Server::spawn(&mut command);
+        assert_eq!(server.wait().code(), Some(1), "{:#?}", server.log());
+        server.log().last().unwrap().clone()
+    };
+    // Also by another name.
+    let link = house.path().join("link.db");
+    std::os::unix::fs::symlink(house.database(), &link).unwrap();
+    for path in [house.database(), link] {
+        let said = second(&path);
+        assert!(said.contains(&format!("process {}", first.pid())), "{said}");
+        assert!(said.contains("rollcast.database"), "expected a remedy in {said}");
+    }
+    let mut first = first;
+    // A killed server leaves its lock file, not its lock.
+    first.kill();
+    house.start().stop();
+}
+
+#[test]
+fn ids_go_on_without_gaps_over_starts_and_counts_agree_with_rolls() {
+    let house = House::new("every = '2ms'\ndice = ['1D6', '3D4']");
+    for round in 1..=3_usize {
+        let mut server = house.start();
+        wait_for("rolls", || (house.stored().len() > 50 * round).then_some(()));
+        server.stop();
+    }
+    let ids: Vec<i64> = house.stored().into_iter().map(|roll| roll.0).collect();
+    assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
+    let count = |sql: &str| -> i64 { house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(count("select count(*) from faces"), 2 * ids.len() as i64);
+    assert_eq!(count("select sum(n_rolls) from tallies"), 2 * ids.len() as i64);
+    let differing = "select count(*) from
+        (select die, face, count(*) as n from faces group by die, face) f
+        full join tallies t on t.die = f.die and t.face = f.face
+        where f.n is not t.n_rolls";
+    assert_eq!(count(differing), 0, "tallies are not what the rolls add up to");
+    assert_eq!(count("select count(*) from rolls where not dice like '{\"1D6\":%,\"3D4\":%}'"), 0);
+    assert_eq!(count("select max(face) <= 12 and min(face) >= 3 from faces where die = '3D4'"), 1);
+}
+
+#[test]
+fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
+    let house = House::new("every = '20ms'");
+    let server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    stream.rolls(5);
+    let outside = Connection::open(house.database()).unwrap();
+    outside.execute_batch("begin immediate").unwrap();
+    wait_for("the fault to be told", || {
+        server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
+    });
+    // Pages go on.
+    assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
+    let n_stored = house.stored().len();
+    outside.execute_batch("rollback").unwrap();
+    let seen: Vec<i64> = stream
+        .rolls(n_stored + 20 - 5)
+        .iter()
+        .map(|(id, _)| id.split('-').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(seen, (6..=n_stored as i64 + 20).collect::<Vec<_>>(), "gaps or repeats");
+    assert!(server.log().iter().any(|line| line.contains("rolls are stored again")));
+}
+
+#[test]
+fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
+    type Fault = fn(&House);
+    let table: [(&str, Fault); 2] = [
+        ("deleted", |house| fs::remove_file(house.database()).unwrap()),
+        ("replaced", |house| {
+            let copy = house.path().join("copy.db");
+            let status = Command::new("cp").arg(house.database()).arg(&copy).status().unwrap();
+            assert!(status.success());
+            fs::rename(copy, house.database()).unwrap();
+        }),
+    ];
+    for (what, fault) in table {
+        let house = House::new("every = '5ms'");
+        let mut server = house.start();
+        let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+        stream.rolls(10);
+        // Another name for the same file, to look into it after the fault.
+        let old = house.path().join("old.db");
+        fs::hard_link(house.database(), &old).unwrap();
+        fault(&house);
+        let status = server.wait();
+        assert_eq!(status.code(), Some(1), "{what}: {:#?}", server.log());
+        let said = server.log().last().unwrap().clone();
+        assert!(said.contains("was moved, deleted or replaced"), "{what}: {said}");
+        let last_seen = stream.filter_map(|frame| frame.roll()).last();
+        let head: i64 = Connection::open(&old)
+            .unwrap()
+            .query_row("select max(id) from rolls", [], |row| row.get(0))
+            .unwrap();
+        if let Some((id, _)) = last_seen {
+            let id: i64 = id.split('-').next().unwrap().parse().unwrap();
+            assert!(id <= head, "{what}: roll {id} was seen, {head} is the last in the old file");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_at_the_start() {
+    let house = House::new("every = '1h'");
+    let file = house.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut command = house.command();
+    let database = file.join("rolls.db");
+    command.env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", database.display()));
+    let mut server = Server::spawn(&mut command);
+    assert_eq!(server.wait().code(), Some(1));
+    let said = server.log().last().unwrap().clone();
+    assert!(said.contains(&*file.to_string_lossy()), "{said}");
+}
+
+#[test]
+fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
+    let house = House::new("every = '5ms'");
+    fs::write(house.path().join("rolls.db-new"), "half a database").unwrap();
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    server.stop();
+    assert!(!house.path().join("rolls.db-new").exists(), "the draft was left behind");
+}

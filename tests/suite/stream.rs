@@ -1,0 +1,350 @@
+//! The stream as a client sees it: the cursor table, methods, headers, limits, ends.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::common::events::{Ask, Frame, Stream};
+use crate::common::{House, PATIENCE, Server, http, wait_for};
+
+/// A server on rolls 1 to 100, of which those from 41 on are kept. It has just made roll 101 and
+/// makes no other during the test.
+fn quiet_house() -> (House, Server) {
+    let house = House::new("every = '1h'");
+    house.fill(100, 41);
+    let server = house.start();
+    wait_for("roll 101", || (house.stored().last().unwrap().0 == 101).then_some(()));
+    (house, server)
+}
+
+/// The id of a stored roll as the stream writes it.
+fn cursor(house: &House, id: i64) -> String {
+    let (_, rolled_at, _) = house.stored().into_iter().find(|roll| roll.0 == id).unwrap();
+    let rolled_at: jiff::Timestamp = rolled_at.parse().unwrap();
+    format!("{id}-{}", rolled_at.as_millisecond())
+}
+
+/// Opens the stream and checks its first frames to the letter: a retry of 1 to 5 s, `sync`, and
+/// then the rolls `from` to 101 as they are stored.
+fn check_first_frames(house: &House, query: &str, ask: Ask<'_>, sync: Value, from: i64) {
+    let stored: Vec<_> = house.stored().into_iter().filter(|roll| roll.0 >= from).collect();
+    let mut stream = Stream::open(&house.url(&format!("/stream/{query}")), ask).unwrap();
+    let frames = stream.frames(2 + stored.len());
+    let case = format!("{query} {:?}", ask.last_event_id);
+    let Frame::Retry(retry) = frames[0] else {
+        panic!("{case}: expected a retry first, got {frames:#?}")
+    };
+    assert!((1_000..=5_000).contains(&retry), "{case}: retry {retry} ms is not 1 to 5 s");
+    assert_eq!(frames[1].sync(), Some(sync), "{case}: the sync");
+    for (frame, (id, rolled_at, dice)) in frames[2..].iter().zip(stored) {
+        let rolled_at: jiff::Timestamp = rolled_at.parse().unwrap();
+        let expected = Frame::Event {
+            name: "message".into(),
+            id: Some(format!("{id}-{}", rolled_at.as_millisecond())),
+            data: dice,
+        };
+        assert_eq!(*frame, expected, "{case}");
+    }
+}
+
+#[test]
+fn a_stream_starts_where_the_cursor_table_says() {
+    let (house, _server) = quiet_house();
+    let head = cursor(&house, 101);
+    let resumed = |missed: u64| json!({"mode": "resumed", "head": head, "missed": missed});
+    let pruned =
+        |missed: u64| json!({"mode": "reset", "reason": "pruned", "head": head, "missed": missed});
+    let reset =
+        |reason: &str| json!({"mode": "reset", "reason": reason, "head": head, "missed": null});
+    let live = json!({"mode": "live", "head": head, "missed": 0});
+    let millis = |id: i64| (1_795_392_000 + id) * 1000 + 123;
+    let table = [
+        // No cursor, or an empty one.
+        ("".to_string(), live.clone(), 102),
+        ("?after=".to_string(), live, 102),
+        // A kept roll: with its moment, and as a bare number.
+        (format!("?after={}", cursor(&house, 90)), resumed(11), 91),
+        ("?after=90".into(), resumed(11), 91),
+        (format!("?after={}", cursor(&house, 41)), resumed(60), 42),
+        (format!("?after={head}"), resumed(0), 102),
+        ("?after=101".into(), resumed(0), 102),
+        // The one before the oldest kept: nothing is missed.
+        (format!("?after=40-{}", millis(40)), resumed(61), 41),
+        ("?after=40".into(), resumed(61), 41),
+        // Older than what is kept.
+        (format!("?after=39-{}", millis(39)), pruned(1), 41),
+        ("?after=1".into(), pruned(39), 41),
+        ("?after=0".into(), pruned(40), 41),
+        // Another history: ahead of the head, or another moment.
+        ("?after=102".into(), reset("unknown"), 102),
+        (format!("?after=102-{}", millis(102)), reset("unknown"), 102),
+        ("?after=999999999999999999".into(), reset("unknown"), 102),
+        (format!("?after=90-{}", millis(90) + 1), reset("unknown"), 102),
+        ("?after=101-1".into(), reset("unknown"), 102),
+        // Not a cursor at all.
+        ("?after=abc".into(), reset("malformed"), 102),
+        ("?after=-1".into(), reset("malformed"), 102),
+        ("?after=90-".into(), reset("malformed"), 102),
+        ("?after=090".into(), reset("malformed"), 102),
+        ("?after=90%20".into(), reset("malformed"), 102),
+        ("?after=0-5".into(), reset("malformed"), 102),
+        ("?after=99999999999999999999".into(), reset("malformed"), 102),
+        ("?after=%F0%9F%8E%B2".into(), reset("malformed"), 102),
+    ];
+    for (query, sync, from) in table {
+        check_first_frames(&house, &query, Ask::default(), sync.clone(), from);
+        let Some(after) = query.strip_prefix("?after=").filter(|after| after.is_ascii()) else {
+            continue;
+        };
+        if !after.contains('%') {
+            let header = Ask { last_event_id: Some(after), ..Ask::default() };
+            check_first_frames(&house, "", header, sync, from);
+        }
+    }
+}
+
+#[test]
+fn the_last_event_id_beats_the_address() {
+    let (house, _server) = quiet_house();
+    let head = cursor(&house, 101);
+    let sync = json!({"mode": "resumed", "head": head, "missed": 1});
+    let newer = cursor(&house, 100);
+    for query in ["?after=50", "?after=abc", "?after=999", ""] {
+        let ask = Ask { last_event_id: Some(&newer), ..Ask::default() };
+        check_first_frames(&house, query, ask, sync.clone(), 101);
+    }
+    // An empty header asks for nothing, so the address counts.
+    let empty = Ask { last_event_id: Some(""), ..Ask::default() };
+    check_first_frames(&house, "?after=100", empty, sync.clone(), 101);
+    // A broken one is not mended by the address.
+    let broken = Ask { last_event_id: Some("x"), ..Ask::default() };
+    let malformed = json!({"mode": "reset", "reason": "malformed", "head": head, "missed": null});
+    check_first_frames(&house, "?after=100", broken, malformed, 102);
+}
+
+#[test]
+fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
+    let (house, _server) = quiet_house();
+    let head = cursor(&house, 101);
+    let sync = json!({"mode": "resumed", "head": head, "missed": 2});
+    let post = Ask { post: true, ..Ask::default() };
+    check_first_frames(&house, "?after=99", post, sync.clone(), 100);
+    let mut stream = Stream::open(&house.url("/stream?after=99"), Ask::default()).unwrap();
+    assert_eq!(stream.frames(2)[1].sync(), Some(sync.clone()));
+    let by_header = Ask { post: true, last_event_id: Some("99") };
+    check_first_frames(&house, "", by_header, sync, 100);
+}
+
+#[test]
+fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
+    let (house, server) = quiet_house();
+    let expected = [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("access-control-allow-origin", "*"),
+    ];
+    for path in ["/stream/", "/stream", "/stream/?after=1"] {
+        let url = house.url(path);
+        let got = http().get(&url).call().unwrap();
+        let mut head = http().head(&url).call().unwrap();
+        for (name, value) in expected {
+            for response in [&got, &head] {
+                let values: Vec<_> = response.headers().get_all(name).iter().collect();
+                assert_eq!(values, [value], "{path}: {name}");
+            }
+        }
+        assert!(got.headers().get("expires").is_none(), "{path}: cache-control says it all");
+        assert_eq!(head.body_mut().read_to_string().unwrap(), "", "{path}: HEAD has no body");
+    }
+    wait_for("the streams to be closed", || {
+        let log = server.log();
+        let count = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+        let (opened, closed) = (count("stream opened"), count("stream closed"));
+        assert!(opened <= 3, "HEAD opened a stream: {log:#?}");
+        // A departed client is noticed at the next event or heartbeat.
+        (opened == 3).then_some(closed)
+    });
+}
+
+#[test]
+fn other_methods_are_told_what_there_is_and_pages_from_elsewhere_may_listen() {
+    let (house, _server) = quiet_house();
+    let url = house.url("/stream/");
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let request = ureq::http::Request::builder().method(method).uri(&url).body(()).unwrap();
+        let response = http().run(request).unwrap();
+        assert_eq!(response.status(), 405, "{method}");
+        assert_eq!(response.headers()["allow"], "GET, HEAD, POST, OPTIONS", "{method}");
+    }
+    let response = http().options(&url).call().unwrap();
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let allowed = response.headers()["access-control-allow-headers"].to_str().unwrap();
+    assert!(allowed.contains("Last-Event-ID"), "a client may resume, got {allowed}");
+}
+
+#[test]
+fn live_rolls_follow_the_replay_without_gap_or_repeat() {
+    let house = House::new("every = '5ms'");
+    house.fill(3_000, 1);
+    let _server = house.start();
+    // Far behind the window in memory: out of the database first, then live.
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let rolls = stream.rolls(3_200);
+    let stored = house.stored();
+    for ((id, dice), (stored_id, rolled_at, stored_dice)) in rolls.iter().zip(&stored) {
+        let rolled_at: jiff::Timestamp = rolled_at.parse().unwrap();
+        assert_eq!(*id, format!("{stored_id}-{}", rolled_at.as_millisecond()));
+        assert_eq!(dice, stored_dice, "roll {id}");
+    }
+}
+
+#[test]
+fn silence_is_filled_with_comments_that_carry_no_id() {
+    let house = House::new("every = '1h'\nheartbeat = '1s'");
+    let _server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    assert_eq!(stream.rolls(1).len(), 1);
+    assert_eq!(stream.frames(2), [Frame::Comment, Frame::Comment]);
+}
+
+#[test]
+fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
+    let house = House::new("every = '1h'");
+    let mut server = house.start();
+    let mut streams: Vec<Stream> =
+        (0..20).map(|_| Stream::open(&house.url("/stream/"), Ask::default()).unwrap()).collect();
+    for stream in &mut streams {
+        assert!(stream.frames(2)[1].sync().is_some());
+    }
+    server.stop();
+    let mut retries = Vec::new();
+    for stream in streams {
+        // A roll may have come in between; what matters is the end.
+        let last = stream.last();
+        let Some(Frame::Retry(retry)) = last else {
+            panic!("expected a retry at the end of the stream, got {last:?}")
+        };
+        assert!((1_000..=5_000).contains(&retry), "retry {retry} ms is not 1 to 5 s");
+        retries.push(retry);
+    }
+    retries.sort_unstable();
+    retries.dedup();
+    assert!(retries.len() > 10, "20 clients come back spread out, got {retries:?}");
+}
+
+#[test]
+fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes() {
+    let house = House::new("every = '10ms'");
+    let mut server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    stream.rolls(3);
+    drop(stream);
+    let closed = wait_for("the close to be logged", || {
+        server.log().into_iter().find(|line| line.contains("stream closed"))
+    });
+    let closed: Value = serde_json::from_str(&closed).unwrap();
+    assert!(closed["n_rolls"].as_u64().unwrap() >= 3, "got {closed}");
+    server.stop();
+    let count = |text: &str| server.log().iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("stream opened"), count("stream closed")), (1, 1));
+    assert_eq!(count("GET /stream/ 200"), 1, "one access line: {:#?}", server.log());
+}
+
+/// The frames of a stream that turns its client away.
+fn busy_frames(house: &House) -> (u64, Value) {
+    let stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let frames: Vec<Frame> = stream.collect();
+    match frames.as_slice() {
+        [Frame::Retry(retry), Frame::Event { name, id: None, data }] if name == "busy" => {
+            (*retry, serde_json::from_str(data).unwrap())
+        }
+        frames => panic!("expected retry, busy and the end, got {frames:#?}"),
+    }
+}
+
+#[test]
+fn over_its_share_an_address_is_told_inside_a_stream_and_has_room_again_later() {
+    let house = House::new("every = '50ms'\nmax_streams_per_address = 2\ntrusted_proxies = []");
+    let _server = house.start();
+    let open = || {
+        let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+        stream.frames(2)[1].sync().map(|_| stream)
+    };
+    let streams = [open(), open()];
+    assert!(streams.iter().all(Option::is_some));
+    let (retry, busy) = busy_frames(&house);
+    assert_eq!(busy, json!({"reason": "address", "limit": 2}));
+    assert!((15_000..=45_000).contains(&retry), "retry {retry} ms is not 30 s give or take half");
+
+    // A client that does not ask for an event stream gets a plain refusal.
+    let response = http().get(house.url("/stream/")).header("Accept", "*/*").call().unwrap();
+    assert_eq!(response.status(), 503);
+    let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((15..=45).contains(&retry_after), "got {retry_after}");
+
+    drop(streams);
+    wait_for("a place", || open().map(|_| ()));
+}
+
+#[test]
+fn over_the_total_everybody_is_told() {
+    let house = House::new("every = '1h'\nmax_streams = 3");
+    let _server = house.start();
+    let mut streams: Vec<Stream> =
+        (0..3).map(|_| Stream::open(&house.url("/stream/"), Ask::default()).unwrap()).collect();
+    for stream in &mut streams {
+        stream.frames(2);
+    }
+    assert_eq!(busy_frames(&house).1, json!({"reason": "total", "limit": 3}));
+}
+
+#[test]
+fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
+    // The mode of the second frame, for a client that claims this address.
+    let first_event = |house: &House, claimed: &str| {
+        let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "GET /stream/ HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{claimed}\r\n"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        while !text.contains("\"}") && !text.contains("0}") && !text.contains("1}") {
+            let mut bytes = [0; 512];
+            let n = socket.read(&mut bytes).unwrap();
+            assert!(n > 0, "the stream ended early: {text}");
+            text.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+        let name = text.lines().find_map(|line| line.strip_prefix("event:").map(String::from));
+        (name.unwrap_or_else(|| panic!("no event in {text}")), socket)
+    };
+    let behind_proxy = House::new("every = '1h'\nmax_streams_per_address = 1");
+    let server = behind_proxy.start();
+    let one = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
+    let again = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
+    let other = first_event(&behind_proxy, "X-Real-IP: 192.0.2.2\r\n");
+    assert_eq!([&one.0, &again.0, &other.0], ["sync", "busy", "sync"]);
+    // A proxy that forwards nothing: not counted per address.
+    let silent = [first_event(&behind_proxy, ""), first_event(&behind_proxy, "")];
+    assert_eq!([&silent[0].0, &silent[1].0], ["sync", "sync"]);
+    let n_warnings = || {
+        let log = server.log();
+        log.iter().filter(|line| line.contains("without a client address")).count()
+    };
+    wait_for("a warning", || (n_warnings() > 0).then_some(()));
+    // What follows in the log was written later.
+    http().get(behind_proxy.url("/rolls/1")).call().unwrap();
+    wait_for("the access line", || {
+        server.log().iter().any(|line| line.contains("/rolls/1")).then_some(())
+    });
+    assert_eq!(n_warnings(), 1, "said once: {:#?}", server.log());
+
+    let open = House::new("every = '1h'\nmax_streams_per_address = 1\ntrusted_proxies = []");
+    let _server = open.start();
+    let honest = first_event(&open, "X-Real-IP: 192.0.2.1\r\n");
+    let forged = first_event(&open, "X-Real-IP: 192.0.2.2\r\n");
+    assert_eq!([&honest.0, &forged.0], ["sync", "busy"], "a forged address was believed");
+}
