@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use rocket::figment::error::Kind;
 use rocket::figment::providers::{Env, Format, Serialized, Toml};
 use rocket::figment::value::{Dict, Map, Value};
 use rocket::figment::{Figment, Metadata, Profile, Provider};
@@ -367,10 +368,19 @@ fn source_name(metadata: Option<&Metadata>) -> String {
     }
 }
 
-/// Figment's own text names value, key and source: the first mistake is told, on one line.
+/// The first mistake. Figment's own text names value, key and source.
 fn value_error(error: rocket::figment::Error) -> ConfigError {
-    let first = error.into_iter().next();
-    ConfigError::Value(first.map(|error| error.to_string()).unwrap_or_default())
+    let Some(first) = error.into_iter().next() else {
+        return ConfigError::Value("the configuration cannot be read".into());
+    };
+    match &first.kind {
+        Kind::UnknownField(_, known) => ConfigError::UnknownKey {
+            key: first.path.join("."),
+            source_name: source_name(first.metadata.as_ref()),
+            remedy: format!("expected one of {}", known.join(", ")),
+        },
+        _ => ConfigError::Value(first.to_string()),
+    }
 }
 
 fn dice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dice, D::Error> {
@@ -467,6 +477,28 @@ mod tests {
     }
 
     #[test]
+    fn the_delivered_file_explains_every_key_and_holds_the_defaults() {
+        let delivered = include_str!("../Rocket.toml");
+        let default = delivered.split("[debug.rollcast]").next().expect("a first part");
+        let rooms = |config: &Config| {
+            let Config { roller, store, feed, web, log_format, .. } = config;
+            format!("{roller:?} {store:?} {feed:?} {web:?} {log_format:?}")
+        };
+        let [delivered, empty] = [default, ""].map(|toml| read(toml).expect("a configuration"));
+        assert_eq!(rooms(&delivered), rooms(&empty));
+        let rockets = [&delivered, &empty].map(|config| {
+            let rocket = rocket::Config::try_from(&config.rocket).expect("Rocket's keys");
+            format!("{rocket:?}").replace("Hup, Term", "Term, Hup")
+        });
+        assert_eq!(rockets[0], rockets[1]);
+        let all = refusal("[release.rollcast]\nno_such_key = 1");
+        let keys = all.split("expected one of ").nth(1).expect("all keys").split(", ");
+        for key in keys {
+            assert!(default.contains(&format!("\n{key} = ")), "{key} is not in Rocket.toml");
+        }
+    }
+
+    #[test]
     fn a_profile_overrides_the_default_and_keeps_the_rest() {
         let config = read(
             "[default.rollcast]\nevery = '5s'\npage_size = 7\n\
@@ -514,7 +546,7 @@ mod tests {
             ("[default]\nprot = 1", "unknown key `default.prot`"),
             ("[debug]\nprot = 1", "unknown key `debug.prot`"),
             ("[release.shutdown]\ngrce = 1", "unknown key `release.shutdown.grce`"),
-            ("[release.rollcast]\nevry = '1s'", "found `evry`, expected `one of `database`"),
+            ("[release.rollcast]\nevry = '1s'", "unknown key `rollcast.evry`"),
             ("[default]\nshutdown_grace = 1", "ROCKET_SHUTDOWN='{grace=…}'"),
             ("[default]\nlog_level = 'off'", "RUST_LOG"),
             ("[default]\nport = 'http'", "expected u16 for key \"default.port\""),

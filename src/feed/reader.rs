@@ -77,7 +77,11 @@ impl Reader {
             match self.shared.window(|window| window.after(self.last)) {
                 Next::Roll(sent) => return Ok(Some(self.hand_out(sent))),
                 Next::Older(oldest_in_memory) => {
-                    let rolls = self.shared.store.after(self.last, N_FETCHED).await?;
+                    let rolls = match self.shared.store.after(self.last, N_FETCHED).await {
+                        // Its turn will come; a client has no use for an end here.
+                        Err(StoreError::Busy) => continue,
+                        rolls => rolls?,
+                    };
                     self.fetched.extend(rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
                     if self.fetched.is_empty() {
                         // Pruned from the store, newest included, but still in memory.

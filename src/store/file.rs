@@ -40,10 +40,11 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
         None => return Err(not_ours("a folder", path, "name a file in rollcast.database")),
     };
     let path = path.canonicalize().unwrap_or(path);
-    // Look before the lock file is made: nothing appears beside a file that is not ours.
-    let exists = looks_like_ours(&path)?;
+    // Look before the lock file is made, so that nothing appears beside a file that is not ours;
+    // and again, since only the lock keeps another server from creating the file.
+    looks_like_ours(&path)?;
     let lock = lock(&path)?;
-    if exists {
+    if looks_like_ours(&path)? {
         let mut connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         check_schema(&mut connection, &path)?;
         connection.close().map_err(|(_, error)| error)?;
@@ -133,6 +134,12 @@ fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
 /// Creates the history under another name first, so that a kill at any moment leaves either no
 /// file or a whole one.
 fn create(path: &Path) -> Result<(), StoreError> {
+    let log = beside(path, "-wal");
+    if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
+        // SQLite would take its rolls for the new file's own.
+        let remedy = "put the database back, or remove its log to start a new history";
+        return Err(not_ours("a write-ahead log without its database", &log, remedy));
+    }
     let draft = beside(path, "-new");
     match fs::remove_file(&draft) {
         Err(source) if source.kind() != ErrorKind::NotFound => {
@@ -149,9 +156,8 @@ fn create(path: &Path) -> Result<(), StoreError> {
     })?;
     migrate(&mut connection)?;
     connection.close().map_err(|(_, error)| error)?;
-    // A link, unlike a rename, never replaces a file that appeared meanwhile.
-    fs::hard_link(&draft, path).map_err(|source| file_error("create", path, source))?;
-    fs::remove_file(&draft).map_err(|source| file_error("remove", &draft, source))?;
+    // The lock is ours, and there was no file.
+    fs::rename(&draft, path).map_err(|source| file_error("create", path, source))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())

@@ -9,6 +9,7 @@ mod pages;
 mod stream;
 mod view;
 
+use rocket::fairing::Fairing;
 use rocket::{Build, Rocket};
 use rocket_dyn_templates::Template;
 
@@ -18,6 +19,28 @@ use crate::store::Store;
 
 use self::assets::Assets;
 use self::view::Site;
+
+/// Templates, in which a slash stays a slash: Tera's own escape turns it into `&#x2F;`, which
+/// makes every address in a page's source unreadable and protects from nothing here (all
+/// attributes are quoted).
+fn templates() -> impl Fairing {
+    Template::custom(|engines| {
+        engines.tera.set_escape_fn(|text| {
+            let mut escaped = String::with_capacity(text.len());
+            for c in text.chars() {
+                match c {
+                    '&' => escaped.push_str("&amp;"),
+                    '<' => escaped.push_str("&lt;"),
+                    '>' => escaped.push_str("&gt;"),
+                    '"' => escaped.push_str("&quot;"),
+                    '\'' => escaped.push_str("&#x27;"),
+                    c => escaped.push(c),
+                }
+            }
+            escaped
+        });
+    })
+}
 
 /// All routes over the rolls in `store`, with the live ones from `feed`.
 ///
@@ -32,7 +55,7 @@ pub fn rocket(config: &Config, store: Store, feed: Feed) -> anyhow::Result<Rocke
         .attach(headers::stage())
         .attach(access::stage())
         .attach(client::stage(&config.web))
-        .attach(Template::fairing())
+        .attach(templates())
         .attach(assets::stage(assets))
         .attach(error::stage())
         .attach(pages::stage(&config.web, store))

@@ -111,7 +111,7 @@ impl From<&Face> for DieRow {
 /// The page of an error.
 #[derive(Serialize)]
 pub struct ErrorView {
-    site: Option<SiteView>,
+    site: SiteView,
     title: &'static str,
     status: u16,
     reason: &'static str,
@@ -121,9 +121,10 @@ pub struct ErrorView {
 impl ErrorView {
     pub fn new(request: &Request<'_>, status: Status, message: String) -> ErrorView {
         let rocket = request.rocket();
-        let site = rocket.state::<Site>().zip(rocket.state::<Assets>());
+        let site = rocket.state::<Site>().expect("the site is managed");
+        let assets = rocket.state::<Assets>().expect("static files are managed");
         ErrorView {
-            site: site.map(|(site, assets)| site.view(assets)),
+            site: site.view(assets),
             title: status.reason_lossy(),
             status: status.code,
             reason: status.reason_lossy(),

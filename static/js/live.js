@@ -10,6 +10,7 @@ const list = document.getElementById("rolls");
 const rows = new Rows(list, {
   roll: document.getElementById("roll-template"),
   gap: document.getElementById("gap-template"),
+  older: document.getElementById("older"),
 });
 const state = new State(document.getElementById("state"));
 

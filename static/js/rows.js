@@ -9,6 +9,7 @@ const FLASHES_APART_MS = 1_000 / 3;
 export class Rows {
   #list;
   #templates;
+  #older;
   #cursor;
   #newestId;
   #queue = [];
@@ -17,10 +18,11 @@ export class Rows {
   #frame;
   #timer;
 
-  /** `templates`: the `<template>` elements of a `roll` and of a `gap`. */
-  constructor(list, templates) {
+  /** The `<template>` elements of a `roll` and of a `gap`, and what holds the link to `older` rolls. */
+  constructor(list, { roll, gap, older }) {
     this.#list = list;
-    this.#templates = templates;
+    this.#templates = { roll, gap };
+    this.#older = older;
     this.#startFrom(list.dataset.cursor);
   }
 
@@ -99,8 +101,18 @@ export class Rows {
 
     const entries = this.#queue.splice(0).reverse();
     this.#list.prepend(...entries.map((entry) => this.#row(entry)));
-    while (this.#list.children.length > this.limit) this.#list.lastElementChild.remove();
     this.#list.dataset.cursor = this.#cursor;
+    this.#trim();
+  }
+
+  // The link goes on where the rows now end.
+  #trim() {
+    if (this.#list.children.length <= this.limit) return;
+    while (this.#list.children.length > this.limit) this.#list.lastElementChild.remove();
+    const oldest = parseCursor(this.#list.lastElementChild.dataset.cursor);
+    if (!oldest) return;
+    this.#older.hidden = false;
+    this.#older.querySelector("a").search = `?before=${oldest.id}`;
   }
 
   #row(entry) {

@@ -171,14 +171,14 @@ impl Browser {
         self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters }));
     }
 
-    /// The console since the last look, without what is `expected`, and below warnings only
-    /// what a script wrote.
+    /// The console since the last look, without what is `expected`.
     pub fn complaints(&self, expected: &[Complaint]) -> Vec<String> {
         let log = self.post("se/log", json!({ "type": "browser" }));
+        let url = self.url();
+        let is_expected =
+            |entry: &&Value| kind(entry, &url).is_some_and(|it| expected.contains(&it));
         let entries = log.as_array().unwrap().iter();
-        let unexpected =
-            entries.filter(|entry| kind(entry).is_none_or(|it| !expected.contains(&it)));
-        unexpected.map(ToString::to_string).collect()
+        entries.filter(|entry| !is_expected(entry)).map(ToString::to_string).collect()
     }
 
     /// Expects nothing in the console but what is named.
@@ -220,8 +220,9 @@ impl Drop for Browser {
     }
 }
 
-/// Which of the expected complaints an entry of the console is, by who wrote it and about what.
-fn kind(entry: &Value) -> Option<Complaint> {
+/// Which of the expected complaints an entry of the console is, by who wrote it and about what,
+/// on the page at `url`.
+fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     let message = entry["message"].as_str()?;
     if entry["source"] != "network" {
         return None;
@@ -236,8 +237,9 @@ fn kind(entry: &Value) -> Option<Complaint> {
     if of_network.iter().any(|text| message.ends_with(text)) {
         return Some(Complaint::Network);
     }
-    let not_found = message.ends_with("the server responded with a status of 404 (Not Found)");
-    not_found.then_some(Complaint::NotFound)
+    let not_found =
+        "Failed to load resource: the server responded with a status of 404 (Not Found)";
+    (message == format!("{url} - {not_found}")).then_some(Complaint::NotFound)
 }
 
 /// A chromedriver of one's own; killed when dropped, with whatever it started.

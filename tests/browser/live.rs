@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::browser::Browser;
 use crate::common::House;
-use crate::rows::{NEWEST, head, rows_up_to};
+use crate::rows::{NEWEST, head, roll_until, rows_up_to};
 
 /// Rows that a live page keeps: `data-row-limit`.
 const ROW_LIMIT: usize = 300;
@@ -84,4 +84,18 @@ fn a_live_row_is_the_same_html_as_the_servers_own() {
         assert_eq!(live, served, "expected the page's row (left) as the server draws it (right)");
     }
     assert_ne!(pairs[0][0], Value::Null);
+}
+
+#[test]
+fn a_page_that_the_visitor_comes_back_to_goes_on() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let browser = Browser::open();
+    browser.goto(&house.url("/"));
+    rows_up_to(5, &browser, &house);
+    browser.goto(&house.url("/rolls"));
+    roll_until(head(&house) + 5, &house);
+    browser.back();
+    rows_up_to(head(&house) + 5, &browser, &house);
+    browser.assert_quiet(&[]);
 }

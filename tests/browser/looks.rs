@@ -4,15 +4,21 @@
 use serde_json::json;
 
 use crate::browser::{Browser, Complaint};
-use crate::common::House;
-use crate::rows::NEWEST;
+use crate::common::{House, Server, wait_for};
+use crate::rows::{NEWEST, roll_until};
 
 const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
     '1D20', '1D100', '1D1000', '100D1000', '2D6', '4D6', '2D20', '10D10']";
 
-fn every_page(rollcast: &str) -> (House, [&'static str; 6]) {
-    let house = House::new(&format!("every = '200ms'\npage_size = 3\n{rollcast}"));
-    (house, ["/", "/rolls", "/rolls?before=3", "/rolls/1", "/no/such/page", "/rolls/999999"])
+const PAGES: [&str; 6] =
+    ["/", "/rolls", "/rolls?before=3", "/rolls/1", "/no/such/page", "/rolls/999999"];
+
+/// A server with a few rolls, of `dice`.
+fn start(dice: &str) -> (House, Server) {
+    let house = House::new(&format!("every = '200ms'\npage_size = 3\n{dice}"));
+    let server = house.start();
+    roll_until(4, &house);
+    (house, server)
 }
 
 fn set_scheme(scheme: &str, browser: &Browser) {
@@ -21,8 +27,7 @@ fn set_scheme(scheme: &str, browser: &Browser) {
 }
 
 fn set_width(width: u32, browser: &Browser) {
-    let metrics =
-        json!({ "width": width, "height": 740, "deviceScaleFactor": 2, "mobile": false });
+    let metrics = json!({ "width": width, "height": 740, "deviceScaleFactor": 2, "mobile": false });
     browser.devtools("Emulation.setDeviceMetricsOverride", metrics);
 }
 
@@ -37,12 +42,11 @@ fn visit(path: &str, browser: &Browser, house: &House) {
 
 #[test]
 fn no_page_makes_the_console_complain_in_light_or_dark() {
-    let (house, pages) = every_page("");
-    let _server = house.start();
+    let (house, _server) = start("");
     let browser = Browser::open();
     let background = "getComputedStyle(document.documentElement).backgroundColor + \
                       getComputedStyle(document.body).backgroundColor";
-    for path in pages {
+    for path in PAGES {
         let seen = ["light", "dark"].map(|scheme| {
             set_scheme(scheme, &browser);
             visit(path, &browser, &house);
@@ -58,13 +62,15 @@ fn no_page_makes_the_console_complain_in_light_or_dark() {
 /// The control of every test that expects a quiet console.
 #[test]
 fn the_console_complains_of_what_the_policy_forbids() {
-    let (house, _) = every_page("");
-    let _server = house.start();
+    let (house, _server) = start("");
     let browser = Browser::open();
     let expected = [Complaint::Network, Complaint::NotFound];
     let wrongs = [
-        ("a script inline", "document.body.append(Object.assign(\
-            document.createElement('script'), { textContent: '1' }))"),
+        (
+            "a script inline",
+            "document.body.append(Object.assign(\
+            document.createElement('script'), { textContent: '1' }))",
+        ),
         ("a style inline", "document.body.setAttribute('style', 'color: red')"),
         ("an image from elsewhere", "new Image().src = 'http://127.0.0.1:9/x.png'"),
         ("an error that nobody catches", "setTimeout(() => { throw new Error('oops') })"),
@@ -75,7 +81,7 @@ fn the_console_complains_of_what_the_policy_forbids() {
         visit("/rolls/1", &browser, &house);
         browser.assert_quiet(&expected);
         browser.read(wrong);
-        crate::common::wait_for(&format!("a complaint of {what}"), || {
+        wait_for(&format!("a complaint of {what}"), || {
             (!browser.complaints(&expected).is_empty()).then_some(())
         });
     }
@@ -84,10 +90,9 @@ fn the_console_complains_of_what_the_policy_forbids() {
 #[test]
 fn no_page_scrolls_sideways_on_a_phone_or_a_projector() {
     for dice in ["", SIXTEEN_DICE] {
-        let (house, pages) = every_page(dice);
-        let _server = house.start();
+        let (house, _server) = start(dice);
         let browser = Browser::open();
-        for path in pages {
+        for path in PAGES {
             visit(path, &browser, &house);
             for width in [320, 360, 800, 1920] {
                 set_width(width, &browser);

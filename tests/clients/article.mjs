@@ -16,8 +16,8 @@ const jQuery = () => ({
 });
 const $ = { each: (object, visit) => Object.keys(object).forEach((key) => visit(key, object[key])) };
 
-// As in the article, but for a slip (`$.each` is given `die_roll`) and for the ends of lines and
-// of blocks, which its copies lost.
+// The article's own lines, in which only a slip is mended: `$.each` was given a `die_roll`. Those
+// between them are lost, and are filled in here as its text says.
 function listen() {
     var source = new EventSource("/stream/");
     source.onerror = function(eventdata) {

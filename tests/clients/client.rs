@@ -1,6 +1,6 @@
 //! A client by other people, as a process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -87,19 +87,40 @@ impl Client {
         status
     }
 
+    /// Types a line.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
     /// Whether it is still there.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Kills the server under it and starts another, which rolls `N_MISSED` times and more before
-    /// the client can come back.
+    /// Kills the server under it, and lets it come back to another that has rolled `N_MISSED`
+    /// times and more meanwhile.
     pub fn lose(&mut self, server: &mut Server, house: &House) {
+        self.stay_away(server, house);
+        self.signal("CONT");
+    }
+
+    /// The same, but the server that it comes back to has made its last roll for an hour, so that
+    /// all there is can be seen.
+    pub fn lose_at_last(&mut self, server: &mut Server, house: &House) {
+        self.stay_away(server, house);
+        server.kill();
+        house.configure("every = '1h'");
+        let last = head(house) + 1;
+        *server = house.start();
+        wait_until_rolled(house, last);
+        self.signal("CONT");
+    }
+
+    fn stay_away(&mut self, server: &mut Server, house: &House) {
         server.kill();
         self.signal("STOP");
         *server = house.start();
         wait_until_rolled(house, head(house) + N_MISSED);
-        self.signal("CONT");
     }
 
     fn signal(&self, name: &str) {
@@ -160,10 +181,7 @@ pub fn json(data: &str) -> Value {
     serde_json::from_str(data).unwrap_or_else(|error| panic!("expected JSON, {error}: `{data}`"))
 }
 
-fn keep_lines(
-    from: impl Read + Send + 'static,
-    lines: &Arc<Mutex<Vec<String>>>,
-) -> JoinHandle<()> {
+fn keep_lines(from: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let lines = lines.clone();
     thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {

@@ -16,9 +16,7 @@ fn launchdarkly_eventsource_sees_every_roll_once_by_post() {
     let live_again = head(&house) + 5;
     client.see_roll(live_again);
 
-    // From here on the database stays as it is, and can be seen in full.
-    house.configure("every = '1h'");
-    client.lose_to_rest(&mut server, &house);
+    client.lose_at_last(&mut server, &house);
     let seen = client.see_roll(head(&house));
     compare_all(&seen.rolls, 1, &house).unwrap();
     seen.assert_modes(&["resumed"; 3]);

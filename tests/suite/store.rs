@@ -231,3 +231,16 @@ fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
     server.stop();
     assert!(!house.path().join("rolls.db-new").exists(), "the draft was left behind");
 }
+
+#[test]
+fn a_log_whose_database_is_gone_is_not_taken_for_that_of_a_new_one() {
+    let house = House::new("every = '5ms'");
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    server.kill();
+    fs::remove_file(house.database()).unwrap();
+    let log = fs::read(house.path().join("rolls.db-wal")).unwrap();
+    let said = refusal(&house);
+    assert!(said.contains("a write-ahead log without its database"), "{said}");
+    assert_eq!(fs::read(house.path().join("rolls.db-wal")).unwrap(), log, "it was changed");
+}

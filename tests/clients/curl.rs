@@ -1,0 +1,156 @@
+//! `curl -N`: what people try first.
+
+use std::process::Command;
+
+use crate::client::{Client, N_MISSED, json, wait_until_rolled};
+use crate::common::House;
+use crate::oracle::{Seen, compare, head};
+
+#[test]
+fn curl_reads_the_stream_and_resumes_after_a_last_event_id() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    let first = ten_rolls(curl(&house).arg(house.url("/stream/")));
+    wait_until_rolled(&house, head(&house) + N_MISSED);
+    let header = format!("Last-Event-ID: {}", first.last_event_id());
+    let second = ten_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
+    let both = first.and_then(second);
+    both.assert_modes(&["live", "resumed"]);
+    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
+}
+
+#[test]
+fn curl_resumes_on_a_server_that_was_killed_under_it() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let mut client = listen(curl(&house).arg(house.url("/stream")));
+    client.see("10 rolls", |seen| seen.rolls.len() >= 10);
+    server.kill();
+    let status = client.wait();
+    let broken_off = [Some(18), Some(56)];
+    assert!(broken_off.contains(&status.code()), "expected status 18 or 56, got {status}");
+    let first = client.seen();
+
+    server = house.start();
+    wait_until_rolled(&house, head(&house) + N_MISSED);
+    let header = format!("Last-Event-ID: {}", first.last_event_id());
+    let second = ten_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
+    let both = first.and_then(second);
+    both.assert_modes(&["live", "resumed"]);
+    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
+    drop(server);
+}
+
+#[test]
+fn curl_sees_a_stream_end_in_order_when_the_server_stops() {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let mut client = listen(curl(&house).arg(house.url("/stream/")));
+    let seen = client.see("10 rolls", |seen| seen.rolls.len() >= 10);
+    let first = Seen::first_after(&seen.syncs[0]);
+    server.stop();
+    let status = client.wait();
+    assert!(status.success(), "expected the end of the stream, got {status}");
+    compare(&client.seen().rolls, first, &house).unwrap();
+}
+
+#[test]
+fn curl_listens_by_post() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    let post = ["-X", "POST"];
+    let first = ten_rolls(curl(&house).args(post).arg(house.url("/stream/")));
+    wait_until_rolled(&house, head(&house) + N_MISSED);
+    // With a form this time, as a page's script would send it.
+    let header = format!("Last-Event-ID: {}", first.last_event_id());
+    let second =
+        ten_rolls(curl(&house).args(["-d", "a=b", "-H", &header]).arg(house.url("/stream/")));
+
+    let both = first.and_then(second);
+    both.assert_modes(&["live", "resumed"]);
+    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
+}
+
+#[test]
+fn curl_gets_the_headers_alone_and_the_end_at_once() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    // On one connection: the second would wait for ever if the first had not ended.
+    let (with_slash, without) = (house.url("/stream/"), house.url("/stream"));
+    let answer = curl(&house).args(["-I", &with_slash, &without]).output().unwrap();
+    assert!(answer.status.success(), "expected the end at once, got {}", answer.status);
+    let headers = String::from_utf8(answer.stdout).unwrap().to_ascii_lowercase();
+    let answers: Vec<&str> = headers.split_inclusive("\r\n\r\n").collect();
+    assert_eq!(answers.len(), 2, "expected headers twice and no body, got {headers}");
+    for answer in answers {
+        assert!(answer.starts_with("http/1.1 200 "), "expected status 200, got {answer}");
+        for header in [
+            "content-type: text/event-stream\r\n",
+            "cache-control: no-cache, no-transform\r\n",
+            "x-accel-buffering: no\r\n",
+            "access-control-allow-origin: *\r\n",
+        ] {
+            assert!(answer.contains(header), "expected {header:?}, got {answer}");
+        }
+    }
+}
+
+/// The server has nothing more to send: whatever holds rolls back would hold them for ever.
+#[test]
+fn rolls_reach_curl_unbuffered_also_when_it_offers_to_decompress() {
+    let house = House::new("every = '1h'");
+    house.fill(3, 1);
+    let _server = house.start();
+    wait_until_rolled(&house, 4);
+    for options in [[].as_slice(), &["--compressed"], &["--http2"]] {
+        let mut client = listen(curl(&house).args(options).arg(house.url("/stream/?after=0")));
+        let seen = client.see_roll(4);
+        assert!(client.runs(), "expected a stream that stays open with {options:?}");
+        seen.assert_modes(&["resumed"]);
+        compare(&seen.rolls, 1, &house).unwrap();
+    }
+}
+
+/// curl, unbuffered and without the tester's own configuration. It ends in time by itself.
+fn curl(house: &House) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--no-buffer"]);
+    command.args(["--max-time", "300"]).current_dir(house.path());
+    command
+}
+
+fn listen(command: &mut Command) -> Client {
+    Client::spawn(command, raw)
+}
+
+fn ten_rolls(command: &mut Command) -> Seen {
+    listen(command).see("10 rolls", |seen| seen.rolls.len() >= 10)
+}
+
+/// What the stream itself says. An event counts once its blank line is there.
+fn raw(lines: &[String]) -> Seen {
+    let mut seen = Seen::default();
+    let (mut name, mut id, mut data) = ("message", None, None);
+    for line in lines {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => name = value,
+            "id" => id = Some(value),
+            "data" => assert_eq!(data.replace(value), None, "expected one line of data"),
+            "retry" => assert!(value.parse::<u32>().is_ok(), "expected milliseconds: `{line}`"),
+            "" if line.starts_with(':') => {}
+            "" => {
+                match (name, id, data) {
+                    ("message", Some(id), Some(dice)) => seen.see_roll(id, dice),
+                    ("sync", None, Some(data)) => seen.syncs.push(json(data)),
+                    (_, None, None) => {}
+                    event => panic!("expected a roll or a sync, got {event:?}"),
+                }
+                (name, id, data) = ("message", None, None);
+            }
+            _ => panic!("expected a field of an event, got `{line}`"),
+        }
+    }
+    seen
+}

@@ -1,0 +1,157 @@
+//! Debian's `sqlite3` on the database of a running server.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use crate::client::{Client, wait_until_rolled};
+use crate::common::{House, wait_for};
+use crate::oracle::{Roll, Seen, head, stored};
+
+#[test]
+fn the_tables_agree_in_every_transaction_while_the_server_rolls() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    wait_until_rolled(&house, 1);
+    let mut n_rolls_seen = Vec::new();
+    wait_for("the database to be looked at before and after 20 rolls", || {
+        let counts = query(
+            &house,
+            "begin;
+             select count(*), min(id), max(id) from rolls;
+             select die, count(*) from faces group by die order by die;
+             select die, sum(n_rolls) from tallies group by die order by die;
+             select count(*) from (
+               select die, face, count(*) from faces group by die, face
+               except select die, face, n_rolls from tallies
+             );
+             commit;",
+        );
+        let n: i64 = counts.split('|').next().unwrap().parse().unwrap();
+        let expected = format!("{n}|1|{n}\n1D20|{n}\n1D6|{n}\n1D20|{n}\n1D6|{n}\n0\n");
+        assert_eq!(counts, expected, "rolls, faces a die, tallies a die, differences");
+        n_rolls_seen.push(n);
+        (n >= n_rolls_seen[0] + 20).then_some(())
+    });
+    assert!(n_rolls_seen.is_sorted(), "expected a history that grows, saw {n_rolls_seen:?}");
+}
+
+#[test]
+fn a_long_look_holds_still_and_does_not_hold_up_the_server() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    wait_until_rolled(&house, 5);
+    let mut shell = Client::spawn(&mut sqlite3(&house), |_| Seen::default());
+    let count = "select count(*) from rolls;";
+    shell.tell(&format!("begin; {count}"));
+    let first = answers(&mut shell, 1)[0];
+    wait_until_rolled(&house, first + 10);
+    shell.tell(&format!("{count} commit; {count}"));
+    let [_, second, third] = answers(&mut shell, 3)[..] else { panic!("expected 3 answers") };
+    assert_eq!(second, first, "the same transaction sees the same rolls");
+    assert!(third >= first + 10, "expected 10 rolls more than {first}, saw {third}");
+}
+
+#[test]
+fn the_questions_that_people_ask_have_answers() {
+    let house = House::new("every = '1h'");
+    house.fill(7200, 1);
+    let _server = house.start();
+    wait_until_rolled(&house, 7201);
+    let rolls = stored(&house);
+    let faces = |die: &str| -> Vec<i64> { rolls.iter().map(|roll| face(roll, die)).collect() };
+
+    // The newest five rolls.
+    let mut expected = String::new();
+    for (id, rolled_at, dice) in house.stored().iter().rev().take(5) {
+        writeln!(expected, "{id}|{rolled_at}|{dice}").unwrap();
+    }
+    let sql = "select id, rolled_at, dice from rolls order by id desc limit 5";
+    assert_eq!(query(&house, sql), expected, "{sql}");
+
+    // The average of each die.
+    let mut expected = String::new();
+    for die in ["1D20", "1D6"] {
+        let sum: i64 = faces(die).iter().sum();
+        writeln!(expected, "{die}|{:.3}", sum as f64 / 7201.0).unwrap();
+    }
+    let sql = "select die, printf('%.3f', avg(face)) from faces group by die order by die";
+    assert_eq!(query(&house, sql), expected, "{sql}");
+
+    // How often each face came up, of all time.
+    let mut expected = String::new();
+    for (die, n_sides) in [("1D20", 20), ("1D6", 6)] {
+        for side in 1..=n_sides {
+            let n_rolls = faces(die).iter().filter(|face| **face == side).count();
+            writeln!(expected, "{die}|{side}|{n_rolls}").unwrap();
+        }
+    }
+    let sql = "select die, face, n_rolls from tallies order by die, face";
+    assert_eq!(query(&house, sql), expected, "{sql}");
+
+    // The last natural 20.
+    let last = house.stored().into_iter().rfind(|(_, _, dice)| dice.ends_with("\"1D20\":20}"));
+    let (id, rolled_at, _) = last.expect("a natural 20");
+    let sql = "select id, rolled_at from faces where die = '1D20' and face = 20 \
+               order by id desc limit 1";
+    assert_eq!(query(&house, sql), format!("{id}|{rolled_at}\n"), "{sql}");
+
+    // Rolls per hour.
+    let mut expected: Vec<(String, u32)> = Vec::new();
+    for (_, rolled_at, _) in house.stored() {
+        match expected.iter_mut().find(|(hour, _)| rolled_at.starts_with(hour.as_str())) {
+            Some((_, n_rolls)) => *n_rolls += 1,
+            None => expected.push((rolled_at[..13].into(), 1)),
+        }
+    }
+    expected.sort();
+    let expected: String = expected.iter().map(|(hour, n)| format!("{hour}|{n}\n")).collect();
+    let sql = "select substr(rolled_at, 1, 13) as hour, count(*) from rolls \
+               group by hour order by hour";
+    assert_eq!(query(&house, sql), expected, "{sql}");
+}
+
+#[test]
+fn the_database_answers_also_when_the_server_was_stopped_or_killed() {
+    let house = House::new("every = '50ms'");
+    let count = "select count(*) from rolls";
+    let mut server = house.start();
+    wait_until_rolled(&house, 5);
+    server.kill();
+    assert_eq!(query(&house, count), format!("{}\n", head(&house)), "after kill -9");
+
+    server = house.start();
+    wait_until_rolled(&house, head(&house) + 5);
+    server.stop();
+    assert_eq!(query(&house, count), format!("{}\n", head(&house)), "after a stop in order");
+}
+
+/// `sqlite3 -readonly`, without the tester's own configuration.
+fn sqlite3(house: &House) -> Command {
+    let mut command = Command::new("sqlite3");
+    command.args(["-readonly", "-batch"]).arg(house.database()).env("HOME", house.path());
+    command
+}
+
+/// What `sqlite3` prints.
+fn query(house: &House, sql: &str) -> String {
+    let answer = sqlite3(house).arg(sql).output().unwrap_or_else(|error| {
+        panic!("sqlite3 does not start: {error}; tests/setup.sh installs it")
+    });
+    let complaints = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success() && complaints.is_empty(), "{sql}: {complaints}");
+    String::from_utf8(answer.stdout).unwrap()
+}
+
+/// All answers so far, once there are `n_answers`.
+fn answers(shell: &mut Client, n_answers: usize) -> Vec<i64> {
+    wait_for("sqlite3 to answer", || {
+        assert!(shell.runs(), "sqlite3 ended: {:?}", shell.output());
+        let answers: Vec<i64> = shell.output().iter().map(|line| line.parse().unwrap()).collect();
+        (answers.len() >= n_answers).then_some(answers)
+    })
+}
+
+fn face(roll: &Roll, die: &str) -> i64 {
+    let dice = crate::client::json(&roll.dice);
+    dice[die].as_i64().unwrap_or_else(|| panic!("expected a {die}, saw {roll:?}"))
+}

@@ -1,0 +1,144 @@
+#!/bin/sh
+# Installs what the tests need beyond Rust, where it is missing: Debian packages with apt, as root
+# or with sudo; pinned packages for Node and Python in cargo's target folder. A suite whose needs
+# cannot be met is left out; with CI=true that is a failure.
+#
+# Says what it does on stderr. The one line on stdout names the cargo features of the suites that
+# can run: `browser,clients` or less.
+
+set -eu
+cd "$(dirname "$0")/.."
+
+# What each part needs, by words that `works` and `packages` explain.
+building='cargo c make kill'
+browser='chromium chromedriver'
+clients='curl sqlite3 node npm python'
+
+# Whether a need is met.
+works() {
+  case $1 in
+    c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
+    kill) env kill -l ;; # the program: the shell's own is not enough
+    node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
+    python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' ;;
+    *) command -v "$1" ;;
+  esac >/dev/null 2>&1
+}
+
+# Those of the needs that are not met.
+missing() {
+  for need; do works "$need" || echo "$need"; done
+}
+
+# The Debian packages for what is missing, as far as they would help: they renew no Node that is
+# too old, and an npm belongs to its Node, also where that one came from elsewhere.
+packages() {
+  for need; do
+    case $need in
+      cargo) ;; # Debian's is too old
+      c) echo gcc libc6-dev ;;
+      kill) echo procps ;;
+      chromedriver) echo chromium-driver ;;
+      node) has node || echo nodejs ;;
+      npm) comes_from_elsewhere node || echo npm ;;
+      python) comes_from_elsewhere python3 || echo python3 python3-venv ;;
+      *) echo "$need" ;;
+    esac
+  done
+}
+
+has() { command -v "$1" >/dev/null; }
+
+comes_from_elsewhere() {
+  has "$1" && ! dpkg --search "$(readlink -f "$(command -v "$1")")" >/dev/null 2>&1
+}
+
+# Nothing that is installed goes away for it.
+apt_install() {
+  as_root apt-get --quiet --yes --no-install-recommends --no-remove install "$@" >&2
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    sudo --non-interactive DEBIAN_FRONTEND=noninteractive "$@"
+  fi
+}
+
+install_debian_packages() {
+  if ! has apt-get; then
+    say "there is no apt-get here: please install $* by hand"
+  elif ! as_root true 2>/dev/null; then
+    say "neither root nor sudo without a password: please run apt-get install $*"
+  else
+    say "installing $*"
+    as_root apt-get --quiet update >&2 || say 'no new lists of packages'
+    # One by one, where not all are to be had.
+    apt_install "$@" || for package; do
+      apt_install "$package" || say "cannot install $package"
+    done
+  fi
+}
+
+# The packages that a file of ours pins, unless that has been done.
+install_pinned() {
+  pins=$1 done=$folder/$(basename "$1").done
+  cmp -s "$pins" "$done" && return
+  say "installing what $pins pins"
+  rm -f "$done"
+  mkdir -p "$folder"
+  "$2" "$pins" >&2 && cp "$pins" "$done"
+}
+
+node_packages() {
+  cp tests/clients/package.json tests/clients/package-lock.json "$folder"
+  npm --prefix "$folder" --ignore-scripts --no-audit --no-fund ci
+}
+
+python_packages() {
+  python3 -m venv --clear "$folder/venv"
+  "$folder/venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes -r "$1"
+}
+
+say() { echo "setup: $*" >&2; }
+
+# Every word here is one of ours, without spaces.
+# shellcheck disable=SC2086,SC2046
+{
+  wanted=$(packages $(missing $building $browser $clients))
+  [ -z "$wanted" ] || install_debian_packages $wanted
+  without_building=$(missing $building)
+  without_browser=$(missing $browser)
+  without_clients=$(missing $clients)
+}
+
+if [ -n "$without_building" ]; then
+  say "cannot build without:" "$(echo "$without_building" | tr '\n' ' ')"
+  exit 1
+fi
+
+if [ -z "$without_clients" ]; then
+  # Where the tests look: cargo's CARGO_TARGET_TMPDIR.
+  metadata=$(cargo metadata --locked --no-deps --format-version 1)
+  folder=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')/tmp/clients
+  install_pinned tests/clients/package-lock.json node_packages ||
+    without_clients="the Node packages"
+  install_pinned tests/clients/requirements.txt python_packages ||
+    without_clients="the Python packages"
+fi
+
+features=
+for suite in browser clients; do
+  case $suite in
+    browser) without=$without_browser ;;
+    clients) without=$without_clients ;;
+  esac
+  if [ -z "$without" ]; then
+    features=${features:+$features,}$suite
+  else
+    say "LEFT OUT: the suite \`$suite\`, for want of" "$(echo "$without" | tr '\n' ' ')"
+    [ "${CI:-}" != true ] || exit 1
+  fi
+done
+echo "$features"
