@@ -55,7 +55,7 @@ comes_from_elsewhere() {
 
 # Nothing that is installed goes away for it.
 apt_install() {
-  as_root apt-get --quiet --yes --no-install-recommends --no-remove install "$@" >&2
+  as_root apt-get -qq -o Dpkg::Use-Pty=0 --yes --no-install-recommends --no-remove install "$@" >&2
 }
 
 as_root() {
@@ -73,7 +73,7 @@ install_debian_packages() {
     say "neither root nor sudo without a password: please run apt-get install $*"
   else
     say "installing $*"
-    as_root apt-get --quiet update >&2 || say 'no new lists of packages'
+    as_root apt-get -qq update >&2 || say 'no new lists of packages'
     # One by one, where not all are to be had.
     apt_install "$@" || for package; do
       apt_install "$package" || say "cannot install $package"

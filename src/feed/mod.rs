@@ -5,9 +5,9 @@
 //! out of the store when the cursor is older than the window. So first connect, resume, lag and
 //! live are the same code, a slow reader costs a cursor, and no queue can overflow.
 
-mod reader;
-mod sync;
 mod window;
+mod sync;
+mod reader;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

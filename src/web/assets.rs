@@ -16,8 +16,6 @@ use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, routes};
 
-use crate::web::error::PageError;
-
 /// The files of one moment.
 struct Files {
     by_path: BTreeMap<String, Arc<File>>,
@@ -121,7 +119,7 @@ struct Served {
 /// `<version>/<path>` as pages link it, or the file's own path, for people and for a proxy that
 /// knows no version.
 #[get("/<path..>")]
-fn file(path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
+fn file(path: PathBuf, assets: &State<Assets>) -> Option<Served> {
     let files = assets.current();
     let path = path.to_str().unwrap_or_default();
     let (version, rest) = path.split_once('/').unwrap_or_default();
@@ -130,9 +128,9 @@ fn file(path: PathBuf, assets: &State<Assets>) -> Result<Served, PageError> {
         // A page of before an update asks for what is no longer there: it gets the file of
         // today, but not for good.
         Some(file) => (file, "no-cache"),
-        None => (files.by_path.get(path).ok_or_else(|| PageError::no_file(path))?, "no-cache"),
+        None => (files.by_path.get(path)?, "no-cache"),
     };
-    Ok(Served { file: file.clone(), cache })
+    Some(Served { file: file.clone(), cache })
 }
 
 impl<'r> Responder<'r, 'static> for Served {

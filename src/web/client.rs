@@ -4,9 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rocket::Request;
 use rocket::fairing::AdHoc;
-use rocket::request::{FromRequest, Outcome};
-use rocket::{Request, async_trait};
 use tracing::warn;
 
 use crate::config::WebConfig;
@@ -53,7 +52,7 @@ impl Client {
 
     /// Says once that a proxy forwards no addresses: a forgotten header, which lifts the limit
     /// per address rather than letting all visitors share one.
-    fn warn_if_unknown(self, request: &Request<'_>) {
+    pub fn warn_if_unknown(self, request: &Request<'_>) {
         let Some(proxies) = request.rocket().state::<Proxies>() else { return };
         if self.address.is_none() && !proxies.warned.swap(true, Ordering::Relaxed) {
             let header = proxies.header.as_deref().unwrap_or_default();
@@ -71,16 +70,5 @@ impl fmt::Display for Client {
             Some(address) => address.fmt(f),
             None => f.write_str("unknown"),
         }
-    }
-}
-
-#[async_trait]
-impl<'r> FromRequest<'r> for Client {
-    type Error = std::convert::Infallible;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Client, Self::Error> {
-        let client = Client::of(request);
-        client.warn_if_unknown(request);
-        Outcome::Success(client)
     }
 }

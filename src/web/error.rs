@@ -44,10 +44,6 @@ impl PageError {
         PageError::new(Status::NotFound, message)
     }
 
-    pub fn no_file(path: &str) -> PageError {
-        PageError::new(Status::NotFound, format!("There is no file `{path}`."))
-    }
-
     /// Too many open streams, for a client that cannot be told inside a stream.
     pub fn too_many_streams(message: String, retry_after: u64) -> PageError {
         PageError {

@@ -1,13 +1,14 @@
 //! The web: pages, the stream and static files. The only place that knows HTTP and HTML.
 
-mod access;
-mod assets;
 mod client;
-mod error;
+mod access;
 mod headers;
-mod pages;
-mod stream;
+mod assets;
 mod view;
+mod error;
+mod pages;
+mod slots;
+mod stream;
 
 use rocket::fairing::Fairing;
 use rocket::{Build, Rocket};

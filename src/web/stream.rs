@@ -4,9 +4,7 @@
 //! EventSource gives up for good on any answer but 200 with an event stream, so a client that
 //! asks for one is told even "too busy" inside a stream.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rocket::fairing::AdHoc;
@@ -22,6 +20,7 @@ use crate::config::WebConfig;
 use crate::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
 use crate::web::client::Client;
 use crate::web::error::PageError;
+use crate::web::slots::{Busy, BusyReason, Slot, Slots};
 
 /// When a client comes back, in milliseconds: drawn anew for each, so that a restart does not
 /// bring all of them back in the same instant.
@@ -32,11 +31,7 @@ const BUSY_RETRY_MS: std::ops::RangeInclusive<u64> = 15_000..=45_000;
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 pub fn stage(config: &WebConfig, feed: Feed) -> AdHoc {
-    let slots = Arc::new(Slots {
-        max_streams: config.max_streams,
-        max_streams_per_address: config.max_streams_per_address,
-        open: Mutex::default(),
-    });
+    let slots = Slots::new(config);
     let closing = feed.clone();
     AdHoc::on_ignite("the stream", |rocket| async {
         rocket
@@ -53,29 +48,24 @@ pub fn stage(config: &WebConfig, feed: Feed) -> AdHoc {
 /// The rolls after the client's cursor, then rolls as they are made.
 #[get("/stream")]
 async fn listen(
-    client: Client,
-    accept: Accept,
-    asked: Asked,
+    caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
 ) -> Result<Unbuffered<EventStream![]>, PageError> {
-    let opened = open(client, asked, feed, slots).await;
-    match (opened, accept) {
-        (Err(busy), Accept::Anything) => Err(busy.into()),
-        (opened, _) => Ok(Unbuffered(events(opened))),
+    match open(&caller, feed, slots).await {
+        Err(busy) if !caller.reads_events => Err(busy.into()),
+        opened => Ok(Unbuffered(events(opened))),
     }
 }
 
 /// The same by POST, as in the article.
 #[post("/stream")]
 async fn listen_by_post(
-    client: Client,
-    accept: Accept,
-    asked: Asked,
+    caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
 ) -> Result<Unbuffered<EventStream![]>, PageError> {
-    listen(client, accept, asked, feed, slots).await
+    listen(caller, feed, slots).await
 }
 
 /// The headers alone.
@@ -105,8 +95,9 @@ fn refuse_delete() -> Allowed {
     Allowed(Status::MethodNotAllowed)
 }
 
-/// A place and a reader for the client, or why it gets none.
-async fn open(client: Client, asked: Asked, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, Busy> {
+/// A place and a reader for the caller, or why there is none.
+async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, Busy> {
+    let Caller { client, asked, .. } = *caller;
     let slot = slots.take(client.address)?;
     let reader = feed.after(asked).await.map_err(|error| {
         let cause = anyhow::Error::new(error);
@@ -210,39 +201,40 @@ impl From<Sync> for SyncJson {
     }
 }
 
+/// Who opens a stream, and where it shall start.
+struct Caller {
+    client: Client,
+    asked: Asked,
+    /// Whether a refusal can be told inside an event stream.
+    reads_events: bool,
+}
+
 #[async_trait]
-impl<'r> FromRequest<'r> for Asked {
+impl<'r> FromRequest<'r> for Caller {
     type Error = std::convert::Infallible;
 
-    /// `Last-Event-ID` beats `?after=`: a browser that comes back sends the address it was first
-    /// given, and the header that is newer. An empty one asks for nothing.
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Asked, Self::Error> {
-        let header = request.headers().get_one("Last-Event-ID");
-        let query = || request.query_value::<&str>("after").and_then(Result::ok);
-        let given = |text: &&str| !text.is_empty();
-        let cursor = header.filter(given).or_else(|| query().filter(given));
-        Outcome::Success(match cursor.map(str::parse) {
-            None => Asked::Live,
-            Some(Ok(cursor)) => Asked::After(cursor),
-            Some(Err(_)) => Asked::Malformed,
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Caller, Self::Error> {
+        let names_events = |accept: &str| accept.contains("text/event-stream");
+        let client = Client::of(request);
+        client.warn_if_unknown(request);
+        Outcome::Success(Caller {
+            client,
+            asked: asked(request),
+            reads_events: request.headers().get("Accept").any(names_events),
         })
     }
 }
 
-/// Whether the client understands an event stream when it gets a refusal.
-enum Accept {
-    Events,
-    Anything,
-}
-
-#[async_trait]
-impl<'r> FromRequest<'r> for Accept {
-    type Error = std::convert::Infallible;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Accept, Self::Error> {
-        let names_it = |header: &str| header.contains("text/event-stream");
-        let events = request.headers().get("Accept").any(names_it);
-        Outcome::Success(if events { Accept::Events } else { Accept::Anything })
+/// `Last-Event-ID` beats `?after=`: a browser that comes back sends the address it was first
+/// given, and the header that is newer. An empty one asks for nothing.
+fn asked(request: &Request<'_>) -> Asked {
+    let header = request.headers().get_one("Last-Event-ID");
+    let query = || request.query_value::<&str>("after").and_then(Result::ok);
+    let given = |text: &&str| !text.is_empty();
+    match header.filter(given).or_else(|| query().filter(given)).map(str::parse) {
+        None => Asked::Live,
+        Some(Ok(cursor)) => Asked::After(cursor),
+        Some(Err(_)) => Asked::Malformed,
     }
 }
 
@@ -279,25 +271,6 @@ impl<'r> Responder<'r, 'static> for Allowed {
     }
 }
 
-/// Why a client is turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Busy {
-    reason: BusyReason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<usize>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum BusyReason {
-    /// As many streams are open as the server takes.
-    Total,
-    /// As many streams are open as one address gets.
-    Address,
-    /// The rolls after the cursor cannot be read now.
-    History,
-}
-
 impl From<Busy> for PageError {
     fn from(busy: Busy) -> PageError {
         let limit = busy.limit.unwrap_or_default();
@@ -307,116 +280,5 @@ impl From<Busy> for PageError {
             BusyReason::History => "The history cannot be read now; try again soon.".into(),
         };
         PageError::too_many_streams(message, BUSY_RETRY_MS.end() / 1_000)
-    }
-}
-
-/// Places for streams, in all and for each address.
-struct Slots {
-    max_streams: usize,
-    max_streams_per_address: usize,
-    open: Mutex<OpenSlots>,
-}
-
-#[derive(Default)]
-struct OpenSlots {
-    n_streams: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// One place, given back when dropped.
-struct Slot {
-    slots: Arc<Slots>,
-    address: Option<IpAddr>,
-}
-
-impl Slots {
-    /// A place for a client; one without a known address counts only in all.
-    fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Busy> {
-        let address = address.map(shared_address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.n_streams >= self.max_streams {
-            return Err(Busy { reason: BusyReason::Total, limit: Some(self.max_streams) });
-        }
-        if let Some(address) = address {
-            let n_streams = open.by_address.entry(address).or_default();
-            if *n_streams >= self.max_streams_per_address {
-                let limit = Some(self.max_streams_per_address);
-                return Err(Busy { reason: BusyReason::Address, limit });
-            }
-            *n_streams += 1;
-        }
-        open.n_streams += 1;
-        Ok(Slot { slots: self.clone(), address })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut open = self.slots.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.n_streams -= 1;
-        let Some(address) = self.address else { return };
-        let n_streams = open.by_address.get_mut(&address).expect("an open stream is counted");
-        *n_streams -= 1;
-        if *n_streams == 0 {
-            open.by_address.remove(&address);
-        }
-    }
-}
-
-/// What counts as one address: a household or a host gets a whole IPv6 /64.
-fn shared_address(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        address => address,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slots(max_streams: usize, max_streams_per_address: usize) -> Arc<Slots> {
-        let open = Mutex::default();
-        Arc::new(Slots { max_streams, max_streams_per_address, open })
-    }
-
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().expect("an address"))
-    }
-
-    #[test]
-    fn an_address_gets_its_share_and_a_place_that_is_left_is_free_again() {
-        let slots = slots(10, 2);
-        let first = slots.take(address("192.0.2.1")).ok();
-        let _second = slots.take(address("::ffff:192.0.2.1")).ok();
-        let turned_away = slots.take(address("192.0.2.1")).err();
-        assert_eq!(turned_away, Some(Busy { reason: BusyReason::Address, limit: Some(2) }));
-        assert!(slots.take(address("192.0.2.2")).is_ok(), "another address has its own share");
-        drop(first);
-        assert!(slots.take(address("192.0.2.1")).is_ok(), "a place was left");
-    }
-
-    #[test]
-    fn an_ipv6_network_of_64_bits_counts_as_one_address() {
-        let slots = slots(10, 1);
-        let _first = slots.take(address("2001:db8:0:1::1")).ok();
-        assert!(slots.take(address("2001:db8:0:1:ffff::2")).is_err(), "the same /64");
-        assert!(slots.take(address("2001:db8:0:2::1")).is_ok(), "the /64 next to it");
-    }
-
-    #[test]
-    fn unknown_addresses_count_only_in_all_and_everything_is_given_back() {
-        let slots = slots(3, 1);
-        let all: Vec<Slot> = (0..3).filter_map(|_| slots.take(None).ok()).collect();
-        assert_eq!(all.len(), 3);
-        let turned_away = slots.take(None).err();
-        assert_eq!(turned_away, Some(Busy { reason: BusyReason::Total, limit: Some(3) }));
-        drop(all);
-        drop(slots.take(address("192.0.2.1")));
-        let open = slots.open.lock().expect("not poisoned");
-        assert_eq!((open.n_streams, open.by_address.len()), (0, 0));
     }
 }

@@ -111,6 +111,24 @@ fn the_questions_that_people_ask_have_answers() {
 }
 
 #[test]
+fn the_examples_of_the_readme_work_when_pasted() {
+    let house = House::new("every = '1h'");
+    house.fill(7200, 1);
+    let _server = house.start();
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let examples: Vec<&str> =
+        readme.lines().map(str::trim).filter(|line| line.starts_with("sqlite3 ")).collect();
+    assert!(examples.len() >= 4, "expected examples in README.md, found {examples:#?}");
+    for example in examples {
+        let example = example.replace(" var/rolls.db ", " rolls.db ");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &example]).current_dir(house.path()).env("HOME", house.path());
+        assert!(!answer(&mut shell).is_empty(), "expected an answer to {example}");
+    }
+}
+
+#[test]
 fn the_database_answers_also_when_the_server_was_stopped_or_killed() {
     let house = House::new("every = '50ms'");
     let count = "select count(*) from rolls";
@@ -134,11 +152,16 @@ fn sqlite3(house: &House) -> Command {
 
 /// What `sqlite3` prints.
 fn query(house: &House, sql: &str) -> String {
-    let answer = sqlite3(house).arg(sql).output().unwrap_or_else(|error| {
-        panic!("sqlite3 does not start: {error}; tests/setup.sh installs it")
+    answer(sqlite3(house).arg(sql))
+}
+
+fn answer(command: &mut Command) -> String {
+    let answer = command.output().unwrap_or_else(|error| {
+        panic!("{command:?} does not start: {error}; tests/setup.sh installs what is missing")
     });
     let complaints = String::from_utf8_lossy(&answer.stderr);
-    assert!(answer.status.success() && complaints.is_empty(), "{sql}: {complaints}");
+    let succeeded = answer.status.success() && complaints.is_empty();
+    assert!(succeeded, "{command:?} ended with {}: {complaints}", answer.status);
     String::from_utf8(answer.stdout).unwrap()
 }
 
