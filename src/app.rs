@@ -82,19 +82,23 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
             (server.await, pumped)
         }
     };
+    // Looked at before anything else can end this function: Rocket panics over an error that
+    // nobody did.
+    let served = served.map(drop).or_else(|error| match error.kind() {
+        // A client that does not read kept its connection beyond all patience.
+        ErrorKind::Shutdown(_, None) => {
+            info!("some clients were cut off");
+            Ok(())
+        }
+        _ => Err(explain(error, config)),
+    });
     beat.abort();
     store.checkpoint().await.unwrap_or_else(|error| {
         warn!("the write-ahead log stays beside the database: {:#}", anyhow!(error));
     });
     pumped.context("the roller broke down")?.context("rolls can no longer be kept")?;
-    match served {
-        Ok(_) => info!("stopped"),
-        Err(error) => match error.kind() {
-            // A client that does not read keeps its connection beyond all patience.
-            ErrorKind::Shutdown(_, None) => info!("stopped; some clients were cut off"),
-            _ => return Err(explain(error, config)),
-        },
-    }
+    served?;
+    info!("stopped");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl Browser {
             "timeouts": { "pageLoad": milliseconds, "script": milliseconds },
         });
 
-        let driver = Driver::start();
+        let driver = Driver::start(profile.path());
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
@@ -249,10 +250,12 @@ struct Driver {
 }
 
 impl Driver {
-    fn start() -> Driver {
+    /// Starts one that leaves its files, and the browser's, in `folder`.
+    fn start(folder: &Path) -> Driver {
         let port = free_port();
         let mut command = Command::new(CHROMEDRIVER);
-        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(format!("--port={port}")).env("TMPDIR", folder);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         // A group of its own, so that the browser can be ended with it.
         let child = command.process_group(0).spawn().expect("chromedriver can be started");
         let driver = Driver { child, port };

@@ -1,7 +1,5 @@
 //! The live page while all is well.
 
-use serde_json::Value;
-
 use crate::browser::Browser;
 use crate::common::House;
 use crate::rows::{NEWEST, head, roll_until, rows_up_to};
@@ -83,7 +81,6 @@ fn a_live_row_is_the_same_html_as_the_servers_own() {
         let [live, served] = [&pair[0], &pair[1]].map(|html| html.as_str().unwrap());
         assert_eq!(live, served, "expected the page's row (left) as the server draws it (right)");
     }
-    assert_ne!(pairs[0][0], Value::Null);
 }
 
 #[test]

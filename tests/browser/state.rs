@@ -2,12 +2,18 @@
 
 use crate::browser::{Browser, Complaint, ENTER, SPACE, TAB};
 use crate::common::House;
-use crate::rows::{head, roll_until, rows, rows_up_to};
+use crate::rows::{head, rows, rows_up_to};
 
 fn wait_for_state(name: &str, browser: &Browser) {
     browser.wait_for(&format!("document.querySelector('#state').dataset.state === '{name}'"));
     let text = browser.text("#state").to_lowercase();
     assert!(text.contains(name), "expected the state to say {name}, got `{text}`");
+}
+
+/// Waits until the page says that so many rolls or more wait behind the pause.
+fn wait_for_waiting(n_rolls: i64, browser: &Browser) {
+    let n_waiting = r"Number(/\((\d+) new\)/.exec(document.body.textContent)?.[1])";
+    browser.wait_for(&format!("{n_waiting} >= {n_rolls}"));
 }
 
 /// Presses Tab until the focus is on the pause button.
@@ -61,7 +67,7 @@ fn a_paused_page_shows_nothing_new_and_everything_when_it_goes_on() {
         assert_eq!(browser.text("#pause"), "Resume");
         let held = rows(&browser, &house);
 
-        browser.wait_for(r"Number(/\((\d+) new\)/.exec(document.body.textContent)?.[1]) >= 20");
+        wait_for_waiting(20, &browser);
         assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
         let newest = held[0].id + 20;
 
@@ -89,8 +95,8 @@ fn a_paused_page_stays_as_it_is_through_a_restart_and_catches_up_when_it_goes_on
 
     server.kill();
     server = house.start();
-    roll_until(head(&house) + 10, &house);
-    let newest = head(&house);
+    let newest = head(&house) + 10;
+    wait_for_waiting(newest - held[0].id, &browser);
     assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
     browser.click("#pause");
     rows_up_to(newest, &browser, &house);

@@ -10,10 +10,10 @@ use crate::oracle::{Seen, compare, head};
 fn curl_reads_the_stream_and_resumes_after_a_last_event_id() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
-    let first = ten_rolls(curl(&house).arg(house.url("/stream/")));
+    let first = twenty_rolls(curl(&house).arg(house.url("/stream/")));
     wait_until_rolled(&house, head(&house) + N_MISSED);
     let header = format!("Last-Event-ID: {}", first.last_event_id());
-    let second = ten_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
+    let second = twenty_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
     let both = first.and_then(second);
     both.assert_modes(&["live", "resumed"]);
     compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
@@ -24,7 +24,7 @@ fn curl_resumes_on_a_server_that_was_killed_under_it() {
     let house = House::new("every = '50ms'");
     let mut server = house.start();
     let mut client = listen(curl(&house).arg(house.url("/stream")));
-    client.see("10 rolls", |seen| seen.rolls.len() >= 10);
+    client.see("20 rolls", |seen| seen.rolls.len() >= 20);
     server.kill();
     let status = client.wait();
     let broken_off = [Some(18), Some(56)];
@@ -34,7 +34,7 @@ fn curl_resumes_on_a_server_that_was_killed_under_it() {
     server = house.start();
     wait_until_rolled(&house, head(&house) + N_MISSED);
     let header = format!("Last-Event-ID: {}", first.last_event_id());
-    let second = ten_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
+    let second = twenty_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
     let both = first.and_then(second);
     both.assert_modes(&["live", "resumed"]);
     compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
@@ -46,7 +46,7 @@ fn curl_sees_a_stream_end_in_order_when_the_server_stops() {
     let house = House::new("every = '50ms'");
     let mut server = house.start();
     let mut client = listen(curl(&house).arg(house.url("/stream/")));
-    let seen = client.see("10 rolls", |seen| seen.rolls.len() >= 10);
+    let seen = client.see("20 rolls", |seen| seen.rolls.len() >= 20);
     let first = Seen::first_after(&seen.syncs[0]);
     server.stop();
     let status = client.wait();
@@ -59,12 +59,12 @@ fn curl_listens_by_post() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     let post = ["-X", "POST"];
-    let first = ten_rolls(curl(&house).args(post).arg(house.url("/stream/")));
+    let first = twenty_rolls(curl(&house).args(post).arg(house.url("/stream/")));
     wait_until_rolled(&house, head(&house) + N_MISSED);
     // With a form this time, as a page's script would send it.
     let header = format!("Last-Event-ID: {}", first.last_event_id());
     let second =
-        ten_rolls(curl(&house).args(["-d", "a=b", "-H", &header]).arg(house.url("/stream/")));
+        twenty_rolls(curl(&house).args(["-d", "a=b", "-H", &header]).arg(house.url("/stream/")));
 
     let both = first.and_then(second);
     both.assert_modes(&["live", "resumed"]);
@@ -123,8 +123,8 @@ fn listen(command: &mut Command) -> Client {
     Client::spawn(command, raw)
 }
 
-fn ten_rolls(command: &mut Command) -> Seen {
-    listen(command).see("10 rolls", |seen| seen.rolls.len() >= 10)
+fn twenty_rolls(command: &mut Command) -> Seen {
+    listen(command).see("20 rolls", |seen| seen.rolls.len() >= 20)
 }
 
 /// What the stream itself says. An event counts once its blank line is there.

@@ -10,10 +10,10 @@ fn eventsource_sees_every_roll_once_though_the_server_is_killed_under_it() {
     let mut server = house.start();
     let url = house.url("/stream/?after=0");
     let mut client = Client::spawn(node(include_str!("eventsource.mjs")).arg(url), printed);
-    client.see_roll(10);
+    client.see_roll(20);
     for _ in 0..3 {
         client.lose(&mut server, &house);
-        let live_again = head(&house) + 5;
+        let live_again = head(&house) + 20;
         client.see_roll(live_again);
     }
 

@@ -11,9 +11,9 @@ fn launchdarkly_eventsource_sees_every_roll_once_by_post() {
     let mut server = house.start();
     let url = house.url("/stream/?after=0");
     let mut client = Client::spawn(node(include_str!("launchdarkly.mjs")).arg(url), printed);
-    client.see_roll(10);
+    client.see_roll(20);
     client.lose(&mut server, &house);
-    let live_again = head(&house) + 5;
+    let live_again = head(&house) + 20;
     client.see_roll(live_again);
 
     client.lose_at_last(&mut server, &house);

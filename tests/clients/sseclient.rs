@@ -9,10 +9,10 @@ fn sseclient_py_sees_every_roll_once_though_the_server_is_killed_under_it() {
     let house = House::new("every = '50ms'");
     let mut server = house.start();
     let mut client = listen(&house, "/stream/?after=0", &[]);
-    client.see_roll(10);
+    client.see_roll(20);
     for _ in 0..3 {
         client.lose(&mut server, &house);
-        let live_again = head(&house) + 5;
+        let live_again = head(&house) + 20;
         client.see_roll(live_again);
     }
     client.lose_at_last(&mut server, &house);
@@ -46,9 +46,9 @@ fn lose_a_forgetful_client(path: &str, modes: &[&str]) -> (House, Seen, usize) {
     let house = House::new("every = '50ms'");
     let mut server = house.start();
     let mut client = listen(&house, path, &["--forget"]);
-    client.see("10 rolls", |seen| seen.rolls.len() >= 10);
+    client.see("20 rolls", |seen| seen.rolls.len() >= 20);
     client.lose(&mut server, &house);
-    let live_again = head(&house) + 5;
+    let live_again = head(&house) + 20;
     let seen = client.see_roll(live_again);
     seen.assert_modes(modes);
     let jump = seen.rolls.windows(2).position(|pair| pair[1].id != pair[0].id + 1);

@@ -236,6 +236,34 @@ fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_clients_that_never_read() {
+    let house = House::new("every = '5ms'");
+    // More than the kernel's buffers take, so that their streams stand still.
+    house.fill(100_000, 1);
+    for fault in [false, true] {
+        let mut server = house.start();
+        let stalled: Vec<TcpStream> = (0..5)
+            .map(|_| {
+                let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+                socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+                socket
+            })
+            .collect();
+        // Others go on meanwhile.
+        let mut healthy = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+        healthy.rolls(50);
+        if fault {
+            std::fs::remove_file(house.database()).unwrap();
+        } else {
+            server.signal("TERM");
+        }
+        let expected = if fault { 1 } else { 0 };
+        assert_eq!(server.wait().code(), Some(expected), "{:#?}", server.log().last());
+        drop(stalled);
+    }
+}
+
+#[test]
 fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes() {
     let house = House::new("every = '10ms'");
     let mut server = house.start();
