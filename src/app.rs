@@ -1,6 +1,7 @@
 //! The house: opens the rooms, runs the pump, stops in order.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use rocket::Shutdown;
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
 use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -50,6 +52,7 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
 
 /// Rolls and serves until a signal, or until rolls can no longer be kept.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
+    let stop_signal = stop_signal().context("cannot listen for signals")?;
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     let (liftoff, lifted) = oneshot::channel();
@@ -60,6 +63,13 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         .map_err(|error| explain(error, config))?;
 
     let shutdown = rocket.shutdown();
+    tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            info!("{} received, stopping", stop_signal.await);
+            shutdown.notify();
+        }
+    });
     let pump = pump(config.roller.clone(), store.clone(), feed.clone(), shutdown.clone());
     // A task of its own, so that its panic is noticed here instead of ending all at once.
     let mut pump = tokio::spawn(async move {
@@ -100,6 +110,23 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     served?;
     info!("stopped");
     Ok(())
+}
+
+/// The name of the signal that asks for an orderly stop, when it comes.
+///
+/// Rocket listens for signals too, but only after it has said that it listens for requests:
+/// until then a signal would kill.
+fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hang_up.recv() => "SIGHUP",
+        }
+    })
 }
 
 /// Moves rolls from the dice to the store to the feed, until the server stops.

@@ -62,7 +62,7 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then
     DEBIAN_FRONTEND=noninteractive "$@"
   else
-    sudo --non-interactive DEBIAN_FRONTEND=noninteractive "$@"
+    sudo --non-interactive env DEBIAN_FRONTEND=noninteractive "$@"
   fi
 }
 

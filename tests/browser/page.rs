@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::browser::Browser;
 use crate::common::{House, Server, http};
-use crate::rows::{Row, roll_until, rows};
+use crate::rows::{NEWEST, Row, roll_until, rows};
 
 /// A server with 121 rolls, one of them its own; the next comes in an hour.
 fn start() -> (House, Server) {
@@ -71,26 +71,26 @@ fn every_page_works_with_scripts_off() {
     assert!(state.contains("As of page load"), "expected an honest state, got `{state}`");
     assert!(!browser.is_shown("#pause"), "expected no pause button where nothing moves");
 
-    browser.click("a[rel=next]");
+    let follow = |selector: &str, arrival: &str| {
+        browser.click(selector);
+        browser.wait_for(&format!("{arrival} && document.readyState === 'complete'"));
+    };
+    follow("a[rel=next]", &format!("{NEWEST} === 71"));
     assert_eq!(ids(&rows(&browser, &house)), down(71, 22), "one page older");
-    browser.click("a[rel=next]");
+    follow("a[rel=next]", &format!("{NEWEST} === 21"));
     assert_eq!(ids(&rows(&browser, &house)), down(21, 1), "the oldest page");
     assert_eq!(browser.read("document.querySelector('a[rel=next]')"), Value::Null);
-    browser.click("a[rel=prev]");
+    follow("a[rel=prev]", &format!("{NEWEST} === 71"));
     assert_eq!(ids(&rows(&browser, &house)), down(71, 22), "one page newer");
 
-    browser.click("#roll-42 .roll-id");
-    assert_eq!(browser.url(), house.url("/rolls/42"));
-    browser.click("a[rel=next]");
-    assert_eq!(browser.url(), house.url("/rolls/43"));
+    follow("#roll-42 .roll-id", "location.pathname === '/rolls/42'");
+    follow("a[rel=next]", "location.pathname === '/rolls/43'");
 
     browser.goto(&house.url("/rolls"));
     // Roll 60 of a filled house, 1795392060 in Unix time. A date field takes the keys of its
     // parts, one after the other, in the order of its language.
     browser.fill("#at", "11232026\u{e004}000100AM");
-    browser.click("form button");
-    let address = browser.url();
-    assert!(address.ends_with("#roll-60"), "expected to land at roll 60, got {address}");
+    follow("form button", "location.hash === '#roll-60'");
     let found = ids(&rows(&browser, &house));
     assert!(found.contains(&60), "expected roll 60 on the page, got {found:?}");
     browser.assert_quiet(&[]);

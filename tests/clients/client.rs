@@ -60,7 +60,7 @@ impl Client {
                 return seen;
             }
             let report = |why: String| -> ! {
-                let complaints = self.complaints.lock().unwrap();
+                let complaints = self.complaints.lock().unwrap().clone();
                 panic!("expected {what}, {why}: it saw {seen:#?} and complained {complaints:#?}")
             };
             if let Some(status) = ended {

@@ -233,6 +233,14 @@ fn templates_that_are_missing_or_broken_stop_the_start() {
 }
 
 #[test]
+fn a_signal_in_the_moment_of_the_announcement_stops_in_order() {
+    let house = House::new("every = '1ms'");
+    for _ in 0..20 {
+        house.start().stop();
+    }
+}
+
+#[test]
 fn term_int_and_hup_stop_the_server_in_order_also_under_open_streams() {
     use crate::common::events::{Ask, Stream};
 
