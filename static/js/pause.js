@@ -1,4 +1,5 @@
-// The pause button, of use only with scripts: shown from here.
+// The pause button, of use only with scripts: shown from here. Its label stays, pressed or not.
+// https://www.w3.org/WAI/ARIA/apg/patterns/button/
 
 export class Pause {
   #button;
@@ -15,7 +16,6 @@ export class Pause {
   #toggle() {
     const paused = this.#button.getAttribute("aria-pressed") !== "true";
     this.#button.setAttribute("aria-pressed", paused);
-    this.#button.textContent = paused ? "Resume" : "Pause";
     this.#onChange(paused);
   }
 }
