@@ -103,9 +103,13 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         _ => Err(explain(error, config)),
     });
     beat.abort();
-    store.checkpoint().await.unwrap_or_else(|error| {
-        warn!("the write-ahead log stays beside the database: {:#}", anyhow!(error));
-    });
+    match store.checkpoint().await {
+        Ok(true) => {}
+        Ok(false) => warn!("the write-ahead log stays beside the database, which is being read"),
+        Err(error) => {
+            warn!("the write-ahead log stays beside the database: {:#}", anyhow!(error));
+        }
+    }
     pumped.context("the roller broke down")?.context("rolls can no longer be kept")?;
     served?;
     info!("stopped");
@@ -159,7 +163,7 @@ async fn keep(
     shutdown: &mut Shutdown,
 ) -> Result<Option<Roll>, StoreError> {
     let (mut pause, longest) = RETRY;
-    let mut n_failures = 0_u32;
+    let (mut n_failures, mut said) = (0_u32, String::new());
     loop {
         match store.append(new.clone()).await {
             Ok(roll) => {
@@ -170,9 +174,12 @@ async fn keep(
             }
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
-                // Once, not with every attempt: a full disk should not fill the log as well.
-                if n_failures == 0 {
-                    error!("no roll can be stored, trying again: {:#}", anyhow!(error));
+                // Each fault once, not with every attempt: a full disk should not fill the
+                // log as well.
+                let fault = format!("{:#}", anyhow!(error));
+                if fault != said {
+                    error!("no roll can be stored, trying again: {fault}");
+                    said = fault;
                 }
                 n_failures += 1;
             }

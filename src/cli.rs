@@ -68,7 +68,7 @@ impl Cli {
 }
 
 fn serve(config: Config) -> Result<(), Failure> {
-    start_logging(config.log_format)?;
+    start_logging(config.log_format).map_err(|error| Failure { error, exit_code: 2 })?;
     Ok(app::run(&config, app::serve(&config))??)
 }
 
@@ -83,7 +83,7 @@ fn check(config: Config) -> Result<(), Failure> {
         Inspection::Absent => println!("               none yet; the first start creates it"),
         Inspection::Sound { kept, schema, in_use } => {
             let n_kept = kept.head.id.0 - kept.oldest.0 + 1;
-            println!("               sound, schema {schema}, {n_kept} rolls kept");
+            println!("               sound, schema {schema}, rolls kept: {n_kept}");
             if n_kept > 0 {
                 println!("               rolls {} to {}", kept.oldest, kept.head.id);
             }

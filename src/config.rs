@@ -16,7 +16,7 @@ use rocket::figment::{Figment, Metadata, Profile, Provider};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::roll::{Dice, Die};
+use crate::roll::{Dice, Die, ValueError};
 
 /// The file that is looked for.
 const FILE_NAME: &str = "Rocket.toml";
@@ -198,7 +198,8 @@ const ROCKET_KEYS: [&str; 11] = [
     "template_dir",
     "shutdown",
 ];
-const SHUTDOWN_KEYS: [&str; 5] = ["ctrlc", "signals", "grace", "mercy", "force"];
+/// Of the shutdown table. `ctrlc` and `force` belong to what stands in for Rocket's own start.
+const SHUTDOWN_KEYS: [&str; 3] = ["signals", "grace", "mercy"];
 /// Our own table.
 const TABLE: &str = "rollcast";
 
@@ -224,7 +225,7 @@ impl Config {
             let text = value_error(error).to_string();
             ConfigError::Value(format!("{}: {}", file.display(), text.trim_end()))
         })?;
-        check_keys(&set, written)?;
+        check_keys(&set, &written)?;
         let root = file.parent().unwrap_or(Path::new("/")).to_path_buf();
         let rocket = Figment::from(rocket::Config::default())
             .merge(Serialized::default("port", 5000))
@@ -236,8 +237,11 @@ impl Config {
             .merge(Serialized::default(TABLE, Dict::new()))
             .merge(set)
             .select(profile.clone());
-        let own = rocket::Config::try_from(&rocket).map_err(value_error)?;
-        let Ours { rollcast: table } = rocket.extract().map_err(value_error)?;
+        // The other profiles too: a slip in `[release]` should show on the developer's machine.
+        for other in written.into_keys().filter(|other| *other != profile) {
+            values(&rocket.clone().select(other))?;
+        }
+        let (own, table) = values(&rocket)?;
         Ok(Config {
             profile: profile.to_string(),
             log_format: table.log_format,
@@ -302,17 +306,31 @@ fn known_profile(from_file: &Figment, file: &Path, name: String) -> Result<Profi
     }
 }
 
-/// Refuses keys that nothing reads, in every profile and not only the one in force: a slip in
-/// `[release]` should show on the developer's machine.
-fn check_keys(set: &Figment, written: Map<Profile, Dict>) -> Result<(), ConfigError> {
+/// The values of the profile that `rocket` has selected.
+fn values(rocket: &Figment) -> Result<(rocket::Config, Table), ConfigError> {
+    let own = rocket::Config::try_from(rocket).map_err(value_error)?;
+    for (key, n) in [("workers", own.workers), ("max_blocking", own.max_blocking)] {
+        if n == 0 {
+            let source_name = source_name(rocket.find_metadata(key));
+            let text =
+                format!("expected 1 or more threads, got `0` for key `{key}` in {source_name}");
+            return Err(ConfigError::Value(text));
+        }
+    }
+    let Ours { rollcast } = rocket.extract().map_err(value_error)?;
+    Ok((own, rollcast))
+}
+
+/// Refuses keys that nothing reads, in every profile and not only the one in force.
+fn check_keys(set: &Figment, written: &Map<Profile, Dict>) -> Result<(), ConfigError> {
     for (profile, dict) in written {
         for (key, value) in dict {
             let name = format!("{profile}.{key}");
             match key.as_str() {
                 TABLE => {}
-                "shutdown" => check_shutdown_keys(set, &name, &value)?,
+                "shutdown" => check_shutdown_keys(set, &name, value)?,
                 key if ROCKET_KEYS.contains(&key) => {}
-                key => return Err(unknown_key(set, name, &value, remedy(key))),
+                key => return Err(unknown_key(set, name, value, remedy(key))),
             }
         }
     }
@@ -378,7 +396,11 @@ fn dice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dice, D::Error> {
 }
 
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
-    Vec::<IpAddr>::deserialize(deserializer)
+    let address = |text: String| match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Err(D::Error::custom(ValueError::new("an IP address", text))),
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(address).collect()
 }
 
 fn every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -516,7 +538,7 @@ mod tests {
             ("dice = []", "expected 1 to 16 dice, got `0`"),
             ("dice = ['1D6', '1d6']", "expected each die once, got `1D6`"),
             ("dice = ['1D1']", "expected dice of 2 to 1000 sides, got `1D1`"),
-            ("trusted_proxies = ['proxy']", "invalid IP address"),
+            ("trusted_proxies = ['proxy']", "expected an IP address, got `proxy`"),
             ("log_format = 'xml'", "unknown variant: found `xml`"),
         ];
         for (line, expected) in table {
@@ -535,6 +557,11 @@ mod tests {
             ("[debug]\nprot = 1", "unknown key `debug.prot`"),
             ("[release.shutdown]\ngrce = 1", "unknown key `release.shutdown.grce`"),
             ("[release.rollcast]\nevry = '1s'", "unknown key `rollcast.evry`"),
+            ("[debug.rollcast]\nevry = '1s'", "unknown key `rollcast.evry`"),
+            ("[debug.rollcast]\nevery = '2h'", "got `2h` for key \"debug.rollcast.every\""),
+            ("[debug.shutdown]\ngrace = 'x'", "for key \"debug.shutdown.grace\""),
+            ("[default.shutdown]\nforce = true", "unknown key `default.shutdown.force`"),
+            ("[default]\nworkers = 0", "expected 1 or more threads, got `0` for key `workers`"),
             ("[default]\nshutdown_grace = 1", "ROCKET_SHUTDOWN='{grace=…}'"),
             ("[default]\nlog_level = 'off'", "RUST_LOG"),
             ("[default]\nport = 'http'", "expected u16 for key \"default.port\""),

@@ -33,13 +33,7 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
     // The rolls are for the user who runs the server and their group.
     let created = builder.recursive(true).mode(0o750).create(folder);
     created.map_err(|source| file_error("create the folder", folder, source))?;
-    let folder =
-        folder.canonicalize().map_err(|source| file_error("find the folder", folder, source))?;
-    let path = match path.file_name() {
-        Some(name) => folder.join(name),
-        None => return Err(not_ours("a folder", path, "name a file in rollcast.database")),
-    };
-    let path = path.canonicalize().unwrap_or(path);
+    let path = resolve(path)?;
     // Look before the lock file is made, so that nothing appears beside a file that is not ours;
     // and again, since only the lock keeps another server from creating the file.
     looks_like_ours(&path)?;
@@ -57,35 +51,65 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
 
 /// What is at `path`, changing nothing.
 pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
-    if !looks_like_ours(path)? {
+    let path = match path.parent().map(Path::exists) {
+        Some(true) => resolve(path)?,
+        _ => return Ok(Inspection::Absent),
+    };
+    if !looks_like_ours(&path)? {
         return Ok(Inspection::Absent);
     }
-    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let schema = check_schema(&mut connection, path)?;
+    let mut connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let schema = check_schema(&mut connection, &path)?;
     let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         let remedy = "restore a backup; nothing was changed";
-        return Err(not_ours(&format!("a damaged one ({verdict})"), path, remedy));
+        return Err(not_ours(&format!("a damaged one ({verdict})"), &path, remedy));
     }
     let kept = history::kept(&connection)?;
-    let in_use = match File::open(lock_path(path)) {
+    let in_use = match File::open(lock_path(&path)) {
         Ok(file) => matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
     };
     Ok(Inspection::Sound { kept, schema, in_use })
 }
 
+/// The one name of the database, which all who mean it lock: absolute and without links.
+fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    if path.is_symlink() {
+        let remedy = "make the link lead somewhere, or name another file in rollcast.database";
+        return Err(not_ours("a link to nowhere", path, remedy));
+    }
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(not_ours("a folder", path, "name a file in rollcast.database"));
+    };
+    let folder = folder.canonicalize();
+    let folder = folder.map_err(|source| file_error("find the folder of", path, source))?;
+    Ok(folder.join(name))
+}
+
 /// Reads the header alone: whether there is a file, and an error if it is not a history.
 fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(file_error("open", path, source)),
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let log = log_path(path);
+            if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
+                // SQLite would take its rolls for a new file's own.
+                let remedy = "put the database back, or remove its log to start a new history";
+                return Err(not_ours("a write-ahead log without its database", &log, remedy));
+            }
+            return Ok(false);
+        }
+        Err(source) => return Err(file_error("read", path, source)),
     };
-    let metadata = file.metadata().map_err(|source| file_error("read", path, source))?;
-    if metadata.is_dir() {
-        return Err(not_ours("a folder", path, "name a file in rollcast.database"));
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() { "a folder" } else { "something that is not a file" };
+        return Err(not_ours(found, path, "name a file in rollcast.database"));
     }
+    let mut file = File::open(path).map_err(|source| file_error("open", path, source))?;
     let remedy = "move it away, or name another file in rollcast.database; nothing was changed";
     if metadata.len() == 0 {
         return Err(not_ours(
@@ -134,12 +158,6 @@ fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
 /// Creates the history under another name first, so that a kill at any moment leaves either no
 /// file or a whole one.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let log = beside(path, "-wal");
-    if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
-        // SQLite would take its rolls for the new file's own.
-        let remedy = "put the database back, or remove its log to start a new history";
-        return Err(not_ours("a write-ahead log without its database", &log, remedy));
-    }
     let draft = beside(path, "-new");
     match fs::remove_file(&draft) {
         Err(source) if source.kind() != ErrorKind::NotFound => {
@@ -147,13 +165,9 @@ fn create(path: &Path) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let mut connection = open(&draft, flags).map_err(|_| {
-        // SQLite says "unable to open database file"; the file system says why.
-        let source = File::create_new(&draft).err();
-        let source = source.unwrap_or_else(|| ErrorKind::Other.into());
-        file_error("create", &draft, source)
-    })?;
+    // By the file system, which says why it cannot be done where SQLite does not.
+    File::create_new(&draft).map_err(|source| file_error("create", &draft, source))?;
+    let mut connection = open(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     migrate(&mut connection)?;
     connection.close().map_err(|(_, error)| error)?;
     // The lock is ours, and there was no file.
@@ -196,15 +210,19 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(source)) => return Err(file_error("lock", &lock_path, source)),
     }
-    lock.set_len(0)
-        .and_then(|()| writeln!(lock, "{}", std::process::id()))
-        .map_err(|source| file_error("write", &lock_path, source))?;
+    // A lock without a number, on a full disk, is still a lock.
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     Ok(lock)
 }
 
 /// A connection to `path`, which SQLite may create only if `flags` say so.
 pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+}
+
+/// SQLite's write-ahead log of a database.
+pub fn log_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
 }
 
 fn lock_path(path: &Path) -> PathBuf {

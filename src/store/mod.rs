@@ -109,12 +109,20 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The file was deleted or replaced while it was open: what is written now is lost.
+    /// A file was deleted or replaced while it was open: what is written now is lost.
     #[error(
         "`{}` was moved, deleted or replaced while in use; put it back, then start again",
         .0.display()
     )]
     Moved(PathBuf),
+    /// The file system does not allow a write-ahead log.
+    #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
+    NoLog {
+        /// The database.
+        path: PathBuf,
+        /// The mode that SQLite chose instead.
+        mode: String,
+    },
     /// All readers are busy.
     #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
     Busy,
@@ -167,7 +175,10 @@ impl Store {
         // All connections open now, while there are file descriptors to be had.
         let readers = Pool::builder()
             .max_size(N_READERS)
-            .connection_timeout(TURN)
+            // And stay open. Who may use one is decided by `turns`.
+            .min_idle(None)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .test_on_check_out(false)
             .build(manager)?;
         Ok(Store(Arc::new(Shared {
@@ -197,8 +208,9 @@ impl Store {
         .await
     }
 
-    /// Moves the write-ahead log into the database file, for an orderly end.
-    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Moves the write-ahead log into the database file, for an orderly end: whether all of it
+    /// could be moved, which an outside reader can prevent.
+    pub async fn checkpoint(&self) -> Result<bool, StoreError> {
         let shared = self.0.clone();
         blocking(move || {
             let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);

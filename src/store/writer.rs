@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::roll::{NewRoll, Roll};
 use crate::store::{StoreError, file, history};
@@ -17,55 +17,85 @@ const JOURNAL_BYTES: u32 = 16 << 20;
 
 pub struct Writer {
     connection: Connection,
-    path: PathBuf,
-    /// Device and inode of the file that `connection` has open.
-    identity: (u64, u64),
+    database: PathBuf,
+    /// The files that `connection` has open, database and write-ahead log; known from the first
+    /// commit on, which makes the log.
+    files: Option<[Identity; 2]>,
 }
 
+/// Device and inode.
+type Identity = (u64, u64);
+
 impl Writer {
-    pub fn open(path: &Path) -> Result<Writer, StoreError> {
-        let connection = file::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    pub fn open(database: &Path) -> Result<Writer, StoreError> {
+        let connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "busy_timeout", BUSY_MS)?;
-        // The answer is the mode in force, hence the query.
-        connection.query_row("pragma journal_mode = wal", [], |_| Ok(()))?;
+        // SQLite answers with the mode in force, whatever was asked for.
+        let mode: String =
+            connection.query_row("pragma journal_mode = wal", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreError::NoLog { path: database.to_path_buf(), mode });
+        }
         // An acknowledged roll survives a power cut.
         connection.pragma_update(None, "synchronous", "full")?;
-        connection.query_row(
-            &format!("pragma journal_size_limit = {JOURNAL_BYTES}"),
-            [],
-            |_| Ok(()),
-        )?;
-        let identity = identity(path).map_err(|_| StoreError::Moved(path.to_path_buf()))?;
-        let path = path.to_path_buf();
-        Ok(Writer { connection, path, identity })
+        let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
+        connection.query_row(&limit, [], |_| Ok(()))?;
+        Ok(Writer { connection, database: database.to_path_buf(), files: None })
     }
 
     pub fn append(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
+        let stored = self.insert(new);
+        if let Err(StoreError::Sqlite(error)) = &stored
+            && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        {
+            // The log is the larger part of a young database: emptying it may make room for
+            // the next attempt. If that fails too, the full disk is what counts.
+            let _ = self.checkpoint();
+        }
+        let roll = stored?;
+        self.check_files()?;
+        Ok(roll)
+    }
+
+    fn insert(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
         // Immediate: a transaction that reads before it writes could fail halfway.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // The stored row, not the input, is what everybody gets to see.
+        let sql = "insert into rolls (rolled_at, dice) values (?1, ?2)
+                   returning id, rolled_at, dice";
+        let values = (new.rolled_at.to_string(), new.dice.to_string());
         let roll = transaction
-            .prepare_cached(
-                "insert into rolls (rolled_at, dice) values (?1, ?2)
-                 returning id, rolled_at, dice",
-            )?
-            .query_row((new.rolled_at.to_string(), new.dice.to_string()), |row| {
-                Ok(history::roll_of(row))
-            })??;
+            .prepare_cached(sql)?
+            .query_row(values, |row| Ok(history::roll_of(row)))??;
         transaction.commit()?;
-        // A commit into a deleted file succeeds and is lost with it.
-        match identity(&self.path) {
-            Ok(identity) if identity == self.identity => Ok(roll),
-            _ => Err(StoreError::Moved(self.path.clone())),
-        }
+        Ok(roll)
     }
 
-    pub fn checkpoint(&self) -> Result<(), StoreError> {
-        Ok(self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?)
+    /// A commit into a deleted file succeeds, and is lost with the file.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        let identify = |path: &Path| identity(path).map_err(|_| StoreError::Moved(path.into()));
+        let log = file::log_path(&self.database);
+        let files = [identify(&self.database)?, identify(&log)?];
+        let [database, _] = self.files.get_or_insert(files);
+        if *database != files[0] {
+            return Err(StoreError::Moved(self.database.clone()));
+        }
+        if self.files != Some(files) {
+            return Err(StoreError::Moved(log));
+        }
+        Ok(())
+    }
+
+    /// Moves the log into the database, as far as readers allow: whether all of it.
+    pub fn checkpoint(&self) -> Result<bool, StoreError> {
+        let sql = "pragma wal_checkpoint(truncate)";
+        let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(n_busy == 0)
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+fn identity(path: &Path) -> io::Result<Identity> {
     let metadata = fs::metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rocket::fairing::{Fairing, Info, Kind};
+use rocket::http::Method;
 use rocket::{Data, Request, Response, async_trait};
 use tracing::info;
 
@@ -14,8 +15,8 @@ pub fn stage() -> impl Fairing {
 
 struct AccessLog;
 
-/// When the request arrived.
-struct Arrived(Instant);
+/// When the request arrived and what it was: Rocket turns a HEAD into a GET.
+struct Arrived(Instant, Method);
 
 #[async_trait]
 impl Fairing for AccessLog {
@@ -24,13 +25,14 @@ impl Fairing for AccessLog {
     }
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
-        request.local_cache(|| Arrived(Instant::now()));
+        request.local_cache(|| Arrived(Instant::now(), request.method()));
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        let Arrived(arrived) = request.local_cache(|| Arrived(Instant::now()));
+        let Arrived(arrived, method) =
+            request.local_cache(|| Arrived(Instant::now(), request.method()));
         let duration_ms = (arrived.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let (method, uri, status) = (request.method(), request.uri(), response.status().code);
+        let (uri, status) = (request.uri(), response.status().code);
         let client = Client::of(request);
         info!(
             %method, %uri, status, duration_ms, %client,

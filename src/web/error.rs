@@ -6,7 +6,7 @@ use rocket::response::{self, Responder, Response};
 use rocket::{Request, catch, catchers};
 use rocket_dyn_templates::Template;
 use serde_json::json;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::roll::{RollId, ValueError};
 use crate::store::{Kept, StoreError};
@@ -60,8 +60,13 @@ impl PageError {
 impl From<StoreError> for PageError {
     /// The visitor learns that the history cannot be read now, the log learns why.
     fn from(error: StoreError) -> PageError {
+        let is_load = matches!(error, StoreError::Busy);
         let cause = anyhow::Error::new(error);
-        error!("cannot read the history: {cause:#}");
+        if is_load {
+            warn!("cannot read the history: {cause:#}");
+        } else {
+            error!("cannot read the history: {cause:#}");
+        }
         PageError {
             retry_after: Some(1),
             ..PageError::new(

@@ -1,6 +1,7 @@
 //! Places for streams: so many in all, so many for one client address.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +13,7 @@ use crate::config::WebConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Busy {
     pub reason: BusyReason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
+    pub limit: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -23,8 +23,15 @@ pub enum BusyReason {
     Total,
     /// As many streams are open as one address gets.
     Address,
-    /// The rolls after the cursor cannot be read now.
-    History,
+}
+
+impl fmt::Display for BusyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BusyReason::Total => "all streams are in use",
+            BusyReason::Address => "its address has all of its streams open",
+        })
+    }
 }
 
 /// Which places are taken.
@@ -60,12 +67,12 @@ impl Slots {
         let address = address.map(shared_address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.n_streams >= self.max_streams {
-            return Err(Busy { reason: BusyReason::Total, limit: Some(self.max_streams) });
+            return Err(Busy { reason: BusyReason::Total, limit: self.max_streams });
         }
         if let Some(address) = address {
             let n_streams = open.by_address.entry(address).or_default();
             if *n_streams >= self.max_streams_per_address {
-                let limit = Some(self.max_streams_per_address);
+                let limit = self.max_streams_per_address;
                 return Err(Busy { reason: BusyReason::Address, limit });
             }
             *n_streams += 1;
@@ -118,7 +125,7 @@ mod tests {
         let first = slots.take(address("192.0.2.1")).ok();
         let _second = slots.take(address("::ffff:192.0.2.1")).ok();
         let turned_away = slots.take(address("192.0.2.1")).err();
-        assert_eq!(turned_away, Some(Busy { reason: BusyReason::Address, limit: Some(2) }));
+        assert_eq!(turned_away, Some(Busy { reason: BusyReason::Address, limit: 2 }));
         assert!(slots.take(address("192.0.2.2")).is_ok(), "another address has its own share");
         drop(first);
         assert!(slots.take(address("192.0.2.1")).is_ok(), "a place was left");
@@ -138,7 +145,7 @@ mod tests {
         let all: Vec<Slot> = (0..3).filter_map(|_| slots.take(None).ok()).collect();
         assert_eq!(all.len(), 3);
         let turned_away = slots.take(None).err();
-        assert_eq!(turned_away, Some(Busy { reason: BusyReason::Total, limit: Some(3) }));
+        assert_eq!(turned_away, Some(Busy { reason: BusyReason::Total, limit: 3 }));
         drop(all);
         drop(slots.take(address("192.0.2.1")));
         let open = slots.open.lock().expect("not poisoned");

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::WebConfig;
 use crate::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
+use crate::store::StoreError;
 use crate::web::client::Client;
 use crate::web::error::PageError;
 use crate::web::slots::{Busy, BusyReason, Slot, Slots};
@@ -51,9 +52,9 @@ async fn listen(
     caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
-) -> Result<Unbuffered<EventStream![]>, PageError> {
+) -> Result<Unbuffered<EventStream![]>, Public<PageError>> {
     match open(&caller, feed, slots).await {
-        Err(busy) if !caller.reads_events => Err(busy.into()),
+        Err(refusal) if !caller.reads_events => Err(Public(refusal.into())),
         opened => Ok(Unbuffered(events(opened))),
     }
 }
@@ -64,7 +65,7 @@ async fn listen_by_post(
     caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
-) -> Result<Unbuffered<EventStream![]>, PageError> {
+) -> Result<Unbuffered<EventStream![]>, Public<PageError>> {
     listen(caller, feed, slots).await
 }
 
@@ -96,20 +97,22 @@ fn refuse_delete() -> Allowed {
 }
 
 /// A place and a reader for the caller, or why there is none.
-async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, Busy> {
+async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, Refusal> {
     let Caller { client, asked, .. } = *caller;
-    let slot = slots.take(client.address)?;
+    let slot = slots.take(client.address).map_err(|busy| {
+        info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
+        Refusal::Busy(busy)
+    })?;
     let reader = feed.after(asked).await.map_err(|error| {
-        let cause = anyhow::Error::new(error);
-        warn!(%client, "cannot look up a stream's start: {cause:#}");
-        Busy { reason: BusyReason::History, limit: None }
+        warn!(%client, "stream refused, its start cannot be read, client {client}");
+        Refusal::Unreadable(error)
     })?;
     info!(%client, ?asked, "stream opened, client {client}");
     let opened = Instant::now();
     Ok(Open { reader, client, n_rolls: 0, opened, _slot: slot })
 }
 
-fn events(opened: Result<Open, Busy>) -> EventStream![] {
+fn events(opened: Result<Open, Refusal>) -> EventStream![] {
     let events = EventStream! {
         match opened {
             Ok(mut open) => {
@@ -119,10 +122,12 @@ fn events(opened: Result<Open, Busy>) -> EventStream![] {
                 }
                 yield retry(RETRY_MS);
             }
-            Err(busy) => {
+            Err(Refusal::Busy(busy)) => {
                 yield retry(BUSY_RETRY_MS);
                 yield json_event("busy", &busy);
             }
+            // The client comes back soon, with the cursor that it has.
+            Err(Refusal::Unreadable(_)) => yield retry(RETRY_MS),
         }
     };
     // The feed's own heartbeat needs no timer a client.
@@ -243,10 +248,20 @@ struct Unbuffered<R>(R);
 
 impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Unbuffered<R> {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
-        let mut response = self.0.respond_to(request)?;
+        let mut response = Public(self.0).respond_to(request)?;
         response.remove_header("Expires");
         response.set_raw_header("Cache-Control", "no-cache, no-transform");
         response.set_raw_header("X-Accel-Buffering", "no");
+        Ok(response)
+    }
+}
+
+/// An answer that pages from elsewhere may read.
+struct Public<R>(R);
+
+impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Public<R> {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
+        let mut response = self.0.respond_to(request)?;
         response.set_raw_header("Access-Control-Allow-Origin", "*");
         Ok(response)
     }
@@ -271,14 +286,22 @@ impl<'r> Responder<'r, 'static> for Allowed {
     }
 }
 
-impl From<Busy> for PageError {
-    fn from(busy: Busy) -> PageError {
-        let limit = busy.limit.unwrap_or_default();
-        let message = match busy.reason {
+/// Why a stream is not opened.
+enum Refusal {
+    Busy(Busy),
+    Unreadable(StoreError),
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> PageError {
+        let Busy { reason, limit } = match refusal {
+            Refusal::Busy(busy) => busy,
+            Refusal::Unreadable(error) => return error.into(),
+        };
+        let message = match reason {
             BusyReason::Total => format!("All {limit} streams are in use; try again soon."),
             BusyReason::Address => format!("Your address has all of its {limit} streams open."),
-            BusyReason::History => "The history cannot be read now; try again soon.".into(),
         };
-        PageError::too_many_streams(message, BUSY_RETRY_MS.end() / 1_000)
+        PageError::too_many_streams(message, rand::random_range(BUSY_RETRY_MS) / 1_000)
     }
 }

@@ -17,7 +17,8 @@ const state = new State(document.getElementById("state"));
 const listener = new Listener(list.dataset.stream, {
   onState: (connection) => {
     state.connection(connection);
-    silence.watch(connection === "live");
+    // A proxy may take the connection and never answer.
+    silence.watch(connection === "live" || connection === "connecting");
   },
   onSync: (sync) => {
     if (sync.anotherHistory || sync.headId - rows.newestId > rows.limit) {

@@ -74,6 +74,7 @@ export class Rows {
     Object.assign(this.#list.dataset, list.dataset);
     this.#list.replaceChildren(...list.children);
     this.#startFrom(list.dataset.cursor);
+    this.#linkOlder();
   }
 
   #startFrom(cursor) {
@@ -105,14 +106,17 @@ export class Rows {
     this.#trim();
   }
 
-  // The link goes on where the rows now end.
   #trim() {
     if (this.#list.children.length <= this.limit) return;
     while (this.#list.children.length > this.limit) this.#list.lastElementChild.remove();
-    const oldest = parseCursor(this.#list.lastElementChild.dataset.cursor);
-    if (!oldest) return;
-    this.#older.hidden = false;
-    this.#older.querySelector("a").search = `?before=${oldest.id}`;
+    this.#linkOlder();
+  }
+
+  // The link goes on where the rows now end.
+  #linkOlder() {
+    const oldest = parseCursor(this.#list.lastElementChild?.dataset.cursor);
+    this.#older.hidden = !oldest || oldest.id === 1;
+    if (oldest) this.#older.querySelector("a").search = `?before=${oldest.id}`;
   }
 
   #row(entry) {

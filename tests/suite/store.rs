@@ -23,7 +23,8 @@ fn folder_of(house: &House) -> Vec<(String, Vec<u8>)> {
         .map(|entry| entry.unwrap().path())
         .map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap().to_string();
-            (name, fs::read(&path).unwrap_or_default())
+            let content = if path.is_file() { fs::read(&path).unwrap() } else { vec![] };
+            (name, content)
         })
         .collect();
     files.sort();
@@ -36,7 +37,17 @@ fn what_is_not_our_database_is_refused_and_left_untouched() {
         Connection::open(path).unwrap().execute_batch(sql).unwrap();
     }
     type Make = fn(&Path);
-    let table: [(&str, Make, &str); 7] = [
+    let table: [(&str, Make, &str); 9] = [
+        (
+            "a pipe",
+            |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+            "not a file",
+        ),
+        (
+            "a link to nowhere",
+            |path| std::os::unix::fs::symlink("no/such.db", path).unwrap(),
+            "a link to nowhere",
+        ),
         ("an empty file", |path| fs::write(path, "").unwrap(), "an empty file"),
         ("a text", |path| fs::write(path, "rolls\n".repeat(50)).unwrap(), "not SQLite"),
         ("a short text", |path| fs::write(path, "1D6").unwrap(), "not SQLite"),
@@ -114,11 +125,15 @@ fn a_second_server_on_the_same_database_refuses_to_start() {
     // Also by another name.
     let link = house.path().join("link.db");
     std::os::unix::fs::symlink(house.database(), &link).unwrap();
-    for path in [house.database(), link] {
+    for path in [house.database(), link.clone()] {
         let said = second(&path);
         assert!(said.contains(&format!("process {}", first.pid())), "{said}");
         assert!(said.contains("rollcast.database"), "expected a remedy in {said}");
     }
+    let mut check = house.command();
+    check.arg("check").env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", link.display()));
+    let checked = String::from_utf8(check.output().unwrap().stdout).unwrap();
+    assert!(checked.contains("a server is running on it"), "{checked}");
     let mut first = first;
     // A killed server leaves its lock file, not its lock.
     first.kill();
@@ -172,10 +187,27 @@ fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_roll_that_cannot_be_stored() {
+    let house = House::new("every = '20ms'");
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    let outside = Connection::open(house.database()).unwrap();
+    outside.execute_batch("begin immediate").unwrap();
+    wait_for("the fault to be told", || {
+        server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
+    });
+    server.stop();
+    drop(outside);
+    let ids: Vec<i64> = house.stored().into_iter().map(|roll| roll.0).collect();
+    assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
     type Fault = fn(&House);
-    let table: [(&str, Fault); 2] = [
+    let table: [(&str, Fault); 3] = [
         ("deleted", |house| fs::remove_file(house.database()).unwrap()),
+        ("without its log", |house| fs::remove_file(house.path().join("rolls.db-wal")).unwrap()),
         ("replaced", |house| {
             let copy = house.path().join("copy.db");
             let status = Command::new("cp").arg(house.database()).arg(&copy).status().unwrap();
@@ -242,5 +274,7 @@ fn a_log_whose_database_is_gone_is_not_taken_for_that_of_a_new_one() {
     let log = fs::read(house.path().join("rolls.db-wal")).unwrap();
     let said = refusal(&house);
     assert!(said.contains("a write-ahead log without its database"), "{said}");
+    let check = house.command().arg("check").output().unwrap();
+    assert_eq!(check.status.code(), Some(1), "check must refuse too");
     assert_eq!(fs::read(house.path().join("rolls.db-wal")).unwrap(), log, "it was changed");
 }
