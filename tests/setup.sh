@@ -92,13 +92,25 @@ install_pinned() {
 }
 
 node_packages() {
-  cp tests/clients/package.json tests/clients/package-lock.json "$folder"
-  npm --prefix "$folder" --ignore-scripts --no-audit --no-fund ci
+  cp tests/clients/package.json tests/clients/package-lock.json "$folder" &&
+    npm --prefix "$folder" --ignore-scripts --no-audit --no-fund ci
 }
 
 python_packages() {
-  python3 -m venv --clear "$folder/venv"
-  "$folder/venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes -r "$1"
+  python3 -m venv --clear "$folder/venv" &&
+    "$folder/venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes -r "$1"
+}
+
+# Needs as people call them, on one line.
+in_words() {
+  for need; do
+    case $need in
+      c) echo 'a C compiler' ;;
+      node) echo 'Node 18 or newer' ;;
+      python) echo 'Python 3.10 or newer with venv' ;;
+      *) echo "$need" ;;
+    esac
+  done | paste -s -d , | sed 's/,/, /g'
 }
 
 say() { echo "setup: $*" >&2; }
@@ -108,13 +120,13 @@ say() { echo "setup: $*" >&2; }
 {
   wanted=$(packages $(missing $building $browser $clients))
   [ -z "$wanted" ] || install_debian_packages $wanted
-  without_building=$(missing $building)
-  without_browser=$(missing $browser)
-  without_clients=$(missing $clients)
+  without_building=$(in_words $(missing $building))
+  without_browser=$(in_words $(missing $browser))
+  without_clients=$(in_words $(missing $clients))
 }
 
 if [ -n "$without_building" ]; then
-  say "cannot build without:" "$(echo "$without_building" | tr '\n' ' ')"
+  say "nothing can be built or tested for want of $without_building"
   exit 1
 fi
 
@@ -123,9 +135,12 @@ if [ -z "$without_clients" ]; then
   metadata=$(cargo metadata --locked --no-deps --format-version 1)
   folder=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')/tmp/clients
   install_pinned tests/clients/package-lock.json node_packages ||
-    without_clients="the Node packages"
+    without_clients="the packages in tests/clients/package-lock.json"
+  # An upgrade of Python leaves its packages behind.
+  "$folder/venv/bin/python" -c 'import sseclient, urllib3' 2>/dev/null ||
+    rm -f "$folder/requirements.txt.done"
   install_pinned tests/clients/requirements.txt python_packages ||
-    without_clients="the Python packages"
+    without_clients="the packages in tests/clients/requirements.txt"
 fi
 
 features=
@@ -137,7 +152,7 @@ for suite in browser clients; do
   if [ -z "$without" ]; then
     features=${features:+$features,}$suite
   else
-    say "LEFT OUT: the suite \`$suite\`, for want of" "$(echo "$without" | tr '\n' ' ')"
+    say "LEFT OUT: the suite \`$suite\`, for want of $without"
     [ "${CI:-}" != true ] || exit 1
   fi
 done

@@ -156,19 +156,24 @@ fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
 }
 
 /// Creates the history under another name first, so that a kill at any moment leaves either no
-/// file or a whole one.
+/// file or a whole one: with its schema, and in WAL mode, since a switch under its own name could
+/// leave a journal that only a writer may roll back.
 fn create(path: &Path) -> Result<(), StoreError> {
     let draft = beside(path, "-new");
-    match fs::remove_file(&draft) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            return Err(file_error("remove", &draft, source));
+    // Also what SQLite left beside a draft: it would take it for the new one's.
+    for leftover in ["", "-journal", "-wal", "-shm"].map(|suffix| beside(&draft, suffix)) {
+        match fs::remove_file(&leftover) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(file_error("remove", &leftover, source));
+            }
+            _ => {}
         }
-        _ => {}
     }
     // By the file system, which says why it cannot be done where SQLite does not.
     File::create_new(&draft).map_err(|source| file_error("create", &draft, source))?;
     let mut connection = open(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     migrate(&mut connection)?;
+    use_log(&connection, path)?;
     connection.close().map_err(|(_, error)| error)?;
     // The lock is ours, and there was no file.
     fs::rename(&draft, path).map_err(|source| file_error("create", path, source))?;
@@ -213,6 +218,16 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     // A lock without a number, on a full disk, is still a lock.
     let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     Ok(lock)
+}
+
+/// Brings the file into WAL mode, where it then stays.
+pub fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    // SQLite answers with the mode in force, whatever was asked for.
+    let mode: String = connection.query_row("pragma journal_mode = wal", [], |row| row.get(0))?;
+    match mode.as_str() {
+        "wal" => Ok(()),
+        _ => Err(StoreError::NoLog { path: path.to_path_buf(), mode }),
+    }
 }
 
 /// A connection to `path`, which SQLite may create only if `flags` say so.

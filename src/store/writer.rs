@@ -30,12 +30,7 @@ impl Writer {
     pub fn open(database: &Path) -> Result<Writer, StoreError> {
         let connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "busy_timeout", BUSY_MS)?;
-        // SQLite answers with the mode in force, whatever was asked for.
-        let mode: String =
-            connection.query_row("pragma journal_mode = wal", [], |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(StoreError::NoLog { path: database.to_path_buf(), mode });
-        }
+        file::use_log(&connection, database)?;
         // An acknowledged roll survives a power cut.
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, park_timeout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, wait_for};
+use crate::common::{House, Server, wait_for};
 
 /// A reader that comes back whenever its stream ends.
 struct Reader {
@@ -110,11 +110,20 @@ fn campaign(n_kills: usize, seam: Seam) -> (House, Vec<Rolls>, Rolls) {
     println!("moments are drawn from seed {seed}");
     let mut moments = Moments(seed);
     let readers: Vec<Reader> = (0..3).map(|_| Reader::start(&house, seam)).collect();
-    for _ in 0..n_kills {
-        // From before it listens to well into its work.
-        let mut server = crate::common::Server::spawn(&mut house.command());
-        let moment = Duration::from_millis(moments.next_below(160));
-        let start = std::time::Instant::now();
+    for n in 0..n_kills {
+        let n_seen: Vec<usize> = readers.iter().map(Reader::n_seen).collect();
+        let mut server = Server::spawn(&mut house.command());
+        // Every other one in its start, whatever that is just doing; the rest at work, with all
+        // readers listening.
+        if n % 2 == 1 {
+            wait_for("all readers to see a new roll", || {
+                let new = |(reader, n): (&Reader, &usize)| reader.n_seen() > *n;
+                readers.iter().zip(&n_seen).all(new).then_some(())
+            });
+        }
+        let longest = if n % 2 == 1 { 30 } else { 120 };
+        let moment = Duration::from_millis(moments.next_below(longest));
+        let start = Instant::now();
         while start.elapsed() < moment {
             park_timeout(moment.saturating_sub(start.elapsed()));
         }

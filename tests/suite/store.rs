@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -257,11 +258,25 @@ fn a_folder_that_cannot_be_written_is_named_at_the_start() {
 #[test]
 fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
     let house = House::new("every = '5ms'");
-    fs::write(house.path().join("rolls.db-new"), "half a database").unwrap();
+    for leftover in ["rolls.db-new", "rolls.db-new-journal", "rolls.db-new-wal"] {
+        fs::write(house.path().join(leftover), "half a database").unwrap();
+    }
     let mut server = house.start();
     wait_for("rolls", || (house.stored().len() > 3).then_some(()));
     server.stop();
-    assert!(!house.path().join("rolls.db-new").exists(), "the draft was left behind");
+    let names: Vec<String> = folder_of(&house).into_iter().map(|(name, _)| name).collect();
+    assert!(!names.iter().any(|name| name.contains("-new")), "a draft was left: {names:?}");
+    // And killed for real, at moments all over its first start.
+    for micros in (0..60_000_u64).step_by(1_500) {
+        let house = House::new("every = '1ms'");
+        let mut server = Server::spawn(&mut house.command());
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(micros) {
+            std::hint::spin_loop();
+        }
+        server.kill();
+        house.start().stop();
+    }
 }
 
 #[test]
