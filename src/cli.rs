@@ -1,6 +1,6 @@
 //! The commands.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -73,22 +73,27 @@ fn serve(config: Config) -> Result<(), Failure> {
 }
 
 fn check(config: Config) -> Result<(), Failure> {
-    println!("configuration  {}", config.file.display());
-    println!("profile        {}", config.profile);
-    println!("address        {}", app::address(&config)?);
-    println!("dice           {} every {:?}", config.roller.dice, config.roller.every);
-    println!("database       {}", config.store.database.display());
-    let inspection = app::run(&config, Store::inspect(&config.store))?;
-    match inspection.context("the database cannot be used")? {
-        Inspection::Absent => println!("               none yet; the first start creates it"),
+    let Config { roller, store, .. } = &config;
+    // Line by line: looking through a large database takes a while. And not by `println`, which
+    // panics when nobody reads on.
+    let say = |name: &str, text: String| {
+        writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
+    };
+    say("configuration", config.file.display().to_string())?;
+    say("profile", config.profile.clone())?;
+    say("address", app::address(&config)?)?;
+    say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
+    say("database", store.database.display().to_string())?;
+    match app::run(&config, Store::inspect(store))?.context("the database cannot be used")? {
+        Inspection::Absent => say("", "none yet; the first start creates it".into())?,
         Inspection::Sound { kept, schema, in_use } => {
             let n_kept = kept.head.id.0 - kept.oldest.0 + 1;
-            println!("               sound, schema {schema}, rolls kept: {n_kept}");
+            say("", format!("sound, schema {schema}, rolls kept: {n_kept}"))?;
             if n_kept > 0 {
-                println!("               rolls {} to {}", kept.oldest, kept.head.id);
+                say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?;
             }
             if in_use {
-                println!("               a server is running on it");
+                say("", "a server is running on it".into())?;
             }
         }
     }
@@ -106,10 +111,10 @@ fn start_logging(format: LogFormat) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("expected a log filter in RUST_LOG, got `{filter}`"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => logs
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal())
             .with_target(false)
             // The message reads alone; the fields behind it are for machines.
             .fmt_fields(debug_fn(|writer, field, value| match field.name() {

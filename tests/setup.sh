@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # What each part needs, by words that `works` and `packages` explain.
-building='cargo c make kill'
+building='cargo c make'
 browser='chromium chromedriver'
 clients='curl sqlite3 node npm python'
 
@@ -18,7 +18,6 @@ clients='curl sqlite3 node npm python'
 works() {
   case $1 in
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
-    kill) env kill -l ;; # the program: the shell's own is not enough
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' ;;
     *) command -v "$1" ;;
@@ -37,7 +36,6 @@ packages() {
     case $need in
       cargo) ;; # Debian's is too old
       c) echo gcc libc6-dev ;;
-      kill) echo procps ;;
       chromedriver) echo chromium-driver ;;
       node) has node || echo nodejs ;;
       npm) comes_from_elsewhere node || echo npm ;;
