@@ -272,7 +272,8 @@ impl Driver {
     fn kill(&mut self) {
         let group = format!("-{}", self.child.id());
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
+            let kill = format!("kill -s KILL -- {group}");
+            let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         let _ = self.child.wait();
     }

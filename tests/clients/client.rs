@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{House, PATIENCE, Server, wait_for};
+use crate::common::{House, PATIENCE, Server, signal, wait_for};
 use crate::oracle::{Seen, head};
 
 /// Rolls a client misses, at least, while it is away.
@@ -124,10 +124,7 @@ impl Client {
     }
 
     fn signal(&self, name: &str) {
-        // Built into every shell, where /bin/kill is not on every machine.
-        let kill = format!("kill -s {name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success(), "`{kill}` ended with {status}");
+        signal(name, self.child.id());
     }
 }
 

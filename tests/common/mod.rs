@@ -183,10 +183,7 @@ impl Server {
 
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        // Built into every shell, where the program is not on every machine.
-        let kill = format!("kill -s {name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success(), "`{kill}` failed");
+        signal(name, self.child.id());
     }
 
     /// Asks the server to stop, and waits until it has, in order.
@@ -210,6 +207,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Sends a signal by name, such as `TERM`, to a process.
+pub fn signal(name: &str, process: u32) {
+    // Built into every shell, where the program is not on every machine.
+    let kill = format!("kill -s {name} {process}");
+    let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(status.success(), "`{kill}` ended with {status}");
 }
 
 /// Looks again and again until there is something to see.
