@@ -24,8 +24,9 @@ use crate::roller::rolls;
 use crate::store::{Store, StoreError};
 use crate::web;
 
-/// Time until a roll that could not be stored is tried again: doubled from one to the other.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Time until a roll that could not be stored is tried again: doubled up to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
 /// Runs `work` on a runtime with as many threads as are configured.
 pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -86,9 +87,13 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
 
     let mut server = pin!(rocket.launch());
     let (served, pumped) = select! {
-        served = &mut server => (served, pump.await),
-        pumped = &mut pump => {
+        served = &mut server => {
+            // However it ended: the pump must not go on for nobody.
             shutdown.notify();
+            (served, pump.await)
+        }
+        pumped = &mut pump => {
+            shutdown.clone().notify();
             (server.await, pumped)
         }
     };
@@ -162,7 +167,7 @@ async fn keep(
     new: NewRoll,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Roll>, StoreError> {
-    let (mut pause, longest) = RETRY;
+    let mut pause = FIRST_RETRY;
     let (mut n_failures, mut said) = (0_u32, String::new());
     loop {
         match store.append(new.clone()).await {
@@ -186,7 +191,7 @@ async fn keep(
         }
         select! {
             () = &mut *shutdown => return Ok(None),
-            () = sleep(pause) => pause = (pause * 2).min(longest),
+            () = sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
         }
     }
 }

@@ -84,12 +84,11 @@ fn check(config: Config) -> Result<(), Failure> {
     say("address", app::address(&config)?)?;
     say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
     say("database", store.database.display().to_string())?;
-    match app::run(&config, Store::inspect(store))?.context("the database cannot be used")? {
+    match app::run(&config, Store::inspect(store))?.map_err(anyhow::Error::new)? {
         Inspection::Absent => say("", "none yet; the first start creates it".into())?,
         Inspection::Sound { kept, schema, in_use } => {
-            let n_kept = kept.head.id.0 - kept.oldest.0 + 1;
-            say("", format!("sound, schema {schema}, rolls kept: {n_kept}"))?;
-            if n_kept > 0 {
+            say("", format!("sound, schema {schema}, rolls kept: {}", kept.n_rolls()))?;
+            if kept.n_rolls() > 0 {
                 say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?;
             }
             if in_use {

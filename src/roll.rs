@@ -1,7 +1,7 @@
 //! The values: what is rolled, the roll, and the cursor that names a place in the history.
 //!
-//! Plain values without I/O. Each has one text form, written by `Display` and read by `FromStr`;
-//! the database, the stream and the pages all use these.
+//! Plain values without I/O. Each has one text form, written by `Display`, which the database,
+//! the stream and the pages share.
 
 use std::fmt;
 use std::str::FromStr;
@@ -51,11 +51,6 @@ impl FromStr for RollId {
 pub struct RolledAt(Timestamp);
 
 impl RolledAt {
-    /// The present moment by the system's clock, which may step back: order rolls by id.
-    pub fn now() -> RolledAt {
-        RolledAt::truncate(Timestamp::now())
-    }
-
     /// The millisecond that `moment` lies in.
     pub fn truncate(moment: Timestamp) -> RolledAt {
         let rounding =

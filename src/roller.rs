@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::stream::{Stream, unfold};
+use jiff::Timestamp;
 use rand::{Rng, RngExt};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,7 +19,11 @@ pub fn rolls(every: Duration, dice: Dice, rng: impl Rng) -> impl Stream<Item = N
     unfold((ticks, dice, rng), |(mut ticks, dice, mut rng)| async move {
         ticks.tick().await;
         let faces = dice.iter().map(|die| throw(die, &mut rng)).collect();
-        let new = NewRoll { rolled_at: RolledAt::now(), dice: Faces(faces) };
+        let new = NewRoll {
+            // The system's clock may step back: it is the id that orders rolls.
+            rolled_at: RolledAt::truncate(Timestamp::now()),
+            dice: Faces(faces),
+        };
         Some((new, (ticks, dice, rng)))
     })
 }

@@ -89,7 +89,7 @@ impl Feed {
     /// that means; then come the rolls after it, those that are stored and those to come.
     pub async fn after(&self, asked: Asked) -> Result<Reader, StoreError> {
         let signal = self.0.signal.subscribe();
-        let in_window = self.window(|window| sync::in_window(&asked, window));
+        let in_window = self.0.window(|window| sync::in_window(&asked, window));
         let sync = match (in_window, asked) {
             (Some(sync), _) => sync,
             (None, Asked::After(cursor)) => {
@@ -104,7 +104,7 @@ impl Feed {
 
     /// The place after the newest roll that was published.
     pub fn head(&self) -> Cursor {
-        self.window(Window::head)
+        self.0.window(Window::head)
     }
 
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
@@ -122,10 +122,6 @@ impl Feed {
     /// Ends all readers, now and to come.
     pub fn close(&self) {
         self.0.signal.send_modify(|signal| signal.closed = true);
-    }
-
-    fn window<T>(&self, look: impl FnOnce(&Window) -> T) -> T {
-        self.0.window(look)
     }
 }
 

@@ -23,7 +23,7 @@ const APPLICATION_ID: i32 = 0x524F_4C4C;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
-const HEADER: usize = 100;
+const HEADER_BYTES: usize = 100;
 
 /// Makes sure that `path` is a history and that it is ours alone: locked, created where there
 /// was none, and with the newest schema. Gives back its absolute path and the lock.
@@ -39,8 +39,8 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
     looks_like_ours(&path)?;
     let lock = lock(&path)?;
     if looks_like_ours(&path)? {
-        let mut connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        check_schema(&mut connection, &path)?;
+        let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        check_schema(&connection, &path)?;
         connection.close().map_err(|(_, error)| error)?;
         migrate(&mut open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
     } else {
@@ -58,8 +58,8 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     if !looks_like_ours(&path)? {
         return Ok(Inspection::Absent);
     }
-    let mut connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let schema = check_schema(&mut connection, &path)?;
+    let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let schema = check_schema(&connection, &path)?;
     let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         let remedy = "restore a backup; nothing was changed";
@@ -67,7 +67,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     }
     let kept = history::kept(&connection)?;
     let in_use = match File::open(lock_path(&path)) {
-        Ok(file) => matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
     };
     Ok(Inspection::Sound { kept, schema, in_use })
@@ -118,7 +118,7 @@ fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
             "restore a backup, or remove it to start a new history; nothing was changed",
         ));
     }
-    let mut header = [0; HEADER];
+    let mut header = [0; HEADER_BYTES];
     match file.read_exact(&mut header) {
         Ok(()) if header.starts_with(MAGIC) => {}
         Ok(()) => return Err(not_ours("something that is not SQLite", path, remedy)),
@@ -139,7 +139,7 @@ fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// The schema's version as SQLite sees it: the header can lag behind the write-ahead log.
-fn check_schema(connection: &mut Connection, path: &Path) -> Result<usize, StoreError> {
+fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     check_version(version, path)
 }

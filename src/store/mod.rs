@@ -3,8 +3,8 @@
 //! The only place that knows SQL, and the only blocking calls: each runs on a blocking thread.
 //! There is one writer, and a small pool of read-only connections for requests.
 
-mod file;
 mod history;
+mod file;
 mod writer;
 
 use std::fs::File;
@@ -49,6 +49,13 @@ pub struct Kept {
     pub head: Cursor,
 }
 
+impl Kept {
+    /// How many rolls that is.
+    pub fn n_rolls(&self) -> i64 {
+        self.head.id.0 - self.oldest.previous().0
+    }
+}
+
 /// A page of the history, newest roll first.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -67,7 +74,7 @@ pub enum Inspection {
     Sound {
         /// Which rolls it keeps.
         kept: Kept,
-        /// Its schema, where the newest this program knows is [`file::SCHEMA`].
+        /// Its schema: how many migrations made it.
         schema: usize,
         /// Whether a server has it open.
         in_use: bool,
@@ -141,8 +148,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether trying again can help: not when commits would be lost, or when the roll itself is
-    /// refused.
+    /// Whether trying again is of no use: commits would be lost, or the roll itself is refused.
     pub fn is_final(&self) -> bool {
         match self {
             StoreError::Moved(_) | StoreError::Malformed(_) => true,
@@ -167,7 +173,7 @@ impl Store {
 
     fn open_blocking(path: &Path) -> Result<Store, StoreError> {
         let (path, lock) = file::claim(path)?;
-        // The writer first, alone: it brings the file into WAL mode before anybody reads.
+        // Before the readers open: a file that somebody restored may not be in WAL mode.
         let writer = Writer::open(&path)?;
         let manager = SqliteConnectionManager::file(&path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -197,8 +203,8 @@ impl Store {
 
     /// Stores a roll and gives back the stored row, which is then durable.
     ///
-    /// After an error the roll is not stored; it may be appended again unless the error
-    /// [is final](StoreError::is_final).
+    /// After an error that is not [final](StoreError::is_final) the roll is not stored, and may
+    /// be appended again.
     pub async fn append(&self, new: NewRoll) -> Result<Roll, StoreError> {
         let shared = self.0.clone();
         blocking(move || {

@@ -1,7 +1,6 @@
 //! The writer: the one connection that appends.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,9 +17,10 @@ const JOURNAL_BYTES: u32 = 16 << 20;
 pub struct Writer {
     connection: Connection,
     database: PathBuf,
-    /// The files that `connection` has open, database and write-ahead log; known from the first
-    /// commit on, which makes the log.
-    files: Option<[Identity; 2]>,
+    /// The files that `connection` has open. The log's is known from the first commit on, which
+    /// makes it.
+    database_id: Identity,
+    log_id: Option<Identity>,
 }
 
 /// Device and inode.
@@ -35,7 +35,8 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
-        Ok(Writer { connection, database: database.to_path_buf(), files: None })
+        let (database, database_id) = (database.to_path_buf(), identify(database)?);
+        Ok(Writer { connection, database, database_id, log_id: None })
     }
 
     pub fn append(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
@@ -69,14 +70,12 @@ impl Writer {
 
     /// A commit into a deleted file succeeds, and is lost with the file.
     fn check_files(&mut self) -> Result<(), StoreError> {
-        let identify = |path: &Path| identity(path).map_err(|_| StoreError::Moved(path.into()));
-        let log = file::log_path(&self.database);
-        let files = [identify(&self.database)?, identify(&log)?];
-        let [database, _] = self.files.get_or_insert(files);
-        if *database != files[0] {
+        if identify(&self.database)? != self.database_id {
             return Err(StoreError::Moved(self.database.clone()));
         }
-        if self.files != Some(files) {
+        let log = file::log_path(&self.database);
+        let log_id = identify(&log)?;
+        if *self.log_id.get_or_insert(log_id) != log_id {
             return Err(StoreError::Moved(log));
         }
         Ok(())
@@ -90,7 +89,7 @@ impl Writer {
     }
 }
 
-fn identity(path: &Path) -> io::Result<Identity> {
-    let metadata = fs::metadata(path)?;
+fn identify(path: &Path) -> Result<Identity, StoreError> {
+    let metadata = fs::metadata(path).map_err(|_| StoreError::Moved(path.to_path_buf()))?;
     Ok((metadata.dev(), metadata.ino()))
 }

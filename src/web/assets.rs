@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
@@ -30,6 +30,15 @@ struct File {
     etag: String,
 }
 
+/// Why there are no static files.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read static files in `{}`", .folder.display())]
+pub struct AssetsError {
+    folder: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
 /// The folder of static files.
 pub struct Assets {
     folder: PathBuf,
@@ -44,7 +53,7 @@ pub fn stage(assets: Assets) -> AdHoc {
 
 impl Assets {
     /// Reads all files at and below `folder`. Links out of it and hidden files are left out.
-    pub fn load(folder: &Path) -> anyhow::Result<Assets> {
+    pub fn load(folder: &Path) -> Result<Assets, AssetsError> {
         let loaded = Arc::new(Files::read(folder)?);
         Ok(Assets { folder: folder.to_path_buf(), loaded })
     }
@@ -65,7 +74,7 @@ impl Assets {
 }
 
 impl Files {
-    fn read(folder: &Path) -> anyhow::Result<Files> {
+    fn read(folder: &Path) -> Result<Files, AssetsError> {
         let mut by_path = BTreeMap::new();
         read_folder(folder, "", &mut by_path)?;
         let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
@@ -78,12 +87,12 @@ fn read_folder(
     folder: &Path,
     prefix: &str,
     by_path: &mut BTreeMap<String, Arc<File>>,
-) -> anyhow::Result<()> {
-    let cannot_read = || format!("cannot read static files in `{}`", folder.display());
-    for entry in fs::read_dir(folder).with_context(cannot_read)? {
-        let entry = entry.with_context(cannot_read)?;
+) -> Result<(), AssetsError> {
+    let cannot_read = |source| AssetsError { folder: folder.to_path_buf(), source };
+    for entry in fs::read_dir(folder).map_err(cannot_read)? {
+        let entry = entry.map_err(cannot_read)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let kind = entry.file_type().with_context(cannot_read)?;
+        let kind = entry.file_type().map_err(cannot_read)?;
         let path = format!("{prefix}{name}");
         if name.starts_with('.') {
             continue;
@@ -91,7 +100,7 @@ fn read_folder(
         if kind.is_dir() {
             read_folder(&entry.path(), &format!("{path}/"), by_path)?;
         } else if kind.is_file() {
-            let content = fs::read(entry.path()).with_context(cannot_read)?;
+            let content = fs::read(entry.path()).map_err(cannot_read)?;
             let content_type = Path::new(&name)
                 .extension()
                 .and_then(|extension| ContentType::from_extension(extension.to_str()?))
@@ -145,7 +154,7 @@ impl<'r> Responder<'r, 'static> for Served {
         let content = file.content.clone();
         response
             .header(file.content_type.clone())
-            .sized_body(content.len(), std::io::Cursor::new(content))
+            .sized_body(content.len(), io::Cursor::new(content))
             .ok()
     }
 }

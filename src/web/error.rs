@@ -18,8 +18,8 @@ pub struct PageError {
     status: Status,
     /// What was expected and seen, and what to do.
     message: String,
-    /// When to come back, in seconds.
-    retry_after: Option<u64>,
+    /// When to come back.
+    retry_after_seconds: Option<u64>,
 }
 
 pub fn stage() -> AdHoc {
@@ -34,7 +34,9 @@ impl PageError {
 
     /// A roll that is not kept, or not made yet.
     pub fn no_roll(id: RollId, kept: Kept) -> PageError {
-        let message = if id > kept.head.id {
+        let message = if id == RollId::BEFORE_FIRST {
+            "Rolls are counted from 1.".into()
+        } else if id > kept.head.id {
             format!("Roll {id} has not been rolled yet; the newest is {}.", kept.head.id)
         } else if id < kept.oldest {
             format!("Roll {id} is no longer kept; the oldest that is kept is {}.", kept.oldest)
@@ -45,15 +47,15 @@ impl PageError {
     }
 
     /// Too many open streams, for a client that cannot be told inside a stream.
-    pub fn too_many_streams(message: String, retry_after: u64) -> PageError {
+    pub fn too_many_streams(message: String, retry_after_seconds: u64) -> PageError {
         PageError {
-            retry_after: Some(retry_after),
+            retry_after_seconds: Some(retry_after_seconds),
             ..PageError::new(Status::ServiceUnavailable, message)
         }
     }
 
     fn new(status: Status, message: String) -> PageError {
-        PageError { status, message, retry_after: None }
+        PageError { status, message, retry_after_seconds: None }
     }
 }
 
@@ -68,7 +70,7 @@ impl From<StoreError> for PageError {
             error!("cannot read the history: {cause:#}");
         }
         PageError {
-            retry_after: Some(1),
+            retry_after_seconds: Some(1),
             ..PageError::new(
                 Status::ServiceUnavailable,
                 "The history cannot be read at the moment. Live rolls go on; try again soon."
@@ -80,7 +82,7 @@ impl From<StoreError> for PageError {
 
 impl<'r> Responder<'r, 'static> for PageError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let PageError { status, message, retry_after } = self;
+        let PageError { status, message, retry_after_seconds } = self;
         let body = if wants_json(request) {
             let code = status.reason_lossy().to_lowercase().replace([' ', '-'], "_");
             let body = json!({ "error": { "code": code, "message": message } });
@@ -91,7 +93,7 @@ impl<'r> Responder<'r, 'static> for PageError {
         };
         let mut response = Response::build_from(body);
         response.status(status);
-        if let Some(seconds) = retry_after {
+        if let Some(seconds) = retry_after_seconds {
             response.raw_header("Retry-After", seconds.to_string());
         }
         response.ok()

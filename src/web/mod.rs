@@ -19,6 +19,8 @@ use crate::feed::Feed;
 use crate::store::Store;
 
 use self::assets::Assets;
+
+pub use self::assets::AssetsError;
 use self::view::Site;
 
 /// Templates, in which a slash stays a slash: Tera's own escape turns it into `&#x2F;`, which
@@ -48,7 +50,7 @@ fn templates() -> impl Fairing {
 /// # Errors
 ///
 /// The folder of static files cannot be read.
-pub fn rocket(config: &Config, store: Store, feed: Feed) -> anyhow::Result<Rocket<Build>> {
+pub fn rocket(config: &Config, store: Store, feed: Feed) -> Result<Rocket<Build>, AssetsError> {
     let assets = Assets::load(&config.web.static_dir)?;
     let rocket = rocket::custom(&config.rocket)
         .manage(Site::new(config))

@@ -103,10 +103,7 @@ async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, 
         info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
         Refusal::Busy(busy)
     })?;
-    let reader = feed.after(asked).await.map_err(|error| {
-        warn!(%client, "stream refused, its start cannot be read, client {client}");
-        Refusal::Unreadable(error)
-    })?;
+    let reader = feed.after(asked).await.map_err(Refusal::Unreadable)?;
     info!(%client, ?asked, "stream opened, client {client}");
     let opened = Instant::now();
     Ok(Open { reader, client, n_rolls: 0, opened, _slot: slot })
@@ -126,8 +123,12 @@ fn events(opened: Result<Open, Refusal>) -> EventStream![] {
                 yield retry(BUSY_RETRY_MS);
                 yield json_event("busy", &busy);
             }
-            // The client comes back soon, with the cursor that it has.
-            Err(Refusal::Unreadable(_)) => yield retry(RETRY_MS),
+            Err(Refusal::Unreadable(error)) => {
+                // The client comes back soon, with the cursor that it has.
+                let cause = anyhow::Error::new(error);
+                warn!("a stream is put off, its start cannot be read: {cause:#}");
+                yield retry(RETRY_MS);
+            }
         }
     };
     // The feed's own heartbeat needs no timer a client.

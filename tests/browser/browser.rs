@@ -18,8 +18,6 @@ use tokio::time::{interval, timeout};
 
 use crate::common::{PATIENCE, free_port, http, wait_for};
 
-const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
-const CHROMIUM: &str = "/usr/bin/chromium";
 const FLAGS: [&str; 11] = [
     "--headless=new",
     "--no-sandbox",
@@ -70,7 +68,7 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
-        let options = json!({ "binary": CHROMIUM, "args": flags, "prefs": preferences });
+        let options = json!({ "binary": chromium(), "args": flags, "prefs": preferences });
         let milliseconds = PATIENCE.as_millis() as u64;
         let capabilities = json!({
             "goog:chromeOptions": options,
@@ -253,7 +251,7 @@ impl Driver {
     /// Starts one that leaves its files, and the browser's, in `folder`.
     fn start(folder: &Path) -> Driver {
         let port = free_port();
-        let mut command = Command::new(CHROMEDRIVER);
+        let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).env("TMPDIR", folder);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // A group of its own, so that the browser can be ended with it.
@@ -277,6 +275,14 @@ impl Driver {
         }
         let _ = self.child.wait();
     }
+}
+
+/// Chromium's path, which chromedriver wants whole.
+fn chromium() -> String {
+    let found = Command::new("sh").args(["-c", "command -v chromium"]).output().unwrap();
+    let path = String::from_utf8(found.stdout).unwrap().trim().to_string();
+    assert!(!path.is_empty(), "chromium is not installed; tests/setup.sh installs it");
+    path
 }
 
 impl Drop for Driver {

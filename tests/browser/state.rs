@@ -5,9 +5,10 @@ use crate::common::House;
 use crate::rows::{head, rows, rows_up_to};
 
 fn wait_for_state(name: &str, browser: &Browser) {
-    browser.wait_for(&format!("document.querySelector('#state').dataset.state === '{name}'"));
-    let text = browser.text("#state").to_lowercase();
-    assert!(text.contains(name), "expected the state to say {name}, got `{text}`");
+    // Both in one look: the state goes on changing.
+    let state = "document.querySelector('#state')";
+    let says = format!("{state}.textContent.toLowerCase().includes('{name}')");
+    browser.wait_for(&format!("{state}.dataset.state === '{name}' && {says}"));
 }
 
 /// Waits until the page says that so many rolls or more wait behind the pause.

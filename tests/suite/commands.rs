@@ -50,7 +50,7 @@ fn check_tells_what_is_configured_and_changes_nothing() {
         names.sort();
         names
     };
-    let check = || run(house.command().arg("check"));
+    let check = || run(house.command().arg("check").env("ROCKET_PROFILE", "debug"));
     let (code, stdout, stderr) = check();
     assert_eq!(code, 0, "{stderr}");
     for text in ["Rocket.toml", "debug", &house.url(""), "2D6", "rolls.db", "none yet"] {
@@ -183,12 +183,20 @@ fn the_profile_decides_and_the_start_says_which() {
         let line = wait_for("the announcement", || {
             server.log().into_iter().find(|line| line.contains("listening on"))
         });
+        // Who asks, for a connection from loopback that claims to be a proxy's.
+        let address = line.split("http://").nth(1).unwrap().split(',').next().unwrap();
+        let page = format!("http://{address}/rolls");
+        http().get(page).header("X-Real-IP", "192.0.2.1").call().unwrap();
         server.stop();
-        line
+        let log = server.log();
+        let access = log.iter().find(|line| line.contains("GET /rolls"));
+        (line, access.expect("an access line").clone())
     };
-    let debug = start("debug");
+    let (debug, access) = start("debug");
+    assert!(access.contains("client 127.0.0.1"), "debug trusts no proxy: {access}");
     assert!(serde_json::from_str::<Value>(&debug).is_err(), "debug logs are for people: {debug}");
-    let release = start("release");
+    let (release, access) = start("release");
+    assert!(access.contains("client 192.0.2.1"), "release trusts loopback: {access}");
     let release: Value = serde_json::from_str(&release).expect("release logs are JSON");
     for (profile, text) in [("debug", &debug), ("release", &release.to_string())] {
         let database = house.database().canonicalize().unwrap();
