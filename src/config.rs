@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use rocket::figment::error::Kind;
 use rocket::figment::providers::{Env, Format, Serialized, Toml};
+use rocket::figment::value::magic::RelativePathBuf;
 use rocket::figment::value::{Dict, Map, Value};
 use rocket::figment::{Figment, Metadata, Profile, Provider};
 use serde::Deserialize;
@@ -240,6 +241,8 @@ impl Config {
             values(&rocket.clone().select(other))?;
         }
         let (own, table) = values(&rocket)?;
+        let template_dir = rocket.extract_inner::<RelativePathBuf>("template_dir");
+        let template_dir = root.join(template_dir.map_err(value_error)?.relative());
         Ok(Config {
             profile: profile.to_string(),
             log_format: table.log_format,
@@ -255,7 +258,8 @@ impl Config {
                 static_dir: root.join(table.static_dir),
             },
             file,
-            rocket,
+            // Global, so that it holds in every profile.
+            rocket: rocket.merge(Serialized::global("template_dir", template_dir)),
         })
     }
 }

@@ -154,6 +154,19 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     assert_eq!(code, 0);
     assert!(stdout.contains(&*file.canonicalize().unwrap().to_string_lossy()), "{stdout}");
 
+    // A path from the environment is relative to the file as well, not to the working folder.
+    std::os::unix::fs::symlink(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/templates"),
+        house.path().join("pages"),
+    )
+    .unwrap();
+    let mut command = house.command();
+    command.current_dir(elsewhere.path()).env("ROCKET_CONFIG", &file);
+    command.env("ROCKET_TEMPLATE_DIR", "pages");
+    let mut server = house.start_with(&mut command);
+    assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
+    server.stop();
+
     // Nowhere to be found.
     let lost = elsewhere.path().join("rollcast");
     fs::copy(ROLLCAST, &lost).unwrap();
