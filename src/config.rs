@@ -184,8 +184,9 @@ impl Default for Table {
 }
 
 /// Rocket's keys with an effect here. `tls` and `secret_key` are not compiled in, `limits` and
-/// `temp_dir` are for bodies that nobody reads, and `log_level` and `cli_colors` belong to Rocket's logger, which `tracing` stands in for: an operator who
-/// sets one of those should learn that it does nothing.
+/// `temp_dir` are for bodies that nobody reads, and `log_level` and `cli_colors` belong to
+/// Rocket's logger, which `tracing` stands in for: an operator who sets one of those should learn
+/// that it does nothing.
 const ROCKET_KEYS: [&str; 9] = [
     "address",
     "port",

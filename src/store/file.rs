@@ -16,7 +16,7 @@ use crate::store::{Inspection, StoreError, history};
 /// In order; one that has landed is never edited.
 const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_rolls.sql")];
 /// The newest schema this program knows.
-pub const SCHEMA: usize = MIGRATIONS.len();
+const SCHEMA: usize = MIGRATIONS.len();
 /// "ROLL", set by the first migration.
 const APPLICATION_ID: i32 = 0x524F_4C4C;
 /// <https://sqlite.org/fileformat.html#the_database_header>
@@ -230,7 +230,7 @@ pub fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A connection to `path`, which SQLite may create only if `flags` say so.
+/// A connection to `path`; none of ours lets SQLite create the file.
 pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
 }

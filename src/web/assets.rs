@@ -52,7 +52,7 @@ pub fn stage(assets: Assets) -> AdHoc {
 }
 
 impl Assets {
-    /// Reads all files at and below `folder`. Links out of it and hidden files are left out.
+    /// Reads all files at and below `folder`. Links and hidden files are left out.
     pub fn load(folder: &Path) -> Result<Assets, AssetsError> {
         let loaded = Arc::new(Files::read(folder)?);
         Ok(Assets { folder: folder.to_path_buf(), loaded })

@@ -19,9 +19,9 @@ use crate::feed::Feed;
 use crate::store::Store;
 
 use self::assets::Assets;
+use self::view::Site;
 
 pub use self::assets::AssetsError;
-use self::view::Site;
 
 /// Templates, in which a slash stays a slash: Tera's own escape turns it into `&#x2F;`, which
 /// makes every address in a page's source unreadable and protects from nothing here (all

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::{House, PATIENCE, Server, signal, wait_for};
-use crate::oracle::{Seen, head};
+use crate::oracle::{Seen, compare_all, head};
 
 /// Rolls a client misses, at least, while it is away.
 pub const N_MISSED: i64 = 5;
@@ -126,6 +126,24 @@ impl Client {
     fn signal(&self, name: &str) {
         signal(name, self.child.id());
     }
+}
+
+/// Kills the server `n_kills` times under a client that listens from the very first roll on: it
+/// must see all that is stored, each roll once, and each connection must go on where it was.
+pub fn assert_that_it_sees_every_roll_once(listen: impl FnOnce(&House) -> Client, n_kills: usize) {
+    let house = House::new("every = '50ms'");
+    let mut server = house.start();
+    let mut client = listen(&house);
+    client.see_roll(20);
+    for _ in 1..n_kills {
+        client.lose(&mut server, &house);
+        let live_again = head(&house) + 20;
+        client.see_roll(live_again);
+    }
+    client.lose_at_last(&mut server, &house);
+    let seen = client.see_roll(head(&house));
+    compare_all(&seen.rolls, 1, &house).unwrap();
+    seen.assert_modes(&vec!["resumed"; n_kills + 1]);
 }
 
 impl Drop for Client {

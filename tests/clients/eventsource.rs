@@ -1,26 +1,18 @@
 //! The npm package `eventsource`: what a browser does, as a program. It resumes by itself.
 
-use crate::client::{Client, node, printed, wait_until_rolled};
+use crate::client::{
+    Client, assert_that_it_sees_every_roll_once, node, printed, wait_until_rolled,
+};
 use crate::common::{House, wait_for};
-use crate::oracle::{Seen, compare_all, head, stored};
+use crate::oracle::{Seen, stored};
 
 #[test]
 fn eventsource_sees_every_roll_once_though_the_server_is_killed_under_it() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
-    let url = house.url("/stream/?after=0");
-    let mut client = Client::spawn(node(include_str!("eventsource.mjs")).arg(url), printed);
-    client.see_roll(20);
-    for _ in 0..3 {
-        client.lose(&mut server, &house);
-        let live_again = head(&house) + 20;
-        client.see_roll(live_again);
-    }
-
-    client.lose_at_last(&mut server, &house);
-    let seen = client.see_roll(head(&house));
-    compare_all(&seen.rolls, 1, &house).unwrap();
-    seen.assert_modes(&["resumed"; 5]);
+    let listen = |house: &House| {
+        let url = house.url("/stream/?after=0");
+        Client::spawn(node(include_str!("eventsource.mjs")).arg(url), printed)
+    };
+    assert_that_it_sees_every_roll_once(listen, 4);
 }
 
 #[test]

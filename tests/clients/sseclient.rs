@@ -1,24 +1,12 @@
 //! The PyPI package `sseclient-py`: parses, and leaves it to its caller to come back.
 
-use crate::client::{Client, printed, python};
+use crate::client::{Client, assert_that_it_sees_every_roll_once, printed, python};
 use crate::common::House;
-use crate::oracle::{Seen, compare, compare_all, head};
+use crate::oracle::{Seen, compare, head};
 
 #[test]
 fn sseclient_py_sees_every_roll_once_though_the_server_is_killed_under_it() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
-    let mut client = listen(&house, "/stream/?after=0", &[]);
-    client.see_roll(20);
-    for _ in 0..3 {
-        client.lose(&mut server, &house);
-        let live_again = head(&house) + 20;
-        client.see_roll(live_again);
-    }
-    client.lose_at_last(&mut server, &house);
-    let seen = client.see_roll(head(&house));
-    compare_all(&seen.rolls, 1, &house).unwrap();
-    seen.assert_modes(&["resumed"; 5]);
+    assert_that_it_sees_every_roll_once(|house| listen(house, "/stream/?after=0", &[]), 4);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The program as an operator meets it: commands, configuration, profiles, refusals, signals.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -123,6 +124,13 @@ fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
     }
 }
 
+/// Copies the program, in a process of its own: a file that is open for writing cannot be run,
+/// and here any process that another test starts meanwhile would inherit the open file.
+fn copy_program(to: &Path) {
+    let status = Command::new("cp").arg(ROLLCAST).arg(to).status().unwrap();
+    assert!(status.success(), "cp ended with {status}");
+}
+
 #[test]
 fn it_works_from_another_folder_and_says_where_it_looked() {
     let house = House::new("every = '1h'");
@@ -148,7 +156,7 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     let bin = house.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let program = bin.join("rollcast");
-    fs::copy(ROLLCAST, &program).unwrap();
+    copy_program(&program);
     let mut check = Command::new(&program);
     let (code, stdout, _) = run(check.arg("check").current_dir(elsewhere.path()));
     assert_eq!(code, 0);
@@ -169,7 +177,7 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
 
     // Nowhere to be found.
     let lost = elsewhere.path().join("rollcast");
-    fs::copy(ROLLCAST, &lost).unwrap();
+    copy_program(&lost);
     let said = refusal(Command::new(&lost).current_dir(elsewhere.path()), 2);
     let folder = elsewhere.path().canonicalize().unwrap();
     assert!(said.contains(&*folder.to_string_lossy()), "expected where it looked in {said}");
