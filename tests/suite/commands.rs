@@ -270,6 +270,18 @@ fn a_signal_in_the_moment_of_the_announcement_stops_in_order() {
 }
 
 #[test]
+fn a_server_that_logs_nothing_runs_and_stops_all_the_same() {
+    let house = House::new("every = '20ms'");
+    let mut server = Server::spawn(house.command().env("RUST_LOG", "off"));
+    // A server that ends at once has made a roll or two by then.
+    wait_for("twenty rolls", || {
+        let http = http().get(house.url("/")).call().ok();
+        (http.is_some() && house.stored().len() >= 20).then_some(())
+    });
+    server.stop();
+}
+
+#[test]
 fn term_int_and_hup_stop_the_server_in_order_also_under_open_streams() {
     use crate::common::events::{Ask, Stream};
 
