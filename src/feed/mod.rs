@@ -6,18 +6,20 @@
 //! live are the same code, a slow reader costs a cursor, and no queue can overflow.
 
 mod window;
+mod waiters;
 mod sync;
 mod reader;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 use crate::roll::{Cursor, Roll};
 use crate::store::{Store, StoreError};
 
+use self::waiters::Waiters;
 use self::window::Window;
 
 pub use self::reader::{Item, Reader};
@@ -34,15 +36,11 @@ pub struct Feed(Arc<Shared>);
 struct Shared {
     store: Store,
     window: RwLock<Window>,
-    signal: watch::Sender<Signal>,
-}
-
-/// What wakes readers: that something happened, never what.
-#[derive(Clone, Copy, Default)]
-struct Signal {
+    /// Woken when something happened, whatever it was: a roll, a heartbeat, the end.
+    waiters: Waiters,
     /// Counts silences: see [`Feed::beat`].
-    n_beats: u64,
-    closed: bool,
+    n_beats: AtomicU64,
+    closed: AtomicBool,
 }
 
 /// A roll as it is sent, made once and shared by all readers.
@@ -74,7 +72,9 @@ impl Feed {
         Ok(Feed(Arc::new(Shared {
             store,
             window: RwLock::new(window),
-            signal: watch::Sender::default(),
+            waiters: Waiters::default(),
+            n_beats: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         })))
     }
 
@@ -82,13 +82,12 @@ impl Feed {
     pub fn publish(&self, roll: &Roll) {
         let sent = Sent::from(roll);
         self.0.window.write().unwrap_or_else(PoisonError::into_inner).push(sent);
-        self.0.signal.send_modify(|_| ());
+        self.0.waiters.wake_all();
     }
 
     /// A reader that starts where `asked` says. Its first item is the [`Sync`] that tells what
     /// that means; then come the rolls after it, those that are stored and those to come.
     pub async fn after(&self, asked: Asked) -> Result<Reader, StoreError> {
-        let signal = self.0.signal.subscribe();
         let in_window = self.0.window(|window| sync::in_window(&asked, window));
         let sync = match (in_window, asked) {
             (Some(sync), _) => sync,
@@ -99,7 +98,7 @@ impl Feed {
             }
             (None, Asked::Live | Asked::Malformed) => unreachable!("answered by the window"),
         };
-        Ok(Reader::new(self.0.clone(), signal, sync))
+        Ok(Reader::new(self.0.clone(), sync))
     }
 
     /// The place after the newest roll that was published.
@@ -110,18 +109,23 @@ impl Feed {
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
     /// closed. One timer for all: they see the same rolls, so they are silent together.
     pub async fn beat(&self, silence: Duration) {
-        let mut signal = self.0.signal.subscribe();
-        while !signal.borrow_and_update().closed {
-            let silent = timeout(silence, signal.changed()).await.is_err();
-            if silent {
-                self.0.signal.send_modify(|signal| signal.n_beats += 1);
+        let mut last_beat = Instant::now();
+        while !self.0.closed.load(Ordering::Acquire) {
+            let silent_since = || self.0.window(Window::pushed_at).max(last_beat);
+            let since = silent_since();
+            sleep_until(since + silence).await;
+            if silent_since() == since {
+                last_beat = Instant::now();
+                self.0.n_beats.fetch_add(1, Ordering::Release);
+                self.0.waiters.wake_all();
             }
         }
     }
 
     /// Ends all readers, now and to come.
     pub fn close(&self) {
-        self.0.signal.send_modify(|signal| signal.closed = true);
+        self.0.closed.store(true, Ordering::Release);
+        self.0.waiters.wake_all();
     }
 }
 

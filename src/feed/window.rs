@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::feed::Sent;
 use crate::roll::{Cursor, RollId};
 
@@ -11,6 +13,7 @@ pub struct Window {
     rolls: VecDeque<Arc<Sent>>,
     n_most: usize,
     head: Cursor,
+    pushed_at: Instant,
 }
 
 /// What comes after a cursor.
@@ -26,12 +29,17 @@ pub enum Next {
 impl Window {
     /// An empty window at `head`, for `n_most` rolls (not 0).
     pub fn new(head: Cursor, n_most: usize) -> Window {
-        Window { rolls: VecDeque::with_capacity(n_most), n_most, head }
+        Window { rolls: VecDeque::with_capacity(n_most), n_most, head, pushed_at: Instant::now() }
     }
 
     /// The place after the newest roll.
     pub fn head(&self) -> Cursor {
         self.head
+    }
+
+    /// When the newest roll came.
+    pub fn pushed_at(&self) -> Instant {
+        self.pushed_at
     }
 
     /// Adds a roll that is newer than all others.
@@ -45,6 +53,7 @@ impl Window {
             self.rolls.pop_front();
         }
         self.head = sent.cursor;
+        self.pushed_at = Instant::now();
         self.rolls.push_back(Arc::new(sent));
     }
 

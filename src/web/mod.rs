@@ -8,6 +8,7 @@ mod view;
 mod error;
 mod pages;
 mod slots;
+mod coalesce;
 mod stream;
 
 use rocket::fairing::Fairing;

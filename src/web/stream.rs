@@ -4,9 +4,13 @@
 //! EventSource gives up for good on any answer but 200 with an event stream, so a client that
 //! asks for one is told even "too busy" inside a stream.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures::future::Either;
+use futures::stream::{self, Stream};
 use rocket::fairing::AdHoc;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
@@ -20,6 +24,7 @@ use crate::config::WebConfig;
 use crate::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
 use crate::store::StoreError;
 use crate::web::client::Client;
+use crate::web::coalesce::coalesce;
 use crate::web::error::PageError;
 use crate::web::slots::{Busy, BusyReason, Slot, Slots};
 
@@ -52,7 +57,7 @@ async fn listen(
     caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
-) -> Result<Unbuffered<EventStream![]>, Public<PageError>> {
+) -> Result<Unbuffered<EventStream<impl Stream<Item = Event>>>, Public<PageError>> {
     match open(&caller, feed, slots).await {
         Err(refusal) if !caller.reads_events => Err(Public(refusal.into())),
         opened => Ok(Unbuffered(events(opened))),
@@ -65,13 +70,13 @@ async fn listen_by_post(
     caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
-) -> Result<Unbuffered<EventStream![]>, Public<PageError>> {
+) -> Result<Unbuffered<EventStream<impl Stream<Item = Event>>>, Public<PageError>> {
     listen(caller, feed, slots).await
 }
 
 /// The headers alone.
 #[head("/stream")]
-fn headers() -> Unbuffered<EventStream![]> {
+fn headers() -> Unbuffered<EventStream<impl Stream<Item = Event>>> {
     Unbuffered(EventStream::from(rocket::futures::stream::empty()))
 }
 
@@ -106,62 +111,73 @@ async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, 
     let reader = feed.after(asked).await.map_err(Refusal::Unreadable)?;
     info!(%client, ?asked, "stream opened, client {client}");
     let opened = Instant::now();
-    Ok(Open { reader, client, n_rolls: 0, opened, _slot: slot })
+    Ok(Open { reader, part: Part::Start, client, n_rolls: 0, opened, _slot: slot })
 }
 
-fn events(opened: Result<Open, Refusal>) -> EventStream![] {
-    let events = EventStream! {
-        match opened {
-            Ok(mut open) => {
-                yield retry(RETRY_MS);
-                while let Some(event) = open.next().await {
-                    yield event;
-                }
-                yield retry(RETRY_MS);
-            }
-            Err(Refusal::Busy(busy)) => {
-                yield retry(BUSY_RETRY_MS);
-                yield json_event("busy", &busy);
-            }
-            Err(Refusal::Unreadable(error)) => {
-                // The client comes back soon, with the cursor that it has.
-                let cause = anyhow::Error::new(error);
-                warn!("a stream is put off, its start cannot be read: {cause:#}");
-                yield retry(RETRY_MS);
-            }
-        }
+/// What the client gets: an answer that is one way or the other a stream of events.
+fn events(opened: Result<Open, Refusal>) -> EventStream<impl Stream<Item = Event>> {
+    let events = match opened {
+        Ok(open) => Either::Left(open),
+        Err(refusal) => Either::Right(stream::iter(refusal.events())),
     };
     // The feed's own heartbeat needs no timer a client.
-    events.heartbeat(None)
+    EventStream::from(events).heartbeat(None)
 }
 
 /// A stream that is open.
 struct Open {
     reader: Reader,
+    part: Part,
     client: Client,
     n_rolls: u64,
     opened: Instant,
     _slot: Slot,
 }
 
+/// How far a stream is.
+enum Part {
+    Start,
+    Rolls,
+    Over,
+}
+
+impl Stream for Open {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.part {
+            Part::Start => {
+                self.part = Part::Rolls;
+                Poll::Ready(Some(retry(RETRY_MS)))
+            }
+            Part::Rolls => {
+                let item = ready!(self.reader.poll_next(cx));
+                Poll::Ready(Some(self.event(item)))
+            }
+            Part::Over => Poll::Ready(None),
+        }
+    }
+}
+
 impl Open {
-    /// The next event; `None` at the server's end, or when the history cannot be read: then the
-    /// client comes back by itself, with its cursor.
-    async fn next(&mut self) -> Option<Event> {
-        match self.reader.next().await {
+    /// An item as it is sent. The last one is a time to come back after: at the server's end, or
+    /// when the history cannot be read.
+    fn event(&mut self, item: Result<Option<Item>, StoreError>) -> Event {
+        match item {
             Ok(Some(Item::Roll(sent))) => {
                 self.n_rolls += 1;
-                Some(Event::data(sent.dice.clone()).id(sent.id.clone()))
+                return Event::data(sent.dice.clone()).id(sent.id.clone());
             }
-            Ok(Some(Item::Sync(sync))) => Some(json_event("sync", &SyncJson::from(sync))),
-            Ok(Some(Item::Heartbeat)) => Some(Event::comment("")),
-            Ok(None) => None,
+            Ok(Some(Item::Sync(sync))) => return json_event("sync", &SyncJson::from(sync)),
+            Ok(Some(Item::Heartbeat)) => return Event::comment(""),
+            Ok(None) => {}
             Err(error) => {
                 let cause = anyhow::Error::new(error);
                 warn!(client = %self.client, "a stream ends, its rolls cannot be read: {cause:#}");
-                None
             }
         }
+        self.part = Part::Over;
+        retry(RETRY_MS)
     }
 }
 
@@ -253,6 +269,7 @@ impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Unbuffered<R> {
         response.remove_header("Expires");
         response.set_raw_header("Cache-Control", "no-cache, no-transform");
         response.set_raw_header("X-Accel-Buffering", "no");
+        coalesce(&mut response);
         Ok(response)
     }
 }
@@ -291,6 +308,21 @@ impl<'r> Responder<'r, 'static> for Allowed {
 enum Refusal {
     Busy(Busy),
     Unreadable(StoreError),
+}
+
+impl Refusal {
+    /// The same inside an event stream, for a client that would not come back from a 503.
+    fn events(self) -> Vec<Event> {
+        match self {
+            Refusal::Busy(busy) => vec![retry(BUSY_RETRY_MS), json_event("busy", &busy)],
+            Refusal::Unreadable(error) => {
+                // The client comes back soon, with the cursor that it has.
+                let cause = anyhow::Error::new(error);
+                warn!("a stream is put off, its start cannot be read: {cause:#}");
+                vec![retry(RETRY_MS)]
+            }
+        }
+    }
 }
 
 impl From<Refusal> for PageError {

@@ -1,6 +1,6 @@
 //! The stream as a client sees it: the cursor table, methods, headers, limits, ends.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -205,6 +205,42 @@ fn silence_is_filled_with_comments_that_carry_no_id() {
     let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
     assert_eq!(stream.rolls(1).len(), 1);
     assert_eq!(stream.frames(2), [Frame::Comment, Frame::Comment]);
+}
+
+/// The chunks of a chunked answer, as they are cut, until `n` of them are there.
+fn chunks(house: &House, path: &str, n: usize) -> Vec<String> {
+    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", house.port())).unwrap());
+    socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(socket.get_mut(), "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        socket.read_line(&mut line).unwrap();
+    }
+    let mut chunk = || {
+        let mut size = String::new();
+        socket.read_line(&mut size).unwrap();
+        let mut chunk = vec![0; usize::from_str_radix(size.trim(), 16).unwrap() + 2];
+        socket.read_exact(&mut chunk).unwrap();
+        chunk.truncate(chunk.len() - 2);
+        String::from_utf8(chunk).unwrap()
+    };
+    (0..n).map(|_| chunk()).collect()
+}
+
+#[test]
+fn a_roll_leaves_in_one_chunk_and_many_missed_ones_leave_together() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    let live = chunks(&house, "/stream/", 31);
+    assert!(live[0].starts_with("retry:") && live[0].contains("event:sync"), "{live:?}");
+    // On a busy machine two rolls may leave together, but none in pieces.
+    let is_whole = |chunk: &String| chunk.starts_with("id:") && chunk.ends_with("\n\n");
+    assert!(live[1..].iter().all(is_whole), "expected whole events in each chunk: {live:#?}");
+
+    let missed = chunks(&house, "/stream/?after=0", 2).concat();
+    let n_rolls = missed.matches("\nid:").count();
+    assert!(n_rolls > 20, "expected many rolls in two chunks, got {n_rolls}: {missed}");
 }
 
 #[test]
