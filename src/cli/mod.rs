@@ -1,10 +1,11 @@
 //! The commands.
 
-use std::fmt;
+mod progress;
+mod backup;
+mod doctor;
+
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -12,8 +13,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::app;
+use crate::cli::doctor::DoctorArgs;
 use crate::config::{Config, LogFormat};
-use crate::store::{BackupStep, Existing, Inspection, Store, StoreError};
+use crate::store::{Existing, Inspection, Store};
 
 /// Rolls dice on a clock, keeps every roll in SQLite, and streams them to every open browser.
 #[derive(Debug, Parser)]
@@ -50,6 +52,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Say why events do not arrive: look at a stream through its public address
+    Doctor(Box<DoctorArgs>),
 }
 
 /// Why the program ends with another code than 0.
@@ -71,12 +75,17 @@ impl Cli {
     /// Runs the command to its end.
     pub fn run(self) -> Result<(), Failure> {
         let config =
-            Config::load().map_err(|error| Failure { error: error.into(), exit_code: 2 })?;
+            || Config::load().map_err(|error| Failure { error: error.into(), exit_code: 2 });
         match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve(config),
-            Command::Check => check(config),
-            Command::Backup { file, force: false } => backup(config, &file, Existing::Refuse),
-            Command::Backup { file, force: true } => backup(config, &file, Existing::Replace),
+            Command::Serve => serve(config()?),
+            Command::Check => check(config()?),
+            Command::Backup { file, force: false } => {
+                backup::backup(config()?, &file, Existing::Refuse)
+            }
+            Command::Backup { file, force: true } => {
+                backup::backup(config()?, &file, Existing::Replace)
+            }
+            Command::Doctor(args) => doctor::doctor(*args),
         }
     }
 }
@@ -109,72 +118,9 @@ fn check(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn backup(config: Config, file: &Path, existing: Existing) -> Result<(), Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut line = ProgressLine::default();
-    let progress = move |step| match step {
-        BackupStep::Copying { n_copied, n_bytes } => {
-            let percent = 100 * n_copied / n_bytes.max(1);
-            line.show(format_args!("copying: {percent} % of {}", megabytes(n_bytes)));
-        }
-        BackupStep::Checking => line.show(format_args!("checking the copy")),
-    };
-    let kept = app::run(&config, async {
-        let signal = app::stop_signal().context("cannot listen for signals")?;
-        let stopped = stop.clone();
-        let listener = tokio::spawn(async move {
-            signal.await;
-            stopped.store(true, Ordering::Relaxed);
-        });
-        let kept = Store::backup(&config.store, file, existing, stop, progress).await;
-        listener.abort();
-        anyhow::Ok(kept)
-    })??;
-    let kept = kept.map_err(|error| {
-        let exit_code = if matches!(error, StoreError::Target { .. }) { 2 } else { 1 };
-        Failure { error: error.into(), exit_code }
-    })?;
-    let n_bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-    say("backup", format!("{}, {}, sound", file.display(), megabytes(n_bytes)))?;
-    match kept.n_rolls() {
-        0 => say("", "no rolls yet".into())?,
-        _ => say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?,
-    }
-    Ok(())
-}
-
-fn megabytes(n_bytes: u64) -> String {
-    format!("{:.1} MB", n_bytes as f64 / 1e6)
-}
-
 /// A line for people. Not by `println`, which panics when nobody reads on.
 fn say(name: &str, text: String) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
-}
-
-/// One line about long work that changes as the work goes on, on a terminal; gone at its end.
-#[derive(Default)]
-struct ProgressLine {
-    shown: String,
-}
-
-impl ProgressLine {
-    fn show(&mut self, text: fmt::Arguments<'_>) {
-        let text = text.to_string();
-        if io::stderr().is_terminal() && text != self.shown {
-            // Whoever closes standard error wants to know nothing.
-            let _ = write!(io::stderr(), "\r\x1b[K{text}");
-            self.shown = text;
-        }
-    }
-}
-
-impl Drop for ProgressLine {
-    fn drop(&mut self) {
-        if !self.shown.is_empty() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
 }
 
 /// Before Rocket is built, which would otherwise bring its own logger.
