@@ -127,15 +127,23 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Seen, St
     let as_browser = [ACCEPT, NO_CACHE, ("Accept-Encoding", "gzip, deflate, br, zstd")];
     let mut stream = watch(&as_browser);
     let mut compressed = None;
-    if stream.as_ref().map_or(true, |watch| watch.answer.header("content-encoding").is_some()) {
+    let may_be_compression = match &stream {
+        Ok(watch) => watch.answer.header("content-encoding").is_some(),
+        // The page was asked for without an offer to decompress.
+        Err(NoAnswer::Silent(_)) => page.is_some(),
+        Err(NoAnswer::Failed(_)) => false,
+    };
+    if may_be_compression {
         compressed = Some(stream);
         stream = watch(&[ACCEPT, NO_CACHE]);
     }
     progress(Progress::Asking);
     let is_open = stream.as_ref().is_ok_and(|watch| watch.answer.is_stream());
+    // The headers alone come also where what follows them is held back.
+    let may_answer = is_open || matches!(stream, Err(NoAnswer::Silent(_)));
     let claims = ["X-Real-IP", "X-Forwarded-For", "X-Client-IP"].map(|name| (name, FORGED));
     let head = |headers: &[_]| {
-        if is_open { client.head(&url, headers).ok() } else { None }
+        if may_answer { client.head(&url, headers).ok() } else { None }
     };
     let honest = head(&[ACCEPT]);
     let forged = head(&[&[ACCEPT], &claims[..]].concat());

@@ -69,6 +69,7 @@ pub fn judge(seen: &Seen) -> Vec<Finding> {
             headers::cross_origin(seen, watch),
         ]
         .to_vec(),
+        _ if seen.honest.is_some() => vec![server::address(seen)],
         _ => Vec::new(),
     };
     always.into_iter().flatten().chain(opened).collect()

@@ -28,7 +28,9 @@ pub fn address(seen: &Seen) -> Finding {
     let Some(told) = told_address(honest) else {
         return unknown(NAME, "the server does not tell whom it takes its clients for");
     };
-    if honest.header("server").as_deref() == Some("rollcast") {
+    let local = seen.connection.local.to_canonical();
+    // Asked as a proxy on this machine would: then it believes what it is told, as it should.
+    if local.is_loopback() && honest.header("server").as_deref() == Some("rollcast") {
         return unknown(NAME, "rollcast itself answered, no proxy; ask through the public address");
     }
     let forged = seen.forged.as_ref().and_then(told_address).flatten();
@@ -39,7 +41,6 @@ pub fn address(seen: &Seen) -> Finding {
             None => fault(NAME, format!("{saw}, and yours is not forwarded"), X_REAL_IP),
         };
     }
-    let local = seen.connection.local.to_canonical();
     match told {
         None => fault(NAME, "the client's address is not forwarded", X_REAL_IP),
         Some(told) if told == local => fine(NAME, format!("you are {told}, and cannot be another")),
@@ -226,8 +227,10 @@ mod tests {
             expect(&format!("{here} {honest} {forged}"), &address(&seen), verdict, text);
         }
         let mut direct = seen();
-        direct.honest =
-            Some(stream_answer(&[("rollcast-client", "unknown"), ("server", "rollcast")]));
+        let unknown = stream_answer(&[("rollcast-client", "unknown"), ("server", "rollcast")]);
+        (direct.honest, direct.forged) = (Some(unknown.clone()), Some(unknown));
+        expect("one that keeps the name", &address(&direct), Fault, "not forwarded");
+        direct.connection.local = "127.0.0.1".parse().expect("an address");
         expect("direct", &address(&direct), Unknown, "no proxy");
         let foreign = foreign(watch(vec![], End::Left, 1_000));
         expect("foreign", &address(&foreign), Unknown, "does not tell");
