@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, Read};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 use ureq::Agent;
 use ureq::http::HeaderMap;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, TlsConfig};
 
 use crate::doctor::events::{Frame, Parser};
 use crate::doctor::url::Url;
@@ -142,8 +142,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that waits `timeout` for a connection and again for a response, and trusts these
-    /// certificates, or those that browsers do.
+    /// A client that waits `timeout` for a connection and again for a response. A connection is
+    /// judged by these certificates, or by those that browsers trust.
     pub fn new(timeout: Duration, trusted: Option<&[Certificate<'static>]>) -> Client {
         let mut roots = RootCertStore::empty();
         match trusted {
@@ -153,16 +153,7 @@ impl Client {
             }
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
-        let roots_of_agent = trusted.map_or(RootCerts::WebPki, RootCerts::new_with_certs);
-        let tls = TlsConfig::builder().root_certs(roots_of_agent);
-        Client { agent: agent(timeout, tls.build()), roots: Arc::new(roots), timeout }
-    }
-
-    /// Looks no more at certificates: for what else there is to see once one is refused. Nothing
-    /// that is sent is secret.
-    pub fn trust_anybody(&mut self) {
-        let tls = TlsConfig::builder().disable_verification(true).build();
-        self.agent = agent(self.timeout, tls);
+        Client { agent: agent(timeout), roots: Arc::new(roots), timeout }
     }
 
     /// Opens a connection as a browser does, and closes it.
@@ -199,7 +190,10 @@ impl Client {
                 let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
                 return match cause {
                     Some(rustls::Error::InvalidCertificate(why)) => Ok(Tls::Refused(why.clone())),
-                    _ => Err(error),
+                    _ if error.kind() == io::ErrorKind::WouldBlock => {
+                        Err(io::Error::other("it does not answer in TLS"))
+                    }
+                    _ => Err(io::Error::other(format!("no TLS there: {error}"))),
                 };
             }
         }
@@ -237,8 +231,8 @@ impl Client {
         Ok((answer, String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// Watches a stream for `length`, or to its end, if it is one that can be read. `tick` hears every now and then how long it
-    /// has been watched and how many events have come.
+    /// Watches a stream for `length`, or to its end, if it is one that can be read. `tick` hears
+    /// every now and then how long it has been watched and how many events have come.
     pub fn watch(
         &self,
         url: &Url,
@@ -287,33 +281,30 @@ impl Client {
         headers: &[(&str, &str)],
         n_streams: usize,
     ) -> Vec<Result<(Answer, Vec<Frame>), NoAnswer>> {
-        let all_open = Barrier::new(n_streams);
-        thread::scope(|scope| {
-            let streams: Vec<_> = (0..n_streams)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let opened = self.ask("GET", url, headers, self.timeout);
-                        let opened = opened.map(|(answer, mut body)| {
-                            let mut frames = Vec::new();
-                            if answer.is_stream() {
-                                read(&mut body, |frame| {
-                                    let is_event = matches!(frame, Frame::Event { .. });
-                                    frames.push(frame);
-                                    !is_event
-                                });
-                            }
-                            (answer, frames, body)
-                        });
-                        all_open.wait();
-                        opened.map(|(answer, frames, _open)| (answer, frames))
-                    })
-                })
-                .collect();
+        let open = || {
+            let (answer, mut body) = self.ask("GET", url, headers, self.timeout)?;
+            let mut frames = Vec::new();
+            if answer.is_stream() {
+                read(&mut body, |frame| {
+                    let is_event = matches!(frame, Frame::Event { .. });
+                    frames.push(frame);
+                    !is_event
+                });
+            }
+            Ok((answer, frames, body))
+        };
+        let all_open: Vec<Result<_, NoAnswer>> = thread::scope(|scope| {
+            let streams: Vec<_> = (0..n_streams).map(|_| scope.spawn(open)).collect();
             let join = |stream: thread::ScopedJoinHandle<'_, _>| {
                 stream.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             streams.into_iter().map(join).collect()
-        })
+        });
+        // Closed only now, when the last one has begun.
+        all_open
+            .into_iter()
+            .map(|one| one.map(|(answer, frames, _body)| (answer, frames)))
+            .collect()
     }
 
     /// Asks, and asks again where it is sent on; the body can be read for `body_for`.
@@ -384,8 +375,10 @@ fn read(mut body: impl Read, mut on: impl FnMut(Frame) -> bool) -> End {
     }
 }
 
-/// Without ureq's own decompression, redirects and proxies: what comes is what is judged.
-fn agent(timeout: Duration, tls: TlsConfig) -> Agent {
+/// Without ureq's own decompression, redirects and proxies: what comes is what is judged. Nor does
+/// it look at certificates, which [`Client::connect`] does: a bad one should not hide what else is
+/// wrong, and nothing that is sent is secret.
+fn agent(timeout: Duration) -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -396,7 +389,7 @@ fn agent(timeout: Duration, tls: TlsConfig) -> Agent {
         .timeout_connect(Some(timeout))
         .timeout_send_request(Some(timeout))
         .timeout_recv_response(Some(timeout))
-        .tls_config(tls)
+        .tls_config(TlsConfig::builder().disable_verification(true).build())
         .build()
         .into()
 }

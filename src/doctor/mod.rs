@@ -45,8 +45,8 @@ pub struct Report {
 #[error("{0}")]
 pub struct Unreachable(String);
 
-/// Looks and judges. Takes little longer than the stream is watched; at most twice that, and ten
-/// timeouts, where nothing is answered in time.
+/// Looks and judges. Takes little longer than the stream is watched; where nothing is answered in
+/// time, twice that and a dozen timeouts at most.
 ///
 /// # Errors
 ///

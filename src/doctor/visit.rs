@@ -108,15 +108,23 @@ pub enum Progress {
 ///
 /// Nobody can be reached there, with the reason.
 pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Seen, String> {
-    let mut client = Client::new(plan.timeout, plan.trusted.as_deref());
+    let client = Client::new(plan.timeout, plan.trusted.as_deref());
     progress(Progress::Page);
-    let mut connection = reach(&mut client, &plan.url)?;
+    let mut connection = client.connect(&plan.url).map_err(|error| {
+        format!("cannot reach {} port {}: {error} ({})", plan.url.host(), plan.url.port(), plan.url)
+    })?;
     let (page, named) = look_at_page(&client, &plan.url);
     let url = plan.stream.clone().unwrap_or(named);
-    let other = page.as_ref().and_then(|page| page.as_ref().ok()).map(|page| &page.answer.url);
-    if other.unwrap_or(&plan.url).origin() != plan.url.origin() || url.origin() != plan.url.origin()
-    {
-        connection = reach(&mut client, &url)?;
+    // Where redirects and the page lead: a certificate that is refused anywhere stops a browser.
+    let landed = page.as_ref().and_then(|page| page.as_ref().ok()).map(|page| &page.answer.url);
+    let mut before = plan.url.origin();
+    for next in landed.into_iter().chain([&url]) {
+        let is_refused = matches!(connection.tls, Some(Tls::Refused(_)));
+        if next.origin() != before && !is_refused {
+            // What cannot be reached there shows when it is asked.
+            connection = client.connect(next).unwrap_or(connection);
+        }
+        before = next.origin();
     }
 
     let mut watch = |headers: &[_]| {
@@ -155,16 +163,6 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Seen, St
 
 const ACCEPT: (&str, &str) = ("Accept", "text/event-stream");
 const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
-
-fn reach(client: &mut Client, url: &Url) -> Result<Connection, String> {
-    let connection = client.connect(url).map_err(|error| {
-        format!("cannot reach {} port {} ({url}): {error}", url.host(), url.port())
-    })?;
-    if let Some(Tls::Refused(_)) = connection.tls {
-        client.trust_anybody();
-    }
-    Ok(connection)
-}
 
 /// The page, and the stream that it listens to.
 fn look_at_page(client: &Client, url: &Url) -> (Option<Result<Page, NoAnswer>>, Url) {

@@ -136,6 +136,22 @@ fn a_stream_with_ids_of_its_own_shows_whether_it_resumes() {
 }
 
 #[test]
+fn a_stream_may_be_named_where_the_page_does_not() {
+    let foreign = Foreign::start(PLAIN);
+    let nginx =
+        Nginx::start(foreign.port, &[("proxy_pass http://app;\n        }", "return 204; }")]);
+    let page = nginx.url("/");
+    // By default it asks where ours would be.
+    let report = doctor(&page, &["--for", "1"]);
+    assert_eq!(report.json["stream"], nginx.url("/stream/"));
+    assert_eq!(report.finding("answer").0, "fine", "{:#}", report.json);
+    // The foreign server's own address is another origin, which does not let the page read it.
+    let report = doctor(&page, &["--for", "1", "--stream", &foreign.url()]);
+    assert_eq!(report.json["stream"], foreign.url());
+    assert_eq!(report.finding("redirect").0, "fault", "{:#}", report.json);
+}
+
+#[test]
 fn events_that_come_in_bursts_are_noted_and_not_called_a_fault() {
     let bursts =
         Foreign::start(Manners { every: Duration::from_millis(500), n_together: 10, ..PLAIN });

@@ -12,6 +12,8 @@ pub const LIMITS: &str = "nginx: a higher `limit_conn`, or none in the stream's 
                       but 200 ends an EventSource for good";
 const CONTENT_TYPE: &str = "nginx: the stream's location must `proxy_pass` to the application, \
                             without `proxy_hide_header Content-Type;` and `default_type`";
+const STRAIGHT: &str = "nginx: `proxy_pass` in the stream's location, of the page's own server, \
+                        instead of `return 301` or `rewrite`";
 const HTTP2: &str =
     "nginx: `http2 on;` beside `listen 443 ssl;` (before 1.25.1: `listen 443 ssl http2;`)";
 
@@ -94,31 +96,32 @@ pub fn connections(seen: &Seen) -> Option<Finding> {
     })
 }
 
-/// Whether an `EventSource` gets where it is sent.
+/// Whether an `EventSource` may go where the page and redirects send it.
 /// <https://fetch.spec.whatwg.org/#http-redirect-fetch>
 pub fn redirects(seen: &Seen) -> Option<Finding> {
     const NAME: &str = "redirect";
     let answer = &seen.stream.as_ref().ok()?.answer;
-    let (status, _) = answer.hops.first()?;
-    let saw = format!("{} is sent on to {} ({status})", seen.url, answer.url);
     let page = match &seen.page {
-        Some(Ok(page)) => page.answer.url.origin(),
-        _ => seen.url.origin(),
+        Some(Ok(page)) => &page.answer.url,
+        _ => &seen.url,
     };
-    let straight = "nginx: `proxy_pass` in the stream's location instead of `return 301` or \
-                    `rewrite`";
-    Some(if page.0 && answer.hops.iter().any(|(_, url)| !url.is_tls()) {
-        fault(NAME, format!("{saw}: no browser goes from https to http"), straight)
-    } else if answer.url.origin() == page {
-        note(NAME, format!("{saw}: each reconnect asks twice"), straight)
-    } else if answer.header("access-control-allow-origin").as_deref() == Some("*") {
-        note(NAME, format!("{saw}, another origin, which allows it"), straight)
+    let is_elsewhere = answer.url.origin() != page.origin();
+    let saw = match answer.hops.first() {
+        Some((status, _)) => format!("{} is sent on to {} ({status})", seen.url, answer.url),
+        None if is_elsewhere => format!("{page} listens to {}", answer.url),
+        None => return None,
+    };
+    let mut stops = answer.hops.iter().map(|(_, url)| url).chain([&seen.url]);
+    let is_allowed = answer.header("access-control-allow-origin").as_deref() == Some("*");
+    Some(if page.is_tls() && stops.any(|url| !url.is_tls()) {
+        fault(NAME, format!("{saw}: no browser goes from https to http"), STRAIGHT)
+    } else if is_elsewhere && !is_allowed {
+        let saw = format!("{saw}, another origin, which does not allow it: no browser reads it");
+        fault(NAME, saw, STRAIGHT)
+    } else if is_elsewhere {
+        note(NAME, format!("{saw}, another origin, which allows it"), STRAIGHT)
     } else {
-        fault(
-            NAME,
-            format!("{saw}, another origin, which does not allow it: no browser reads it"),
-            straight,
-        )
+        note(NAME, format!("{saw}: each reconnect asks twice"), STRAIGHT)
     })
 }
 
@@ -135,12 +138,14 @@ pub fn answer(seen: &Seen) -> Option<Finding> {
             return Some(fault("buffering", saw, PROXY_BUFFERING));
         }
         Err(NoAnswer::Silent(after)) => {
-            let why = format!(
-                "no answer in {}: a server that waits for its first event, or a proxy that holds \
-                 it back; try a longer --timeout",
+            let saw = format!(
+                "no answer in {}, not even a header: an EventSource is not open until it comes",
                 seconds(*after)
             );
-            return Some(unknown(NAME, why));
+            let change = format!(
+                "the application: send the header before the first event; {PROXY_BUFFERING}"
+            );
+            return Some(fault(NAME, saw, &change));
         }
         Err(NoAnswer::Failed(why)) => {
             return Some(fault(NAME, why.clone(), "nginx: `proxy_pass`, and the error log"));
@@ -241,9 +246,26 @@ mod tests {
             answer.url = answer.hops.last().map_or(url(page), |(_, url)| url.clone());
             let case = format!("{page} {hops:?} {is_public}");
             match (redirects(&seen), verdict) {
-                (Some(finding), Some(verdict)) => expect(&case, &finding, verdict, "(302)"),
+                (Some(finding), Some(verdict)) => expect(&case, &finding, verdict, "`proxy_pass`"),
                 (finding, verdict) => assert_eq!(finding.map(|f| f.verdict), verdict, "{case}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_page_may_listen_to_another_origin_that_allows_it() {
+        for (page, is_public, verdict) in [
+            ("http://b.example/", true, Note),
+            ("http://b.example/", false, Fault),
+            ("https://dice.example.org/", true, Fault),
+        ] {
+            let mut seen = seen();
+            let Some(Ok(of_page)) = &mut seen.page else { panic!("a sample has a page") };
+            of_page.answer.url = page.parse().expect("an address");
+            if !is_public {
+                seen.watched().answer = answered(&[]);
+            }
+            expect(page, &redirects(&seen).expect("one"), verdict, "listens to");
         }
     }
 
@@ -277,7 +299,7 @@ mod tests {
         let left = crate::doctor::client::End::Left;
         let mut silent = foreign(watch(vec![], left, 0));
         silent.stream = Err(NoAnswer::Silent(Duration::from_secs(9)));
-        expect("foreign", &answer(&silent).expect("one"), Unknown, "--timeout");
+        expect("foreign", &answer(&silent).expect("one"), Fault, "the header before");
         silent.stream = Err(NoAnswer::Failed("reset".into()));
         expect("failed", &answer(&silent).expect("one"), Fault, "reset");
     }
