@@ -53,7 +53,10 @@ fn the_table_says_the_same_and_the_exit_code_too() {
     assert!(!table.contains('\x1b'), "colours in a file: {table}");
     assert!(stderr.contains("1 fault at "), "{stderr}");
     assert!(!stderr.contains("watching"), "progress in a file: {stderr}");
-    // Nobody there, and an address that is none.
+    // TLS where there is none, nobody there, and addresses that are none.
+    let (code, table, stderr) = doctor(&nginx.url("/").replace("http:", "https:"));
+    assert_eq!((code, &*table), (Some(2), ""));
+    assert!(stderr.contains("no TLS there"), "{stderr}");
     drop(nginx);
     let free = format!("http://127.0.0.1:{}/", crate::common::free_port());
     let (code, table, stderr) = doctor(&free);
