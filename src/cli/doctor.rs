@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use jiff::SignedDuration;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::cli::Failure;
@@ -23,11 +24,11 @@ pub struct DoctorArgs {
     /// The stream, where the page does not name it
     #[arg(long, value_name = "URL")]
     stream: Option<Url>,
-    /// How long to watch the stream, in seconds
-    #[arg(long = "for", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    /// How long to watch the stream
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = time)]
     watch_for: Duration,
-    /// How long a connection or an answer may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    /// How long a connection or an answer may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     timeout: Duration,
     /// How many streams to open at once, 1 to 100, as a household or a class would
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -92,9 +93,41 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
     Ok(certificates)
 }
 
-/// Reads a time in seconds, 0.1 to 3600.
-fn seconds(text: &str) -> Result<Duration, ValueError> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
-    let seconds = seconds.ok_or_else(|| ValueError::new("0.1 to 3600 seconds", text))?;
-    Ok(Duration::from_secs_f64(seconds))
+/// Reads a time as in `Rocket.toml`, or in bare seconds: 100ms to 1h.
+fn time(text: &str) -> Result<Duration, ValueError> {
+    let with_unit = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
+    let in_seconds = || Duration::try_from_secs_f64(text.parse().ok()?).ok();
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
+    with_unit()
+        .or_else(in_seconds)
+        .filter(|time| bounds.contains(time))
+        .ok_or_else(|| ValueError::new("a time of 100ms to 1h, such as `20s`", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        let table = [
+            ("20s", Some(20_000)),
+            ("1m 30s", Some(90_000)),
+            ("250ms", Some(250)),
+            ("90", Some(90_000)),
+            ("0.5", Some(500)),
+            ("1h", Some(3_600_000)),
+            ("99ms", None),
+            ("0", None),
+            ("-1s", None),
+            ("-1", None),
+            ("3601", None),
+            ("NaN", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, millis) in table {
+            assert_eq!(time(text).ok(), millis.map(Duration::from_millis), "`{text}`");
+        }
+    }
 }

@@ -120,7 +120,7 @@ pub fn idle(seen: &Seen, watch: &Watch) -> Finding {
             let longest = longest.max(silence);
             let saw = format!("open for {open_for}, at most {} of it silent", seconds(longest));
             return if longest * 5 >= watch.lasted * 4 {
-                unknown(NAME, format!("{saw}; who cuts it off later is not seen, try --for 90"))
+                unknown(NAME, format!("{saw}; who cuts it off later is not seen, try --for 90s"))
             } else {
                 fine(NAME, saw)
             };
@@ -289,7 +289,7 @@ mod tests {
         let broken = || End::Broken("reset".into());
         let table = [
             ("open", flowing.clone(), End::Left, 4_100, Fine, "at most 0.1 s of it silent"),
-            ("silent", rolls(&[]), End::Left, 20_000, Unknown, "try --for 90"),
+            ("silent", rolls(&[]), End::Left, 20_000, Unknown, "try --for 90s"),
             ("cut in silence", rolls(&[]), broken(), 5_003, Fault, "reset) after 5.0 s"),
             ("ended in silence", rolls(&[]), End::Closed, 5_003, Fault, "`proxy_read_timeout 1h;`"),
             ("cut in the middle", flowing, broken(), 4_050, Fault, "while events came"),
