@@ -9,6 +9,8 @@
 //! values   Stream<NewRoll>   NewRoll → Roll   after(cursor)   HTML · SSE
 //!                └──────────── pump, in app.rs ────────────┘
 //! ```
+//!
+//! The doctor looks at all of it from outside, over the network.
 
 pub mod roll;
 pub mod config;
@@ -16,5 +18,6 @@ pub mod roller;
 pub mod store;
 pub mod feed;
 pub mod web;
+pub mod doctor;
 pub mod app;
 pub mod cli;

@@ -4,7 +4,7 @@
 # cannot be met is left out; with CI=true that is a failure.
 #
 # Says what it does on stderr. The one line on stdout names the cargo features of the suites that
-# can run: `browser,clients` or less.
+# can run: `browser,clients,doctor` or less.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,12 +13,14 @@ cd "$(dirname "$0")/.."
 building='cargo c make'
 browser='chromium chromedriver'
 clients='curl sqlite3 node npm python'
+doctor='nginx'
 
 # Whether a need is met.
 works() {
   case $1 in
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
+    nginx) PATH=$PATH:/usr/sbin command -v nginx ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -116,11 +118,12 @@ say() { echo "setup: $*" >&2; }
 # Every word here is one of ours, without spaces.
 # shellcheck disable=SC2086,SC2046
 {
-  wanted=$(packages $(missing $building $browser $clients))
+  wanted=$(packages $(missing $building $browser $clients $doctor))
   [ -z "$wanted" ] || install_debian_packages $wanted
   without_building=$(in_words $(missing $building))
   without_browser=$(in_words $(missing $browser))
   without_clients=$(in_words $(missing $clients))
+  without_doctor=$(in_words $(missing $doctor))
 }
 
 if [ -n "$without_building" ]; then
@@ -142,10 +145,11 @@ if [ -z "$without_clients" ]; then
 fi
 
 features=
-for suite in browser clients; do
+for suite in browser clients doctor; do
   case $suite in
     browser) without=$without_browser ;;
     clients) without=$without_clients ;;
+    doctor) without=$without_doctor ;;
   esac
   if [ -z "$without" ]; then
     features=${features:+$features,}$suite

@@ -269,6 +269,9 @@ impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Unbuffered<R> {
         response.remove_header("Expires");
         response.set_raw_header("Cache-Control", "no-cache, no-transform");
         response.set_raw_header("X-Accel-Buffering", "no");
+        // Its own address and nobody else's: what shows an operator from outside whether the proxy
+        // forwards it. (`rollcast doctor` reads it; browsers keep it from pages of other origins.)
+        response.set_raw_header("Rollcast-Client", Client::of(request).to_string());
         coalesce(&mut response);
         Ok(response)
     }

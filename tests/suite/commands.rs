@@ -27,12 +27,14 @@ fn help_and_version_say_what_there_is() {
     let house = House::new("");
     let (code, help, _) = run(house.command().arg("--help"));
     assert_eq!(code, 0);
-    for word in ["serve", "check", "ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"] {
+    let commands = ["serve", "check", "backup", "doctor"];
+    let rest = ["ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"];
+    for word in commands.into_iter().chain(rest) {
         assert!(help.contains(word), "expected {word} in {help}");
     }
     let (code, version, _) = run(house.command().arg("--version"));
     assert_eq!((code, version.trim()), (0, concat!("rollcast ", env!("CARGO_PKG_VERSION"))));
-    for command in ["serve", "check"] {
+    for command in commands {
         assert_eq!(run(house.command().args([command, "--help"])).0, 0);
     }
     let (code, _, stderr) = run(house.command().arg("sevre"));

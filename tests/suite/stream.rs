@@ -366,6 +366,37 @@ fn over_the_total_everybody_is_told() {
 }
 
 #[test]
+fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
+    let told = |house: &House, forwarded: &[&str]| {
+        [ureq::http::Method::GET, ureq::http::Method::HEAD].map(|method| {
+            let mut request = ureq::http::Request::builder().method(method);
+            for address in forwarded {
+                request = request.header("X-Real-IP", *address);
+            }
+            let request = request.uri(house.url("/stream/")).body(()).unwrap();
+            let response = http().run(request).unwrap();
+            let values: Vec<_> = response.headers().get_all("rollcast-client").iter().collect();
+            assert_eq!(values.len(), 1, "{response:?}");
+            values[0].to_str().unwrap().to_owned()
+        })
+    };
+    let behind_proxy = House::new("every = '1h'");
+    let _server = behind_proxy.start();
+    for (forwarded, expected) in [
+        (&["192.0.2.1"][..], "192.0.2.1"),
+        (&["::ffff:192.0.2.1"], "192.0.2.1"),
+        (&["2001:db8::1"], "2001:db8::1"),
+        (&["nonsense"], "unknown"),
+        (&[], "unknown"),
+    ] {
+        assert_eq!(told(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
+    }
+    let open = House::new("every = '1h'\ntrusted_proxies = []");
+    let _server = open.start();
+    assert_eq!(told(&open, &["192.0.2.1"]), ["127.0.0.1"; 2], "a forged address was believed");
+}
+
+#[test]
 fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
     // The mode of the second frame, for a client that claims this address.
     let first_event = |house: &House, claimed: &str| {

@@ -1,6 +1,11 @@
 //! The commands.
 
+mod progress;
+mod backup;
+mod doctor;
+
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -8,8 +13,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::app;
+use crate::cli::doctor::DoctorArgs;
 use crate::config::{Config, LogFormat};
-use crate::store::{Inspection, Store};
+use crate::store::{Existing, Inspection, Store};
 
 /// Rolls dice on a clock, keeps every roll in SQLite, and streams them to every open browser.
 #[derive(Debug, Parser)]
@@ -32,12 +38,22 @@ Environment:
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.";
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Roll and serve until told to stop (the default)
     Serve,
     /// Check the configuration and the database, changing nothing
     Check,
+    /// Copy the history soundly, also while a server adds to it
+    Backup {
+        /// The copy, in a folder that exists
+        file: PathBuf,
+        /// Replace FILE if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say why events do not arrive: look at a stream through its public address
+    Doctor(Box<DoctorArgs>),
 }
 
 /// Why the program ends with another code than 0.
@@ -59,10 +75,17 @@ impl Cli {
     /// Runs the command to its end.
     pub fn run(self) -> Result<(), Failure> {
         let config =
-            Config::load().map_err(|error| Failure { error: error.into(), exit_code: 2 })?;
+            || Config::load().map_err(|error| Failure { error: error.into(), exit_code: 2 });
         match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve(config),
-            Command::Check => check(config),
+            Command::Serve => serve(config()?),
+            Command::Check => check(config()?),
+            Command::Backup { file, force: false } => {
+                backup::backup(config()?, &file, Existing::Refuse)
+            }
+            Command::Backup { file, force: true } => {
+                backup::backup(config()?, &file, Existing::Replace)
+            }
+            Command::Doctor(args) => doctor::doctor(*args),
         }
     }
 }
@@ -74,11 +97,7 @@ fn serve(config: Config) -> Result<(), Failure> {
 
 fn check(config: Config) -> Result<(), Failure> {
     let Config { roller, store, .. } = &config;
-    // Line by line: looking through a large database takes a while. And not by `println`, which
-    // panics when nobody reads on.
-    let say = |name: &str, text: String| {
-        writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
-    };
+    // Line by line: looking through a large database takes a while.
     say("configuration", config.file.display().to_string())?;
     say("profile", config.profile.clone())?;
     say("address", app::address(&config)?)?;
@@ -97,6 +116,11 @@ fn check(config: Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A line for people. Not by `println`, which panics when nobody reads on.
+fn say(name: &str, text: String) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
 }
 
 /// Before Rocket is built, which would otherwise bring its own logger.

@@ -1,0 +1,133 @@
+//! `rollcast doctor`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::SignedDuration;
+use ureq::tls::{Certificate, PemItem, parse_pem};
+
+use crate::cli::Failure;
+use crate::cli::progress::ProgressLine;
+use crate::doctor::{Plan, Progress, Url, examine};
+use crate::roll::ValueError;
+
+/// Opens page and stream as a browser would, and says what is wrong and which line to change. Works
+/// on any event stream; what cannot be judged is called unknown.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit codes: 0 no fault, 1 faults, 2 wrong usage or nobody there.")]
+pub struct DoctorArgs {
+    /// A page that listens to a stream, or the stream itself
+    url: Url,
+    /// The stream, where the page does not name it
+    #[arg(long, value_name = "URL")]
+    stream: Option<Url>,
+    /// How long to watch the stream
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = time)]
+    watch_for: Duration,
+    /// How long a connection or an answer may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    timeout: Duration,
+    /// How many streams to open at once, 1 to 100, as a household or a class would
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=100))]
+    streams: u8,
+    /// Trust the certificates in this PEM file, instead of those that browsers trust
+    #[arg(long, value_name = "FILE")]
+    cafile: Option<PathBuf>,
+    /// Report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
+    let usage = |error| Failure { error, exit_code: 2 };
+    let trusted = args.cafile.as_deref().map(certificates).transpose().map_err(usage)?;
+    let plan = Plan {
+        url: args.url,
+        stream: args.stream,
+        watch_for: args.watch_for,
+        timeout: args.timeout,
+        n_streams: args.streams.into(),
+        trusted,
+    };
+    let mut line = ProgressLine::default();
+    let all = plan.watch_for.as_secs_f64();
+    let report = examine(&plan, &mut |progress| match progress {
+        Progress::Page => line.show(format_args!("looking at the page")),
+        Progress::Watching { so_far, n_events } => line.show(format_args!(
+            "watching the stream: {:.0} of {all:.0} s, {n_events} events",
+            so_far.as_secs_f64()
+        )),
+        Progress::Asking => line.show(format_args!("asking again, and for several streams")),
+    });
+    drop(line);
+    let report = report.map_err(|error| usage(error.into()))?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
+    } else {
+        let is_terminal = io::stdout().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        report.table(is_terminal && !plain, 100)
+    };
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
+    match report.n_faults {
+        0 => Ok(()),
+        1 => Err(anyhow::anyhow!("1 fault at {}", report.url).into()),
+        n => Err(anyhow::anyhow!("{n} faults at {}", report.url).into()),
+    }
+}
+
+fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
+    let pem = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) =
+            item.with_context(|| format!("expected PEM in `{}`", file.display()))?
+        {
+            certificates.push(certificate);
+        }
+    }
+    anyhow::ensure!(!certificates.is_empty(), "expected certificates in `{}`", file.display());
+    Ok(certificates)
+}
+
+/// Reads a time as in `Rocket.toml`, or in bare seconds: 100ms to 1h.
+fn time(text: &str) -> Result<Duration, ValueError> {
+    let with_unit = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
+    let in_seconds = || Duration::try_from_secs_f64(text.parse().ok()?).ok();
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
+    with_unit()
+        .or_else(in_seconds)
+        .filter(|time| bounds.contains(time))
+        .ok_or_else(|| ValueError::new("a time of 100ms to 1h, such as `20s`", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        let table = [
+            ("20s", Some(20_000)),
+            ("1m 30s", Some(90_000)),
+            ("250ms", Some(250)),
+            ("90", Some(90_000)),
+            ("0.5", Some(500)),
+            ("1h", Some(3_600_000)),
+            ("99ms", None),
+            ("0", None),
+            ("-1s", None),
+            ("-1", None),
+            ("3601", None),
+            ("NaN", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, millis) in table {
+            assert_eq!(time(text).ok(), millis.map(Duration::from_millis), "`{text}`");
+        }
+    }
+}

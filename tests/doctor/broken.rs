@@ -1,0 +1,221 @@
+//! rollcast behind nginx, with one line broken at a time: the doctor names the fault and the line.
+
+use std::process::Command;
+
+use rusqlite::Connection;
+
+use crate::common::{House, ROLLCAST, Server, wait_for};
+use crate::nginx::Nginx;
+use crate::{Report, doctor};
+
+/// A server that has rolled already.
+fn rolling(rollcast: &str) -> (House, Server) {
+    let house = House::new(rollcast);
+    let server = house.start();
+    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
+    (house, server)
+}
+
+/// The doctor's report on rollcast at 50 rolls a second behind a site with these changes.
+fn behind(changes: &[(&str, &str)]) -> Report {
+    let (house, _server) = rolling("every = '20ms'");
+    let nginx = Nginx::start(house.port(), changes);
+    let report = doctor(&nginx.url("/"), &["--for", "3", "--timeout", "5"]);
+    println!("{:#}\n{}", report.json, nginx.log());
+    report
+}
+
+#[test]
+fn the_doctor_is_quiet_about_a_site_as_it_should_be() {
+    let report = behind(&[]);
+    report.assert_quiet();
+    assert_eq!(report.all("note"), ["connections"], "plain HTTP: {:#}", report.json);
+    assert_eq!(report.all("unknown"), [""; 0], "{:#}", report.json);
+    assert!(report.finding("address").1.contains("you are 127.0.0.1"));
+}
+
+#[test]
+fn the_table_says_the_same_and_the_exit_code_too() {
+    let (house, _server) = rolling("every = '20ms'");
+    let nginx = Nginx::start(house.port(), &[("gzip off;", "proxy_hide_header Content-Type;")]);
+    let doctor = |url: &str| {
+        let mut command = Command::new(ROLLCAST);
+        let output = command.current_dir("/").args(["doctor", "--for", "1", url]).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, table, stderr) = doctor(&nginx.url("/"));
+    assert_eq!(code, Some(1));
+    for text in ["FAULT    answer ", "-> nginx: ", "`proxy_hide_header Content-Type;`", "1 fault, "]
+    {
+        assert!(table.contains(text), "expected `{text}` in {table}");
+    }
+    assert!(!table.contains('\x1b'), "colours in a file: {table}");
+    assert!(stderr.contains("1 fault at "), "{stderr}");
+    assert!(!stderr.contains("watching"), "progress in a file: {stderr}");
+    // TLS where there is none, nobody there, and addresses that are none.
+    let (code, table, stderr) = doctor(&nginx.url("/").replace("http:", "https:"));
+    assert_eq!((code, &*table), (Some(2), ""));
+    assert!(stderr.contains("no TLS there"), "{stderr}");
+    drop(nginx);
+    let free = format!("http://127.0.0.1:{}/", crate::common::free_port());
+    let (code, table, stderr) = doctor(&free);
+    assert_eq!((code, &*table), (Some(2), ""));
+    assert!(stderr.contains(&free) && stderr.contains("refused"), "{stderr}");
+    for arguments in ["dice.example.org", "--for=0", "--streams=0", "--cafile=/no/such.pem"] {
+        let mut command = Command::new(ROLLCAST);
+        let output = command.args(["doctor", arguments, &free]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+    }
+}
+
+#[test]
+fn buffered() {
+    // Over HTTP/1.0, as nginx speaks to servers by default, and deaf to rollcast's own header.
+    let report = behind(&[(
+        "proxy_buffering off;",
+        "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;",
+    )]);
+    report.assert_faults(&["buffering"], "`proxy_buffering off;`");
+}
+
+#[test]
+fn buffered_for_longer_than_the_doctor_waits() {
+    let (house, _server) = rolling("every = '1h'");
+    let deaf = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
+    let nginx = Nginx::start(house.port(), &[("proxy_buffering off;", deaf)]);
+    // By its page, and by the stream's own address, where only the headers alone tell whose it is.
+    for path in ["/", "/stream/"] {
+        let report = doctor(&nginx.url(path), &["--for", "1", "--timeout", "1"]);
+        report.assert_faults(&["buffering"], "`proxy_buffering off;`");
+        assert_eq!(report.finding("address").0, "fine");
+        assert_eq!(report.json["rollcast"], true);
+    }
+}
+
+#[test]
+fn compressed() {
+    let report = behind(&[("gzip off;", "gzip_types text/event-stream;")]);
+    report.assert_faults(&["compression"], "`gzip off;`");
+}
+
+#[test]
+fn cut_when_idle() {
+    let (house, _server) = rolling("every = '1h'");
+    let nginx = Nginx::start(house.port(), &[("proxy_read_timeout 1h;", "proxy_read_timeout 2s;")]);
+    let report = doctor(&nginx.url("/"), &["--for", "10"]);
+    report.assert_faults(&["idle"], "`proxy_read_timeout 1h;`");
+    let (_, saw, _) = report.finding("idle");
+    assert!(saw.contains("after 2."), "{saw}");
+}
+
+#[test]
+fn content_type_lost() {
+    let report = behind(&[("gzip off;", "proxy_hide_header Content-Type;")]);
+    report.assert_faults(&["answer"], "`proxy_hide_header Content-Type;`");
+}
+
+#[test]
+fn address_neither_forwarded_nor_kept_from_being_forged() {
+    let report = behind(&[("proxy_set_header X-Real-IP $remote_addr;", "")]);
+    report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
+    assert!(report.finding("address").1.contains("yours is not forwarded"));
+}
+
+#[test]
+fn address_not_forwarded() {
+    let report = behind(&[("X-Real-IP $remote_addr", "X-Real-IP \"\"")]);
+    report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
+    assert!(!report.finding("address").1.contains("believed"));
+}
+
+#[test]
+fn address_forgeable() {
+    let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For;";
+    let report = behind(&[("gzip off;", everybody)]);
+    report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
+}
+
+#[test]
+fn address_of_a_proxy_that_is_not_trusted() {
+    let report = behind(&[("gzip off;", "gzip off; proxy_bind 127.0.0.9;")]);
+    report.assert_faults(&["address"], "`trusted_proxies`");
+    assert!(report.finding("address").1.contains("127.0.0.9"));
+}
+
+#[test]
+fn last_event_id_dropped() {
+    let headers = "gzip off; proxy_pass_request_headers off;
+                   proxy_set_header Accept text/event-stream;
+                   proxy_set_header X-Real-IP $remote_addr;";
+    let report = behind(&[("gzip off;", headers)]);
+    report.assert_faults(&["resume"], "`proxy_pass_request_headers off;`");
+}
+
+#[test]
+fn stream_kept_by_caches() {
+    let report = behind(&[("gzip off;", "gzip off; expires 1h;")]);
+    report.assert_faults(&["cache"], "no `expires`");
+}
+
+#[test]
+fn page_kept_by_caches() {
+    let report = behind(&[("location / {", "location / { expires 1h;")]);
+    report.assert_faults(&["page"], "no `expires`");
+}
+
+#[test]
+fn stream_sent_on_to_a_page_of_another_origin() {
+    let elsewhere = "return 302 http://localhost:@PORT@/;";
+    let report = behind(&[("gzip off;", elsewhere)]);
+    report.assert_faults(&["redirect", "answer"], "`proxy_pass` in the stream's location");
+}
+
+#[test]
+fn allowed_origin_said_twice() {
+    let twice = "gzip off; add_header Access-Control-Allow-Origin *;";
+    let report = behind(&[("gzip off;", twice)]);
+    report.assert_faults(&["cross-origin"], "no `add_header Access-Control-Allow-Origin`");
+}
+
+#[test]
+fn too_few_connections_of_an_address() {
+    let report = behind(&[("gzip off;", "gzip off; limit_conn streams 4;")]);
+    report.assert_faults(&["limit"], "`limit_conn`");
+}
+
+#[test]
+fn too_few_connections_in_all() {
+    let report = behind(&[("worker_connections 256;", "worker_connections 14;")]);
+    report.assert_faults(&["limit"], "`worker_connections`");
+}
+
+#[test]
+fn too_few_streams_of_an_address() {
+    let (house, _server) = rolling("every = '20ms'\nmax_streams_per_address = 4");
+    let nginx = Nginx::start(house.port(), &[]);
+    let report = doctor(&nginx.url("/"), &["--for", "2"]);
+    report.assert_faults(&["limit"], "`max_streams_per_address`");
+    assert!(report.finding("limit").1.contains("4 streams a client address"));
+}
+
+#[test]
+fn nobody_behind_the_proxy() {
+    let nginx = Nginx::start(crate::common::free_port(), &[]);
+    let report = doctor(&nginx.url("/"), &["--for", "2"]);
+    report.assert_faults(&["page", "answer"], "is it running?");
+    assert!(report.finding("answer").1.contains("status 502"));
+}
+
+#[test]
+fn roller_stalled() {
+    let (house, _server) = rolling("every = '100ms'");
+    let nginx = Nginx::start(house.port(), &[]);
+    // Somebody else holds the database.
+    let outsider = Connection::open(house.database()).unwrap();
+    outsider.execute_batch("begin immediate").unwrap();
+    let n_rolls = house.stored().len();
+    let report = doctor(&nginx.url("/"), &["--for", "4"]);
+    assert_eq!(house.stored().len(), n_rolls, "it was not stalled");
+    report.assert_faults(&["roller"], "rollcast's own log");
+}

@@ -1,0 +1,70 @@
+//! The doctor in front of real servers: nginx with one line broken at a time, and streams that are
+//! not ours. `tests/setup.sh` installs nginx.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod nginx;
+
+mod broken;
+mod foreign;
+mod tls;
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::common::ROLLCAST;
+
+/// What the doctor says, as JSON.
+pub struct Report {
+    /// 0, 1 or 2.
+    pub exit_code: i32,
+    /// The report itself.
+    pub json: Value,
+}
+
+/// Asks the doctor about an address, with further arguments. Runs where there is no configuration.
+pub fn doctor(url: &str, arguments: &[&str]) -> Report {
+    let mut command = Command::new(ROLLCAST);
+    command.current_dir("/").args(["doctor", url, "--json"]).args(arguments);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let json = serde_json::from_slice(&stdout).unwrap_or_else(|error| {
+        panic!("no JSON ({error}), {status}: {}", String::from_utf8_lossy(&stderr))
+    });
+    Report { exit_code: status.code().unwrap(), json }
+}
+
+impl Report {
+    /// What it says about one thing, with a verdict.
+    pub fn finding(&self, check: &str) -> (&str, &str, &str) {
+        let findings = self.json["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["check"] == check);
+        let finding = finding.unwrap_or_else(|| panic!("no `{check}` in {:#}", self.json));
+        let text = |name: &str| finding[name].as_str().unwrap_or_default();
+        (text("verdict"), text("saw"), text("change"))
+    }
+
+    /// The names of all with that verdict.
+    pub fn all(&self, verdict: &str) -> Vec<&str> {
+        let findings = self.json["findings"].as_array().unwrap();
+        let some = findings.iter().filter(|finding| finding["verdict"] == verdict);
+        some.map(|finding| finding["check"].as_str().unwrap()).collect()
+    }
+
+    /// It must find these faults and no others, and name the line for the first.
+    pub fn assert_faults(&self, faults: &[&str], line: &str) {
+        assert_eq!(self.all("fault"), faults, "{:#}", self.json);
+        assert_eq!(self.exit_code, 1);
+        let (_, _, change) = self.finding(faults[0]);
+        assert!(change.contains(line), "expected `{line}` in {:#}", self.json);
+    }
+
+    /// It must find no fault.
+    pub fn assert_quiet(&self) {
+        assert_eq!(self.all("fault"), [""; 0], "{:#}", self.json);
+        assert_eq!(self.exit_code, 0);
+    }
+}

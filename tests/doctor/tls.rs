@@ -1,0 +1,93 @@
+//! rollcast behind nginx with TLS.
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use tempfile::TempDir;
+
+use crate::common::House;
+use crate::doctor;
+use crate::nginx::Nginx;
+
+/// Longer than anybody will run these tests.
+const LATER: (i32, u8, u8) = (2090, 1, 1);
+
+/// A folder with a certificate that signs itself, and its key. Valid until a year, month and day.
+fn certified(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new(vec![name.into()]).unwrap();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(year, month, day);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+    folder
+}
+
+/// The doctor's report, where the certificate is trusted or not.
+fn report(folder: TempDir, is_trusted: bool, changes: &[(&str, &str)]) -> crate::Report {
+    let house = House::new("every = '20ms'");
+    let _server = house.start();
+    let certificate = folder.path().join("cert.pem");
+    let certificate = certificate.to_str().unwrap().to_owned();
+    let nginx = Nginx::start_tls(folder, house.port(), changes);
+    let url = format!("https://localhost:{}/", nginx.port());
+    let mut arguments = vec!["--for", "2"];
+    if is_trusted {
+        arguments.extend(["--cafile", &certificate]);
+    }
+    doctor(&url, &arguments)
+}
+
+#[test]
+fn the_doctor_is_quiet_about_tls_with_http2() {
+    let report = report(certified("localhost", LATER), true, &[]);
+    report.assert_quiet();
+    assert_eq!(report.all("note"), [""; 0], "{:#}", report.json);
+    assert!(report.finding("connections").1.contains("HTTP/2"));
+}
+
+#[test]
+fn tls_without_http2() {
+    let report = report(certified("localhost", LATER), true, &[(" ssl http2;", " ssl;")]);
+    report.assert_faults(&["connections"], "`http2 on;`");
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for() {
+    let report = report(certified("localhost", LATER), false, &[]);
+    report.assert_faults(&["tls"], "fullchain.pem");
+    // And the rest is looked at all the same.
+    assert_eq!(report.finding("buffering").0, "fine");
+}
+
+#[test]
+fn a_certificate_of_the_past() {
+    let report = report(certified("localhost", (2021, 1, 1)), true, &[]);
+    report.assert_faults(&["tls"], "renew the certificate");
+}
+
+#[test]
+fn a_certificate_that_ends_soon() {
+    let end = jiff::Zoned::now().date() + jiff::Span::new().days(8);
+    let (month, day) = (end.month().unsigned_abs(), end.day().unsigned_abs());
+    let report = report(certified("localhost", (end.year().into(), month, day)), true, &[]);
+    report.assert_quiet();
+    assert_eq!(report.all("note"), ["tls"], "{:#}", report.json);
+}
+
+#[test]
+fn a_page_that_leads_from_http_to_a_certificate_that_nobody_vouches_for() {
+    let house = House::new("every = '20ms'");
+    let _server = house.start();
+    let secure = Nginx::start_tls(certified("localhost", LATER), house.port(), &[]);
+    let sent_on = format!("return 301 https://localhost:{}/; }}", secure.port());
+    let plain = Nginx::start(house.port(), &[("proxy_pass http://app;\n        }", &sent_on)]);
+    let report = doctor(&plain.url("/"), &["--for", "1"]);
+    report.assert_faults(&["tls"], "fullchain.pem");
+}
+
+#[test]
+fn a_certificate_of_another_name() {
+    let report = report(certified("dice.example.org", LATER), true, &[]);
+    report.assert_faults(&["tls"], "`server_name`");
+}
