@@ -417,3 +417,93 @@ pub fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::TcpListener;
+    use std::thread;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// A server that gives each client the next one of the answers, byte by byte, and then waits
+    /// until the client goes.
+    fn server(answers: Vec<String>) -> Target {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut connection, _) = listener.accept().unwrap();
+                thread::spawn(move || {
+                    connection.set_nodelay(true).unwrap();
+                    for byte in answer.as_bytes() {
+                        connection.write_all(&[*byte]).unwrap();
+                    }
+                    while connection.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
+                });
+            }
+        });
+        Target { address, path: "/stream/", field: Field::Id }
+    }
+
+    /// An answer with these numbers, each an event and a chunk.
+    fn events(numbers: &[u64]) -> String {
+        let chunk = |n: &u64| {
+            let event = format!("id: {n}-1763861860123\ndata: {{}}\n\n");
+            format!("{:x}\r\n{event}\r\n", event.len())
+        };
+        HEAD.to_string() + &numbers.iter().map(chunk).collect::<String>()
+    }
+
+    #[test]
+    fn clients_that_get_every_roll_are_sound_wherever_they_start() {
+        let answers = [&[5, 6, 7][..], &[6, 7], &[7]].map(events).to_vec();
+        let mut fleet = Fleet::new(server(answers)).unwrap();
+        fleet.open(3, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 6).unwrap());
+        assert_eq!(fleet.drain(PATIENCE).unwrap(), 0);
+        let Counts { n_missed, n_repeats, n_failures, .. } = fleet.counts;
+        assert_eq!((n_missed, n_repeats, n_failures), (0, 0, 0), "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn one_client_that_misses_one_roll_is_noticed() {
+        let answers = [&[5, 6, 7][..], &[5, 7], &[5, 6, 6, 7]].map(events).to_vec();
+        let mut fleet = Fleet::new(server(answers)).unwrap();
+        fleet.open(3, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 9).unwrap());
+        assert_eq!((fleet.counts.n_missed, fleet.counts.n_repeats), (1, 1));
+        assert_eq!(fleet.problems.len(), 2, "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn a_client_that_is_left_behind_is_noticed() {
+        let answers = [&[5, 6, 7][..], &[5, 6], &[]].map(events).to_vec();
+        let mut fleet = Fleet::new(server(answers)).unwrap();
+        fleet.open(3, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 5).unwrap());
+        assert_eq!(fleet.drain(Duration::from_millis(200)).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_or_ends_is_a_failure() {
+        let refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_string();
+        let mut fleet = Fleet::new(server(vec![refusal])).unwrap();
+        let error = fleet.open(1, PATIENCE).unwrap_err().to_string();
+        assert!(error.contains("503"), "{error}");
+        let mut fleet = Fleet::new(server(vec![events(&[5]) + "0\r\n\r\n"])).unwrap();
+        let opened = fleet.open(1, PATIENCE);
+        assert!(
+            opened.is_err() || fleet.run_until(PATIENCE, |f| f.counts.n_failures == 1).unwrap()
+        );
+        assert!(fleet.problems[0].contains("ended"), "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn a_limit_on_open_files_that_is_too_low_is_named() {
+        let error = allow_files(1 << 40).unwrap_err().to_string();
+        assert!(error.contains("1099511627776 open files") && error.contains("ulimit"), "{error}");
+    }
+}

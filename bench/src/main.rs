@@ -88,9 +88,9 @@ struct All {
 /// What `all` runs, as one would type it.
 const ALL: [&str; 11] = [
     "fanout",
-    "saturation",
-    "memory",
-    "latency",
+    "saturation --peers rollcast,nchan,axum,rocket",
+    "memory --rounds 3",
+    "latency --peers rollcast,nchan,axum,rocket",
     "scale",
     "replay",
     "stalled",
@@ -102,10 +102,10 @@ const ALL: [&str; 11] = [
 
 const SMOKE: [&str; 11] = [
     "fanout --clients 200 --seconds 1 --rounds 1",
-    "saturation --clients 100 --seconds 1 --rounds 1",
-    "memory --clients 200 --rounds 1",
-    "latency --clients 200 --seconds 1 --rounds 1",
-    "scale --clients 50,200 --rates 1,100 --seconds 1 --peers rollcast",
+    "saturation --clients 100 --seconds 1 --rounds 1 --peers rollcast,nchan",
+    "memory --clients 200 --rounds 1 --peers rollcast,axum",
+    "latency --clients 200 --seconds 2 --rounds 1 --peers rollcast,nchan",
+    "scale --clients 50,200 --rates 100 --seconds 1 --peers rollcast",
     "replay --rolls 20000 --missed 1,1000,10000",
     "stalled --clients 100 --stalled 20 --seconds 1 --rounds 1",
     "reconnect --clients 200",

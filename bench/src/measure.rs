@@ -47,8 +47,8 @@ pub struct Measured {
     pub switches_per_delivery: f64,
     pub deliveries_per_read: f64,
     pub writes_per_delivery: Option<f64>,
-    /// Or why there are no writes.
-    pub writes_by: String,
+    /// The tool that counted them, or why none did; nothing where they were not asked for.
+    pub writes_by: Option<String>,
     pub connects_per_s: f64,
     pub memory_kib_before: u64,
     pub memory_kib_per_client: f64,
@@ -124,21 +124,21 @@ fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     let head = fleet.head;
     fleet.run(load.time)?;
     let seconds = begin.elapsed().as_secs_f64();
-    let used = procs::usage(pid)? - usage;
+    let used = procs::usage(pid)?.since(&usage);
     let n_deliveries = fleet.counts.n_deliveries - counts.n_deliveries;
     let n_reads = fleet.counts.n_reads - counts.n_reads;
     let n_rolls = fleet.head - head;
     let memory = procs::memory_kib(pid)?;
-    let reached = fleet.reached.take();
 
     let (writes_per_delivery, writes_by) = match load.count_writes {
-        false => (None, "not asked for".to_string()),
+        false => (None, None),
         true => match writes_per_delivery(&mut fleet, pid) {
-            Ok((writes, tool)) => (Some(writes), tool.to_string()),
-            Err(error) => (None, format!("{error:#}")),
+            Ok((writes, tool)) => (Some(writes), Some(tool.to_string())),
+            Err(error) => (None, Some(format!("none, since {error:#}"))),
         },
     };
     let n_behind = fleet.drain(DRAINING)?;
+    let reached = fleet.reached.take();
     let counts = fleet.counts;
     let problems = std::mem::take(&mut fleet.problems);
     drop(fleet);
@@ -146,7 +146,7 @@ fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     let commits = server.stop()?;
 
     let per_delivery = |amount: f64| amount / n_deliveries.max(1) as f64;
-    let latency = reached.and_then(|reached| latency(&reached, &commits, peer));
+    let latency = reached.and_then(|reached| latency(&reached, &commits, peer, load.n_clients));
     Ok(Measured {
         peer: peer.name(),
         n_clients: load.n_clients,
@@ -186,35 +186,68 @@ fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str
     Ok((counted.calls_per_s / deliveries_per_s, counted.tool))
 }
 
-/// From the commit where there is one, else from the moment in the roll's mark.
-pub fn latency(reached: &[Reached], commits: &HashMap<u64, u64>, peer: Peer) -> Option<Latency> {
-    let mut all = histogram();
-    let mut last = HashMap::<u64, u64>::new();
+/// From the commit where there is one, else from the moment in the roll's mark. Only rolls that
+/// reached every client count: of the first and the last one, some deliveries fell outside.
+pub fn latency(
+    reached: &[Reached],
+    commits: &HashMap<u64, u64>,
+    peer: Peer,
+    n_clients: usize,
+) -> Option<Latency> {
+    let mut rolls = HashMap::<u64, Vec<u64>>::new();
     for Reached { n, marked, at_us } in reached {
         let begin = if peer == Peer::Rollcast { *commits.get(n)? } else { *marked };
-        let waited = at_us.saturating_sub(begin);
-        all.saturating_record(waited.max(1));
-        let last = last.entry(*n).or_default();
-        *last = waited.max(*last);
+        rolls.entry(*n).or_default().push(at_us.saturating_sub(begin).max(1));
     }
-    let n_rolls = last.len();
-    let mut to_last = histogram();
-    for waited in last.into_values() {
-        to_last.saturating_record(waited.max(1));
+    rolls.retain(|_, waits| waits.len() == n_clients);
+    let (mut all, mut last) = (histogram(), histogram());
+    for waits in rolls.values() {
+        waits.iter().for_each(|wait| all.saturating_record(*wait));
+        last.saturating_record(*waits.iter().max()?);
     }
     let ms = |us: u64| us as f64 / 1e3;
-    (n_rolls > 0).then(|| Latency {
+    (!rolls.is_empty()).then(|| Latency {
         p50_ms: ms(all.value_at_quantile(0.5)),
         p99_ms: ms(all.value_at_quantile(0.99)),
         p999_ms: ms(all.value_at_quantile(0.999)),
         max_ms: ms(all.max()),
-        last_p50_ms: ms(to_last.value_at_quantile(0.5)),
-        last_p99_ms: ms(to_last.value_at_quantile(0.99)),
-        n_rolls,
+        last_p50_ms: ms(last.value_at_quantile(0.5)),
+        last_p99_ms: ms(last.value_at_quantile(0.99)),
+        n_rolls: rolls.len(),
     })
 }
 
 /// Microseconds up to a minute, to three digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram takes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_is_from_the_commit_to_each_client_and_to_the_last() {
+        let reached = |n, at_us| Reached { n, marked: 1_000_000, at_us };
+        // Roll 1 reached one of two clients inside the measurement.
+        let all = [
+            reached(1, 1_001_000),
+            reached(2, 2_001_000),
+            reached(2, 2_004_000),
+            reached(3, 3_002_000),
+            reached(3, 3_002_000),
+        ];
+        let commits = HashMap::from([(1, 1_000_000), (2, 2_000_000), (3, 3_000_000)]);
+        let found = latency(&all, &commits, Peer::Rollcast, 2).unwrap();
+        assert_eq!(found.n_rolls, 2);
+        assert!((found.p50_ms - 2.0).abs() < 0.01, "{found:?}");
+        assert!((found.max_ms - 4.0).abs() < 0.01, "{found:?}");
+        assert!((found.last_p50_ms - 2.0).abs() < 0.01, "{found:?}");
+        assert!(
+            latency(&all, &HashMap::new(), Peer::Rollcast, 2).is_none(),
+            "no commit, no figure"
+        );
+        let of_a_peer = latency(&all[..1], &commits, Peer::Axum, 1).unwrap();
+        assert!((of_a_peer.max_ms - 1.0).abs() < 0.01, "{of_a_peer:?}");
+    }
 }

@@ -2,29 +2,54 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::Sub;
 
 use anyhow::{Context, Result};
 
 /// Counts since the start of the processes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Usage {
+    /// In steps of a clock tick, for each process.
+    user_us: f64,
+    system_us: f64,
+    /// To the nanosecond, but only of threads that live.
+    threads_us: BTreeMap<u32, f64>,
+    n_processes: usize,
+    n_switches: u64,
+}
+
+/// What was used between two looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
     pub user_us: f64,
     pub system_us: f64,
     /// Voluntary and other context switches of all threads that live.
     pub n_switches: u64,
 }
 
-impl Sub for Usage {
-    type Output = Usage;
-
-    fn sub(self, before: Usage) -> Usage {
-        Usage {
-            user_us: self.user_us - before.user_us,
-            system_us: self.system_us - before.system_us,
+impl Usage {
+    /// The sum is the finer one; its shares are those of the coarse one.
+    pub fn since(&self, before: &Usage) -> Used {
+        let (user, system) = (self.user_us - before.user_us, self.system_us - before.system_us);
+        let coarse = user + system;
+        let fine: f64 = self
+            .threads_us
+            .iter()
+            .map(|(thread, us)| us - before.threads_us.get(thread).unwrap_or(&0.0))
+            .sum();
+        // A thread that ended meanwhile took its fine count with it.
+        let is_short = coarse - fine > 2.0 * tick_us() * self.n_processes as f64;
+        let sum = if is_short { coarse } else { fine };
+        let user_share = if coarse > 0.0 { user / coarse } else { 0.5 };
+        Used {
+            user_us: sum * user_share,
+            system_us: sum * (1.0 - user_share),
             n_switches: self.n_switches.saturating_sub(before.n_switches),
         }
     }
+}
+
+fn tick_us() -> f64 {
+    1e6 / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// A process and all that descend from it.
@@ -50,19 +75,26 @@ pub fn family(pid: u32) -> Result<Vec<u32>> {
 
 /// What a process and its children used so far.
 pub fn usage(pid: u32) -> Result<Usage> {
-    let tick_us = 1e6 / rustix::param::clock_ticks_per_second() as f64;
     let mut usage = Usage::default();
     for pid in family(pid)? {
+        usage.n_processes += 1;
         let fields = stat(pid)?;
         let ticks = |i: usize| fields.get(i).and_then(|ticks| ticks.parse::<f64>().ok());
         // Fields 14 and 15 of proc_pid_stat(5); ours start with the third.
-        usage.user_us += ticks(11).context("no user time in /proc")? * tick_us;
-        usage.system_us += ticks(12).context("no system time in /proc")? * tick_us;
+        usage.user_us += ticks(11).context("no user time in /proc")? * tick_us();
+        usage.system_us += ticks(12).context("no system time in /proc")? * tick_us();
         for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let switches = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
             usage.n_switches +=
                 switches.filter_map(|(_, n)| n.trim().parse::<u64>().ok()).sum::<u64>();
+            // Nanoseconds on a core, nanoseconds waiting for one, time slices.
+            let schedule = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let ns = schedule.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
+            let thread = task.file_name().to_str().and_then(|name| name.parse().ok());
+            if let (Some(ns), Some(thread)) = (ns, thread) {
+                usage.threads_us.insert(thread, ns / 1e3);
+            }
         }
     }
     Ok(usage)
@@ -107,12 +139,13 @@ mod tests {
     fn work_of_a_child_is_counted() {
         let mut shell = Command::new("sh");
         let mut shell = shell.args(["-c", "sh -c 'while :; do :; done' & wait"]).spawn().unwrap();
-        let begin = Instant::now();
-        let mut work = 0.0;
-        while work < 100_000.0 && begin.elapsed() < Duration::from_secs(30) {
+        let (begin, before) = (Instant::now(), Usage::default());
+        let mut used = Used::default();
+        while used.user_us < 100_000.0 && begin.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(20));
-            work = usage(shell.id()).unwrap().user_us;
+            used = usage(shell.id()).unwrap().since(&before);
         }
+        let took = begin.elapsed().as_secs_f64() * 1e6;
         let family = family(shell.id()).unwrap();
         for pid in family.iter().rev() {
             let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
@@ -120,7 +153,23 @@ mod tests {
         }
         shell.wait().unwrap();
         assert_eq!(family.len(), 2);
-        assert!(work >= 100_000.0, "{work}");
+        assert!(used.user_us >= 100_000.0, "{used:?}");
+        assert!(used.user_us + used.system_us < 2.0 * took, "{used:?} in {took} µs");
+    }
+
+    #[test]
+    fn the_finer_count_is_taken_unless_a_thread_ended() {
+        let usage = |ticks: f64, threads: &[(u32, f64)]| Usage {
+            user_us: ticks * tick_us(),
+            threads_us: threads.iter().copied().collect(),
+            n_processes: 1,
+            ..Usage::default()
+        };
+        let before = usage(1.0, &[(1, 9_000.0), (2, 1_000.0)]);
+        let after = usage(2.0, &[(1, 10_000.0), (2, 4_000.0), (3, 500.0)]);
+        assert_eq!(after.since(&before).user_us, 4_500.0);
+        let one_ended = usage(5.0, &[(1, 10_000.0)]);
+        assert_eq!(one_ended.since(&before).user_us, 4.0 * tick_us());
     }
 
     #[test]

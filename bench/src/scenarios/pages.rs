@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::fleet::Fleet;
 use crate::measure::{OPENING, histogram};
-use crate::report::{Section, Table, figure};
+use crate::report::{Section, Table, count, figure};
 use crate::scenarios::{every, fill};
 use crate::server::{Peer, Places, Server, Setup};
 use crate::web::Pages as Connection;
@@ -43,7 +43,7 @@ impl Pages {
             eprintln!("  {page}, {n_streams} streams: p50 {} ms, p99 {} ms", ms(0.5), ms(0.99));
             table.row(vec![
                 page.to_string(),
-                figure(n_streams as f64),
+                count(n_streams as u64),
                 figure(ms(0.5)),
                 figure(ms(0.99)),
                 figure(ms(1.0)),
@@ -101,7 +101,7 @@ impl Pages {
         server.stop()?;
         Ok(Section {
             name: "pages",
-            title: format!("Pages, {} stored rolls", figure(self.rolls as f64)),
+            title: format!("Pages, {} stored rolls", count(self.rolls)),
             how: format!(
                 "{} requests one after another on one connection, from request to the page's last \
                  byte; with open streams at {} rolls/s.",

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::fleet::Fleet;
 use crate::measure::OPENING;
-use crate::report::{Section, Table, figure, median};
+use crate::report::{Section, Table, count, figure, median};
 use crate::scenarios::every;
 use crate::server::{Peer, Places, Server, Setup};
 
@@ -35,14 +35,14 @@ impl Reconnect {
         let mut table = Table::new(&["clients", "all open, s", "all resumed, s", "connects/s"]);
         let open = median(rounds.iter().map(|round| round.0));
         table.row(vec![
-            figure(self.clients as f64),
+            count(self.clients as u64),
             figure(open),
             figure(median(rounds.iter().map(|round| round.1))),
             figure(self.clients as f64 / open),
         ]);
         Ok(Section {
             name: "reconnect",
-            title: format!("{} clients come back at once", figure(self.clients as f64)),
+            title: format!("{} clients come back at once", count(self.clients as u64)),
             how: format!(
                 "All streams are cut and asked for again in the same instant, each with its last \
                  event id, at {} rolls/s, until every client has every roll; no gap, no repeat.",

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::measure::histogram;
 use crate::plot::{Axis, Line, Plot};
-use crate::report::{Section, Table, figure};
+use crate::report::{Section, Table, count, figure};
 use crate::scenarios::fill;
 use crate::server::Places;
 use crate::web::resume;
@@ -47,7 +47,7 @@ impl Replay {
             let rolls_per_s = (n_missed * n_resumes) as f64 / total.as_secs_f64();
             eprintln!("  {n_missed} missed: p50 {} ms, p99 {} ms", ms(0.5), ms(0.99));
             table.row(vec![
-                figure(n_missed as f64),
+                count(n_missed),
                 n_resumes.to_string(),
                 figure(ms(0.5)),
                 figure(ms(0.99)),
@@ -70,7 +70,7 @@ impl Replay {
         };
         Ok(Section {
             name: "replay",
-            title: format!("Resume out of {} stored rolls", figure(self.rolls as f64)),
+            title: format!("Resume out of {} stored rolls", count(self.rolls)),
             how: "From before the connection is made to the last missed roll, one client after \
                   another, each checked for gaps."
                 .to_string(),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::measure::{Load, Measured, measure};
 use crate::plot::{Axis, Line, Plot};
-use crate::report::{Section, Table, figure};
+use crate::report::{Section, Table, count, figure};
 use crate::scenarios::compare::Named;
 use crate::scenarios::every;
 use crate::server::{Peer, Places};
@@ -110,7 +110,7 @@ impl Scale {
                 );
                 table.row(vec![
                     measured.peer.to_string(),
-                    figure(n_clients as f64),
+                    count(n_clients as u64),
                     figure(measured.rolls_per_s),
                     cpu,
                     figure(measured.deliveries_per_s),

@@ -121,8 +121,8 @@ impl Stalled {
         let memory = procs::memory_kib(server.pid())? as f64 - before as f64;
         healthy.reached = Some(Vec::new());
         healthy.run(Duration::try_from_secs_f64(self.seconds)?)?;
-        let reached = healthy.reached.take().unwrap_or_default();
         let n_behind = healthy.drain(Duration::from_secs(10))?;
+        let reached = healthy.reached.take().unwrap_or_default();
         let faults = [healthy.counts.n_missed, healthy.counts.n_repeats, healthy.counts.n_failures];
         if n_behind > 0 || faults.iter().any(|n| *n > 0) || stalled.n_open() != n_stalled {
             bail!(
@@ -137,7 +137,7 @@ impl Stalled {
         }
         drop((healthy, stalled));
         let commits = server.stop()?;
-        let latency = latency(&reached, &commits, Peer::Rollcast);
+        let latency = latency(&reached, &commits, Peer::Rollcast, self.clients);
         Ok(Found {
             latency: latency.context("no roll came whose commit was logged")?,
             memory_kib_per_stalled: memory / n_stalled as f64,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::procs;
-use crate::report::{Section, Table, figure, median};
+use crate::report::{Section, Table, count, figure, median};
 use crate::scenarios::fill;
 use crate::server::{Peer, Places, Server, Setup};
 use crate::web::Pages;
@@ -42,7 +42,7 @@ impl Start {
             let (time, resident) = (median(times.clone()), median(memory.clone()));
             eprintln!("  {n_rolls} stored: {time:.0} ms, {resident:.1} MiB");
             table.row(vec![
-                figure(n_rolls as f64),
+                count(n_rolls),
                 figure(time),
                 figure(times.iter().copied().fold(0.0, f64::max)),
                 figure(resident),
