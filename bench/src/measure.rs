@@ -19,7 +19,7 @@ const DRAINING: Duration = Duration::from_secs(10);
 /// Before the measurement counts.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// For the count of write calls, after the measurement.
-const COUNTING: Duration = Duration::from_secs(2);
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]

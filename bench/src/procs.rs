@@ -116,6 +116,20 @@ pub fn resident_kib(pid: u32) -> Result<u64> {
     kib_of(&status, "VmRSS:").context("no VmRSS in /proc")
 }
 
+/// Connections that found a server's queue full, of all servers since the machine's start. Their
+/// clients try again after a second.
+pub fn listen_overflows() -> Result<u64> {
+    overflows(&fs::read_to_string("/proc/net/netstat")?).context("no ListenOverflows in netstat")
+}
+
+/// A line of names, then a line of numbers, for each group of counts.
+fn overflows(netstat: &str) -> Option<u64> {
+    let mut groups = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, numbers) = (groups.next()?, groups.next()?);
+    let i = names.split(' ').position(|name| name == "ListenOverflows")?;
+    numbers.split(' ').nth(i)?.parse().ok()
+}
+
 fn kib_of(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     value.trim().strip_suffix(" kB")?.parse().ok()
@@ -170,6 +184,13 @@ mod tests {
         assert_eq!(after.since(&before).user_us, 4_500.0);
         let one_ended = usage(5.0, &[(1, 10_000.0)]);
         assert_eq!(one_ended.since(&before).user_us, 4.0 * tick_us());
+    }
+
+    #[test]
+    fn full_queues_are_counted() {
+        let netstat = "TcpExt: A ListenOverflows B\nTcpExt: 1 42 3\nIpExt: A\nIpExt: 7\n";
+        assert_eq!(overflows(netstat), Some(42));
+        assert!(listen_overflows().is_ok());
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Fanout {
             name: "fanout",
             title: format!("CPU per delivery: {clients} clients, {rate} rolls/s"),
             how: "Time of the server's processes, by the kernel's count, over the events that \
-                  clients got in the same seconds. Write calls are counted for two seconds more, in the \
+                  clients got in the same seconds. Write calls are counted for a second more, in the \
                   first round."
                 .to_string(),
             ..Section::default()

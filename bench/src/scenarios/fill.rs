@@ -57,6 +57,7 @@ pub fn database(places: &Places, n_rolls: u64) -> Result<PathBuf> {
         }
         create(places, &draft, n_rolls, 1)?;
         fs::rename(&draft, &path)?;
+        let _ = fs::remove_file(beside(&draft, "-lock"));
     }
     Ok(path)
 }
