@@ -33,7 +33,7 @@ pub struct Load {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Measured {
     pub peer: &'static str,
     pub n_clients: usize,
@@ -100,6 +100,10 @@ pub fn measure(places: &Places, peer: Peer, load: &Load) -> Result<Measured> {
     let server = Server::start(places, &setup)?;
     let measured = measure_running(server, load)
         .with_context(|| format!("measuring {} with {} clients", peer.name(), load.n_clients))?;
+    judge(peer, measured)
+}
+
+fn judge(peer: Peer, measured: Measured) -> Result<Measured> {
     if peer == Peer::Rollcast && !measured.is_sound() {
         bail!("rollcast is at fault: {} ({})", measured.faults(), measured.problems.join("; "));
     }
@@ -225,6 +229,23 @@ pub fn histogram() -> Histogram<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_rollcast_is_an_error_and_a_peers_is_told() {
+        let sound = Measured { n_deliveries: 10, ..Measured::default() };
+        assert!(judge(Peer::Rollcast, sound.clone()).is_ok());
+        let faults = [
+            (Measured { n_missed: 1, ..sound.clone() }, "1 missed"),
+            (Measured { n_repeats: 2, ..sound.clone() }, "2 repeated"),
+            (Measured { n_failures: 3, ..sound.clone() }, "3 streams failed"),
+            (Measured { n_behind: 4, ..sound.clone() }, "4 clients behind"),
+        ];
+        for (measured, fault) in faults {
+            let error = judge(Peer::Rollcast, measured.clone()).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+            assert_eq!(judge(Peer::Axum, measured).unwrap().faults(), fault);
+        }
+    }
 
     #[test]
     fn latency_is_from_the_commit_to_each_client_and_to_the_last() {
