@@ -95,6 +95,7 @@ const N_ADDRESSES: usize = 16;
 /// As many connections on their way as any server's queue takes.
 const N_AT_ONCE: usize = 100;
 const BUFFER_BYTES: usize = 256 << 10;
+const STALLED_BYTES: usize = 16 << 10;
 const MAX_PROBLEMS: usize = 5;
 /// File descriptors for everything but streams.
 const SPARE_FILES: u64 = 100;
@@ -273,6 +274,10 @@ impl Fleet {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
+        if !self.clients[i].reads {
+            // Else the kernel takes megabytes for one that does not read.
+            socket.set_recv_buffer_size(STALLED_BYTES)?;
+        }
         let last = u8::try_from(2 + i % self.n_addresses).context("too many addresses")?;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0).into())?;
         match socket.connect(&self.target.address.into()) {

@@ -37,6 +37,7 @@ pub struct Load {
 pub struct Measured {
     pub peer: &'static str,
     pub n_clients: usize,
+    pub rolls_asked_per_s: f64,
     pub rolls_per_s: f64,
     pub n_deliveries: u64,
     pub deliveries_per_s: f64,
@@ -154,6 +155,7 @@ fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     Ok(Measured {
         peer: peer.name(),
         n_clients: load.n_clients,
+        rolls_asked_per_s: 1.0 / load.every.as_secs_f64(),
         rolls_per_s: n_rolls as f64 / seconds,
         n_deliveries,
         deliveries_per_s: n_deliveries as f64 / seconds,
@@ -176,18 +178,20 @@ fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     })
 }
 
-/// Write calls a second against deliveries a second, over the same time.
+/// Write calls against deliveries, over the same time.
 fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str)> {
-    let count = WriteCount::start(&procs::family(pid)?)?;
-    let (begin, before) = (Instant::now(), fleet.counts.n_deliveries);
+    let mut count = WriteCount::prepare(&procs::family(pid)?)?;
+    // What came meanwhile was written before.
+    fleet.run(Duration::from_millis(20))?;
+    count.begin()?;
+    let before = fleet.counts.n_deliveries;
     fleet.run(COUNTING)?;
     let n_deliveries = fleet.counts.n_deliveries - before;
-    let deliveries_per_s = n_deliveries as f64 / begin.elapsed().as_secs_f64();
-    let counted = count.stop()?;
+    let (n_calls, tool) = count.stop()?;
     if n_deliveries == 0 {
         bail!("nothing was delivered while write calls were counted");
     }
-    Ok((counted.calls_per_s / deliveries_per_s, counted.tool))
+    Ok((n_calls as f64 / n_deliveries as f64, tool))
 }
 
 /// From the commit where there is one, else from the moment in the roll's mark. Only rolls that

@@ -34,23 +34,38 @@ const RIGHT: f64 = 110.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 50.0;
 
-/// Told apart by people who see few colours, on white and on black:
+/// Told apart by people who see few colours, first on white, then on black:
 /// <https://jfly.uni-koeln.de/color/>.
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#7f7f7f"];
+const COLOURS: [(&str, &str); 5] = [
+    ("#0072b2", "#56b4e9"),
+    ("#d55e00", "#ff8c42"),
+    ("#009e73", "#2fd3a3"),
+    ("#b0558a", "#e6a0c8"),
+    ("#8a6d00", "#f0e442"),
+];
 
 impl Plot {
     pub fn to_svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| line.points.iter());
         let x = Scale::new(&self.x, points().map(|point| point.0), LEFT, WIDTH - RIGHT);
         let y = Scale::new(&self.y, points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
+        let (mut light, mut dark) = (String::new(), String::new());
+        for (i, (on_white, on_black)) in COLOURS.iter().enumerate() {
+            let _ = write!(light, ".c{i} {{ --c: {on_white} }} ");
+            let _ = write!(dark, ".c{i} {{ --c: {on_black} }} ");
+        }
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
              role=\"img\">\n<title>{title}</title>\n<style>\n\
              text {{ font: 12px system-ui, sans-serif; fill: #333; }}\n\
+             .ground {{ fill: #fff; }}\n\
              .title {{ font-weight: 600; font-size: 14px; }}\n\
              .grid {{ stroke: #8888; stroke-width: 0.5; }}\n\
-             .line {{ fill: none; stroke-width: 2; }}\n\
-             @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd; }} }}\n</style>\n",
+             .line {{ fill: none; stroke: var(--c); stroke-width: 2; }}\n\
+             .point, .name {{ fill: var(--c); }}\n{light}\n\
+             @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd; }} \
+             .ground {{ fill: #0d1117; }} .name {{ fill: var(--c); }} {dark}}}\n</style>\n\
+             <rect class=\"ground\" width=\"100%\" height=\"100%\"/>\n",
             title = escape(&self.title),
         );
         let (top, bottom, left, right) = (TOP, HEIGHT - BOTTOM, LEFT, WIDTH - RIGHT);
@@ -91,34 +106,32 @@ impl Plot {
             escape(self.y.label)
         );
         let mut names = Vec::new();
-        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+        for (i, line) in self.lines.iter().enumerate() {
+            let class = format!("c{}", i % COLOURS.len());
             let drawn: Vec<(f64, f64)> =
                 line.points.iter().map(|(a, b)| (x.place(*a), y.place(*b))).collect();
             let path: Vec<String> = drawn.iter().map(|(a, b)| format!("{a:.1} {b:.1}")).collect();
-            let _ = writeln!(
-                svg,
-                "<path class=\"line\" stroke=\"{colour}\" d=\"M{}\"/>",
-                path.join("L")
-            );
+            let path = path.join("L");
+            let _ = writeln!(svg, "<path class=\"line {class}\" d=\"M{path}\"/>");
             for (a, b) in &drawn {
                 let _ = writeln!(
                     svg,
-                    "<circle cx=\"{a:.1}\" cy=\"{b:.1}\" r=\"3\" fill=\"{colour}\"/>"
+                    "<circle class=\"point {class}\" cx=\"{a:.1}\" cy=\"{b:.1}\" r=\"3\"/>"
                 );
             }
             if let Some((_, b)) = drawn.last() {
-                names.push((*b, colour, &line.name));
+                names.push((*b, class, &line.name));
             }
         }
         // Names stand at their lines' ends, but not on each other.
         names.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut lowest = f64::MIN;
-        for (at, colour, name) in names {
+        for (at, class, name) in names {
             let at = at.max(lowest + 15.0);
             lowest = at;
             let _ = writeln!(
                 svg,
-                "<text x=\"{:.1}\" y=\"{:.1}\" style=\"fill:{colour}\">{}</text>",
+                "<text class=\"name {class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 right + 8.0,
                 at + 4.0,
                 escape(name)

@@ -49,20 +49,29 @@ impl Scale {
         let rates: Vec<(usize, u32)> = self.rates.iter().map(|rate| (N_CLIENTS, *rate)).collect();
         let by_clients = self.sweep(places, &peers, &clients, &mut section)?;
         let by_rate = self.sweep(places, &peers, &rates, &mut section)?;
-        section.plots.push(plot(
-            "scale-clients",
-            "CPU per delivery by clients",
-            "open streams",
-            &by_clients,
-            |m| m.n_clients as f64,
-        ));
-        section.plots.push(plot(
-            "scale-rate",
-            "CPU per delivery by rolls a second",
-            "rolls/s",
-            &by_rate,
-            |m| m.rolls_per_s,
-        ));
+        section.plots = vec![
+            Plot {
+                name: "scale-clients".to_string(),
+                title: "CPU per delivery, by clients".to_string(),
+                x: Axis { label: "open streams", log: true },
+                y: Axis { label: "µs", log: false },
+                lines: lines(&by_clients, |m| (m.n_clients as f64, m.cpu_us_per_delivery)),
+            },
+            Plot {
+                name: "scale-rates".to_string(),
+                title: format!("CPU per delivery, by rolls a second to {N_CLIENTS} clients"),
+                x: Axis { label: "rolls/s", log: true },
+                y: Axis { label: "µs", log: false },
+                lines: lines(&by_rate, |m| (m.rolls_per_s, m.cpu_us_per_delivery)),
+            },
+            Plot {
+                name: "scale-deliveries".to_string(),
+                title: format!("Deliveries a second, of rolls to {N_CLIENTS} clients"),
+                x: Axis { label: "rolls/s that were asked for", log: true },
+                y: Axis { label: "deliveries/s", log: true },
+                lines: lines(&by_rate, |m| (m.rolls_asked_per_s, m.deliveries_per_s)),
+            },
+        ];
         section.data = serde_json::json!({ "clients": by_clients, "rates": by_rate });
         Ok(section)
     }
@@ -125,24 +134,11 @@ impl Scale {
     }
 }
 
-fn plot(
-    name: &str,
-    title: &str,
-    x: &'static str,
-    all: &[Measured],
-    at: fn(&Measured) -> f64,
-) -> Plot {
+/// A line for each server that took part.
+fn lines(all: &[Measured], point: fn(&Measured) -> (f64, f64)) -> Vec<Line> {
     let line = |peer: Peer| {
         let own = all.iter().filter(|measured| measured.peer == peer.name());
-        let points: Vec<(f64, f64)> = own.map(|m| (at(m), m.cpu_us_per_delivery)).collect();
-        Line { name: peer.name().to_string(), points }
+        Line { name: peer.name().to_string(), points: own.map(point).collect() }
     };
-    let lines = Peer::ALL.map(line).into_iter().filter(|line| !line.points.is_empty());
-    Plot {
-        name: name.to_string(),
-        title: title.to_string(),
-        x: Axis { label: x, log: true },
-        y: Axis { label: "µs", log: false },
-        lines: lines.collect(),
-    }
+    Peer::ALL.map(line).into_iter().filter(|line| !line.points.is_empty()).collect()
 }
