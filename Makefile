@@ -30,4 +30,4 @@ bench-build: # the server, the load generator and its peers
 bench-test: # check the load generator itself
 	cd bench && cargo fmt --check --all
 	cd bench && cargo clippy --locked --workspace --all-targets -- -D warnings
-	cd bench && cargo test --locked --workspace
+	cd bench && cargo test --locked

@@ -98,7 +98,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 const STALLED_BYTES: usize = 16 << 10;
 const MAX_PROBLEMS: usize = 5;
 /// File descriptors for everything but streams.
-const SPARE_FILES: u64 = 100;
+pub const SPARE_FILES: u64 = 100;
 
 impl Fleet {
     pub fn new(target: Target) -> Result<Fleet> {

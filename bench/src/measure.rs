@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::fleet::{Fleet, Reached};
+use crate::fleet::{self, Fleet, Reached};
 use crate::procs;
 use crate::server::{Peer, Places, Server, Setup};
 use crate::writes::WriteCount;
@@ -96,6 +96,7 @@ impl Measured {
 
 /// Runs one measurement. A fault of a peer is reported; one of rollcast is an error.
 pub fn measure(places: &Places, peer: Peer, load: &Load) -> Result<Measured> {
+    fleet::allow_files(load.n_clients as u64 + fleet::SPARE_FILES)?;
     let mut setup = Setup::new(peer, load.every);
     setup.commits = load.latency && peer == Peer::Rollcast;
     let server = Server::start(places, &setup)?;
@@ -114,12 +115,12 @@ fn judge(peer: Peer, measured: Measured) -> Result<Measured> {
 fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     let pid = server.pid();
     // One client first, so that what the first costs is not counted as each one's.
-    Fleet::new(server.target)?.open(1, OPENING).with_context(|| server.last_words())?;
+    Fleet::new(server.target)?.open(1, OPENING).map_err(|error| server.explain(&error))?;
     std::thread::sleep(Duration::from_millis(200));
     let memory_before = procs::memory_kib(pid)?;
 
     let mut fleet = Fleet::new(server.target)?;
-    let opening = fleet.open(load.n_clients, OPENING).with_context(|| server.last_words())?;
+    let opening = fleet.open(load.n_clients, OPENING).map_err(|error| server.explain(&error))?;
     fleet.run(WARM_UP)?;
 
     if load.latency {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -197,6 +197,11 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// An error with the end of the server's log.
+    pub fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        anyhow!("{error:#}; the server's log ends:\n{}", self.last_words())
     }
 
     /// The end of the server's log, for people.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::measure::{Load, Measured, measure};
 use crate::report::{Section, Table, figure, median};
-use crate::scenarios::every;
+use crate::scenarios::{every, rate};
 use crate::server::{Peer, Places};
 
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub struct Fanout {
     #[arg(long, default_value_t = 2_000)]
     clients: usize,
     /// Rolls a second; a divisor of 1000
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_parser = rate, default_value_t = 10)]
     rate: u32,
     /// Time of each measurement
     #[arg(long, default_value_t = 4.0)]
@@ -63,10 +63,10 @@ pub struct Saturation {
     #[arg(long, default_value_t = 1_000)]
     clients: usize,
     /// Rolls a second; a divisor of 1000
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, value_parser = rate, default_value_t = 200)]
     rate: u32,
     /// Time of each measurement
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     #[command(flatten)]
     rounds: Rounds,
@@ -87,7 +87,7 @@ pub struct Latency {
     #[arg(long, default_value_t = 5_000)]
     clients: usize,
     /// Rolls a second; a divisor of 1000
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_parser = rate, default_value_t = 2)]
     rate: u32,
     /// Time of each measurement
     #[arg(long, default_value_t = 5.0)]
@@ -110,7 +110,7 @@ impl Fanout {
         };
         let load = Load {
             n_clients: self.clients,
-            every: every(self.rate)?,
+            every: every(self.rate),
             time: Duration::try_from_secs_f64(self.seconds)?,
             latency: false,
             count_writes: true,
@@ -150,7 +150,7 @@ impl Saturation {
         };
         let load = Load {
             n_clients: self.clients,
-            every: every(self.rate)?,
+            every: every(self.rate),
             time: Duration::try_from_secs_f64(self.seconds)?,
             latency: false,
             count_writes: true,
@@ -222,7 +222,7 @@ impl Latency {
         };
         let load = Load {
             n_clients: self.clients,
-            every: every(self.rate)?,
+            every: every(self.rate),
             time: Duration::try_from_secs_f64(self.seconds)?,
             latency: true,
             count_writes: false,

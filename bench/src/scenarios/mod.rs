@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-
 pub mod compare;
 pub mod durable;
 pub mod fill;
@@ -14,12 +12,28 @@ pub mod scale;
 pub mod stalled;
 pub mod start;
 
-/// Time between rolls; rollcast takes whole milliseconds.
-pub fn every(rolls_per_s: u32) -> Result<Duration> {
-    match rolls_per_s {
-        1..=1000 if 1000 % rolls_per_s == 0 => {
-            Ok(Duration::from_millis(u64::from(1000 / rolls_per_s)))
+/// Rolls a second, as one types them: rollcast takes whole milliseconds between rolls.
+pub fn rate(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(rate @ 1..=1000) if 1000 % rate == 0 => Ok(rate),
+        _ => Err("expected a divisor of 1000, such as 1, 2, 5, 10, 20, 50, 100, 200, 1000".into()),
+    }
+}
+
+/// Time between rolls at such a rate.
+pub fn every(rate: u32) -> Duration {
+    Duration::from_secs(1) / rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_one_that_rollcast_takes() {
+        assert_eq!(rate("200").map(every), Ok(Duration::from_millis(5)));
+        for text in ["0", "3", "2000", "-1", "fast"] {
+            assert!(rate(text).is_err(), "{text}");
         }
-        _ => bail!("expected a rate that divides 1000 rolls a second, got `{rolls_per_s}`"),
     }
 }

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use crate::fleet::Fleet;
 use crate::measure::{OPENING, histogram};
 use crate::report::{Section, Table, count, figure};
-use crate::scenarios::{every, fill};
+use crate::scenarios::{every, fill, rate};
 use crate::server::{Peer, Places, Server, Setup};
 use crate::web::Pages as Connection;
 
@@ -26,7 +26,7 @@ pub struct Pages {
     #[arg(long, default_value_t = 2_000)]
     clients: usize,
     /// Rolls a second meanwhile; a divisor of 1000
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_parser = rate, default_value_t = 10)]
     rate: u32,
     /// Requests for each row, one after another
     #[arg(long, default_value_t = 500)]
@@ -53,7 +53,7 @@ impl Pages {
             data.insert(format!("{page} beside {n_streams}"), values);
         };
 
-        let mut setup = Setup::new(Peer::Rollcast, every(self.rate)?);
+        let mut setup = Setup::new(Peer::Rollcast, every(self.rate));
         setup.database = Some(database.clone());
         let server = Server::start(places, &setup)?;
         for n_streams in [0, self.clients] {

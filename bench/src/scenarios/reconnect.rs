@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::measure::OPENING;
 use crate::procs;
 use crate::report::{Section, Table, count, figure, median};
-use crate::scenarios::every;
+use crate::scenarios::{every, rate};
 use crate::server::{Peer, Places, Server, Setup};
 
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub struct Reconnect {
     #[arg(long, default_value_t = 5_000)]
     clients: usize,
     /// Rolls a second; a divisor of 1000
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_parser = rate, default_value_t = 10)]
     rate: u32,
     /// Rounds; figures are their medians
     #[arg(long, default_value_t = 3)]
@@ -81,7 +81,7 @@ impl Reconnect {
     }
 
     fn once(&self, places: &Places) -> Result<Found> {
-        let server = Server::start(places, &Setup::new(Peer::Rollcast, every(self.rate)?))?;
+        let server = Server::start(places, &Setup::new(Peer::Rollcast, every(self.rate)))?;
         let mut fleet = Fleet::new(server.target)?;
         fleet.open(self.clients, OPENING)?;
         fleet.run(Duration::from_secs(1))?;

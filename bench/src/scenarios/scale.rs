@@ -9,7 +9,7 @@ use crate::measure::{Load, Measured, measure};
 use crate::plot::{Axis, Line, Plot};
 use crate::report::{Section, Table, count, figure};
 use crate::scenarios::compare::Named;
-use crate::scenarios::every;
+use crate::scenarios::{every, rate};
 use crate::server::{Peer, Places};
 
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub struct Scale {
     #[arg(long, value_delimiter = ',', default_values_t = [100, 300, 1_000, 3_000, 10_000])]
     clients: Vec<usize>,
     /// Rolls a second, for 200 streams; divisors of 1000
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000])]
+    #[arg(long, value_delimiter = ',', value_parser = rate, default_values_t = [1, 10, 100, 1_000])]
     rates: Vec<u32>,
     /// Time of each measurement
     #[arg(long, default_value_t = 3.0)]
@@ -96,7 +96,7 @@ impl Scale {
         for &(n_clients, rate) in points {
             let load = Load {
                 n_clients,
-                every: every(rate)?,
+                every: every(rate),
                 time: Duration::try_from_secs_f64(self.seconds)?,
                 latency: false,
                 count_writes: false,

@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::measure::{Latency, OPENING, latency};
 use crate::procs;
 use crate::report::{Section, Table, count, figure, median};
-use crate::scenarios::{every, fill};
+use crate::scenarios::{every, fill, rate};
 use crate::server::{Peer, Places, Server, Setup};
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct Stalled {
     #[arg(long, default_value_t = 50)]
     stalled: usize,
     /// Rolls a second; a divisor of 1000
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_parser = rate, default_value_t = 20)]
     rate: u32,
     /// Time of each measurement
     #[arg(long, default_value_t = 3.0)]
@@ -111,7 +111,7 @@ impl Stalled {
     }
 
     fn once(&self, places: &Places, n_stalled: usize) -> Result<Found> {
-        let mut setup = Setup::new(Peer::Rollcast, every(self.rate)?);
+        let mut setup = Setup::new(Peer::Rollcast, every(self.rate));
         setup.database = Some(fill::database(places, N_STORED)?);
         setup.commits = true;
         let server = Server::start(places, &setup)?;
