@@ -32,6 +32,13 @@ pub struct Load {
     pub count_writes: bool,
 }
 
+impl Load {
+    /// With neither latency nor write calls.
+    pub fn new(n_clients: usize, every: Duration, time: Duration) -> Load {
+        Load { n_clients, every, time, latency: false, count_writes: false }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Measured {

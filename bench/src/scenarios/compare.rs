@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::measure::{Load, Measured, measure};
 use crate::report::{Section, Table, figure, median};
-use crate::scenarios::{every, rate};
+use crate::scenarios::{every, rate, seconds};
 use crate::server::{Peer, Places};
 
 #[derive(Debug, Args)]
@@ -109,11 +109,8 @@ impl Fanout {
             ..Section::default()
         };
         let load = Load {
-            n_clients: self.clients,
-            every: every(self.rate),
-            time: Duration::try_from_secs_f64(self.seconds)?,
-            latency: false,
             count_writes: true,
+            ..Load::new(self.clients, every(self.rate), seconds(self.seconds)?)
         };
         let all = self.rounds.run(places, &load, &mut section, |measured| {
             format!("{} µs per delivery", figure(measured.cpu_us_per_delivery))
@@ -149,11 +146,8 @@ impl Saturation {
             ..Section::default()
         };
         let load = Load {
-            n_clients: self.clients,
-            every: every(self.rate),
-            time: Duration::try_from_secs_f64(self.seconds)?,
-            latency: false,
             count_writes: true,
+            ..Load::new(self.clients, every(self.rate), seconds(self.seconds)?)
         };
         let all = self.rounds.run(places, &load, &mut section, |measured| {
             format!("{} deliveries/s", figure(measured.deliveries_per_s))
@@ -185,13 +179,8 @@ impl Memory {
                 .to_string(),
             ..Section::default()
         };
-        let load = Load {
-            n_clients: self.clients,
-            every: Duration::from_secs(3600),
-            time: Duration::from_millis(500),
-            latency: false,
-            count_writes: false,
-        };
+        let (hour, moment) = (Duration::from_secs(3600), Duration::from_millis(500));
+        let load = Load::new(self.clients, hour, moment);
         let all = self.rounds.run(places, &load, &mut section, |measured| {
             format!("{} KiB per client", figure(measured.memory_kib_per_client))
         })?;
@@ -221,11 +210,8 @@ impl Latency {
             ..Section::default()
         };
         let load = Load {
-            n_clients: self.clients,
-            every: every(self.rate),
-            time: Duration::try_from_secs_f64(self.seconds)?,
             latency: true,
-            count_writes: false,
+            ..Load::new(self.clients, every(self.rate), seconds(self.seconds)?)
         };
         let all = self.rounds.run(places, &load, &mut section, |measured| {
             let last = measured.latency.as_ref().map_or(f64::NAN, |latency| latency.last_p99_ms);

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::fleet::Fleet;
 use crate::measure::OPENING;
 use crate::report::{Section, Table, figure, median};
+use crate::scenarios::seconds;
 use crate::server::{Peer, Places, Server, Setup};
 
 #[derive(Debug, Args)]
@@ -91,7 +92,7 @@ impl Durable {
         fleet.open(N_CLIENTS, OPENING)?;
         fleet.run(Duration::from_millis(500))?;
         let (begin, head) = (Instant::now(), fleet.head);
-        fleet.run(Duration::try_from_secs_f64(self.seconds)?)?;
+        fleet.run(seconds(self.seconds)?)?;
         let rolls_per_s = (fleet.head - head) as f64 / begin.elapsed().as_secs_f64();
         let n_behind = fleet.drain(Duration::from_secs(10))?;
         let counts = fleet.counts;

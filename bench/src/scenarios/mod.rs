@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+
 pub mod compare;
 pub mod durable;
 pub mod fill;
@@ -23,6 +25,12 @@ pub fn rate(text: &str) -> Result<u32, String> {
 /// Time between rolls at such a rate.
 pub fn every(rate: u32) -> Duration {
     Duration::from_secs(1) / rate
+}
+
+/// A time, as one types it.
+pub fn seconds(seconds: f64) -> Result<Duration> {
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.with_context(|| format!("expected some seconds, got `{seconds}`"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! How the cost per delivery moves as clients, or rolls, become more.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -9,7 +7,7 @@ use crate::measure::{Load, Measured, measure};
 use crate::plot::{Axis, Line, Plot};
 use crate::report::{Section, Table, count, figure};
 use crate::scenarios::compare::Named;
-use crate::scenarios::{every, rate};
+use crate::scenarios::{every, rate, seconds};
 use crate::server::{Peer, Places};
 
 #[derive(Debug, Args)]
@@ -94,13 +92,7 @@ impl Scale {
         ]);
         let mut all = Vec::new();
         for &(n_clients, rate) in points {
-            let load = Load {
-                n_clients,
-                every: every(rate),
-                time: Duration::try_from_secs_f64(self.seconds)?,
-                latency: false,
-                count_writes: false,
-            };
+            let load = Load::new(n_clients, every(rate), seconds(self.seconds)?);
             for &peer in peers {
                 let measured = match measure(places, peer, &load) {
                     Ok(measured) => measured,

@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::measure::{Latency, OPENING, latency};
 use crate::procs;
 use crate::report::{Section, Table, count, figure, median};
-use crate::scenarios::{every, fill, rate};
+use crate::scenarios::{every, fill, rate, seconds};
 use crate::server::{Peer, Places, Server, Setup};
 
 #[derive(Debug, Args)]
@@ -131,7 +131,7 @@ impl Stalled {
         }
         let memory = procs::memory_kib(server.pid())? as f64 - before as f64;
         healthy.reached = Some(Vec::new());
-        healthy.run(Duration::try_from_secs_f64(self.seconds)?)?;
+        healthy.run(seconds(self.seconds)?)?;
         let n_behind = healthy.drain(Duration::from_secs(10))?;
         let reached = healthy.reached.take().unwrap_or_default();
         let faults = [healthy.counts.n_missed, healthy.counts.n_repeats, healthy.counts.n_failures];
