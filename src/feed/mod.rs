@@ -78,10 +78,12 @@ impl Feed {
         })))
     }
 
-    /// Shows a stored roll to all readers. Rolls are published in order, each once.
-    pub fn publish(&self, roll: &Roll) {
-        let sent = Sent::from(roll);
-        self.0.window.write().unwrap_or_else(PoisonError::into_inner).push(sent);
+    /// Shows stored rolls to all readers. Rolls are published in order, each once.
+    pub fn publish(&self, rolls: &[Roll]) {
+        {
+            let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
+            rolls.iter().map(Sent::from).for_each(|sent| window.push(sent));
+        }
         self.0.waiters.wake_all();
     }
 

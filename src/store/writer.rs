@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::roll::{NewRoll, Roll};
 use crate::store::{StoreError, file, history};
@@ -39,8 +39,8 @@ impl Writer {
         Ok(Writer { connection, database, database_id, log_id: None })
     }
 
-    pub fn append(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
-        let stored = self.insert(new);
+    pub fn append(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
+        let stored = self.commit(rolls);
         if let Err(StoreError::Sqlite(error)) = &stored
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {
@@ -48,24 +48,18 @@ impl Writer {
             // the next attempt. If that fails too, the full disk is what counts.
             let _ = self.checkpoint();
         }
-        let roll = stored?;
+        let stored = stored?;
         self.check_files()?;
-        Ok(roll)
+        Ok(stored)
     }
 
-    fn insert(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
+    fn commit(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
         // Immediate: a transaction that reads before it writes could fail halfway.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // The stored row, not the input, is what everybody gets to see.
-        let sql = "insert into rolls (rolled_at, dice) values (?1, ?2)
-                   returning id, rolled_at, dice";
-        let values = (new.rolled_at.to_string(), new.dice.to_string());
-        let roll = transaction
-            .prepare_cached(sql)?
-            .query_row(values, |row| Ok(history::roll_of(row)))??;
+        let stored = rolls.iter().map(|new| insert(&transaction, new)).collect::<Result<_, _>>()?;
         transaction.commit()?;
-        Ok(roll)
+        Ok(stored)
     }
 
     /// A commit into a deleted file succeeds, and is lost with the file.
@@ -87,6 +81,13 @@ impl Writer {
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(n_busy == 0)
     }
+}
+
+/// The stored row, not the input, is what everybody gets to see.
+fn insert(transaction: &Transaction<'_>, new: &NewRoll) -> Result<Roll, StoreError> {
+    let sql = "insert into rolls (rolled_at, dice) values (?1, ?2) returning id, rolled_at, dice";
+    let values = (new.rolled_at.to_string(), new.dice.to_string());
+    transaction.prepare_cached(sql)?.query_row(values, |row| Ok(history::roll_of(row)))?
 }
 
 fn identify(path: &Path) -> Result<Identity, StoreError> {
