@@ -163,3 +163,25 @@ fn without_a_built_program_it_says_what_to_do() {
     assert!(said.contains("make build"), "{said}");
     assert_eq!(tree(folder.path()), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn the_port_lists_what_make_install_puts_outside_share() {
+    let stage = tempfile::tempdir().unwrap();
+    run_well(
+        Command::new("bmake")
+            .current_dir(project())
+            .args(["install", "OS=FreeBSD", &format!("PROGRAM={ROLLCAST}")])
+            .arg(format!("DESTDIR={}", stage.path().display())),
+    );
+    let list = fs::read_to_string(project().join("deploy/freebsd/port/pkg-plist")).unwrap();
+    let listed = list.lines().filter(|line| !line.starts_with("@dir"));
+    let listed = listed.map(|line| line.strip_prefix("@sample ").unwrap_or(line).into());
+    let mut listed: Vec<PathBuf> = listed.collect();
+    listed.sort();
+    let mut installed = tree(&stage.path().join("usr/local"));
+    // What is below share/ the port lists as it finds it; the configuration pkg copies from its
+    // sample.
+    installed.retain(|path| !path.starts_with("share"));
+    installed.retain(|path| path != Path::new("etc/rollcast/Rocket.toml"));
+    assert_eq!(listed, installed);
+}

@@ -12,3 +12,7 @@ mod nginx;
 
 mod install;
 mod proxy;
+mod supervisor;
+mod restart;
+mod systemd;
+mod freebsd;

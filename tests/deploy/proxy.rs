@@ -29,7 +29,7 @@ pub fn head(house: &House) -> i64 {
 }
 
 /// The number of a roll's id.
-fn number(id: &str) -> i64 {
+pub fn number(id: &str) -> i64 {
     id.split('-').next().unwrap().parse().unwrap()
 }
 
@@ -264,7 +264,7 @@ fn a_client_that_opens_streams_too_fast_is_told_so_inside_a_stream() {
         );
         files.replace(
             LOCATIONS,
-            "zone=rollcast_streams burst=200",
+            "zone=rollcast_streams burst=500",
             "zone=rollcast_streams burst=2",
         );
     };
