@@ -84,7 +84,7 @@ uninstall: # the way back; configuration and data stay
 	@echo 'left as they are: $(DESTDIR)$(ETCDIR)/rollcast and $(STATEDIR)'
 
 deb: build # a Debian package, target/rollcast_<version>_<architecture>.deb
-	deploy/debian/build.sh
+	@deploy/debian/build.sh
 
 test: # install what the tests need, where it is missing, then run all of them
 	features=$$(tests/setup.sh) && cargo test --locked --features "$$features"
