@@ -125,7 +125,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
 ///
 /// Rocket listens for signals too, but only after it has said that it listens for requests:
 /// until then a signal would kill.
-fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
+pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;

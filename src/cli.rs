@@ -1,6 +1,10 @@
 //! The commands.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -9,7 +13,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::app;
 use crate::config::{Config, LogFormat};
-use crate::store::{Inspection, Store};
+use crate::store::{BackupStep, Existing, Inspection, Store, StoreError};
 
 /// Rolls dice on a clock, keeps every roll in SQLite, and streams them to every open browser.
 #[derive(Debug, Parser)]
@@ -33,12 +37,20 @@ Environment:
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.";
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Roll and serve until told to stop (the default)
     Serve,
     /// Check the configuration and the database, changing nothing
     Check,
+    /// Copy the history soundly, also while a server adds to it
+    Backup {
+        /// The copy, in a folder that exists
+        file: PathBuf,
+        /// Replace FILE if it exists
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// Why the program ends with another code than 0.
@@ -64,6 +76,8 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve(config),
             Command::Check => check(config),
+            Command::Backup { file, force: false } => backup(config, &file, Existing::Refuse),
+            Command::Backup { file, force: true } => backup(config, &file, Existing::Replace),
         }
     }
 }
@@ -75,11 +89,7 @@ fn serve(config: Config) -> Result<(), Failure> {
 
 fn check(config: Config) -> Result<(), Failure> {
     let Config { roller, store, .. } = &config;
-    // Line by line: looking through a large database takes a while. And not by `println`, which
-    // panics when nobody reads on.
-    let say = |name: &str, text: String| {
-        writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
-    };
+    // Line by line: looking through a large database takes a while.
     say("configuration", config.file.display().to_string())?;
     say("profile", config.profile.clone())?;
     say("address", app::address(&config)?)?;
@@ -98,6 +108,74 @@ fn check(config: Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn backup(config: Config, file: &Path, existing: Existing) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut line = ProgressLine::default();
+    let progress = move |step| match step {
+        BackupStep::Copying { n_copied, n_bytes } => {
+            let percent = 100 * n_copied / n_bytes.max(1);
+            line.show(format_args!("copying: {percent} % of {}", megabytes(n_bytes)));
+        }
+        BackupStep::Checking => line.show(format_args!("checking the copy")),
+    };
+    let kept = app::run(&config, async {
+        let signal = app::stop_signal().context("cannot listen for signals")?;
+        let stopped = stop.clone();
+        let listener = tokio::spawn(async move {
+            signal.await;
+            stopped.store(true, Ordering::Relaxed);
+        });
+        let kept = Store::backup(&config.store, file, existing, stop, progress).await;
+        listener.abort();
+        anyhow::Ok(kept)
+    })??;
+    let kept = kept.map_err(|error| {
+        let exit_code = if matches!(error, StoreError::Target { .. }) { 2 } else { 1 };
+        Failure { error: error.into(), exit_code }
+    })?;
+    let n_bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    say("backup", format!("{}, {}, sound", file.display(), megabytes(n_bytes)))?;
+    match kept.n_rolls() {
+        0 => say("", "no rolls yet".into())?,
+        _ => say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?,
+    }
+    Ok(())
+}
+
+fn megabytes(n_bytes: u64) -> String {
+    format!("{:.1} MB", n_bytes as f64 / 1e6)
+}
+
+/// A line for people. Not by `println`, which panics when nobody reads on.
+fn say(name: &str, text: String) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
+}
+
+/// One line about long work that changes as the work goes on, on a terminal; gone at its end.
+#[derive(Default)]
+struct ProgressLine {
+    shown: String,
+}
+
+impl ProgressLine {
+    fn show(&mut self, text: fmt::Arguments<'_>) {
+        let text = text.to_string();
+        if io::stderr().is_terminal() && text != self.shown {
+            // Whoever closes standard error wants to know nothing.
+            let _ = write!(io::stderr(), "\r\x1b[K{text}");
+            self.shown = text;
+        }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if !self.shown.is_empty() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
 }
 
 /// Before Rocket is built, which would otherwise bring its own logger.

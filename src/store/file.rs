@@ -74,7 +74,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
 }
 
 /// The one name of the database, which all who mean it lock: absolute and without links.
-fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
+pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
@@ -91,7 +91,7 @@ fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// Reads the header alone: whether there is a file, and an error if it is not a history.
-fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
+pub fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -139,7 +139,7 @@ fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// The schema's version as SQLite sees it: the header can lag behind the write-ahead log.
-fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     check_version(version, path)
 }
@@ -176,7 +176,12 @@ fn create(path: &Path) -> Result<(), StoreError> {
     use_log(&connection, path)?;
     connection.close().map_err(|(_, error)| error)?;
     // The lock is ours, and there was no file.
-    fs::rename(&draft, path).map_err(|source| file_error("create", path, source))?;
+    rename(&draft, path)
+}
+
+/// Gives a whole and durable `draft` its name, durably.
+pub fn rename(draft: &Path, path: &Path) -> Result<(), StoreError> {
+    fs::rename(draft, path).map_err(|source| file_error("create", path, source))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -244,18 +249,18 @@ fn lock_path(path: &Path) -> PathBuf {
     beside(path, "-lock")
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
     let path = path.to_path_buf();
     StoreError::File { action, path, source }
 }
 
-fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {
+pub fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {
     let (found, path) = (found.to_string(), path.to_path_buf());
     StoreError::NotOurs { found, path, remedy }
 }

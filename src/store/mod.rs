@@ -6,9 +6,11 @@
 mod history;
 mod file;
 mod writer;
+mod backup;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +83,29 @@ pub enum Inspection {
     },
 }
 
+/// What a backup does with a file that has its name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Leaves it alone, and fails.
+    Refuse,
+    /// Replaces it, in one step, once the copy is whole.
+    Replace,
+}
+
+/// How far a backup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupStep {
+    /// So many bytes of so many are copied.
+    Copying {
+        /// Copied so far.
+        n_copied: u64,
+        /// In all.
+        n_bytes: u64,
+    },
+    /// All are; now they are read again to find damage.
+    Checking,
+}
+
 /// Why the store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -94,6 +119,22 @@ pub enum StoreError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A backup that would be written where it must not.
+    #[error("expected a place for a copy, found {found} at `{}`; {remedy}", .path.display())]
+    Target {
+        /// What is there.
+        found: String,
+        /// Where.
+        path: PathBuf,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Another backup writes to the same file.
+    #[error("another backup is writing `{}`; let it end, or give this one another name", .0.display())]
+    Drafting(PathBuf),
+    /// The caller asked for it.
+    #[error("stopped before it was done; nothing was changed")]
+    Stopped,
     /// Another server has the file.
     #[error(
         "`{}` is in use by another rollcast{holder}; stop that one, or give this one a database \
@@ -199,6 +240,20 @@ impl Store {
     pub async fn inspect(config: &StoreConfig) -> Result<Inspection, StoreError> {
         let path = config.database.clone();
         blocking(move || file::inspect(&path)).await
+    }
+
+    /// Copies the history to the file `to`, also while a server adds to it: all rolls up to the
+    /// moment of the call, which are given back. The file appears whole, checked and durable, or
+    /// not at all. Ends with [`StoreError::Stopped`] soon after `stop` is set.
+    pub async fn backup(
+        config: &StoreConfig,
+        to: &Path,
+        existing: Existing,
+        stop: Arc<AtomicBool>,
+        progress: impl FnMut(BackupStep) + Send + 'static,
+    ) -> Result<Kept, StoreError> {
+        let (database, to) = (config.database.clone(), to.to_path_buf());
+        blocking(move || backup::copy(&database, &to, existing, &stop, progress)).await
     }
 
     /// Stores a roll and gives back the stored row, which is then durable.

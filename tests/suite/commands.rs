@@ -27,7 +27,9 @@ fn help_and_version_say_what_there_is() {
     let house = House::new("");
     let (code, help, _) = run(house.command().arg("--help"));
     assert_eq!(code, 0);
-    for word in ["serve", "check", "ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"] {
+    for word in
+        ["serve", "check", "backup", "ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"]
+    {
         assert!(help.contains(word), "expected {word} in {help}");
     }
     let (code, version, _) = run(house.command().arg("--version"));

@@ -1,0 +1,337 @@
+//! Copies of the history: sound under a writer, whole or not there, and good for a new start.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::json;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, ROLLCAST, signal, wait_for};
+
+/// Runs `rollcast backup` in the house: exit code, standard output, standard error.
+fn backup(house: &House, arguments: &[&str]) -> (i32, String, String) {
+    output(house.command().arg("backup").args(arguments))
+}
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// The rolls of a copy that is sound, complete in one file, and as its head says.
+fn rolls_of(copy: &Path) -> Vec<(i64, String, String)> {
+    let bytes = fs::read(copy).unwrap();
+    assert_eq!(bytes[18..20], [1, 1], "expected a file without a write-ahead log");
+    let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let check: String =
+        connection.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let sql = "select id, rolled_at, dice from rolls order by id";
+    let mut statement = connection.prepare(sql).unwrap();
+    let rolls = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let rolls: Vec<_> = rolls.unwrap().map(Result::unwrap).collect();
+    let sql = "select sum(n_rolls) from tallies where die = '1D6'";
+    let n_tallies: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(n_tallies, rolls.len() as i64, "tallies and rolls are of one moment");
+    rolls
+}
+
+/// A roll's id as the stream writes it.
+fn cursor((id, rolled_at, _): &(i64, String, String)) -> String {
+    format!("{id}-{}", rolled_at.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+}
+
+fn files(house: &House) -> Vec<String> {
+    let entries = fs::read_dir(house.path()).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_copy_made_under_a_writer_is_sound_and_a_restored_history_goes_on_where_it_ends() {
+    let house = House::new("every = '1ms'");
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 500).then_some(()));
+    let (code, stdout, stderr) = backup(&house, &["copy.db"]);
+    assert_eq!((code, &*stderr), (0, ""), "{stdout}");
+    let copy = house.path().join("copy.db");
+    let copied = rolls_of(&copy);
+    let last = copied.last().unwrap();
+    assert!(stdout.contains(&format!("rolls 1 to {}\n", last.0)), "{stdout}");
+    // The server went on, and what was copied is what it has.
+    wait_for("newer rolls", || (house.stored().len() > copied.len() + 50).then_some(()));
+    let stored = house.stored();
+    assert_eq!(copied[..], stored[..copied.len()]);
+    let newest = cursor(stored.last().unwrap());
+
+    // The restore: the old database goes with all of its files, the copy gets its name.
+    server.kill();
+    for name in ["rolls.db", "rolls.db-wal", "rolls.db-shm"] {
+        let _ = fs::remove_file(house.path().join(name));
+    }
+    fs::rename(&copy, house.database()).unwrap();
+    house.configure("every = '200ms'");
+    let mut server = house.start();
+
+    let ask = |last_event_id| Ask { last_event_id: Some(last_event_id), post: false };
+    // Whoever saw rolls that are gone is told so, also once their ids have come again.
+    let mut stream = Stream::open(&house.url("/stream/"), ask(&newest)).unwrap();
+    let sync = stream.frames(2)[1].sync().unwrap();
+    assert_eq!((&sync["mode"], &sync["reason"]), (&json!("reset"), &json!("unknown")), "{sync}");
+    // Whoever was last there before the copy misses nothing.
+    let mut stream = Stream::open(&house.url("/stream/"), ask(&cursor(last))).unwrap();
+    let first: i64 = stream.rolls(1)[0].0.split('-').next().unwrap().parse().unwrap();
+    assert_eq!(first, last.0 + 1, "ids go on where the copy ends");
+    server.stop();
+    assert_eq!(house.stored()[..copied.len()], copied[..]);
+}
+
+#[test]
+fn a_backup_does_not_hold_up_the_roller_nor_start_over_with_its_rolls() {
+    // Read in one go it takes long enough for many rolls.
+    let house = House::new("every = '1ms'");
+    house.fill(150_000, 1);
+    let mut server = house.start();
+    let mut child = house.command().args(["backup", "copy.db"]).spawn().unwrap();
+    let (start, mut moments) = (Instant::now(), vec![]);
+    while child.try_wait().unwrap().is_none() {
+        moments.push((
+            start.elapsed(),
+            house
+                .sqlite()
+                .query_row("select max(id) from rolls", [], |row| row.get::<_, i64>(0))
+                .unwrap(),
+        ));
+        park_timeout(Duration::from_millis(5));
+    }
+    assert!(child.wait().unwrap().success());
+    let seconds = start.elapsed();
+    let n_meanwhile = moments.last().unwrap().1 - moments[0].1;
+    assert!(n_meanwhile > 20, "only {n_meanwhile} rolls in {seconds:?}: {moments:?}");
+    let copied = rolls_of(&house.path().join("copy.db"));
+    assert!(copied.len() >= 150_000);
+    server.stop();
+    println!("{n_meanwhile} rolls in {seconds:?}");
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succeeds() {
+    let house = House::new("every = '1ms'");
+    house.fill(150_000, 1);
+    let mut server = house.start();
+    let (copy, draft) = (house.path().join("copy.db"), house.path().join("copy.db-new"));
+    // Ends a backup in the middle, by a signal: its exit code, and what it said. One that was too
+    // quick for that is made again.
+    let end_halfway = |name: &str| {
+        for _ in 0..50 {
+            // What the one before left says nothing about this one.
+            let _ = fs::remove_file(&draft);
+            let mut child =
+                house.command().args(["backup", "copy.db"]).stderr(Stdio::piped()).spawn().unwrap();
+            wait_for("half a copy", || {
+                let written = fs::metadata(&draft).map_or(0, |file| file.len());
+                (written > 1_000_000 || child.try_wait().unwrap().is_some()).then_some(())
+            });
+            signal(name, child.id());
+            let ended = child.wait_with_output().unwrap();
+            if !ended.status.success() {
+                assert!(!copy.exists(), "half a copy got the name");
+                return (ended.status.code(), String::from_utf8(ended.stderr).unwrap());
+            }
+            fs::remove_file(&copy).unwrap();
+        }
+        panic!("50 backups were done before a signal came");
+    };
+    for _ in 0..5 {
+        assert_eq!(end_halfway("KILL").0, None);
+        assert!(draft.exists(), "no draft: the kill hit nothing");
+    }
+    // Asked to stop, it cleans up.
+    let (code, stderr) = end_halfway("TERM");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("stopped before it was done"), "{stderr}");
+    assert!(!draft.exists(), "left {:?}", files(&house));
+
+    fs::write(&draft, "what a kill left ".repeat(10_000)).unwrap();
+    let (code, _, stderr) = backup(&house, &["copy.db"]);
+    assert_eq!((code, &*stderr), (0, ""));
+    assert!(rolls_of(&copy).len() >= 150_000);
+    assert!(!draft.exists());
+    server.stop();
+}
+
+#[test]
+fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
+    let house = House::new("every = '1h'");
+    house.fill(100, 41);
+    fs::write(house.path().join("notes.txt"), "not a copy").unwrap();
+    fs::create_dir(house.path().join("folder")).unwrap();
+    symlink("rolls.db", house.path().join("link.db")).unwrap();
+    symlink("no/such.db", house.path().join("lost.db")).unwrap();
+    fs::hard_link(house.database(), house.path().join("twin.db")).unwrap();
+    fs::write(house.path().join("used.db-wal"), "somebody's rolls").unwrap();
+    let before = (files(&house), fs::read(house.database()).unwrap());
+    let table = [
+        (&["notes.txt"][..], "a file"),
+        (&["rolls.db"], "the database itself"),
+        (&["--force", "rolls.db"], "the database itself"),
+        (&["--force", "./folder/../rolls.db"], "the database itself"),
+        (&["--force", "link.db"], "the database itself"),
+        (&["--force", "twin.db"], "the database itself"),
+        (&["--force", "rolls.db-wal"], "a file of it"),
+        (&["--force", "rolls.db-lock"], "a file of it"),
+        (&["--force", "folder"], "not a file"),
+        (&["--force", "lost.db"], "a link to nowhere"),
+        (&["--force", "used.db"], "a write-ahead log"),
+        (&["no/such/copy.db"], "no such folder"),
+        (&[], "required"),
+    ];
+    for (arguments, text) in table {
+        let (code, stdout, stderr) = backup(&house, arguments);
+        assert_eq!(code, 2, "{arguments:?}: {stdout}{stderr}");
+        assert!(stderr.contains(text), "{arguments:?}: expected `{text}` in {stderr}");
+    }
+    assert!(before == (files(&house), fs::read(house.database()).unwrap()), "{:?}", files(&house));
+
+    // Without a server, into another folder, over a file when told.
+    let (code, stdout, _) = backup(&house, &["--force", "notes.txt"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("rolls 41 to 100"), "{stdout}");
+    let mut command = house.command();
+    let toml = house.path().join("Rocket.toml");
+    command.current_dir(house.path().join("folder")).env("ROCKET_CONFIG", toml);
+    let (code, _, stderr) = output(command.args(["backup", "copy.db"]));
+    assert_eq!(code, 0, "{stderr}");
+    let [one, other] =
+        ["notes.txt", "folder/copy.db"].map(|name| fs::read(house.path().join(name)));
+    assert!(one.unwrap() == other.unwrap(), "two copies of one history differ");
+}
+
+#[test]
+fn there_is_no_copy_of_what_is_absent_foreign_or_damaged_nor_two_drafts_of_one() {
+    let house = House::new("every = '1h'");
+    let refused = |text: &str| {
+        let (code, stdout, stderr) = backup(&house, &["copy.db"]);
+        assert_eq!(code, 1, "{stdout}{stderr}");
+        assert!(stderr.contains(text), "expected `{text}` in {stderr}");
+        assert!(!house.path().join("copy.db").exists());
+    };
+    refused("found no file");
+    house.fill(5_000, 1);
+    let draft = fs::File::create(house.path().join("copy.db-new")).unwrap();
+    draft.lock().unwrap();
+    refused("another backup is writing");
+    drop(draft);
+
+    let sound = fs::read(house.database()).unwrap();
+    let mut damaged = sound.clone();
+    let middle = sound.len() / 2 / 4096 * 4096;
+    damaged[middle..middle + 2_000].fill(0x5A);
+    fs::write(house.database(), &damaged).unwrap();
+    refused("a damaged one");
+    fs::write(house.database(), "no history ".repeat(100)).unwrap();
+    refused("something that is not SQLite");
+    fs::write(house.database(), &sound).unwrap();
+    assert_eq!(backup(&house, &["copy.db"]).0, 0);
+}
+
+/// `deploy/backup/`.
+fn deployed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/backup").join(name)
+}
+
+#[test]
+fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
+    let house = House::new("every = '1h'");
+    house.fill(10, 1);
+    let folder = house.path().join("copies");
+    fs::create_dir(&folder).unwrap();
+    let old = |day: u32| format!("rolls-2026-01-{day:02}T031700Z.db");
+    for day in 1..=4 {
+        fs::write(folder.join(old(day)), "old").unwrap();
+    }
+    fs::write(folder.join("notes.txt"), "mine").unwrap();
+    let nightly = |folder: &Path, n_kept: &str| {
+        let mut command = house.command();
+        command.env("ROLLCAST", ROLLCAST).arg("backup");
+        let mut script = Command::new(deployed("rollcast-backup"));
+        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        output(script.current_dir(house.path()).arg(folder).arg(n_kept))
+    };
+    let names = || {
+        let entries = fs::read_dir(&folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    for (folder, n_kept) in [(&*folder, "0"), (&folder, "all"), (Path::new("no/such"), "3")] {
+        let (code, _, stderr) = nightly(folder, n_kept);
+        assert_eq!(code, 2, "{stderr}");
+    }
+    assert_eq!(names(), before);
+
+    let (code, stdout, stderr) = nightly(&folder, "3");
+    assert_eq!((code, &*stderr), (0, ""), "{stdout}");
+    let after = names();
+    assert_eq!(after[..3], ["notes.txt".to_string(), old(3), old(4)]);
+    assert_eq!(after.len(), 4, "{after:?}");
+    assert_eq!(rolls_of(&folder.join(&after[3])).len(), 10);
+
+    fs::remove_file(house.database()).unwrap();
+    let (code, _, stderr) = nightly(&folder, "1");
+    assert_eq!(code, 1);
+    assert!(stderr.contains("found no file"), "{stderr}");
+    assert_eq!(names(), after, "copies were removed though none was made");
+}
+
+#[test]
+fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
+    let house = House::new("every = '1h'");
+    house.fill(10, 1);
+    let bin = house.path().join("bin");
+    let folder = house.path().join("copies");
+    for folder in [&bin, &folder] {
+        fs::create_dir(folder).unwrap();
+    }
+    symlink(ROLLCAST, bin.join("rollcast")).unwrap();
+    symlink(deployed("rollcast-backup"), bin.join("rollcast-backup")).unwrap();
+    // FreeBSD's `su -m USER -c COMMAND`, without another user, and with the programs from here.
+    let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m dice -c' ] || exit 9\n\
+              exec sh -c \"$(printf %s \"$4\" | sed \"s#/usr/local/bin#$BIN#\")\"\n";
+    fs::write(bin.join("su"), su).unwrap();
+    let run = |settings: &str| {
+        let defaults = house.path().join("periodic.conf");
+        fs::write(&defaults, format!("source_periodic_confs() {{\n{settings}\n}}\n")).unwrap();
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let mut script = Command::new("sh");
+        script.arg(deployed("410.rollcast")).env("PATH", path).env("BIN", &bin);
+        output(script.env("defaults", defaults))
+    };
+    let executable = Command::new("chmod").arg("+x").arg(bin.join("su")).status().unwrap();
+    assert!(executable.success());
+    let n_copies = || fs::read_dir(&folder).unwrap().count();
+
+    assert_eq!((run(":").0, n_copies()), (0, 0), "not enabled, nothing to tell");
+    let enabled = format!(
+        "daily_rollcast_enable=YES daily_rollcast_user=dice daily_rollcast_folder='{}' \
+         daily_rollcast_config='{}'",
+        folder.display(),
+        house.path().join("Rocket.toml").display()
+    );
+    let (code, stdout, stderr) = run(&enabled);
+    assert_eq!((code, n_copies()), (1, 1), "{stdout}{stderr}");
+    assert!(stdout.contains("rolls 1 to 10"), "{stdout}");
+    assert_eq!(run(&format!("{enabled} daily_rollcast_keep=none")).0, 2, "a wrong setting");
+    fs::remove_file(house.database()).unwrap();
+    assert_eq!((run(&enabled).0, n_copies()), (3, 1), "no copy was made");
+}
