@@ -16,11 +16,13 @@ CONFIG = $(ETCDIR)/rollcast/Rocket.toml
 UNIT = $(PREFIX)/lib/systemd/system/rollcast.service
 RC = $(PREFIX)/etc/rc.d/rollcast
 NEWSYSLOG = $(PREFIX)/etc/newsyslog.conf.d/rollcast.conf
+PERIODIC = $(PREFIX)/etc/periodic/daily/410.rollcast
 # Debian's supervisord has its socket and pid file in /var/run itself.
 RUNDIR != case '$(OS)' in FreeBSD) echo /var/run/supervisor ;; *) echo /var/run ;; esac
 # The files in deploy/ name the paths of FreeBSD and /usr/local.
-SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|/usr/local|$(PREFIX)|g' \
-	-e 's|@ETC@|$(ETCDIR)/rollcast|g' -e 's|/var/db/rollcast|$(STATEDIR)|g' \
+SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ETC@|g' \
+	-e 's|/usr/local|$(PREFIX)|g' -e 's|@ETC@|$(ETCDIR)/rollcast|g' \
+	-e 's|/var/db/rollcast|$(STATEDIR)|g' \
 	-e 's|/var/run/supervisor/|$(RUNDIR)/|g'
 # The configuration as delivered names paths beside itself.
 SET_CONFIG = sed -e 's|^template_dir = "templates"|template_dir = "$(SHARE)/templates"|' \
@@ -45,6 +47,7 @@ $(PROGRAM):
 install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configuration stays
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(ETCDIR)/rollcast'
 	install -m 0755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/bin/rollcast'
+	install -m 0755 deploy/backup/rollcast-backup '$(DESTDIR)$(PREFIX)/bin/rollcast-backup'
 	rm -rf '$(DESTDIR)$(SHARE)/templates' '$(DESTDIR)$(SHARE)/static'
 	cp -R templates static '$(DESTDIR)$(SHARE)'
 	chmod -R u=rwX,go=rX '$(DESTDIR)$(SHARE)'
@@ -58,7 +61,7 @@ install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configurat
 		cp "$$config.sample" "$$config"; \
 	fi
 	@set -e; examples='$(DESTDIR)$(EXAMPLES)'; cd deploy; \
-	for file in nginx/*.conf supervisor/*.conf; do \
+	for file in nginx/*.conf supervisor/*.conf backup/*.cron; do \
 		install -d "$$examples/$${file%/*}"; \
 		$(SET_PATHS) "$$file" >"$$examples/$$file"; \
 		chmod 0644 "$$examples/$$file"; \
@@ -69,6 +72,7 @@ install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configurat
 	case '$(OS)' in \
 	FreeBSD) \
 		put 0755 deploy/freebsd/rollcast '$(DESTDIR)$(RC)'; \
+		put 0755 deploy/backup/410.rollcast '$(DESTDIR)$(PERIODIC)'; \
 		put 0644 deploy/freebsd/newsyslog.conf '$(DESTDIR)$(NEWSYSLOG)' ;; \
 	Linux) put 0644 deploy/systemd/rollcast.service '$(DESTDIR)$(UNIT)' ;; \
 	esac
@@ -76,9 +80,10 @@ install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configurat
 
 uninstall: # the way back; configuration and data stay
 	rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(EXAMPLES)'
-	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(CONFIG).sample'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(PREFIX)/bin/rollcast-backup' \
+		'$(DESTDIR)$(CONFIG).sample'
 	@case '$(OS)' in \
-	FreeBSD) rm -f '$(DESTDIR)$(RC)' '$(DESTDIR)$(NEWSYSLOG)' ;; \
+	FreeBSD) rm -f '$(DESTDIR)$(RC)' '$(DESTDIR)$(NEWSYSLOG)' '$(DESTDIR)$(PERIODIC)' ;; \
 	Linux) rm -f '$(DESTDIR)$(UNIT)' ;; \
 	esac
 	@echo 'left as they are: $(DESTDIR)$(ETCDIR)/rollcast and $(STATEDIR)'

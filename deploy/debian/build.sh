@@ -1,14 +1,14 @@
 #!/bin/sh
 # Builds a Debian package out of `make install`: target/rollcast_<version>_<architecture>.deb, and
-# says so. Needs dpkg-deb and nothing else. The environment may name another PROGRAM, VERSION or
-# OUT (the folder).
+# says so. Needs dpkg-deb and nothing else. The environment may name another PROGRAM or OUT (the
+# folder).
 
 set -eu
 cd "$(dirname "$0")/../.."
 umask 022
 
 program=${PROGRAM:-target/release/rollcast}
-version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 out=${OUT:-target}
 architecture=$(dpkg --print-architecture)
 stage=$(mktemp -d)

@@ -132,6 +132,8 @@ fn each_platform_gets_its_files_with_its_paths() {
     assert!(config.contains("\"/var/db/rollcast/rolls.db\""), "{config}");
     let main = read("usr/local/share/examples/rollcast/supervisor/supervisord.conf");
     assert!(main.contains("/var/run/supervisor/supervisor.sock"), "{main}");
+    let cron = read("usr/local/share/examples/rollcast/backup/rollcast.cron");
+    assert!(cron.contains("ROCKET_CONFIG=/usr/local/etc/rollcast/Rocket.toml"), "{cron}");
 
     let (tree, read) = install("Linux", "/usr", "debian");
     assert!(!tree.iter().any(|path| path.to_string_lossy().contains("rc.d")), "{tree:#?}");
@@ -139,6 +141,8 @@ fn each_platform_gets_its_files_with_its_paths() {
     for path in ["/var/lib/rollcast/rolls.db", "/usr/share/rollcast/templates"] {
         assert!(config.contains(path), "{config}");
     }
+    let cron = read("usr/share/examples/rollcast/backup/rollcast.cron");
+    assert!(cron.contains("ROCKET_CONFIG=/etc/rollcast/Rocket.toml"), "{cron}");
     for file in [
         read("usr/lib/systemd/system/rollcast.service"),
         read("usr/share/examples/rollcast/supervisor/rollcast.conf"),

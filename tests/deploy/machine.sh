@@ -37,6 +37,7 @@ mount --bind "$target" "$root$target"
 ip link set lo up
 hostname machine
 echo '127.0.0.1 localhost machine example.com' >$root/etc/hosts
+cat >$root/tmp/script
 # Packages that are here are not renewed: there is no network to renew them from.
 echo 'APT::Get::Upgrade "false";' >$root/etc/apt/apt.conf.d/99machine
-exec chroot $root bash -euc 'cd "$1"; . /dev/stdin' bash "$project"
+exec chroot $root env -C "$project" bash -eu /tmp/script </dev/null

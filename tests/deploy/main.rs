@@ -16,3 +16,5 @@ mod supervisor;
 mod restart;
 mod systemd;
 mod freebsd;
+#[cfg(feature = "machine")]
+mod machine;

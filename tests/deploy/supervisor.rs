@@ -37,7 +37,7 @@ impl Supervisor {
             (MAIN, "/var/run/supervisor/", path("").as_str()),
             (MAIN, "/var/log/", &path("")),
             // As many open files as the tester may have.
-            (MAIN, "minfds=65536", "minfds=1024"),
+            (MAIN, "minfds=16384", "minfds=1024"),
             (PROGRAM, "/usr/local/bin/rollcast", ROLLCAST),
             (PROGRAM, "/var/db/rollcast", &house.path().display().to_string()),
             (PROGRAM, "user=rollcast", &format!("user={}", user.trim())),
