@@ -15,15 +15,14 @@ building='cargo c make'
 browser='chromium chromedriver'
 clients='curl sqlite3 node npm python'
 deploy='nginx supervisord systemd-analyze shellcheck bmake curl openssl'
-machine="$deploy namespaces dpkg-deb sudo"
+machine="$deploy ip dpkg-deb sudo namespaces"
 
 # Whether a need is met.
 works() {
   case $1 in
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
-    # A file system of its own over this one's, as tests/deploy/machine.sh makes it.
-    namespaces) [ "$(id -u)" = 0 ] && unshare --mount --pid --net --fork mount -t tmpfs none /mnt ;;
+    namespaces) echo true | tests/deploy/machine.sh systemd "$PWD" "$PWD/tests" ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -42,6 +41,7 @@ packages() {
       cargo) ;; # Debian's is too old
       namespaces) ;; # the machine's to give
       dpkg-deb) ;; # everywhere where packages are of use
+      ip) echo iproute2 ;;
       supervisord) echo supervisor ;;
       systemd-analyze) echo systemd ;;
       c) echo gcc libc6-dev ;;

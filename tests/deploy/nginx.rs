@@ -44,7 +44,7 @@ impl Nginx {
         let mut files = Files::read("nginx");
         let path = |name: &str| folder.path().join(name).display().to_string();
         for (name, old, new) in [
-            (SITE, "    listen [::]:80;\n", ""),
+            (SITE, "listen [::]:80;", "#"),
             (SITE, "listen 80;", &format!("listen 127.0.0.1:{port};")),
             (SITE, "127.0.0.1:5000", &format!("127.0.0.1:{upstream}")),
             (SITE, "/var/cache/rollcast", &path("cache")),
