@@ -1,5 +1,5 @@
-//! FreeBSD's rc.d script, run against stand-ins for rc.subr and daemon(8) which make the usual
-//! mistakes felt. A real FreeBSD has not seen it.
+//! FreeBSD's rc.d script, run by root, as it is there, against stand-ins for rc.subr and daemon(8)
+//! which make the usual mistakes felt. A real FreeBSD has not seen it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +14,13 @@ use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
 const SCRIPT: &str = "rollcast";
+/// Whom the server runs as.
+const USER: &str = "nobody";
 
 /// A FreeBSD machine as far as the script sees one; whatever it started is ended when dropped.
 struct Machine {
     folder: TempDir,
     house: House,
-    user: String,
 }
 
 impl Machine {
@@ -27,9 +28,7 @@ impl Machine {
     fn new(edit: impl FnOnce(&mut Files)) -> Machine {
         let folder = tempfile::tempdir().unwrap();
         let house = House::new("every = '1h'");
-        let is_root = run_well(Command::new("id").arg("-u")).trim() == "0";
-        let user = if is_root { "nobody".into() } else { run_well(Command::new("id").arg("-un")) };
-        let machine = Machine { folder, house, user: user.trim().to_owned() };
+        let machine = Machine { folder, house };
         let stand_in = |name: &str| project().join("tests/deploy/freebsd").join(name);
         let mut files = Files::read("freebsd");
         for (old, new) in [
@@ -75,9 +74,8 @@ impl Machine {
     fn configure(&self, enable: &str) {
         let config = self.path("Rocket.toml");
         let lines = format!(
-            "rollcast_enable={enable}\nrollcast_user={}\n\
+            "rollcast_enable={enable}\nrollcast_user={USER}\n\
              rollcast_env='ROCKET_PROFILE=release ROCKET_CONFIG={}'\n",
-            self.user,
             config.display()
         );
         fs::write(self.path("rc.conf"), lines).unwrap();
@@ -135,7 +133,7 @@ fn live(machine: &Machine) -> Result<(), String> {
 
     let program = || machine.processes("program");
     let owner = fs::metadata(format!("/proc/{}", program()[0])).unwrap();
-    let user = run_well(Command::new("id").args(["-u", &machine.user]));
+    let user = run_well(Command::new("id").args(["-u", USER]));
     let owner = std::os::unix::fs::MetadataExt::uid(&owner).to_string();
     expect(owner == user.trim(), &format!("it runs as user {owner}"))?;
     expect(machine.service("status").0 == 0, "status does not see it")?;
@@ -211,7 +209,6 @@ fn a_stop_that_only_stops_the_program_is_found_out() {
     assert!(start.elapsed() < PATIENCE);
 }
 
-#[cfg(feature = "machine")]
 #[test]
 fn the_usual_mistakes_with_users_are_found_out() {
     let seen = |old: &str, new: &str| {
@@ -224,43 +221,11 @@ fn the_usual_mistakes_with_users_are_found_out() {
     assert!(never.contains("it runs as user 0"), "{never}");
 }
 
-#[cfg(feature = "machine")]
 #[test]
 fn service_check_says_what_is_configured() {
     let machine = Machine::new(|_| {});
-    run_well(Command::new("install").args(["-d", "-o", "nobody"]).arg(machine.path("db")));
+    run_well(Command::new("install").args(["-d", "-o", USER]).arg(machine.path("db")));
     let (code, said) = machine.service("check");
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("release") && said.contains("db/rolls.db"), "{said}");
-}
-
-#[test]
-fn shells_find_nothing_wrong_with_it() {
-    let script = project().join("deploy/freebsd").join(SCRIPT);
-    run_well(Command::new("sh").arg("-n").arg(&script));
-    // rc.subr is not here, and reads what the script sets.
-    let mut check = Command::new("shellcheck");
-    run_well(check.args(["--shell=sh", "--exclude=SC1091,SC2034"]).arg(&script));
-    let folder = tempfile::tempdir().unwrap();
-    let mut files = Files::read("freebsd");
-    files.replace(SCRIPT, "\"$run_as\"", "$run_as");
-    files.write_one(SCRIPT, folder.path().join(SCRIPT));
-    let mut control = Command::new("shellcheck");
-    let (code, _) = run(control.arg("--exclude=SC1091,SC2034").arg(folder.path().join(SCRIPT)));
-    assert_ne!(code, 0);
-}
-
-#[test]
-fn newsyslog_rotates_the_log_that_the_script_writes() {
-    let read =
-        |name: &str| fs::read_to_string(project().join("deploy/freebsd").join(name)).unwrap();
-    let (script, newsyslog) = (read(SCRIPT), read("newsyslog.conf"));
-    let entry = newsyslog.lines().find(|line| !line.starts_with('#')).unwrap();
-    let fields: Vec<&str> = entry.split_whitespace().collect();
-    let [log, owner, mode, _, _, _, flags, pid_file] = fields[..] else {
-        panic!("expected eight fields in {entry}")
-    };
-    assert!(script.contains(&format!("\nlog={log}\n")), "{log}");
-    assert!(script.contains(&format!("\npidfile={pid_file}\n")), "{pid_file}");
-    assert_eq!((owner, mode, flags), ("rollcast:rollcast", "640", "JC"));
 }

@@ -15,6 +15,8 @@ mod proxy;
 mod supervisor;
 mod restart;
 mod systemd;
+mod scripts;
+#[cfg(feature = "machine")]
 mod freebsd;
 #[cfg(feature = "machine")]
 mod machine;
