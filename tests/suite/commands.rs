@@ -164,6 +164,21 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     assert_eq!(code, 0);
     assert!(stdout.contains(&*file.canonicalize().unwrap().to_string_lossy()), "{stdout}");
 
+    // Anywhere, with both where `make install` puts them; also in a folder with another one.
+    let prefix = elsewhere.path().join("prefix");
+    fs::create_dir_all(prefix.join("bin")).unwrap();
+    fs::create_dir_all(prefix.join("etc/rollcast")).unwrap();
+    let installed = prefix.join("etc/rollcast/Rocket.toml");
+    fs::copy(&file, &installed).unwrap();
+    let program = prefix.join("bin/rollcast");
+    copy_program(&program);
+    for folder in [Path::new("/"), house.path()] {
+        let mut check = Command::new(&program);
+        let (code, stdout, _) = run(check.arg("check").current_dir(folder));
+        assert_eq!(code, 0);
+        assert!(stdout.contains(&*installed.canonicalize().unwrap().to_string_lossy()), "{stdout}");
+    }
+
     // A path from the environment is relative to the file as well, not to the working folder.
     std::os::unix::fs::symlink(
         concat!(env!("CARGO_MANIFEST_DIR"), "/templates"),
