@@ -594,3 +594,25 @@ fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
     let text = listen();
     assert!(text.ends_with("HTTP/1.1"), "{text}");
 }
+
+#[test]
+fn the_doctor_finds_no_fault_in_the_site_as_delivered_and_sees_it_broken() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    let doctor = |nginx: &Nginx| {
+        let mut command = house.command();
+        command.args(["doctor", &nginx.url("/"), "--json", "--for", "3s", "--timeout", "5s"]);
+        let output = command.output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let faults = findings.filter(|finding| finding["verdict"] == "fault");
+        let faults: Vec<String> = faults.map(|finding| finding["check"].to_string()).collect();
+        (output.status.code(), faults, report)
+    };
+    let (code, faults, report) = doctor(&Nginx::start(house.port()));
+    assert_eq!((code, faults), (Some(0), vec![]), "{report:#}");
+
+    let (code, faults, report) = doctor(&Nginx::start_with(house.port(), buffer));
+    assert_eq!(code, Some(1), "{report:#}");
+    assert!(faults.iter().any(|check| check.contains("buffering")), "{report:#}");
+}
