@@ -1,6 +1,6 @@
 //! The house: opens the rooms, runs the pump, stops in order.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::mem;
 use std::pin::pin;
@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rocket::Shutdown;
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Rolls that may come due during one commit: what is stored at once when the disk is slow.
 const MAX_GROUP: usize = 64;
+/// Files that are no streams: the database's, the log, sockets, and pages being fetched.
+const N_OWN_FILES: u64 = 64;
 
 /// Runs `work` on a runtime with as many threads as are configured.
 pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -59,6 +62,7 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
 /// Rolls and serves until a signal, or until rolls can no longer be kept.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop_signal = stop_signal().context("cannot listen for signals")?;
+    allow_open_files(config.web.max_streams);
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     let (liftoff, lifted) = oneshot::channel();
@@ -128,6 +132,28 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Raises the soft limit on open files to the hard one, as far as this process may, and says when
+/// that is too low for all the streams that are configured.
+fn allow_open_files(max_streams: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let n_files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // `None` is no limit.
+    let Some(n_files) = n_files else { return };
+    let n_streams = n_files.saturating_sub(N_OWN_FILES);
+    if n_streams < max_streams as u64 {
+        warn!(
+            n_files,
+            max_streams,
+            "{n_files} open files are allowed, enough for {n_streams} of the {max_streams} streams \
+             of rollcast.max_streams: allow more (ulimit -n, LimitNOFILE=, minfds), or set it lower"
+        );
+    }
+}
+
 /// Runs `work` on a thread of its own. The receiver fails if it panics.
 ///
 /// The clock of the rolls is not to wait in one queue with thousands of streams: under more load
@@ -178,12 +204,11 @@ async fn pump(
     let mut rolls = pin!(rolls(config.every, config.dice, rand::make_rng::<StdRng>()));
     let mut due = Vec::new();
     loop {
-        if due.is_empty() {
-            select! {
-                biased;
-                () = &mut shutdown => return Ok(()),
-                Some(new) = rolls.next() => due.push(new),
-            }
+        select! {
+            biased;
+            () = &mut shutdown => return Ok(()),
+            () = ready(()), if !due.is_empty() => {}
+            Some(new) = rolls.next() => due.push(new),
         }
         let group = mem::take(&mut due);
         let mut commit = pin!(store.append(group.clone()));
@@ -196,10 +221,14 @@ async fn pump(
         };
         let stored = match stored {
             Ok(stored) => stored,
-            Err(error) => match keep(&store, group, error, &mut shutdown).await? {
-                Some(stored) => stored,
-                None => return Ok(()),
-            },
+            Err(error) => {
+                // Ticks that were missed: after an outage comes its one group, never a volley.
+                due.clear();
+                match keep(&store, group, error, &mut shutdown).await? {
+                    Some(stored) => stored,
+                    None => return Ok(()),
+                }
+            }
         };
         for Roll { id, .. } in &stored {
             debug!(roll.id = id.0, "stored roll {id}");

@@ -80,10 +80,11 @@ impl Feed {
 
     /// Shows stored rolls to all readers. Rolls are published in order, each once.
     pub fn publish(&self, rolls: &[Roll]) {
-        {
-            let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
-            rolls.iter().map(Sent::from).for_each(|sent| window.push(sent));
-        }
+        // Made before the lock, which all readers want.
+        let sent: Vec<Sent> = rolls.iter().map(Sent::from).collect();
+        let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
+        sent.into_iter().for_each(|sent| window.push(sent));
+        drop(window);
         self.0.waiters.wake_all();
     }
 

@@ -299,6 +299,24 @@ fn a_server_that_logs_nothing_runs_and_stops_all_the_same() {
 }
 
 #[test]
+fn more_streams_than_open_files_are_warned_of_at_the_start() {
+    let house = House::new("every = '1h'\nmax_streams = 1000000");
+    // As many as the tester may open, and fewer; in both cases too few for a million.
+    for limit in ["true", "ulimit -n 512"] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("{limit}; exec \"$0\""), ROLLCAST]);
+        command.current_dir(house.path());
+        let server = house.start_with(&mut command);
+        let log = server.log().join("\n");
+        assert!(log.contains("of the 1000000 streams"), "{limit}: {log}");
+        assert!(limit == "true" || log.contains("enough for 448 of"), "{log}");
+    }
+    house.configure("max_streams = 100");
+    let server = house.start();
+    assert!(!server.log().join("\n").contains("open files"), "{:#?}", server.log());
+}
+
+#[test]
 fn term_int_and_hup_stop_the_server_in_order_also_under_open_streams() {
     use crate::common::events::{Ask, Stream};
 

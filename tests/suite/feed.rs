@@ -331,10 +331,15 @@ proptest! {
 
 /// The rolls that a reader gets up to `head`.
 async fn ids_up_to(mut reader: Reader, head: i64) -> Vec<i64> {
-    let mut ids = Vec::new();
-    while ids.last().is_none_or(|last| *last < head) {
-        if let Item::Roll(sent) = next(&mut reader).await {
-            ids.push(sent.cursor.id.0);
+    let (mut ids, mut last) = (Vec::new(), 0);
+    while last < head {
+        match next(&mut reader).await {
+            Item::Sync(sync) => last = sync.start.0,
+            Item::Roll(sent) => {
+                last = sent.cursor.id.0;
+                ids.push(last);
+            }
+            Item::Heartbeat => {}
         }
     }
     ids
