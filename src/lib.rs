@@ -10,7 +10,7 @@
 //!                └──────────── pump, in app.rs ────────────┘
 //! ```
 //!
-//! The doctor looks at all of it from outside, over the network.
+//! `remote` and the doctor look at all of it from outside, over the network.
 
 pub mod roll;
 pub mod config;
@@ -18,6 +18,7 @@ pub mod roller;
 pub mod store;
 pub mod feed;
 pub mod web;
+pub mod remote;
 pub mod doctor;
 pub mod app;
 pub mod cli;

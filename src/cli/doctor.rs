@@ -11,7 +11,8 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
-use crate::doctor::{Plan, Progress, Url, examine};
+use crate::doctor::{Plan, Progress, examine};
+use crate::remote::Url;
 use crate::roll::ValueError;
 
 /// Opens page and stream as a browser would, and says what is wrong and which line to change. Works
