@@ -1,14 +1,13 @@
 //! The pages: the newest rolls, the history, one roll. All work without scripts.
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use rocket::fairing::AdHoc;
 use rocket::response::Redirect;
 use rocket::{Either, State, get, routes, uri};
 use rocket_dyn_templates::{Template, context};
 
 use crate::config::WebConfig;
-use crate::roll::{Cursor, Roll, RollId, RolledAt, ValueError};
+use crate::roll::{Cursor, Roll, RollId};
+use crate::since::moment;
 use crate::store::{Page, Store};
 use crate::web::assets::Assets;
 use crate::web::error::PageError;
@@ -146,16 +145,4 @@ fn page_before(id: RollId) -> String {
 
 fn rows(rolls: &[Roll]) -> Vec<RollRow> {
     rolls.iter().map(RollRow::from).collect()
-}
-
-/// Reads an instant, or a date with or without a time of day, which is then UTC: what a form's
-/// `datetime-local` field sends.
-fn moment(text: &str) -> Result<RolledAt, ValueError> {
-    if let Ok(moment) = text.parse() {
-        return Ok(moment);
-    }
-    let expected = "a moment such as `2026-11-23T01:37:40Z`, or in UTC `2026-11-23T01:37`";
-    let civil = text.parse::<DateTime>().ok();
-    let moment = civil.and_then(|civil| Offset::UTC.to_timestamp(civil).ok());
-    moment.map(RolledAt::truncate).ok_or_else(|| ValueError::new(expected, text))
 }

@@ -5,19 +5,19 @@ use serde_json::Value;
 use crate::common::{House, Server, http, wait_for};
 
 /// What came back.
-struct Answer {
-    status: u16,
-    headers: ureq::http::HeaderMap,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = http().get(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -31,7 +31,7 @@ fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// A house with rolls `oldest` to 120, and a server that adds only roll 121.
-fn quiet_house(oldest: i64) -> (House, Server) {
+pub fn quiet_house(oldest: i64) -> (House, Server) {
     let house = House::new("every = '1h'\npage_size = 10");
     house.fill(120, oldest);
     let server = house.start();
@@ -57,7 +57,7 @@ fn link(html: &str, rel: &str) -> Option<String> {
     Some(href.split('"').next()?.to_string())
 }
 
-fn descending(from: i64, to: i64) -> Vec<i64> {
+pub fn descending(from: i64, to: i64) -> Vec<i64> {
     (to..=from).rev().collect()
 }
 
