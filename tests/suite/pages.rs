@@ -48,7 +48,7 @@ fn row_ids(html: &str) -> Vec<i64> {
 }
 
 /// The address of a link with this relation, if the page has one.
-fn link(html: &str, rel: &str) -> Option<String> {
+pub fn link(html: &str, rel: &str) -> Option<String> {
     let tag = html.split("<a ").find(|tag| {
         let tag = tag.split('>').next().unwrap();
         tag.contains(&format!("rel=\"{rel}\""))
