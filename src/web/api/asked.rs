@@ -150,9 +150,9 @@ impl<'r> Query<'r> {
         Ok(Query(values))
     }
 
-    /// A value, unless it is left out or empty.
+    /// A value, unless it is left out.
     fn get<T: FromStr<Err = ValueError>>(&self, name: &str) -> Result<Option<T>, ApiError> {
-        let value = self.0.iter().find(|(given, value)| *given == name && !value.is_empty());
+        let value = self.0.iter().find(|(given, _)| *given == name);
         let parsed = value.map(|(_, value)| value.parse()).transpose();
         parsed.map_err(|error| PageError::invalid(name, error).into())
     }
