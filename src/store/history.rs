@@ -129,7 +129,11 @@ pub fn since(connection: &mut Connection, moment: RolledAt) -> Result<Cursor, St
 }
 
 /// The first kept roll at or after `moment`, or the one that will be.
-fn first_at(connection: &Connection, kept: Kept, moment: RolledAt) -> Result<RollId, StoreError> {
+pub fn first_at(
+    connection: &Connection,
+    kept: Kept,
+    moment: RolledAt,
+) -> Result<RollId, StoreError> {
     let (mut low, mut high) = (kept.oldest.0, kept.head.id.next().0);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -172,7 +176,7 @@ pub fn kept(connection: &Connection) -> Result<Kept, StoreError> {
     })
 }
 
-fn find(connection: &Connection, id: RollId) -> Result<Option<Roll>, StoreError> {
+pub fn find(connection: &Connection, id: RollId) -> Result<Option<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     statement.query_row([id.0], |row| Ok(roll_of(row))).optional()?.transpose()

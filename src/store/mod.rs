@@ -8,6 +8,7 @@ mod file;
 mod writer;
 mod backup;
 mod archive;
+mod search;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
-use crate::roll::{Cursor, Die, NewRoll, Roll, RollId, RolledAt};
+use crate::roll::{Cursor, Die, Face, NewRoll, Roll, RollId, RolledAt};
 use crate::store::writer::Writer;
 
 pub use self::archive::Archive;
@@ -113,6 +114,36 @@ pub struct Extent {
     pub span: Span,
     /// The dice of all rolls ever stored, by number and sides.
     pub dice: Vec<Die>,
+}
+
+/// What somebody looks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Rolls from the first moment on, before the second one.
+    pub day: Option<(RolledAt, RolledAt)>,
+    /// Rolls with this face.
+    pub face: Option<Face>,
+    /// The page of the oldest rolls after this one.
+    pub after: Option<RollId>,
+    /// The page of the newest rolls before this one.
+    pub before: Option<RollId>,
+}
+
+/// A page of what was found, newest roll first.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The rolls.
+    pub rolls: Vec<Roll>,
+    /// Which rolls there were at that moment.
+    pub kept: Kept,
+    /// The rolls of the day, or all that are kept.
+    pub all: Span,
+    /// Those that were looked at for this page.
+    pub looked_at: Span,
+    /// How often the face came up, of all time.
+    pub n_ever: Option<u64>,
+    /// When the oldest and the newest kept roll were made.
+    pub kept_from_to: Option<(RolledAt, RolledAt)>,
 }
 
 /// What a look at a database file found.
@@ -380,6 +411,12 @@ impl Store {
     /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
     pub async fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
         self.read(move |connection| history::between(connection, span, limit)).await
+    }
+
+    /// A page of the rolls that fit, at most `limit`. For a face, a bounded number of rolls is
+    /// looked at: see [`Found::looked_at`].
+    pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
+        self.read(move |connection| search::search(connection, &search, limit)).await
     }
 
     async fn read<T: Send + 'static>(

@@ -8,6 +8,7 @@ mod assets;
 mod view;
 mod error;
 mod pages;
+mod history;
 mod api;
 mod slots;
 mod coalesce;

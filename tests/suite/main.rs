@@ -11,6 +11,7 @@ mod backup;
 mod commands;
 mod export;
 mod feed;
+mod history;
 mod kills;
 mod pages;
 mod store;

@@ -40,7 +40,7 @@ pub fn quiet_house(oldest: i64) -> (House, Server) {
 }
 
 /// The ids of the rows of a page, in their order.
-fn row_ids(html: &str) -> Vec<i64> {
+pub fn row_ids(html: &str) -> Vec<i64> {
     let list = html.split("id=\"rolls\"").nth(1).unwrap_or_default();
     let list = list.split("</ol>").next().unwrap();
     let rows = list.split("id=\"roll-").skip(1);
