@@ -1,5 +1,11 @@
 //! The API as any HTTP client sees it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -276,7 +282,7 @@ fn a_download_of_a_large_history_costs_no_memory() {
         let mut body = http().get(house.url(path)).call().unwrap().into_body().into_reader();
         let (mut piece, mut n_lines) = (vec![0; 64 << 10], 0);
         loop {
-            match std::io::Read::read(&mut body, &mut piece).unwrap() {
+            match body.read(&mut piece).unwrap() {
                 0 => break,
                 n => n_lines += piece[..n].iter().filter(|byte| **byte == b'\n').count(),
             }
@@ -286,6 +292,32 @@ fn a_download_of_a_large_history_costs_no_memory() {
     let grown = peak() - before;
     // The files are 40 and 75 MB.
     assert!(grown < 8_000, "expected no more memory at its peak, it grew by {grown} kB");
+}
+
+#[test]
+fn pages_find_a_reader_however_many_downloads_there_are() {
+    let house = House::new("every = '1h'");
+    house.fill(50_000, 1);
+    let _server = house.start();
+    let n_begun = Arc::new(AtomicUsize::new(0));
+    // Each ends with the server, if not before.
+    for _ in 0..300 {
+        let (address, n_begun) = (("127.0.0.1", house.port()), n_begun.clone());
+        thread::spawn(move || {
+            let mut download = TcpStream::connect(address).unwrap();
+            let request = "GET /api/rolls.ndjson HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            download.write_all(request.as_bytes()).unwrap();
+            let mut piece = vec![0; 64 << 10];
+            while download.read(&mut piece).is_ok_and(|n_bytes| n_bytes > 0) {
+                n_begun.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    wait_for("downloads", || (n_begun.load(Ordering::Relaxed) > 600).then_some(()));
+    for _ in 0..20 {
+        let page = get(&house.url("/rolls?before=1000"), &[]);
+        assert_eq!(page.status, 200, "{}", page.body);
+    }
 }
 
 fn newest(house: &House) -> i64 {

@@ -1,5 +1,6 @@
 //! A file of rolls of any size, made while it is sent: memory holds one batch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
@@ -7,6 +8,7 @@ use rocket::Request;
 use rocket::http::ContentType;
 use rocket::response::stream::ByteStream;
 use rocket::response::{self, Responder};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::error;
 
@@ -18,8 +20,21 @@ use crate::store::{Extent, Span, Store, StoreError};
 const BATCH: usize = 1_000;
 /// What is handed to the connection at a time: about a batch.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Batches of all downloads that are read at once: half of the store's readers, so that pages find
+/// one however many downloads there are.
+const N_TURNS: usize = 2;
 /// Until a batch for which there was no turn is asked for again.
 const NEXT_TURN: Duration = Duration::from_millis(100);
+
+/// Whose turn it is to read, among all downloads.
+#[derive(Clone)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns(Arc::new(Semaphore::new(N_TURNS)))
+    }
+}
 
 /// A file of rolls.
 pub struct Download {
@@ -32,6 +47,7 @@ pub struct Download {
 /// How far a file is.
 struct File {
     store: Store,
+    turns: Turns,
     encoder: Encoder,
     span: Span,
     begun: bool,
@@ -41,14 +57,19 @@ impl Download {
     /// The rolls of `extent`.
     pub fn new(
         format: Format,
-        content_type: ContentType,
         Extent { span, dice }: Extent,
-        store: Store,
+        (store, turns): (Store, Turns),
     ) -> Download {
-        let file = File { store, encoder: Encoder::new(format, dice), span, begun: false };
+        let encoder = Encoder::new(format, dice);
+        let file = File { store, turns, encoder, span, begun: false };
         let last = match span.n_rolls() {
             0 => RollId::BEFORE_FIRST,
             _ => span.before.previous(),
+        };
+        let content_type = match format {
+            Format::Csv => ContentType::CSV,
+            Format::Ndjson => ContentType::new("application", "x-ndjson"),
+            Format::Json => ContentType::JSON,
         };
         Download { content_type, last, file_name: format!("rolls.{format}"), file }
     }
@@ -66,6 +87,8 @@ impl File {
             self.begun = true;
             return Some(self.encoder.head());
         }
+        let Turns(turns) = self.turns.clone();
+        let turn = turns.acquire().await;
         let rolls = loop {
             match self.store.between(self.span, BATCH).await {
                 Ok(rolls) => break rolls,
@@ -77,6 +100,7 @@ impl File {
                 }
             }
         };
+        drop(turn);
         self.span.after = rolls.last()?.id;
         let piece = self.encoder.rolls(&rolls);
         piece.map_err(|error| error!("a download is cut short: {error}")).ok()

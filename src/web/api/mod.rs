@@ -7,7 +7,6 @@ mod download;
 mod openapi;
 
 use rocket::fairing::AdHoc;
-use rocket::http::ContentType;
 use rocket::{State, catch, catchers, get, routes};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,18 +16,27 @@ use crate::roll::RollId;
 use crate::store::Store;
 use crate::web::api::answer::{Answer, links};
 use crate::web::api::asked::{Asked, AskedPage, Limit, NothingAsked};
-use crate::web::api::download::Download;
+use crate::web::api::download::{Download, Turns};
 use crate::web::error::{ApiError, ErrorJson, PageError};
 
 /// What the API reads.
 struct Api {
     store: Store,
+    downloads: Turns,
+}
+
+impl Api {
+    async fn download(&self, format: Format, asked: &Asked) -> Result<Download, ApiError> {
+        let extent = self.store.extent(asked.part()).await?;
+        let source = (self.store.clone(), self.downloads.clone());
+        Ok(Download::new(format, extent, source))
+    }
 }
 
 pub fn stage(store: Store) -> AdHoc {
     AdHoc::on_ignite("the API", |rocket| async {
         rocket
-            .manage(Api { store })
+            .manage(Api { store, downloads: Turns::default() })
             .mount("/api", routes![rolls, roll, csv, ndjson])
             .mount("/api", routes![openapi::document, openapi::page])
             .mount("/api", openapi::refusals())
@@ -125,8 +133,7 @@ async fn roll(
 )]
 #[get("/rolls.csv")]
 async fn csv(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Download, ApiError> {
-    let extent = api.store.extent(asked?.part()).await?;
-    Ok(Download::new(Format::Csv, ContentType::CSV, extent, api.store.clone()))
+    api.download(Format::Csv, &asked?).await
 }
 
 /// Any range as JSON lines
@@ -148,9 +155,7 @@ async fn csv(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Downloa
 )]
 #[get("/rolls.ndjson")]
 async fn ndjson(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Download, ApiError> {
-    let extent = api.store.extent(asked?.part()).await?;
-    let content_type = ContentType::new("application", "x-ndjson");
-    Ok(Download::new(Format::Ndjson, content_type, extent, api.store.clone()))
+    api.download(Format::Ndjson, &asked?).await
 }
 
 /// What is not there is told in JSON here, whatever the client prefers.
