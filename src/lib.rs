@@ -10,14 +10,18 @@
 //!                └──────────── pump, in app.rs ────────────┘
 //! ```
 //!
-//! The doctor looks at all of it from outside, over the network.
+//! `since` and `record` are values too: a time as people name it, and rolls as they are taken
+//! away. `remote` and the doctor look at all of it from outside, over the network.
 
 pub mod roll;
+pub mod since;
+pub mod record;
 pub mod config;
 pub mod roller;
 pub mod store;
 pub mod feed;
 pub mod web;
+pub mod remote;
 pub mod doctor;
 pub mod app;
 pub mod cli;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::{Timestamp, Unit};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 /// The place of a roll in the history: 1, 2, 3, … without gaps. [`RollId::BEFORE_FIRST`] is the
 /// place before the first roll.
@@ -256,6 +257,37 @@ impl fmt::Display for Faces {
             write!(f, "{comma}\"{die}\":{result}")?;
         }
         f.write_str("}")
+    }
+}
+
+impl FromStr for Faces {
+    type Err = serde_json::Error;
+
+    /// Reads a flat JSON object of die names and results, in its own order.
+    fn from_str(json: &str) -> Result<Faces, serde_json::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Faces;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of die names and results")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Faces, A::Error> {
+                let mut faces = Vec::with_capacity(pairs.size_hint().unwrap_or(2));
+                while let Some((name, result)) = pairs.next_entry::<&str, u32>()? {
+                    let die = name.parse::<Die>().map_err(A::Error::custom)?;
+                    faces.push(Face { die, result });
+                }
+                Ok(Faces(faces))
+            }
+        }
+
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let faces = deserializer.deserialize_map(Pairs)?;
+        deserializer.end()?;
+        Ok(faces)
     }
 }
 

@@ -24,7 +24,7 @@ works() {
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
     namespaces) echo true | tests/deploy/machine.sh systemd "$PWD" "$PWD/tests" ;;
-    python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' ;;
+    python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
 }
@@ -126,7 +126,7 @@ in_words() {
     case $need in
       c) echo 'a C compiler' ;;
       node) echo 'Node 18 or newer' ;;
-      python) echo 'Python 3.10 or newer with venv' ;;
+      python) echo 'Python 3.11 or newer with venv' ;;
       namespaces) echo 'a root that may open namespaces' ;;
       *) echo "$need" ;;
     esac
@@ -160,7 +160,7 @@ if [ -z "$without_clients" ]; then
   install_pinned tests/clients/package-lock.json node_packages ||
     without_clients="the packages in tests/clients/package-lock.json"
   # An upgrade of Python leaves its packages behind.
-  "$folder/venv/bin/python" -c 'import sseclient, urllib3' 2>/dev/null ||
+  "$folder/venv/bin/python" -c 'import schemathesis, sseclient, urllib3' 2>/dev/null ||
     rm -f "$folder/requirements.txt.done"
   install_pinned tests/clients/requirements.txt python_packages ||
     without_clients="the packages in tests/clients/requirements.txt"

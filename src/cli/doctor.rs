@@ -11,7 +11,8 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
-use crate::doctor::{Plan, Progress, Url, examine};
+use crate::doctor::{Plan, Progress, examine};
+use crate::remote::Url;
 use crate::roll::ValueError;
 
 /// Opens page and stream as a browser would, and says what is wrong and which line to change. Works
@@ -94,7 +95,7 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
 }
 
 /// Reads a time as in `Rocket.toml`, or in bare seconds: 100ms to 1h.
-fn time(text: &str) -> Result<Duration, ValueError> {
+pub fn time(text: &str) -> Result<Duration, ValueError> {
     let with_unit = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
     let in_seconds = || Duration::try_from_secs_f64(text.parse().ok()?).ok();
     let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);

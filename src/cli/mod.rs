@@ -3,6 +3,9 @@
 mod progress;
 mod backup;
 mod doctor;
+mod tail;
+mod export;
+mod pages;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,7 +17,10 @@ use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::app;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::export::ExportArgs;
+use crate::cli::tail::TailArgs;
 use crate::config::{Config, LogFormat};
+use crate::remote::Url;
 use crate::store::{Existing, Inspection, Store};
 
 /// Rolls dice on a clock, keeps every roll in SQLite, and streams them to every open browser.
@@ -55,6 +61,20 @@ enum Command {
     },
     /// Say why events do not arrive: look at a stream through its public address
     Doctor(Box<DoctorArgs>),
+    /// Follow the rolls as they are made, here or elsewhere
+    Tail(Box<TailArgs>),
+    /// Write past rolls as CSV or JSON, from the database or from a server
+    Export(Box<ExportArgs>),
+    /// Print a script that completes commands and options
+    Completions {
+        /// The shell that runs it
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one a command
+    Man {
+        /// A folder that exists
+        folder: PathBuf,
+    },
 }
 
 /// Why the program ends with another code than 0.
@@ -87,6 +107,10 @@ impl Cli {
                 backup::backup(config()?, &file, Existing::Replace)
             }
             Command::Doctor(args) => doctor::doctor(*args),
+            Command::Tail(args) => tail::tail(*args, config),
+            Command::Export(args) => export::export(*args, config),
+            Command::Completions { shell } => Ok(pages::completions(shell)?),
+            Command::Man { folder } => Ok(pages::manual(&folder)?),
         }
     }
 }
@@ -117,6 +141,12 @@ fn check(config: Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The server that the configuration describes, on this machine.
+fn local(config: &Config) -> anyhow::Result<Url> {
+    let address = app::address(config)?;
+    address.parse().with_context(|| format!("expected an address to ask, got `{address}`"))
 }
 
 /// A line for people. Not by `println`, which panics when nobody reads on.

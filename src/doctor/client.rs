@@ -17,8 +17,8 @@ use ureq::Agent;
 use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, TlsConfig};
 
-use crate::doctor::events::{Frame, Parser};
-use crate::doctor::url::Url;
+use crate::remote::Url;
+use crate::remote::{Frame, Parser};
 
 /// As many as browsers follow would only be a loop.
 const MAX_HOPS: usize = 5;

@@ -2,14 +2,12 @@
 //! with it and which line to change.
 //!
 //! ```text
-//! client, events ──► visit ────────► judge ───────► report
-//! the network        what was seen   the findings   for people, for machines
+//! client ───────► visit ────────► judge ───────► report
+//! the network     what was seen   the findings   for people, for machines
 //! ```
 //!
 //! It works on any event stream; what it cannot judge it calls unknown, with the reason.
 
-mod url;
-mod events;
 mod client;
 mod visit;
 mod judge;
@@ -20,7 +18,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use self::judge::{Finding, Verdict};
-pub use self::url::Url;
 pub use self::visit::{Plan, Progress};
 
 /// What the doctor found.

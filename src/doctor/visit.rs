@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use ureq::tls::Certificate;
 
 use crate::doctor::client::{Answer, Arrival, Client, Connection, NoAnswer, Tls, Watch};
-use crate::doctor::events::Frame;
-use crate::doctor::url::Url;
+use crate::remote::Frame;
+use crate::remote::Url;
 use crate::roll::{Cursor, RolledAt};
 
 /// An address that is nobody's (<https://www.rfc-editor.org/rfc/rfc5737>), to claim as one's own.

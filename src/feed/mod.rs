@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::roll::{Cursor, Roll};
+use crate::roll::{Cursor, Roll, RolledAt};
 use crate::store::{Store, StoreError};
 
 use self::waiters::Waiters;
@@ -102,6 +102,11 @@ impl Feed {
             (None, Asked::Live | Asked::Malformed) => unreachable!("answered by the window"),
         };
         Ok(Reader::new(self.0.clone(), sync))
+    }
+
+    /// What to ask for to get the rolls from `moment` on.
+    pub async fn since(&self, moment: RolledAt) -> Result<Asked, StoreError> {
+        Ok(Asked::After(self.0.store.since(moment).await?))
     }
 
     /// The place after the newest roll that was published.

@@ -4,10 +4,9 @@
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::de::{Deserializer, MapAccess, Visitor};
 
-use crate::roll::{Cursor, Die, Face, Faces, Roll, RollId, RolledAt};
-use crate::store::{Kept, Page, StoreError};
+use crate::roll::{Cursor, Die, Roll, RollId, RolledAt};
+use crate::store::{Extent, Kept, Order, Page, Part, Span, StoreError};
 
 pub fn after(
     connection: &mut Connection,
@@ -18,6 +17,77 @@ pub fn after(
     let mut statement = connection.prepare_cached(sql)?;
     let rolls = statement.query_map(params![id.0, limit as i64], |row| Ok(roll_of(row)))?;
     rolls.map(|roll| roll?).collect()
+}
+
+/// The rolls of a part, as far as they are kept, and which rolls are.
+pub fn part(
+    connection: &mut Connection,
+    part: &Part,
+    order: Order,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let transaction = connection.transaction()?;
+    let kept = kept(&transaction)?;
+    let span = resolve(&transaction, part, kept)?;
+    let rolls = match order {
+        Order::OldestFirst => between(&transaction, span, limit)?,
+        Order::NewestFirst => {
+            let sql = "select id, rolled_at, dice from rolls where id > ?1 and id < ?2
+                       order by id desc limit ?3";
+            rolls(&transaction, sql, span, limit)?
+        }
+    };
+    Ok(Page { rolls, kept })
+}
+
+/// Where a part begins and ends now, and the dice of all rolls in it.
+pub fn extent(connection: &mut Connection, part: &Part) -> Result<Extent, StoreError> {
+    let transaction = connection.transaction()?;
+    let kept = kept(&transaction)?;
+    Ok(Extent { span: resolve(&transaction, part, kept)?, dice: dice(&transaction)? })
+}
+
+/// The rolls of a span, oldest first.
+pub fn between(connection: &Connection, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
+    let sql = "select id, rolled_at, dice from rolls where id > ?1 and id < ?2
+               order by id limit ?3";
+    rolls(connection, sql, span, limit)
+}
+
+fn rolls(
+    connection: &Connection,
+    sql: &str,
+    span: Span,
+    limit: usize,
+) -> Result<Vec<Roll>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = params![span.after.0, span.before.0, limit as i64];
+    let rolls = statement.query_map(values, |row| Ok(roll_of(row)))?;
+    rolls.map(|roll| roll?).collect()
+}
+
+fn resolve(connection: &Connection, part: &Part, kept: Kept) -> Result<Span, StoreError> {
+    let head = kept.head.id;
+    for cursor in part.after.iter().chain(&part.before) {
+        let roll = find(connection, cursor.id)?.and_then(|roll| roll.cursor().unix_millis);
+        let of_another = match cursor.unix_millis {
+            Some(unix_millis) => {
+                cursor.id > head || roll.is_some_and(|rolled_at| rolled_at != unix_millis)
+            }
+            // Without a moment, only what nobody can have seen tells.
+            None => part.after.as_ref() == Some(cursor) && cursor.id > head,
+        };
+        if of_another {
+            return Err(StoreError::OtherHistory(*cursor));
+        }
+    }
+    let after = match (part.after, part.since) {
+        (Some(cursor), _) => cursor.id,
+        (None, Some(moment)) => first_at(connection, kept, moment)?.previous(),
+        (None, None) => RollId::BEFORE_FIRST,
+    };
+    let before = part.before.map_or(head.next(), |cursor| cursor.id.min(head.next()));
+    Ok(Span { after: after.max(kept.oldest.previous()), before })
 }
 
 pub fn page(
@@ -48,18 +118,47 @@ pub fn at(connection: &mut Connection, moment: RolledAt) -> Result<Option<RollId
     if kept.oldest > kept.head.id {
         return Ok(None);
     }
-    let (mut low, mut high) = (kept.oldest.0, kept.head.id.0);
+    Ok(Some(first_at(&transaction, kept, moment)?.min(kept.head.id)))
+}
+
+pub fn since(connection: &mut Connection, moment: RolledAt) -> Result<Cursor, StoreError> {
+    let transaction = connection.transaction()?;
+    let kept = kept(&transaction)?;
+    let last = first_at(&transaction, kept, moment)?.previous();
+    Ok(find(&transaction, last)?.map_or(Cursor::from(last), |roll| roll.cursor()))
+}
+
+/// The first kept roll at or after `moment`, or the one that will be.
+pub fn first_at(
+    connection: &Connection,
+    kept: Kept,
+    moment: RolledAt,
+) -> Result<RollId, StoreError> {
+    let (mut low, mut high) = (kept.oldest.0, kept.head.id.next().0);
     while low < high {
         let middle = low + (high - low) / 2;
         // A row that is missing in the middle, deleted by hand, counts as too early.
-        let too_early = find(&transaction, RollId(middle))?.is_none_or(|r| r.rolled_at < moment);
+        let too_early = find(connection, RollId(middle))?.is_none_or(|r| r.rolled_at < moment);
         if too_early {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    Ok(Some(RollId(low)))
+    Ok(RollId(low))
+}
+
+/// The dice of all rolls ever stored, by number and sides.
+pub fn dice(connection: &Connection) -> Result<Vec<Die>, StoreError> {
+    let sql = "select distinct die from tallies order by die";
+    let mut statement = connection.prepare_cached(sql)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let die = |name: String| {
+        name.parse::<Die>().map_err(|error| StoreError::Malformed(format!("tallies: {error}")))
+    };
+    let mut dice = names.map(|name| die(name?)).collect::<Result<Vec<Die>, StoreError>>()?;
+    dice.sort_by_key(|die| (die.n_dice(), die.n_sides()));
+    Ok(dice)
 }
 
 /// Which rolls are kept. The head comes from SQLite's own sequence, so that it never goes back,
@@ -77,7 +176,7 @@ pub fn kept(connection: &Connection) -> Result<Kept, StoreError> {
     })
 }
 
-fn find(connection: &Connection, id: RollId) -> Result<Option<Roll>, StoreError> {
+pub fn find(connection: &Connection, id: RollId) -> Result<Option<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     statement.query_row([id.0], |row| Ok(roll_of(row))).optional()?.transpose()
@@ -91,35 +190,8 @@ pub fn roll_of(row: &Row<'_>) -> Result<Roll, StoreError> {
     Ok(Roll {
         id,
         rolled_at: rolled_at.parse().map_err(|error| malformed(&error))?,
-        dice: faces(&dice).map_err(|error| malformed(&error))?,
+        dice: dice.parse().map_err(|error| malformed(&error))?,
     })
-}
-
-/// Reads a flat JSON object of die names and results, in its own order.
-fn faces(json: &str) -> Result<Faces, serde_json::Error> {
-    struct Pairs;
-
-    impl<'de> Visitor<'de> for Pairs {
-        type Value = Faces;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object of die names and results")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Faces, A::Error> {
-            let mut faces = Vec::with_capacity(pairs.size_hint().unwrap_or(2));
-            while let Some((name, result)) = pairs.next_entry::<&str, u32>()? {
-                let die = name.parse::<Die>().map_err(serde::de::Error::custom)?;
-                faces.push(Face { die, result });
-            }
-            Ok(Faces(faces))
-        }
-    }
-
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let faces = deserializer.deserialize_map(Pairs)?;
-    deserializer.end()?;
-    Ok(faces)
 }
 
 #[cfg(test)]

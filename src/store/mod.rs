@@ -7,6 +7,8 @@ mod history;
 mod file;
 mod writer;
 mod backup;
+mod archive;
+mod search;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,8 +24,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
-use crate::roll::{Cursor, NewRoll, Roll, RollId, RolledAt};
+use crate::roll::{Cursor, Die, Face, NewRoll, Roll, RollId, RolledAt};
 use crate::store::writer::Writer;
+
+pub use self::archive::Archive;
 
 /// Read-only connections, and so the most requests that read at once.
 const N_READERS: u32 = 4;
@@ -65,6 +69,81 @@ pub struct Page {
     pub rolls: Vec<Roll>,
     /// Which rolls there were at that moment.
     pub kept: Kept,
+}
+
+/// A part of the history, as somebody asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The rolls after this one; all when there is none.
+    pub after: Option<Cursor>,
+    /// The rolls before this one; all when there is none.
+    pub before: Option<Cursor>,
+    /// The rolls from this moment on, where `after` does not say it.
+    pub since: Option<RolledAt>,
+}
+
+/// In which order a part is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From its beginning.
+    OldestFirst,
+    /// From its end.
+    NewestFirst,
+}
+
+/// The rolls between two places, without the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The place before the first roll.
+    pub after: RollId,
+    /// The place after the last roll.
+    pub before: RollId,
+}
+
+impl Span {
+    /// How many rolls it holds, as far as all are kept.
+    pub fn n_rolls(self) -> u64 {
+        u64::try_from(self.before.previous().0 - self.after.0).unwrap_or(0)
+    }
+}
+
+/// A part of the history as it was at one moment: it does not grow.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// Its rolls.
+    pub span: Span,
+    /// The dice of all rolls ever stored, by number and sides.
+    pub dice: Vec<Die>,
+}
+
+/// What somebody looks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Rolls from the first moment on, before the second one.
+    pub day: Option<(RolledAt, RolledAt)>,
+    /// Rolls with this face.
+    pub face: Option<Face>,
+    /// The page of the oldest rolls after this one.
+    pub after: Option<RollId>,
+    /// The page of the newest rolls before this one.
+    pub before: Option<RollId>,
+}
+
+/// A page of what was found, newest roll first.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The rolls.
+    pub rolls: Vec<Roll>,
+    /// Which rolls there were at that moment.
+    pub kept: Kept,
+    /// The rolls of the day, or all that are kept.
+    pub all: Span,
+    /// Those that were looked at for this page.
+    pub looked_at: Span,
+    /// How often the face came up, of all time.
+    pub n_ever: Option<u64>,
+    /// When the oldest and the newest kept roll were made.
+    pub kept_from_to: Option<(RolledAt, RolledAt)>,
 }
 
 /// What a look at a database file found.
@@ -174,6 +253,9 @@ pub enum StoreError {
     /// All readers are busy.
     #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
     Busy,
+    /// A cursor that was not given out by this history.
+    #[error("expected a cursor of this history, got `{0}`; it has no such roll")]
+    OtherHistory(Cursor),
     /// A stored row that no rollcast wrote.
     #[error("expected a stored roll, got {0}")]
     Malformed(String),
@@ -301,6 +383,40 @@ impl Store {
     /// of them is found.
     pub async fn at(&self, moment: RolledAt) -> Result<Option<RollId>, StoreError> {
         self.read(move |connection| history::at(connection, moment)).await
+    }
+
+    /// The place before the first roll at or after `moment`, or the head.
+    pub async fn since(&self, moment: RolledAt) -> Result<Cursor, StoreError> {
+        self.read(move |connection| history::since(connection, moment)).await
+    }
+
+    /// The rolls of a part, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OtherHistory`] if a bound is not of this one.
+    pub async fn part(&self, part: Part, order: Order, limit: usize) -> Result<Page, StoreError> {
+        self.read(move |connection| history::part(connection, &part, order, limit)).await
+    }
+
+    /// Where a part begins and ends now, to be read in batches with [`Store::between`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::part`].
+    pub async fn extent(&self, part: Part) -> Result<Extent, StoreError> {
+        self.read(move |connection| history::extent(connection, &part)).await
+    }
+
+    /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
+    pub async fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
+        self.read(move |connection| history::between(connection, span, limit)).await
+    }
+
+    /// A page of the rolls that fit, at most `limit`. For a face, a bounded number of rolls is
+    /// looked at: see [`Found::looked_at`].
+    pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
+        self.read(move |connection| search::search(connection, &search, limit)).await
     }
 
     async fn read<T: Send + 'static>(

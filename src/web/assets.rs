@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,8 @@ use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, routes};
+
+use crate::web::etag;
 
 /// The files of one moment.
 struct Files {
@@ -78,7 +79,7 @@ impl Files {
         let mut by_path = BTreeMap::new();
         read_folder(folder, "", &mut by_path)?;
         let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
-        let version = content_name(&etags);
+        let version = etag::name(&etags);
         Ok(Files { by_path, version })
     }
 }
@@ -105,18 +106,11 @@ fn read_folder(
                 .extension()
                 .and_then(|extension| ContentType::from_extension(extension.to_str()?))
                 .unwrap_or(ContentType::Binary);
-            let etag = format!("\"{}\"", content_name(&content));
+            let etag = etag::of(&content);
             by_path.insert(path, Arc::new(File { content, content_type, etag }));
         }
     }
     Ok(())
-}
-
-/// A short name of some content, the same at every start of the same build.
-fn content_name(content: &impl Hash) -> String {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }
 
 /// A file and how long it may be kept.
@@ -147,8 +141,7 @@ impl<'r> Responder<'r, 'static> for Served {
         let Served { file, cache } = self;
         let mut response = Response::build();
         response.raw_header("Cache-Control", cache).raw_header("ETag", file.etag.clone());
-        let known = request.headers().get("If-None-Match").flat_map(|tags| tags.split(','));
-        if known.map(str::trim).any(|tag| tag.trim_start_matches("W/") == file.etag || tag == "*") {
+        if etag::is_known(request, &file.etag) {
             return response.status(Status::NotModified).ok();
         }
         let content = file.content.clone();

@@ -5,8 +5,9 @@ use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, catch, catchers};
 use rocket_dyn_templates::Template;
-use serde_json::json;
+use serde::Serialize;
 use tracing::{error, warn};
+use utoipa::ToSchema;
 
 use crate::roll::{RollId, ValueError};
 use crate::store::{Kept, StoreError};
@@ -54,6 +55,21 @@ impl PageError {
         }
     }
 
+    /// A method other than these.
+    pub fn no_method(methods: &str) -> PageError {
+        PageError::new(Status::MethodNotAllowed, format!("Expected one of the methods {methods}."))
+    }
+
+    /// What no handler answered.
+    pub fn uncaught(status: Status, request: &Request<'_>) -> PageError {
+        let message = match status.code {
+            404 => format!("There is nothing at `{}`.", request.uri().path()),
+            500 => "Something went wrong here; the log has the details. Try again.".into(),
+            _ => format!("The request could not be answered ({}).", status.reason_lossy()),
+        };
+        PageError::new(status, message)
+    }
+
     fn new(status: Status, message: String) -> PageError {
         PageError { status, message, retry_after_seconds: None }
     }
@@ -62,6 +78,9 @@ impl PageError {
 impl From<StoreError> for PageError {
     /// The visitor learns that the history cannot be read now, the log learns why.
     fn from(error: StoreError) -> PageError {
+        if matches!(error, StoreError::OtherHistory(_)) {
+            return PageError::new(Status::Conflict, error.to_string());
+        }
         let is_load = matches!(error, StoreError::Busy);
         let cause = anyhow::Error::new(error);
         if is_load {
@@ -82,21 +101,67 @@ impl From<StoreError> for PageError {
 
 impl<'r> Responder<'r, 'static> for PageError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let PageError { status, message, retry_after_seconds } = self;
-        let body = if wants_json(request) {
-            let code = status.reason_lossy().to_lowercase().replace([' ', '-'], "_");
-            let body = json!({ "error": { "code": code, "message": message } });
-            (ContentType::JSON, body.to_string()).respond_to(request)?
-        } else {
-            let view = ErrorView::new(request, status, message);
-            Template::render("error", view).respond_to(request)?
-        };
+        if wants_json(request) {
+            return ApiError(self).respond_to(request);
+        }
+        let view = ErrorView::new(request, self.status, self.message.clone());
+        let body = Template::render("error", view).respond_to(request)?;
+        self.head(body)
+    }
+}
+
+impl PageError {
+    /// Status and headers around a body.
+    fn head(&self, body: Response<'static>) -> response::Result<'static> {
         let mut response = Response::build_from(body);
-        response.status(status);
-        if let Some(seconds) = retry_after_seconds {
+        response.status(self.status);
+        if let Some(seconds) = self.retry_after_seconds {
             response.raw_header("Retry-After", seconds.to_string());
         }
         response.ok()
+    }
+}
+
+/// The same in JSON, whatever the client prefers.
+#[derive(Debug)]
+pub struct ApiError(pub PageError);
+
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorJson {
+    error: ErrorDetail,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ErrorDetail {
+    /// For machines: the status by its name, such as `not_found`.
+    code: String,
+    /// For people: what was expected and seen, and what to do.
+    message: String,
+}
+
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> ApiError {
+        ApiError(error)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        ApiError(error.into())
+    }
+}
+
+impl<'r> Responder<'r, 'static> for ApiError {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let ApiError(error) = self;
+        let code = error.status.reason_lossy().to_lowercase().replace([' ', '-'], "_");
+        let detail = ErrorDetail { code, message: error.message.clone() };
+        let body = serde_json::to_string(&ErrorJson { error: detail });
+        let body = body.expect("plain structs become JSON");
+        let body = (ContentType::JSON, body).respond_to(request)?;
+        error.head(body)
     }
 }
 
@@ -107,10 +172,5 @@ fn wants_json(request: &Request<'_>) -> bool {
 
 #[catch(default)]
 fn uncaught(status: Status, request: &Request<'_>) -> PageError {
-    let message = match status.code {
-        404 => format!("There is nothing at `{}`.", request.uri().path()),
-        500 => "Something went wrong here; the log has the details. Try again.".into(),
-        _ => format!("The request could not be answered ({}).", status.reason_lossy()),
-    };
-    PageError::new(status, message)
+    PageError::uncaught(status, request)
 }

@@ -3,10 +3,13 @@
 mod client;
 mod access;
 mod headers;
+mod etag;
 mod assets;
 mod view;
 mod error;
 mod pages;
+mod history;
+mod api;
 mod slots;
 mod coalesce;
 mod stream;
@@ -62,7 +65,8 @@ pub fn rocket(config: &Config, store: Store, feed: Feed) -> Result<Rocket<Build>
         .attach(templates())
         .attach(assets::stage(assets))
         .attach(error::stage())
-        .attach(pages::stage(&config.web, store))
+        .attach(pages::stage(&config.web, store.clone()))
+        .attach(api::stage(store))
         .attach(stream::stage(&config.web, feed));
     Ok(rocket)
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::Either;
 use futures::stream::{self, Stream};
+use jiff::Timestamp;
 use rocket::fairing::AdHoc;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::config::WebConfig;
 use crate::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
+use crate::since::Since;
 use crate::store::StoreError;
 use crate::web::client::Client;
 use crate::web::coalesce::coalesce;
@@ -103,11 +105,16 @@ fn refuse_delete() -> Allowed {
 
 /// A place and a reader for the caller, or why there is none.
 async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, Refusal> {
-    let Caller { client, asked, .. } = *caller;
+    let Caller { client, start, .. } = *caller;
     let slot = slots.take(client.address).map_err(|busy| {
         info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
         Refusal::Busy(busy)
     })?;
+    let asked = match start {
+        Start::Since(since) => feed.since(since.moment(Timestamp::now())).await,
+        Start::Asked(asked) => Ok(asked),
+    };
+    let asked = asked.map_err(Refusal::Unreadable)?;
     let reader = feed.after(asked).await.map_err(Refusal::Unreadable)?;
     info!(%client, ?asked, "stream opened, client {client}");
     let opened = Instant::now();
@@ -226,9 +233,16 @@ impl From<Sync> for SyncJson {
 /// Who opens a stream, and where it shall start.
 struct Caller {
     client: Client,
-    asked: Asked,
+    start: Start,
     /// Whether a refusal can be told inside an event stream.
     reads_events: bool,
+}
+
+/// Where a stream shall start.
+#[derive(Clone, Copy)]
+enum Start {
+    Asked(Asked),
+    Since(Since),
 }
 
 #[async_trait]
@@ -241,22 +255,25 @@ impl<'r> FromRequest<'r> for Caller {
         client.warn_if_unknown(request);
         Outcome::Success(Caller {
             client,
-            asked: asked(request),
+            start: start(request),
             reads_events: request.headers().get("Accept").any(names_events),
         })
     }
 }
 
 /// `Last-Event-ID` beats `?after=`: a browser that comes back sends the address it was first
-/// given, and the header that is newer. An empty one asks for nothing.
-fn asked(request: &Request<'_>) -> Asked {
+/// given, and the header that is newer. Both beat `?since=`. An empty one asks for nothing.
+fn start(request: &Request<'_>) -> Start {
     let header = request.headers().get_one("Last-Event-ID");
-    let query = || request.query_value::<&str>("after").and_then(Result::ok);
+    let query = |name| request.query_value::<&str>(name).and_then(Result::ok);
     let given = |text: &&str| !text.is_empty();
-    match header.filter(given).or_else(|| query().filter(given)).map(str::parse) {
-        None => Asked::Live,
-        Some(Ok(cursor)) => Asked::After(cursor),
-        Some(Err(_)) => Asked::Malformed,
+    if let Some(cursor) = header.filter(given).or_else(|| query("after").filter(given)) {
+        return Start::Asked(cursor.parse().map_or(Asked::Malformed, Asked::After));
+    }
+    match query("since").filter(given).map(str::parse) {
+        None => Start::Asked(Asked::Live),
+        Some(Ok(since)) => Start::Since(since),
+        Some(Err(_)) => Start::Asked(Asked::Malformed),
     }
 }
 

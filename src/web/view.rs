@@ -8,7 +8,7 @@ use rocket::http::Status;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::roll::{Dice, Face, Faces, Roll, RollId, RolledAt};
+use crate::roll::{Dice, Die, Face, Faces, Roll, RollId, RolledAt};
 use crate::web::assets::Assets;
 
 /// The same for all pages.
@@ -26,6 +26,11 @@ impl Site {
     /// Time between rolls.
     pub fn every(&self) -> Duration {
         self.every
+    }
+
+    /// What is rolled.
+    pub fn dice(&self) -> impl Iterator<Item = Die> {
+        self.dice.iter()
     }
 
     /// What every page says about the server.

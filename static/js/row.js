@@ -1,4 +1,5 @@
 // One row of the list, cloned from the server's own.
+import { writeTime } from "./zone.js";
 
 /** The `<li>` of a roll. */
 export function rollRow(template, { id, cursor, rolledAt, dice }) {
@@ -10,10 +11,7 @@ export function rollRow(template, { id, cursor, rolledAt, dice }) {
   link.setAttribute("href", link.getAttribute("href").replace(/[^/]+$/, id));
   row.querySelector(".roll-number").textContent = id;
 
-  const moment = rolledAt.toISOString();
-  row.querySelector(".roll-time").dateTime = moment;
-  row.querySelector(".roll-day").textContent = moment.slice(0, 10);
-  row.querySelector(".roll-clock").textContent = moment.slice(11, 19);
+  writeTime(row.querySelector(".roll-time"), rolledAt);
 
   // The dice may be others than those the page came with.
   const cup = row.querySelector(".dice");

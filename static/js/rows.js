@@ -1,6 +1,7 @@
 // The list of rolls: newest on top, each roll once, never more than the limit.
 import { parseCursor } from "./cursor.js";
 import { gapRow, rollRow } from "./row.js";
+import { writeTimes } from "./zone.js";
 
 // More than three flashes a second can cause seizures.
 // https://www.w3.org/WAI/WCAG22/Understanding/three-flashes-or-below-threshold
@@ -73,6 +74,7 @@ export class Rows {
     this.#queue = [];
     Object.assign(this.#list.dataset, list.dataset);
     this.#list.replaceChildren(...list.children);
+    writeTimes(this.#list);
     this.#startFrom(list.dataset.cursor);
     this.#linkOlder();
   }

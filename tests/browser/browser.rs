@@ -57,14 +57,19 @@ pub enum Complaint {
 
 impl Browser {
     pub fn open() -> Browser {
-        Browser::with(json!({}))
+        Browser::with(json!({}), "UTC")
     }
 
     pub fn without_scripts() -> Browser {
-        Browser::with(json!({ "profile.managed_default_content_settings.javascript": 2 }))
+        Browser::with(json!({ "profile.managed_default_content_settings.javascript": 2 }), "UTC")
     }
 
-    fn with(preferences: Value) -> Browser {
+    /// One whose viewer lives there, such as `Asia/Kolkata`.
+    pub fn in_zone(zone: &str) -> Browser {
+        Browser::with(json!({}), zone)
+    }
+
+    fn with(preferences: Value, zone: &str) -> Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
@@ -76,7 +81,7 @@ impl Browser {
             "timeouts": { "pageLoad": milliseconds, "script": milliseconds },
         });
 
-        let driver = Driver::start(profile.path());
+        let driver = Driver::start(profile.path(), zone);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
@@ -249,10 +254,10 @@ struct Driver {
 
 impl Driver {
     /// Starts one that leaves its files, and the browser's, in `folder`.
-    fn start(folder: &Path) -> Driver {
+    fn start(folder: &Path, zone: &str) -> Driver {
         let port = free_port();
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={port}")).env("TMPDIR", folder);
+        command.arg(format!("--port={port}")).env("TMPDIR", folder).env("TZ", zone);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // A group of its own, so that the browser can be ended with it.
         let child = command.process_group(0).spawn().expect("chromedriver can be started");

@@ -90,8 +90,50 @@ fn every_page_works_with_scripts_off() {
     // Roll 60 of a filled house, 1795392060 in Unix time. A date field takes the keys of its
     // parts, one after the other, in the order of its language.
     browser.fill("#at", "11232026\u{e004}000100AM");
-    follow("form button", "location.hash === '#roll-60'");
+    follow("form:has(#at) button", "location.hash === '#roll-60'");
     let found = ids(&rows(&browser, &house));
     assert!(found.contains(&60), "expected roll 60 on the page, got {found:?}");
+
+    // Roll n of a filled house has 1 + n % 6 on its six-sided die, which stands first.
+    browser.fill("#result", "6");
+    follow("form:has(#result) button", "location.search.includes('result=6')");
+    let shown = browser.read(
+        "[...document.querySelectorAll('.roll-number')].map((number) => Number(number.textContent))",
+    );
+    let mut found: Vec<i64> = serde_json::from_value(shown).unwrap();
+    found.retain(|id| *id <= 120);
+    assert_eq!(found, down(119, 1).into_iter().filter(|id| id % 6 == 5).collect::<Vec<_>>());
+    browser.assert_quiet(&[]);
+}
+
+#[test]
+fn times_are_in_the_zone_of_the_viewer_with_utc_behind_them() {
+    let house = House::new("every = '100ms'\npage_size = 10");
+    house.fill(120, 1);
+    let _server = house.start();
+    let browser = Browser::in_zone("America/Sao_Paulo");
+    let text = |selector: &str| browser.text(selector);
+
+    browser.goto(&house.url("/rolls/60"));
+    browser.wait_for("document.querySelector('.zone').textContent === 'America/Sao_Paulo'");
+    assert_eq!(text(".title time"), "2026-11-22 21:01:00");
+    let utc = "2026-11-23T00:01:00.123Z";
+    let behind = browser
+        .read("[document.querySelector('time').title, document.querySelector('time').dateTime]");
+    assert_eq!(behind, serde_json::json!([utc, utc]));
+
+    // By the browser's own calendar, in a language that writes ISO dates.
+    let all_local = "[...document.querySelectorAll('#rolls time')].every((time) =>
+        new Date(time.dateTime).toLocaleString('sv', { timeZone: 'America/Sao_Paulo' }) ===
+            time.querySelector('.day').textContent + ' ' +
+            time.querySelector('.clock').textContent)";
+    for path in ["/rolls?before=60", "/"] {
+        browser.goto(&house.url(path));
+        browser.wait_for("document.querySelector('.zone').textContent === 'America/Sao_Paulo'");
+        assert_eq!(browser.read(all_local), true, "{path}");
+    }
+    let newest = browser.read(NEWEST).as_i64().unwrap();
+    browser.wait_for(&format!("{NEWEST} > {newest} + 3"));
+    assert_eq!(browser.read(all_local), true, "rows that came in live");
     browser.assert_quiet(&[]);
 }

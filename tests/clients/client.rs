@@ -171,6 +171,11 @@ pub fn python() -> Command {
     Command::new(packages("venv").join("bin/python"))
 }
 
+/// A program that a Python package brings.
+pub fn python_program(name: &str) -> Command {
+    Command::new(packages("venv").join("bin").join(name))
+}
+
 /// Where `tests/setup.sh` puts packages.
 fn packages(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);

@@ -1,5 +1,5 @@
-//! Clients by other people: they read the real server's stream and resume on it, and query its
-//! database while it rolls. `tests/setup.sh` installs them.
+//! Clients by other people: they read the real server's stream and resume on it, query its database
+//! while it rolls, and ask its API for everything. `tests/setup.sh` installs them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -12,5 +12,6 @@ mod oracle;
 mod curl;
 mod eventsource;
 mod launchdarkly;
+mod schemathesis;
 mod sqlite3;
 mod sseclient;

@@ -6,10 +6,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod api;
 mod backup;
 mod commands;
+mod export;
 mod feed;
+mod history;
 mod kills;
 mod pages;
 mod store;
 mod stream;
+mod tail;
+mod union;

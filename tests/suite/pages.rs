@@ -5,19 +5,19 @@ use serde_json::Value;
 use crate::common::{House, Server, http, wait_for};
 
 /// What came back.
-struct Answer {
-    status: u16,
-    headers: ureq::http::HeaderMap,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = http().get(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -31,7 +31,7 @@ fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// A house with rolls `oldest` to 120, and a server that adds only roll 121.
-fn quiet_house(oldest: i64) -> (House, Server) {
+pub fn quiet_house(oldest: i64) -> (House, Server) {
     let house = House::new("every = '1h'\npage_size = 10");
     house.fill(120, oldest);
     let server = house.start();
@@ -40,7 +40,7 @@ fn quiet_house(oldest: i64) -> (House, Server) {
 }
 
 /// The ids of the rows of a page, in their order.
-fn row_ids(html: &str) -> Vec<i64> {
+pub fn row_ids(html: &str) -> Vec<i64> {
     let list = html.split("id=\"rolls\"").nth(1).unwrap_or_default();
     let list = list.split("</ol>").next().unwrap();
     let rows = list.split("id=\"roll-").skip(1);
@@ -48,7 +48,7 @@ fn row_ids(html: &str) -> Vec<i64> {
 }
 
 /// The address of a link with this relation, if the page has one.
-fn link(html: &str, rel: &str) -> Option<String> {
+pub fn link(html: &str, rel: &str) -> Option<String> {
     let tag = html.split("<a ").find(|tag| {
         let tag = tag.split('>').next().unwrap();
         tag.contains(&format!("rel=\"{rel}\""))
@@ -57,7 +57,7 @@ fn link(html: &str, rel: &str) -> Option<String> {
     Some(href.split('"').next()?.to_string())
 }
 
-fn descending(from: i64, to: i64) -> Vec<i64> {
+pub fn descending(from: i64, to: i64) -> Vec<i64> {
     (to..=from).rev().collect()
 }
 
@@ -207,7 +207,7 @@ fn every_answer_carries_the_security_headers_and_no_cookie() {
         ("referrer-policy", "no-referrer"),
         ("cross-origin-opener-policy", "same-origin"),
     ];
-    for path in ["/", "/rolls", "/rolls/1", "/rolls/x", "/none", "/static/css/base.css"] {
+    for path in ["/", "/rolls", "/rolls/1", "/rolls/x", "/api", "/none", "/static/css/base.css"] {
         let answer = get(&house.url(path), &[]);
         for (name, value) in expected {
             assert_eq!(answer.header(name), value, "{path}: {name}");

@@ -203,11 +203,11 @@ mod tests {
 
     use super::*;
     use crate::doctor::client::End;
-    use crate::doctor::events::Frame;
     use crate::doctor::judge::Verdict::{Fault, Fine, Unknown};
     use crate::doctor::judge::samples::{
         START_MS, answer, event, expect, foreign, rolls, seen, stream_answer, sync, watch,
     };
+    use crate::remote::Frame;
 
     #[test]
     fn an_address_is_forwarded_and_cannot_be_claimed() {

@@ -234,7 +234,7 @@ mod tests {
         ];
         for (page, hops, is_public, verdict) in table {
             let mut seen = seen();
-            let url = |text: &str| text.parse::<crate::doctor::Url>().expect("an address");
+            let url = |text: &str| text.parse::<crate::remote::Url>().expect("an address");
             seen.url = url(page).join("/stream/").expect("an address");
             let Some(Ok(of_page)) = &mut seen.page else { panic!("a sample has a page") };
             of_page.answer.url = url(page);

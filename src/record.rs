@@ -1,0 +1,207 @@
+//! Rolls as they are taken away: JSON and CSV, of one shape from the API and all commands.
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use utoipa::ToSchema;
+
+use crate::roll::{Die, Faces, Roll, ValueError};
+
+/// A roll.
+#[derive(serde::Serialize, ToSchema)]
+#[schema(as = Roll, examples(json!({
+    "id": 41, "rolled_at": "2026-11-23T01:37:40.123Z", "dice": { "1D6": 4, "1D20": 17 }
+})))]
+pub struct RollJson {
+    /// Its place in the history: 1, 2, 3, … without gaps.
+    #[schema(minimum = 1)]
+    id: i64,
+    /// When the dice fell, UTC.
+    #[schema(format = DateTime)]
+    rolled_at: String,
+    /// What they showed: die name to result.
+    #[schema(value_type = std::collections::BTreeMap<String, u32>)]
+    dice: DiceJson,
+}
+
+impl From<&Roll> for RollJson {
+    fn from(roll: &Roll) -> RollJson {
+        RollJson {
+            id: roll.id.0,
+            rolled_at: roll.rolled_at.to_string(),
+            dice: DiceJson(roll.dice.clone()),
+        }
+    }
+}
+
+struct DiceJson(Faces);
+
+impl Serialize for DiceJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut pairs = serializer.serialize_map(Some(self.0.0.len()))?;
+        for face in &self.0.0 {
+            pairs.serialize_entry(&face.die.to_string(), &face.result)?;
+        }
+        pairs.end()
+    }
+}
+
+/// A form for a file of rolls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Comma-separated values, one column a die, for spreadsheets
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+    /// One JSON array
+    Json,
+}
+
+/// Turns rolls into text, batch by batch.
+pub struct Encoder {
+    format: Format,
+    /// The columns of a CSV file.
+    dice: Vec<Die>,
+    /// Whether a roll came before the next one.
+    begun: bool,
+}
+
+impl Encoder {
+    /// For rolls of these dice.
+    pub fn new(format: Format, dice: Vec<Die>) -> Encoder {
+        Encoder { format, dice, begun: false }
+    }
+
+    /// What stands before all rolls.
+    pub fn head(&self) -> Vec<u8> {
+        match self.format {
+            Format::Csv => {
+                let names = self.dice.iter().map(Die::to_string);
+                let columns = ["id".into(), "rolled_at".into()].into_iter().chain(names);
+                csv([columns])
+            }
+            Format::Ndjson => Vec::new(),
+            Format::Json => b"[".to_vec(),
+        }
+    }
+
+    /// The next rolls.
+    ///
+    /// # Errors
+    ///
+    /// A roll has a die that has no column.
+    pub fn rolls(&mut self, rolls: &[Roll]) -> Result<Vec<u8>, ValueError> {
+        if self.format == Format::Csv {
+            let rows = rolls.iter().map(|roll| self.row(roll));
+            return Ok(csv(rows.collect::<Result<Vec<_>, _>>()?));
+        }
+        let mut text = Vec::new();
+        for roll in rolls {
+            if self.format == Format::Json {
+                text.extend(if self.begun { &b",\n"[..] } else { b"\n" });
+            }
+            self.begun = true;
+            serde_json::to_writer(&mut text, &RollJson::from(roll))
+                .expect("plain structs become JSON");
+            if self.format == Format::Ndjson {
+                text.push(b'\n');
+            }
+        }
+        Ok(text)
+    }
+
+    /// What stands behind all rolls.
+    pub fn foot(&self) -> Vec<u8> {
+        match self.format {
+            Format::Csv | Format::Ndjson => Vec::new(),
+            Format::Json => b"\n]\n".to_vec(),
+        }
+    }
+
+    /// Numbers and a time: nothing that a spreadsheet could take for a formula. A roll without
+    /// one of the dice, made when others were configured, leaves its cell empty.
+    fn row(&self, roll: &Roll) -> Result<Vec<String>, ValueError> {
+        let mut row = vec![String::new(); 2 + self.dice.len()];
+        row[0] = roll.id.to_string();
+        row[1] = roll.rolled_at.to_string();
+        for face in &roll.dice.0 {
+            let column = self.dice.iter().position(|die| *die == face.die);
+            let column = column.ok_or_else(|| ValueError::new("a die with a column", face.die))?;
+            row[2 + column] = face.result.to_string();
+        }
+        Ok(row)
+    }
+}
+
+/// Rows after <https://www.rfc-editor.org/rfc/rfc4180>.
+fn csv<R: IntoIterator<Item = String>>(rows: impl IntoIterator<Item = R>) -> Vec<u8> {
+    let mut text =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for row in rows {
+        text.write_record(row).expect("rows of one length go into memory");
+    }
+    text.into_inner().expect("memory can be written")
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Csv => "csv",
+            Format::Ndjson => "ndjson",
+            Format::Json => "json",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::roll::RollId;
+
+    fn roll(id: i64, dice: &str) -> Roll {
+        let rolled_at = "2026-11-23T01:37:40.123Z".parse().expect("a moment");
+        Roll { id: RollId(id), rolled_at, dice: dice.parse().expect("dice") }
+    }
+
+    fn encode(format: Format, batches: &[&[Roll]]) -> String {
+        let dice = ["1D6", "2D6", "1D20"].map(|die| die.parse().expect("a die"));
+        let mut encoder = Encoder::new(format, dice.to_vec());
+        let mut text = encoder.head();
+        for rolls in batches {
+            text.extend(encoder.rolls(rolls).expect("all dice have columns"));
+        }
+        text.extend(encoder.foot());
+        String::from_utf8(text).expect("text")
+    }
+
+    #[test]
+    fn a_file_is_the_same_in_whatever_batches_it_is_made() {
+        let rolls = [roll(1, r#"{"1D20":17,"1D6":4}"#), roll(2, r#"{"2D6":12}"#)];
+        let csv = "id,rolled_at,1D6,2D6,1D20\r\n\
+                   1,2026-11-23T01:37:40.123Z,4,,17\r\n\
+                   2,2026-11-23T01:37:40.123Z,,12,\r\n";
+        let first = r#"{"id":1,"rolled_at":"2026-11-23T01:37:40.123Z","dice":{"1D20":17,"1D6":4}}"#;
+        let second = r#"{"id":2,"rolled_at":"2026-11-23T01:37:40.123Z","dice":{"2D6":12}}"#;
+        let table = [
+            (Format::Csv, csv.to_string()),
+            (Format::Ndjson, format!("{first}\n{second}\n")),
+            (Format::Json, format!("[\n{first},\n{second}\n]\n")),
+        ];
+        for (format, expected) in table {
+            assert_eq!(encode(format, &[&rolls]), expected);
+            assert_eq!(encode(format, &[&[], &rolls[..1], &[], &rolls[1..]]), expected);
+        }
+        assert_eq!(encode(Format::Json, &[]), "[\n]\n");
+    }
+
+    #[test]
+    fn a_die_without_a_column_is_never_left_out_silently() {
+        let mut encoder = Encoder::new(Format::Csv, vec!["1D6".parse().expect("a die")]);
+        let said = encoder.rolls(&[roll(1, r#"{"1D6":1,"1D20":17}"#)]);
+        assert_eq!(
+            said.expect_err("a column is missing").to_string(),
+            "expected a die with a column, got `1D20`"
+        );
+    }
+}

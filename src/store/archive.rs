@@ -1,0 +1,43 @@
+//! A database file as commands read it: without a server, or beside one, and never written to.
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::config::StoreConfig;
+use crate::roll::Roll;
+use crate::store::{Extent, Part, Span, StoreError, file, history};
+
+/// The history in a file. Its calls block.
+pub struct Archive(Connection);
+
+impl Archive {
+    /// Opens the file, which may be in use by a server.
+    ///
+    /// # Errors
+    ///
+    /// There is no file, or it is not a history that this program can read.
+    pub fn open(config: &StoreConfig) -> Result<Archive, StoreError> {
+        let path = &config.database;
+        if !file::looks_like_ours(path)? {
+            return Err(file::not_ours("no file", path, "the first start creates it"));
+        }
+        let connection = file::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        file::check_schema(&connection, path)?;
+        Ok(Archive(connection))
+    }
+
+    /// Where a part begins and ends now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OtherHistory`] if a bound is not of this one.
+    pub fn extent(&mut self, part: &Part) -> Result<Extent, StoreError> {
+        history::extent(&mut self.0, part)
+    }
+
+    /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
+    ///
+    /// Read in batches, so that no long transaction keeps a server's log from shrinking.
+    pub fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
+        history::between(&self.0, span, limit)
+    }
+}

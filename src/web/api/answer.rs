@@ -1,0 +1,98 @@
+//! An answer in JSON, and how long it may be kept.
+
+use std::io::Cursor;
+
+use rocket::Request;
+use rocket::http::{ContentType, Status};
+use rocket::response::{self, Responder, Response};
+use serde::Serialize;
+
+use crate::roll::RollId;
+use crate::store::{Order, Page};
+use crate::web::api::asked::AskedPage;
+use crate::web::etag;
+
+/// A day and not a year: a roll never changes, but a database that is restored from a backup
+/// goes on with the same ids and other rolls.
+const CLOSED: &str = "public, max-age=86400, immutable";
+
+/// An answer in JSON.
+pub struct Answer {
+    body: String,
+    links: String,
+    cache: Option<&'static str>,
+}
+
+impl Answer {
+    pub fn json(body: &impl Serialize) -> Answer {
+        let body = serde_json::to_string(body).expect("plain structs become JSON");
+        Answer { body, links: String::new(), cache: None }
+    }
+
+    pub fn with_links(self, links: String) -> Answer {
+        Answer { links, ..self }
+    }
+
+    /// The same, for good: no later roll changes it.
+    pub fn closed(self) -> Answer {
+        Answer { cache: Some(CLOSED), ..self }
+    }
+}
+
+impl<'r> Responder<'r, 'static> for Answer {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let Answer { body, links, cache } = self;
+        let name = etag::of(&(&body, &links));
+        let mut response = Response::build();
+        response.raw_header("ETag", name.clone());
+        if let Some(cache) = cache {
+            response.raw_header("Cache-Control", cache);
+        }
+        if !links.is_empty() {
+            response.raw_header("Link", links);
+        }
+        if etag::is_known(request, &name) {
+            return response.status(Status::NotModified).ok();
+        }
+        response.header(ContentType::JSON).sized_body(body.len(), Cursor::new(body)).ok()
+    }
+}
+
+/// The pages before and after in the same order, as a `Link` header.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc8288>.
+pub fn links(asked: &AskedPage, page: &Page) -> String {
+    let (Some(first), Some(last)) = (page.rolls.first(), page.rolls.last()) else {
+        return String::new();
+    };
+    let limit = asked.limit;
+    let (prev, next) = match asked.order() {
+        Order::OldestFirst => {
+            let from = RollId((first.id.0 - 1 - limit as i64).max(RollId::BEFORE_FIRST.0));
+            let prev = format!("after={from}&before={}&limit={limit}", first.cursor());
+            let mut next = format!("after={}&limit={limit}", last.cursor());
+            let mut more = page.rolls.len() == limit;
+            if let Some(before) = asked.part.before {
+                next = format!("{next}&before={before}");
+                more &= last.id.next() < before.id;
+            }
+            ((first.id > page.kept.oldest).then_some(prev), more.then_some(next))
+        }
+        Order::NewestFirst => {
+            let newer = RollId(first.id.0 + limit as i64 + 1);
+            let prev = if newer > page.kept.head.id {
+                format!("limit={limit}")
+            } else {
+                format!("before={newer}&limit={limit}")
+            };
+            let next = format!("before={}&limit={limit}", last.cursor());
+            (
+                asked.part.before.is_some().then_some(prev),
+                (last.id > page.kept.oldest).then_some(next),
+            )
+        }
+    };
+    let link = |rel: &str, query: String| format!("</api/rolls?{query}>; rel=\"{rel}\"");
+    let links = [prev.map(|query| link("prev", query)), next.map(|query| link("next", query))];
+    links.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,121 @@
+//! A file of rolls of any size, made while it is sent: memory holds one batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, Stream};
+use rocket::Request;
+use rocket::http::ContentType;
+use rocket::response::stream::ByteStream;
+use rocket::response::{self, Responder};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tracing::error;
+
+use crate::record::{Encoder, Format};
+use crate::roll::RollId;
+use crate::store::{Extent, Span, Store, StoreError};
+
+/// Rolls that are read at a time.
+const BATCH: usize = 1_000;
+/// What is handed to the connection at a time: about a batch.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Batches of all downloads that are read at once: half of the store's readers, so that pages find
+/// one however many downloads there are.
+const N_TURNS: usize = 2;
+/// Until a batch for which there was no turn is asked for again.
+const NEXT_TURN: Duration = Duration::from_millis(100);
+
+/// Whose turn it is to read, among all downloads.
+#[derive(Clone)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns(Arc::new(Semaphore::new(N_TURNS)))
+    }
+}
+
+/// A file of rolls.
+pub struct Download {
+    content_type: ContentType,
+    last: RollId,
+    file_name: String,
+    file: File,
+}
+
+/// How far a file is.
+struct File {
+    store: Store,
+    turns: Turns,
+    encoder: Encoder,
+    span: Span,
+    begun: bool,
+}
+
+impl Download {
+    /// The rolls of `extent`.
+    pub fn new(
+        format: Format,
+        Extent { span, dice }: Extent,
+        (store, turns): (Store, Turns),
+    ) -> Download {
+        let encoder = Encoder::new(format, dice);
+        let file = File { store, turns, encoder, span, begun: false };
+        let last = match span.n_rolls() {
+            0 => RollId::BEFORE_FIRST,
+            _ => span.before.previous(),
+        };
+        let content_type = match format {
+            Format::Csv => ContentType::CSV,
+            Format::Ndjson => ContentType::new("application", "x-ndjson"),
+            Format::Json => ContentType::JSON,
+        };
+        Download { content_type, last, file_name: format!("rolls.{format}"), file }
+    }
+}
+
+impl File {
+    fn pieces(self) -> impl Stream<Item = Vec<u8>> {
+        stream::unfold(self, |mut file| async { file.piece().await.map(|piece| (piece, file)) })
+    }
+
+    /// The next piece; `None` at the end, or where it cannot go on. Rocket has no way to break a
+    /// body off, so that is told by the header that names the last roll.
+    async fn piece(&mut self) -> Option<Vec<u8>> {
+        if !self.begun {
+            self.begun = true;
+            return Some(self.encoder.head());
+        }
+        let Turns(turns) = self.turns.clone();
+        let turn = turns.acquire().await;
+        let rolls = loop {
+            match self.store.between(self.span, BATCH).await {
+                Ok(rolls) => break rolls,
+                // Its turn will come; half a file is of no use.
+                Err(StoreError::Busy) => sleep(NEXT_TURN).await,
+                Err(error) => {
+                    error!("a download is cut short: {:#}", anyhow::Error::new(error));
+                    return None;
+                }
+            }
+        };
+        drop(turn);
+        self.span.after = rolls.last()?.id;
+        let piece = self.encoder.rolls(&rolls);
+        piece.map_err(|error| error!("a download is cut short: {error}")).ok()
+    }
+}
+
+impl<'r> Responder<'r, 'r> for Download {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'r> {
+        let Download { content_type, last, file_name, file } = self;
+        let mut response = ByteStream::from(file.pieces()).respond_to(request)?;
+        response.set_header(content_type);
+        response.set_max_chunk_size(CHUNK_BYTES);
+        response.set_raw_header("Rollcast-Last", last.to_string());
+        let disposition = format!("attachment; filename=\"{file_name}\"");
+        response.set_raw_header("Content-Disposition", disposition);
+        Ok(response)
+    }
+}

@@ -1,0 +1,32 @@
+// Times in the viewer's own zone. The server writes UTC, which stays in each
+// time's `datetime` and `title`.
+
+const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** Day and time of day of a moment, in the viewer's zone. */
+export function local(moment) {
+  const two = (number) => String(number).padStart(2, "0");
+  const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())];
+  const clock = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two);
+  return { day: day.join("-"), clock: clock.join(":") };
+}
+
+/** Writes a moment into a `<time>` of ours. */
+export function writeTime(time, moment) {
+  const { day, clock } = local(moment);
+  time.dateTime = time.title = moment.toISOString();
+  time.querySelector(".day").textContent = day;
+  time.querySelector(".clock").textContent = clock;
+}
+
+/** Rewrites all times within an element. */
+export function writeTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    writeTime(time, new Date(time.dateTime));
+  }
+}
+
+/** Says which zone times are in, wherever the page does. */
+export function nameZone() {
+  for (const name of document.querySelectorAll(".zone")) name.textContent = zone;
+}

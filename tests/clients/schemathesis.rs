@@ -1,0 +1,63 @@
+//! The PyPI package `schemathesis`: asks the API for all that its own document allows, and for much
+//! that it does not, and holds every answer against the document.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::client::python_program;
+use crate::common::House;
+
+/// A failure's code in the report, and what it stands for here.
+const ACCEPTED: &str = "Schema-violating request accepted";
+
+/// Runs it on the document at `document`; gives back whether all was well, and the report.
+fn fuzz(house: &House, document: &str) -> (bool, String) {
+    // Not asked for: other methods. It takes one that Rocket itself does not know for granted, and
+    // gets a 400; the suite looks at all others.
+    let options = [
+        "run",
+        document,
+        "--checks=all",
+        "--exclude-checks=unsupported_method",
+        "--phases=examples,coverage,fuzzing",
+        "--max-examples=100",
+        "--seed=1",
+        "--no-color",
+        "--generation-database=none",
+        "--suppress-health-check=all",
+        "--request-timeout=30",
+    ];
+    let mut command: Command = python_program("schemathesis");
+    command.current_dir(house.path()).args(options).args(["--url", &house.url("/")]);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.success(), text(stdout) + &text(stderr))
+}
+
+#[test]
+fn the_api_answers_as_its_document_says_whatever_is_asked() {
+    let house = House::new("every = '100ms'");
+    house.fill(5_000, 1);
+    let server = house.start();
+    let document = house.url("/api/openapi.json");
+    let text = ureq::get(&document).call().unwrap().body_mut().read_to_string().unwrap();
+    let mut wrong: Value = serde_json::from_str(&text).unwrap();
+    // All but the document itself.
+    let n_addresses = wrong["paths"].as_object().unwrap().len() - 1;
+    let (all_well, report) = fuzz(&house, &document);
+    assert!(all_well, "{report}");
+    let tested = format!("Tested: {n_addresses}");
+    assert!(report.contains(&tested), "expected every address to be asked: {report}");
+    let errors: Vec<String> =
+        server.log().into_iter().filter(|line| line.contains("\"ERROR\"")).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+
+    // A document that is wrong in one number must be found out, or it would find nothing.
+    let limit = &mut wrong["paths"]["/api/rolls"]["get"]["parameters"][3]["schema"]["maximum"];
+    assert_eq!(*limit, 1_000);
+    *limit = 500.into();
+    std::fs::write(house.path().join("wrong.json"), wrong.to_string()).unwrap();
+    let (all_well, report) = fuzz(&house, "wrong.json");
+    assert!(!all_well && report.contains(ACCEPTED), "{report}");
+}

@@ -1,0 +1,101 @@
+//! All ways to read the history agree, while it grows.
+
+use serde_json::Value;
+
+use crate::api::lines;
+use crate::common::{House, wait_for};
+use crate::pages::{get, link};
+use crate::tail::tail;
+
+/// The rows of a page, each as one line of JSON.
+fn rows(html: &str) -> Vec<String> {
+    let between = |text: &str, from: &str, to: &str| {
+        Some(text.split_once(from)?.1.split_once(to)?.0.to_string())
+    };
+    let list = between(html, "id=\"rolls\"", "</ol>").unwrap();
+    let row = |row: &str| {
+        let id = row.split('"').next().unwrap();
+        let rolled_at = between(row, "datetime=\"", "\"").unwrap();
+        let dice = row.split("class=\"die-name\"").skip(1).map(|die| {
+            let name = between(die, ">", "<").unwrap();
+            let result = between(die, "class=\"die-result\"", "/span").unwrap();
+            format!("\"{}\":{}", name.trim(), between(&result, ">", "<").unwrap().trim())
+        });
+        let dice = dice.collect::<Vec<_>>().join(",");
+        format!(r#"{{"id":{id},"rolled_at":"{rolled_at}","dice":{{{dice}}}}}"#)
+    };
+    list.split("id=\"roll-").skip(1).map(row).collect()
+}
+
+/// Page after page, oldest roll first at the end.
+fn pages(house: &House) -> Vec<String> {
+    let (mut seen, mut next) = (Vec::new(), Some("/rolls".to_string()));
+    while let Some(path) = next {
+        let page = get(&house.url(&path), &[]).body;
+        seen.extend(rows(&page));
+        next = link(&page, "next");
+    }
+    seen.reverse();
+    seen
+}
+
+fn api(house: &House, start: &str) -> Vec<String> {
+    let (mut seen, mut next) = (Vec::new(), Some(start.to_string()));
+    while let Some(path) = next {
+        let page = get(&house.url(&path), &[]);
+        let rolls = page.body.trim_start_matches("{\"rolls\":[").trim_end_matches("]}");
+        seen.extend(rolls.split("},{\"id\"").map(|roll| {
+            let id = if roll.starts_with("{\"id\"") { "" } else { "{\"id\"" };
+            let end = if roll.ends_with("}}") { "" } else { "}" };
+            format!("{id}{roll}{end}")
+        }));
+        let links = page.header("link");
+        let link = links.split(", ").find(|link| link.ends_with("rel=\"next\""));
+        next = link.map(|link| link[1..].split('>').next().unwrap().to_string());
+    }
+    seen
+}
+
+fn csv(house: &House) -> Vec<String> {
+    let text = get(&house.url("/api/rolls.csv"), &[]).body;
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    let dice: Vec<String> = csv.headers().unwrap().iter().skip(2).map(String::from).collect();
+    let row = |row: csv::StringRecord| {
+        let faces = dice.iter().zip(row.iter().skip(2));
+        let faces: Vec<String> = faces.map(|(die, face)| format!("\"{die}\":{face}")).collect();
+        let (id, rolled_at, faces) = (&row[0], &row[1], faces.join(","));
+        format!(r#"{{"id":{id},"rolled_at":"{rolled_at}","dice":{{{faces}}}}}"#)
+    };
+    csv.records().map(|record| row(record.unwrap())).collect()
+}
+
+#[test]
+fn pages_api_files_tail_and_table_have_the_same_rolls_while_they_are_made() {
+    let house = House::new("every = '20ms'\npage_size = 20");
+    // Some are gone already.
+    house.fill(300, 37);
+    let _server = house.start();
+    let tail = tail(&house, &["--json", "--after", "36"]);
+    wait_for("live rolls", || (tail.lines().len() > 300).then_some(()));
+    let mut newest_first = api(&house, "/api/rolls?limit=17");
+    newest_first.reverse();
+    let ndjson = get(&house.url("/api/rolls.ndjson"), &[]).body;
+    let ways = [
+        ("pages", pages(&house)),
+        ("API, newest first", newest_first),
+        ("API, oldest first", api(&house, "/api/rolls?after=0&limit=23")),
+        ("NDJSON", ndjson.lines().map(String::from).collect()),
+        ("CSV", csv(&house)),
+        ("tail", tail.lines()),
+    ];
+    let stored = lines(&house);
+    let first: Value = serde_json::from_str(&stored[0]).unwrap();
+    assert_eq!(first["id"], 37);
+    for (way, seen) in ways {
+        assert!(seen.len() > 300, "{way}: live rolls belong to it, saw {}", seen.len());
+        for (seen, stored) in seen.iter().zip(&stored) {
+            assert_eq!(seen, stored, "{way}");
+        }
+        assert!(seen.len() <= stored.len(), "{way}: more than is stored");
+    }
+}
