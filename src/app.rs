@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, RollerConfig};
 use crate::feed::{Feed, N_RECENT};
+use crate::metrics::Metrics;
 use crate::roll::{NewRoll, Roll};
 use crate::roller::rolls;
 use crate::store::{Store, StoreError};
@@ -56,8 +57,9 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop_signal = stop_signal().context("cannot listen for signals")?;
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
+    let metrics = Metrics::default();
     let (liftoff, lifted) = oneshot::channel();
-    let rocket = web::rocket(config, store.clone(), feed.clone())?
+    let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
         .attach(announce(config, &feed, liftoff))
         .ignite()
         .await
@@ -73,7 +75,8 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
             shutdown.notify();
         }
     });
-    let pump = pump(config.roller.clone(), store.clone(), feed.clone(), shutdown.clone());
+    let pump =
+        pump(config.roller.clone(), store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
     // A task of its own, so that its panic is noticed here instead of ending all at once.
     let mut pump = tokio::spawn(async move {
         match lifted.await {
@@ -148,6 +151,7 @@ async fn pump(
     config: RollerConfig,
     store: Store,
     feed: Feed,
+    metrics: Metrics,
     mut shutdown: Shutdown,
 ) -> Result<(), StoreError> {
     let mut rolls = pin!(rolls(config.every, config.dice, rand::make_rng::<StdRng>()));
@@ -157,7 +161,8 @@ async fn pump(
             () = &mut shutdown => return Ok(()),
             Some(new) = rolls.next() => new,
         };
-        let Some(roll) = keep(&store, new, &mut shutdown).await? else { return Ok(()) };
+        let kept = keep(&store, new, &metrics, &mut shutdown).await?;
+        let Some(roll) = kept else { return Ok(()) };
         debug!(roll.id = roll.id.0, "stored roll {}", roll.id);
         feed.publish(&roll);
     }
@@ -167,13 +172,16 @@ async fn pump(
 async fn keep(
     store: &Store,
     new: NewRoll,
+    metrics: &Metrics,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Roll>, StoreError> {
     let mut pause = FIRST_RETRY;
     let (mut n_failures, mut said) = (0_u32, String::new());
     loop {
+        let asked = Instant::now();
         match store.append(new.clone()).await {
             Ok(roll) => {
+                metrics.appended(asked.elapsed());
                 if n_failures > 0 {
                     info!(roll.id = roll.id.0, n_failures, "rolls are stored again");
                 }
@@ -184,6 +192,7 @@ async fn keep(
                 // Each fault once, not with every attempt: a full disk should not fill the
                 // log as well.
                 let fault = format!("{:#}", anyhow!(error));
+                metrics.append_failed(fault.clone());
                 if fault != said {
                     error!("no roll can be stored, trying again: {fault}");
                     said = fault;

@@ -13,6 +13,7 @@
 //! The doctor looks at all of it from outside, over the network.
 
 pub mod roll;
+pub mod metrics;
 pub mod config;
 pub mod roller;
 pub mod store;

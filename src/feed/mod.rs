@@ -52,12 +52,14 @@ pub struct Sent {
     pub id: String,
     /// The dice as a flat JSON object.
     pub dice: String,
+    /// When it was stored, if that was just now and not read again.
+    pub committed: Option<std::time::Instant>,
 }
 
 impl From<&Roll> for Sent {
     fn from(roll: &Roll) -> Sent {
         let cursor = roll.cursor();
-        Sent { cursor, id: cursor.to_string(), dice: roll.dice.to_string() }
+        Sent { cursor, id: cursor.to_string(), dice: roll.dice.to_string(), committed: None }
     }
 }
 
@@ -80,7 +82,8 @@ impl Feed {
 
     /// Shows a stored roll to all readers. Rolls are published in order, each once.
     pub fn publish(&self, roll: &Roll) {
-        let sent = Sent::from(roll);
+        let committed = Some(std::time::Instant::now());
+        let sent = Sent { committed, ..Sent::from(roll) };
         self.0.window.write().unwrap_or_else(PoisonError::into_inner).push(sent);
         self.0.waiters.wake_all();
     }
@@ -104,6 +107,11 @@ impl Feed {
     /// The place after the newest roll that was published.
     pub fn head(&self) -> Cursor {
         self.0.window(Window::head)
+    }
+
+    /// How long ago the newest roll was published, or the feed opened.
+    pub fn silence(&self) -> Duration {
+        self.0.window(Window::pushed_at).elapsed()
     }
 
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is

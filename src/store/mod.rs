@@ -7,6 +7,7 @@ mod history;
 mod file;
 mod writer;
 mod backup;
+mod disk;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ struct Shared {
     writer: Mutex<Writer>,
     readers: Pool<SqliteConnectionManager>,
     turns: Arc<Semaphore>,
+    path: PathBuf,
     /// Held for as long as the store is open: a second server is refused.
     _lock: File,
 }
@@ -81,6 +83,19 @@ pub enum Inspection {
         /// Whether a server has it open.
         in_use: bool,
     },
+}
+
+/// What the database takes of its disk, and what is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk {
+    /// The size of the database file.
+    pub n_database_bytes: u64,
+    /// The size of its write-ahead log.
+    pub n_log_bytes: u64,
+    /// What this user may still write.
+    pub n_free_bytes: u64,
+    /// Whether nothing may be written there at all.
+    pub read_only: bool,
 }
 
 /// What a backup does with a file that has its name already.
@@ -232,6 +247,7 @@ impl Store {
             writer: Mutex::new(writer),
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
+            path,
             _lock: lock,
         })))
     }
@@ -278,6 +294,12 @@ impl Store {
             writer.checkpoint()
         })
         .await
+    }
+
+    /// What the database takes of its disk, and what is left.
+    pub async fn disk(&self) -> Result<Disk, StoreError> {
+        let shared = self.0.clone();
+        blocking(move || disk::look(&shared.path)).await
     }
 
     /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.

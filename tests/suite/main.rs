@@ -11,5 +11,6 @@ mod commands;
 mod feed;
 mod kills;
 mod pages;
+mod probes;
 mod store;
 mod stream;
