@@ -16,6 +16,7 @@ pub mod roll;
 pub mod metrics;
 pub mod config;
 pub mod roller;
+pub mod statistics;
 pub mod store;
 pub mod feed;
 pub mod web;

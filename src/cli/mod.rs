@@ -3,6 +3,7 @@
 mod progress;
 mod backup;
 mod doctor;
+mod stats;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Show what all rolls add up to, beside what fair dice would show
+    Stats,
     /// Say why events do not arrive: look at a stream through its public address
     Doctor(Box<DoctorArgs>),
 }
@@ -85,6 +88,7 @@ impl Cli {
             Command::Backup { file, force: true } => {
                 backup::backup(config()?, &file, Existing::Replace)
             }
+            Command::Stats => stats::stats(config()?),
             Command::Doctor(args) => doctor::doctor(*args),
         }
     }

@@ -4,6 +4,7 @@
 //! There is one writer, and a small pool of read-only connections for requests.
 
 mod history;
+mod statistics;
 mod file;
 mod writer;
 mod backup;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::roll::{Cursor, NewRoll, Roll, RollId, RolledAt};
+use crate::statistics::DieTally;
 use crate::store::writer::Writer;
 
 /// Read-only connections, and so the most requests that read at once.
@@ -315,6 +317,41 @@ impl Store {
     /// The roll `id`, if it is kept, and which rolls are.
     pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
         self.read(move |connection| history::roll(connection, id)).await
+    }
+
+    /// What all rolls add up to, by die, and the newest roll that is counted.
+    pub async fn tallies(&self) -> Result<(RollId, Vec<DieTally>), StoreError> {
+        self.read(|connection| {
+            // One transaction, so that all of it is as of the same roll.
+            let snapshot = connection.transaction()?;
+            Ok(statistics::Tallies::load(&snapshot)?.into_dice())
+        })
+        .await
+    }
+
+    /// The same of a file that may be in use; `None` where no server that keeps statistics has
+    /// opened it yet. Changes nothing.
+    pub async fn tallies_of(
+        config: &StoreConfig,
+    ) -> Result<Option<(RollId, Vec<DieTally>)>, StoreError> {
+        let path = config.database.clone();
+        blocking(move || {
+            let path = match path.parent().map(Path::exists) {
+                Some(true) => file::resolve(&path)?,
+                _ => return Ok(None),
+            };
+            if !file::looks_like_ours(&path)? {
+                return Ok(None);
+            }
+            let mut connection = file::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            file::check_schema(&connection, &path)?;
+            let snapshot = connection.transaction()?;
+            if !statistics::are_kept(&snapshot)? {
+                return Ok(None);
+            }
+            Ok(Some(statistics::Tallies::load(&snapshot)?.into_dice()))
+        })
+        .await
     }
 
     /// The first roll at or after `moment`, else the newest; `None` when none is kept.

@@ -11,6 +11,7 @@ mod slots;
 mod coalesce;
 mod stream;
 mod probes;
+mod stats;
 
 use rocket::fairing::Fairing;
 use rocket::{Build, Rocket};
@@ -70,6 +71,7 @@ pub fn rocket(
         .attach(assets::stage(assets))
         .attach(error::stage())
         .attach(pages::stage(&config.web, store.clone()))
+        .attach(stats::stage(config, store.clone()))
         .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics));
     Ok(rocket)

@@ -12,5 +12,6 @@ mod feed;
 mod kills;
 mod pages;
 mod probes;
+mod statistics;
 mod store;
 mod stream;

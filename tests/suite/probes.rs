@@ -166,7 +166,11 @@ fn the_lag_of_a_client_that_does_not_read_is_seen() {
     let _server = house.start();
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
     let deaf = Stream::open(&house.url("/stream/"), ask).unwrap();
-    wait_for("a lag", || (metrics(&house)["rollcast_slowest_lag_rolls"] > 100.0).then_some(()));
+    // Some of them are on the way, the others are not.
+    wait_for("a lag", || {
+        let lag = metrics(&house)["rollcast_slowest_lag_rolls"];
+        (lag > 100.0 && lag < 79_000.0).then_some(())
+    });
     drop(deaf);
     wait_for("the lag to end with its stream", || {
         (metrics(&house)["rollcast_slowest_lag_rolls"] < 100.0).then_some(())
