@@ -53,13 +53,11 @@ impl Writer {
     fn count_all(&mut self) -> Result<(), StoreError> {
         let mut tallies = Tallies::load(&self.connection)?;
         let (start, mut said) = (Instant::now(), Instant::now());
-        loop {
+        // Looked first without a lock, which somebody else may hold.
+        while !history::after(&self.connection, tallies.last_id(), 1)?.is_empty() {
             let transaction = begin(&mut self.connection)?;
-            let counted = tallies.count_some(&transaction)?;
+            tallies.count_some(&transaction)?;
             transaction.commit()?;
-            if !counted {
-                break;
-            }
             if said.elapsed() > TELL_EVERY {
                 said = Instant::now();
                 let last_id = tallies.last_id().0;
