@@ -52,7 +52,7 @@ fn of_die(report: &DieReport) -> String {
     line("longest streak", run(&report.longest_streak));
     line("longest drought", run(&report.longest_drought));
     let verdict = match fairness.alarm_id {
-        Some(id) => format!("UNFAIR: it reached {:.0} at roll {id}", fairness.alarm),
+        Some(id) => format!("ALARM: it reached {:.0} at roll {id}", fairness.alarm),
         None => format!("no alarm, which is at {:.0}", fairness.alarm),
     };
     let (now, highest) = (power_of_ten(fairness.log10_e), power_of_ten(fairness.highest_log10_e));

@@ -24,13 +24,22 @@ pub fn decimal(x: f64, n_digits: usize) -> String {
     }
 }
 
-/// The number that has this decimal logarithm: `0.012`, or `10^-38` where it is small or large.
+/// The number that has this decimal logarithm: `0.012`, or `10⁻³⁸` where it is small or large.
 pub fn power_of_ten(log10: f64) -> String {
     match log10 {
-        ..-3.0 | 6.0.. => format!("10^{log10:.0}"),
+        ..-3.0 | 6.0.. => format!("10{}", superscript(log10.round() as i64)),
         ..1.0 => format!("{:.*}", (2.0 - log10.floor()) as usize, 10_f64.powf(log10)),
         _ => format!("{:.1}", 10_f64.powf(log10)),
     }
+}
+
+fn superscript(n: i64) -> String {
+    let raise = |c| match c {
+        '0'..='9' => "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth((c as u8 - b'0').into()),
+        // The sign.
+        _ => Some('⁻'),
+    };
+    n.to_string().chars().filter_map(raise).collect()
 }
 
 /// `17`, or `1–17` for neighbouring results.
@@ -54,7 +63,7 @@ mod tests {
         assert_eq!(decimal(0.0004, 4), "0.0004");
         assert_eq!(
             [-38.2, -2.0, 0.0, 0.4, 1.31, 7.0].map(power_of_ten),
-            ["10^-38", "0.0100", "1.00", "2.51", "20.4", "10^7"]
+            ["10⁻³⁸", "0.0100", "1.00", "2.51", "20.4", "10⁷"]
         );
     }
 }

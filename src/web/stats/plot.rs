@@ -143,9 +143,10 @@ pub struct Meter {
 
 impl Meter {
     pub fn of(fairness: &Fairness) -> Meter {
-        let x =
-            |log10: f64| scale(log10.clamp(EVIDENCE.0, EVIDENCE.1), EVIDENCE, (RIGHT - 8.0, LEFT));
-        let scale = [(-6.0, "≤ 10⁻⁶"), (-3.0, "0.001"), (0.0, "1"), (3.0, "≥ 1000")];
+        let x = |log10: f64| {
+            scale(log10.clamp(EVIDENCE.0, EVIDENCE.1), EVIDENCE, (RIGHT - 32.0, LEFT + 4.0))
+        };
+        let scale = [(-6.0, "10⁻⁶"), (-3.0, "0.001"), (0.0, "1"), (3.0, "1000")];
         let mut ticks: Vec<Tick> =
             scale.into_iter().map(|(log10, text)| tick(x(log10), text.into())).collect();
         let alarm = x(fairness.alarm.log10());
