@@ -14,3 +14,4 @@ mod eventsource;
 mod launchdarkly;
 mod sqlite3;
 mod sseclient;
+mod statistics;
