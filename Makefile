@@ -1,12 +1,95 @@
-# rollcast for developers. `make` alone lists what there is.
+# rollcast for developers and packagers. `make` alone lists what there is. For GNU and BSD make.
 
-.PHONY: help run test lint
+# Where `make install` puts things. A package's build sets PREFIX=/usr and DESTDIR=<its folder>.
+PREFIX = /usr/local
+DESTDIR =
+# What it installs; `make build` makes it.
+PROGRAM = target/release/rollcast
+# FreeBSD or Linux: the rc.d script or the unit.
+OS != uname -s
+# A system's own programs have their configuration in /etc.
+ETCDIR != case '$(PREFIX)' in /usr) echo /etc ;; *) echo '$(PREFIX)/etc' ;; esac
+STATEDIR != case '$(OS)' in FreeBSD) echo /var/db/rollcast ;; *) echo /var/lib/rollcast ;; esac
+SHARE = $(PREFIX)/share/rollcast
+EXAMPLES = $(PREFIX)/share/examples/rollcast
+CONFIG = $(ETCDIR)/rollcast/Rocket.toml
+UNIT = $(PREFIX)/lib/systemd/system/rollcast.service
+RC = $(PREFIX)/etc/rc.d/rollcast
+NEWSYSLOG = $(PREFIX)/etc/newsyslog.conf.d/rollcast.conf
+PERIODIC = $(PREFIX)/etc/periodic/daily/410.rollcast
+# Debian's supervisord has its socket and pid file in /var/run itself.
+RUNDIR != case '$(OS)' in FreeBSD) echo /var/run/supervisor ;; *) echo /var/run ;; esac
+# The files in deploy/ name the paths of FreeBSD and /usr/local.
+SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ETC@|g' \
+	-e 's|/usr/local|$(PREFIX)|g' -e 's|@ETC@|$(ETCDIR)/rollcast|g' \
+	-e 's|/var/db/rollcast|$(STATEDIR)|g' \
+	-e 's|/var/run/supervisor/|$(RUNDIR)/|g'
+# The configuration as delivered names paths beside itself.
+SET_CONFIG = sed -e 's|^template_dir = "templates"|template_dir = "$(SHARE)/templates"|' \
+	-e 's|^static_dir = "static"|static_dir = "$(SHARE)/static"|' \
+	-e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
+
+.PHONY: help run build install uninstall deb test lint bench bench-smoke bench-build bench-test
 
 help: # this list
-	@sed -n 's/^\([a-z]*\):.*# /make \1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
+		printf '%s %-12s%s\n' "$$make" "$$name" "$$text"; done
 
 run: # start the server on http://127.0.0.1:5000
 	cargo run --release --locked
+
+build: # the program that `make install` installs
+	cargo build --release --locked --features jemalloc
+
+$(PROGRAM):
+	@echo 'there is no $(PROGRAM) yet: build it first, with make build' >&2; exit 1
+
+install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configuration stays
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(ETCDIR)/rollcast'
+	install -m 0755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/bin/rollcast'
+	install -m 0755 deploy/backup/rollcast-backup '$(DESTDIR)$(PREFIX)/bin/rollcast-backup'
+	rm -rf '$(DESTDIR)$(SHARE)/templates' '$(DESTDIR)$(SHARE)/static'
+	cp -R templates static '$(DESTDIR)$(SHARE)'
+	chmod -R u=rwX,go=rX '$(DESTDIR)$(SHARE)'
+	@set -e; config='$(DESTDIR)$(CONFIG)'; \
+	cmp -s "$$config" "$$config.sample" && edited=no || edited=yes; \
+	$(SET_CONFIG) Rocket.toml >"$$config.sample"; \
+	chmod 0644 "$$config.sample"; \
+	if [ -e "$$config" ] && [ $$edited = yes ]; then \
+		echo "$$config stays as it is; what is new is in $$config.sample"; \
+	else \
+		cp "$$config.sample" "$$config"; \
+	fi
+	@set -e; examples='$(DESTDIR)$(EXAMPLES)'; cd deploy; \
+	for file in nginx/*.conf supervisor/*.conf backup/*.cron; do \
+		install -d "$$examples/$${file%/*}"; \
+		$(SET_PATHS) "$$file" >"$$examples/$$file"; \
+		chmod 0644 "$$examples/$$file"; \
+	done
+	@set -e; put() { \
+		install -d "$${3%/*}"; $(SET_PATHS) "$$2" >"$$3"; chmod "$$1" "$$3"; \
+	}; \
+	case '$(OS)' in \
+	FreeBSD) \
+		put 0755 deploy/freebsd/rollcast '$(DESTDIR)$(RC)'; \
+		put 0755 deploy/backup/410.rollcast '$(DESTDIR)$(PERIODIC)'; \
+		put 0644 deploy/freebsd/newsyslog.conf '$(DESTDIR)$(NEWSYSLOG)' ;; \
+	Linux) put 0644 deploy/systemd/rollcast.service '$(DESTDIR)$(UNIT)' ;; \
+	esac
+	@echo 'installed under $(DESTDIR)$(PREFIX), with $(DESTDIR)$(CONFIG); data goes to $(STATEDIR)'
+
+uninstall: # the way back; configuration and data stay
+	rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(EXAMPLES)'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(PREFIX)/bin/rollcast-backup' \
+		'$(DESTDIR)$(CONFIG).sample'
+	@case '$(OS)' in \
+	FreeBSD) rm -f '$(DESTDIR)$(RC)' '$(DESTDIR)$(NEWSYSLOG)' '$(DESTDIR)$(PERIODIC)' ;; \
+	Linux) rm -f '$(DESTDIR)$(UNIT)' ;; \
+	esac
+	@echo 'left as they are: $(DESTDIR)$(ETCDIR)/rollcast and $(STATEDIR)'
+
+deb: build # a Debian package, target/rollcast_<version>_<architecture>.deb
+	@deploy/debian/build.sh
 
 test: # install what the tests need, where it is missing, then run all of them
 	features=$$(tests/setup.sh) && cargo test --locked --features "$$features"
@@ -14,3 +97,19 @@ test: # install what the tests need, where it is missing, then run all of them
 lint: # check format and common mistakes
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+
+bench: bench-build # measure beside the peers, into docs/bench; 15 minutes on a machine with nothing else to do
+	bench/setup.sh
+	target/release/rollcast-bench all
+
+bench-smoke: bench-build # a minute's run of the same, into target/bench/smoke
+	bench/setup.sh
+	target/release/rollcast-bench all --smoke --out target/bench/smoke
+
+bench-build: build # the server, the load generator and its peers
+	cd bench && cargo build --release --locked --workspace
+
+bench-test: # check the load generator itself
+	cd bench && cargo fmt --check --all
+	cd bench && cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd bench && cargo test --locked

@@ -1,8 +1,10 @@
 //! The house: opens the rooms, runs the pump, stops in order.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
+use std::mem;
 use std::pin::pin;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -11,6 +13,8 @@ use rand::rngs::StdRng;
 use rocket::Shutdown;
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -28,6 +32,10 @@ use crate::web;
 /// Time until a roll that could not be stored is tried again: doubled up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
+/// Rolls that may come due during one commit: what is stored at once when the disk is slow.
+const MAX_GROUP: usize = 64;
+/// Files that are no streams: the database's, the log, sockets, and pages being fetched.
+const N_OWN_FILES: u64 = 64;
 
 /// Runs `work` on a runtime with as many threads as are configured.
 pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -55,6 +63,7 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
 /// Rolls and serves until a signal, or until rolls can no longer be kept.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop_signal = stop_signal().context("cannot listen for signals")?;
+    allow_open_files(config.web.max_streams);
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     let metrics = Metrics::default();
@@ -77,13 +86,13 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     });
     let pump =
         pump(config.roller.clone(), store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
-    // A task of its own, so that its panic is noticed here instead of ending all at once.
-    let mut pump = tokio::spawn(async move {
+    let pump = async move {
         match lifted.await {
             Ok(()) => pump.await,
             Err(_never_lifted) => Ok(()),
         }
-    });
+    };
+    let mut pump = on_its_own_thread("pump", pump)?;
     let heartbeat = config.feed.heartbeat;
     let beat = tokio::spawn({
         let feed = feed.clone();
@@ -126,6 +135,48 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Raises the soft limit on open files to the hard one, as far as this process may, and says when
+/// that is too low for all the streams that are configured.
+fn allow_open_files(max_streams: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let n_files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // `None` is no limit.
+    let Some(n_files) = n_files else { return };
+    let n_streams = n_files.saturating_sub(N_OWN_FILES);
+    if n_streams < max_streams as u64 {
+        warn!(
+            n_files,
+            max_streams,
+            "{n_files} open files are allowed, enough for {n_streams} of the {max_streams} streams \
+             of rollcast.max_streams: allow more (ulimit -n, LimitNOFILE=, minfds), or set it lower"
+        );
+    }
+}
+
+/// Runs `work` on a thread of its own. The receiver fails if it panics.
+///
+/// The clock of the rolls is not to wait in one queue with thousands of streams: under more load
+/// than the machine can take it is the streams that lag, and then get several rolls at a time.
+fn on_its_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl Future<Output = T> + Send + 'static,
+) -> anyhow::Result<oneshot::Receiver<T>> {
+    let (ended, end) = oneshot::channel();
+    let runtime = Handle::current();
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || {
+            // Nobody waits for it any more only when the server has failed otherwise.
+            let _ = ended.send(runtime.block_on(work));
+        })
+        .with_context(|| format!("cannot start the thread `{name}`"))?;
+    Ok(end)
+}
+
 /// The name of the signal that asks for an orderly stop, when it comes.
 ///
 /// Rocket listens for signals too, but only after it has said that it listens for requests:
@@ -145,8 +196,8 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
 
 /// Moves rolls from the dice to the store to the feed, until the server stops.
 ///
-/// A roll that cannot be stored is tried again, the same one, and nobody sees it before it is
-/// stored. While that lasts no new one is rolled.
+/// Rolls that come due during a commit are stored together by the next one, so that the clock is
+/// kept also where a commit takes longer than the time between rolls.
 async fn pump(
     config: RollerConfig,
     store: Store,
@@ -155,55 +206,82 @@ async fn pump(
     mut shutdown: Shutdown,
 ) -> Result<(), StoreError> {
     let mut rolls = pin!(rolls(config.every, config.dice, rand::make_rng::<StdRng>()));
+    let mut due = Vec::new();
     loop {
-        let new = select! {
+        select! {
             biased;
             () = &mut shutdown => return Ok(()),
-            Some(new) = rolls.next() => new,
+            () = ready(()), if !due.is_empty() => {}
+            Some(new) = rolls.next() => due.push(new),
+        }
+        let group = mem::take(&mut due);
+        let asked = Instant::now();
+        let mut commit = pin!(store.append(group.clone()));
+        let stored = loop {
+            select! {
+                biased;
+                stored = &mut commit => break stored,
+                Some(new) = rolls.next(), if due.len() < MAX_GROUP => due.push(new),
+            }
         };
-        let kept = keep(&store, new, &metrics, &mut shutdown).await?;
-        let Some(roll) = kept else { return Ok(()) };
-        debug!(roll.id = roll.id.0, "stored roll {}", roll.id);
-        feed.publish(&roll);
+        let stored = match stored {
+            Ok(stored) => {
+                metrics.appended(stored.len(), asked.elapsed());
+                stored
+            }
+            Err(error) => {
+                // Ticks that were missed: after an outage comes its one group, never a volley.
+                due.clear();
+                match keep(&store, group, error, &metrics, &mut shutdown).await? {
+                    Some(stored) => stored,
+                    None => return Ok(()),
+                }
+            }
+        };
+        for Roll { id, .. } in &stored {
+            debug!(roll.id = id.0, "stored roll {id}");
+        }
+        feed.publish(&stored);
     }
 }
 
-/// Stores a roll, however long that takes; `None` when the server stops first.
+/// Stores rolls that could not be stored because of `error`, however long that takes: the same
+/// ones, and nobody sees them before they are stored. Meanwhile none is rolled. `None` when the
+/// server stops first.
 async fn keep(
     store: &Store,
-    new: NewRoll,
+    group: Vec<NewRoll>,
+    mut error: StoreError,
     metrics: &Metrics,
     shutdown: &mut Shutdown,
-) -> Result<Option<Roll>, StoreError> {
+) -> Result<Option<Vec<Roll>>, StoreError> {
     let mut pause = FIRST_RETRY;
     let (mut n_failures, mut said) = (0_u32, String::new());
     loop {
-        let asked = Instant::now();
-        match store.append(new.clone()).await {
-            Ok(roll) => {
-                metrics.appended(asked.elapsed());
-                if n_failures > 0 {
-                    info!(roll.id = roll.id.0, n_failures, "rolls are stored again");
-                }
-                return Ok(Some(roll));
-            }
-            Err(error) if error.is_final() => return Err(error),
-            Err(error) => {
-                // Each fault once, not with every attempt: a full disk should not fill the
-                // log as well.
-                let fault = format!("{:#}", anyhow!(error));
-                metrics.append_failed(fault.clone());
-                if fault != said {
-                    error!("no roll can be stored, trying again: {fault}");
-                    said = fault;
-                }
-                n_failures += 1;
-            }
+        if error.is_final() {
+            return Err(error);
+        }
+        n_failures += 1;
+        // Each fault once, not with every attempt: a full disk should not fill the log as well.
+        let fault = format!("{:#}", anyhow!(error));
+        metrics.append_failed(fault.clone());
+        if fault != said {
+            error!("no roll can be stored, trying again: {fault}");
+            said = fault;
         }
         select! {
             () = &mut *shutdown => return Ok(None),
             () = sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
         }
+        let asked = Instant::now();
+        error = match store.append(group.clone()).await {
+            Ok(stored) => {
+                metrics.appended(stored.len(), asked.elapsed());
+                info!(n_failures, "rolls are stored again");
+                return Ok(Some(stored));
+            }
+            Err(error) => error,
+        };
     }
 }
 

@@ -209,9 +209,9 @@ const SHUTDOWN_KEYS: [&str; 3] = ["signals", "grace", "mercy"];
 const TABLE: &str = "rollcast";
 
 impl Config {
-    /// Reads the configuration from the file named by `ROCKET_CONFIG`, else from the nearest
-    /// `Rocket.toml` at or above the working folder, else at or above the program itself; then
-    /// from `ROCKET_…` variables, which win.
+    /// Reads the configuration from the file named by `ROCKET_CONFIG`, else from where an
+    /// installed program has its own, else from the nearest `Rocket.toml` at or above the working
+    /// folder, else at or above the program itself; then from `ROCKET_…` variables, which win.
     pub fn load() -> Result<Config, ConfigError> {
         let file = find_file()?;
         let env = Env::prefixed("ROCKET_").ignore(&["PROFILE", "CONFIG"]).global();
@@ -282,19 +282,31 @@ fn find_file() -> Result<PathBuf, ConfigError> {
     }
     let here = env::current_dir().ok();
     let program = env::current_exe().ok().and_then(|p| p.canonicalize().ok());
-    let folders = [here, program.and_then(|p| Some(p.parent()?.to_path_buf()))];
-    let folders: Vec<PathBuf> = folders.into_iter().flatten().collect();
-    folders
-        .iter()
-        .flat_map(|folder| folder.ancestors())
+    let beside = program.and_then(|p| Some(p.parent()?.to_path_buf()));
+    let installed = beside.as_deref().and_then(installed_folder);
+    let folders: Vec<PathBuf> = [here, beside].into_iter().flatten().collect();
+    // An installed program first where it belongs: wherever it is called from, it is about the
+    // history that the service keeps, and not about some other project's file.
+    installed
+        .as_deref()
+        .into_iter()
+        .chain(folders.iter().flat_map(|folder| folder.ancestors()))
         .map(|folder| folder.join(FILE_NAME))
         .find(|file| file.is_file())
         .ok_or_else(|| {
-            let folders: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
-            ConfigError::Missing {
-                looked: format!("{FILE_NAME} in {} and the folders above", folders.join(", in ")),
-            }
+            let above = |folder: &PathBuf| format!("in {} and the folders above", folder.display());
+            let installed = installed.iter().map(|folder| format!("in {}", folder.display()));
+            let looked: Vec<String> = installed.chain(folders.iter().map(above)).collect();
+            ConfigError::Missing { looked: format!("{FILE_NAME} {}", looked.join(", ")) }
         })
+}
+
+/// Where `make install` puts the configuration of a program in `<prefix>/bin`.
+fn installed_folder(bin: &Path) -> Option<PathBuf> {
+    let prefix = bin.parent()?;
+    // A system's own programs have theirs in /etc: https://refspecs.linuxfoundation.org/FHS_3.0
+    let etc = if prefix == Path::new("/usr") { "/etc".into() } else { prefix.join("etc") };
+    Some(etc.join("rollcast"))
 }
 
 /// `debug` and `release` always exist; any other profile must stand in the file, or a slip of the

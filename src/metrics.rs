@@ -124,7 +124,7 @@ impl Default for Metrics {
         r.register("rolls", "Rolls stored since the start", rolls.clone());
         r.register_with_unit(
             "append",
-            "Time to store a roll, commit and fsync included",
+            "Time to store the rolls of one commit, fsync included",
             Unit::Seconds,
             append_seconds.clone(),
         );
@@ -192,9 +192,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A roll is stored; that took so long.
-    pub fn appended(&self, took: Duration) {
-        self.0.rolls.inc();
+    /// Rolls are stored, in one commit that took so long.
+    pub fn appended(&self, n_rolls: usize, took: Duration) {
+        self.0.rolls.inc_by(n_rolls as u64);
         self.0.append_seconds.observe(took.as_secs_f64());
         *self.0.fault() = None;
     }

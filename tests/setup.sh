@@ -4,23 +4,26 @@
 # cannot be met is left out; with CI=true that is a failure.
 #
 # Says what it does on stderr. The one line on stdout names the cargo features of the suites that
-# can run: `browser,clients,doctor` or less.
+# can run, such as `browser,clients`.
 
 set -eu
 cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin # nginx, for who is not root
 
 # What each part needs, by words that `works` and `packages` explain.
 building='cargo c make'
 browser='chromium chromedriver'
 clients='curl sqlite3 node npm python'
 doctor='nginx'
+deploy='nginx supervisord systemd-analyze shellcheck bmake curl openssl'
+machine="$deploy ip dpkg-deb sudo namespaces"
 
 # Whether a need is met.
 works() {
   case $1 in
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
-    nginx) PATH=$PATH:/usr/sbin command -v nginx ;;
+    namespaces) echo true | tests/deploy/machine.sh systemd "$PWD" "$PWD/tests" ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -37,6 +40,11 @@ packages() {
   for need; do
     case $need in
       cargo) ;; # Debian's is too old
+      namespaces) ;; # the machine's to give
+      dpkg-deb) ;; # everywhere where packages are of use
+      ip) echo iproute2 ;;
+      supervisord) echo supervisor ;;
+      systemd-analyze) echo systemd ;;
       c) echo gcc libc6-dev ;;
       chromedriver) echo chromium-driver ;;
       node) has node || echo nodejs ;;
@@ -58,6 +66,16 @@ apt_install() {
   as_root apt-get -qq -o Dpkg::Use-Pty=0 --yes --no-install-recommends --no-remove install "$@" >&2
 }
 
+# The tests start servers of their own; those that come with packages stay down.
+# https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+start_no_services() {
+  policy=/usr/sbin/policy-rc.d
+  [ ! -e $policy ] || return 0
+  trap 'as_root rm -f $policy' EXIT
+  printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+  as_root chmod 0755 $policy
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     DEBIAN_FRONTEND=noninteractive "$@"
@@ -74,6 +92,7 @@ install_debian_packages() {
   else
     say "installing $*"
     as_root apt-get -qq update >&2 || say 'no new lists of packages'
+    start_no_services
     # One by one, where not all are to be had.
     apt_install "$@" || for package; do
       apt_install "$package" || say "cannot install $package"
@@ -108,6 +127,7 @@ in_words() {
       c) echo 'a C compiler' ;;
       node) echo 'Node 18 or newer' ;;
       python) echo 'Python 3.10 or newer with venv' ;;
+      namespaces) echo 'a root that may open namespaces' ;;
       *) echo "$need" ;;
     esac
   done | paste -s -d , | sed 's/,/, /g'
@@ -118,12 +138,14 @@ say() { echo "setup: $*" >&2; }
 # Every word here is one of ours, without spaces.
 # shellcheck disable=SC2086,SC2046
 {
-  wanted=$(packages $(missing $building $browser $clients $doctor))
+  wanted=$(packages $(missing $building $browser $clients $doctor $machine))
   [ -z "$wanted" ] || install_debian_packages $wanted
   without_building=$(in_words $(missing $building))
   without_browser=$(in_words $(missing $browser))
   without_clients=$(in_words $(missing $clients))
   without_doctor=$(in_words $(missing $doctor))
+  without_deploy=$(in_words $(missing $deploy))
+  without_machine=$(in_words $(missing $machine))
 }
 
 if [ -n "$without_building" ]; then
@@ -145,11 +167,13 @@ if [ -z "$without_clients" ]; then
 fi
 
 features=
-for suite in browser clients doctor; do
+for suite in browser clients doctor deploy machine; do
   case $suite in
     browser) without=$without_browser ;;
     clients) without=$without_clients ;;
     doctor) without=$without_doctor ;;
+    deploy) without=$without_deploy ;;
+    machine) without=$without_machine ;;
   esac
   if [ -z "$without" ]; then
     features=${features:+$features,}$suite

@@ -27,8 +27,9 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Configuration: Rocket.toml in the working folder, else in a folder above it, else beside the
-program or above. Every key is explained there.
+Configuration: of an installed program, the Rocket.toml that was installed with it
+(/usr/local/etc/rollcast for /usr/local/bin/rollcast, /etc/rollcast for /usr/bin); else Rocket.toml
+in the working folder or above it, else beside the program or above. Every key is explained there.
 
 Environment:
   ROCKET_CONFIG=FILE       read this file instead of Rocket.toml

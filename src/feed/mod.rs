@@ -80,11 +80,15 @@ impl Feed {
         })))
     }
 
-    /// Shows a stored roll to all readers. Rolls are published in order, each once.
-    pub fn publish(&self, roll: &Roll) {
+    /// Shows stored rolls to all readers. Rolls are published in order, each once.
+    pub fn publish(&self, rolls: &[Roll]) {
+        // Made before the lock, which all readers want.
         let committed = Some(std::time::Instant::now());
-        let sent = Sent { committed, ..Sent::from(roll) };
-        self.0.window.write().unwrap_or_else(PoisonError::into_inner).push(sent);
+        let sent: Vec<Sent> =
+            rolls.iter().map(|roll| Sent { committed, ..Sent::from(roll) }).collect();
+        let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
+        sent.into_iter().for_each(|sent| window.push(sent));
+        drop(window);
         self.0.waiters.wake_all();
     }
 

@@ -30,7 +30,8 @@ struct List(Mutex<Round>);
 #[derive(Default)]
 struct Round {
     number: u64,
-    wakers: Vec<Waker>,
+    /// `None` where one has left.
+    wakers: Vec<Option<Waker>>,
 }
 
 /// A reader's place among them.
@@ -65,7 +66,7 @@ impl Waiters {
                 mem::replace(&mut round.wakers, room)
             };
             // Outside the lock, which those who wake may want at once.
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
@@ -78,10 +79,10 @@ impl Waiters {
         match place.waiting {
             // Looked again without having been woken, perhaps from another task.
             Some((index, number)) if number == round.number => {
-                round.wakers[index].clone_from(waker);
+                round.wakers[index] = Some(waker.clone());
             }
             _ => {
-                round.wakers.push(waker.clone());
+                round.wakers.push(Some(waker.clone()));
                 place.waiting = Some((round.wakers.len() - 1, round.number));
             }
         }
@@ -93,7 +94,9 @@ impl Waiters {
         let Some((index, number)) = place.waiting else { return };
         let mut round = self.lists[place.list].lock();
         if number == round.number {
-            round.wakers[index] = Waker::noop().clone();
+            round.wakers[index] = None;
+            // So that clients that come and go in a long silence leave nothing behind.
+            while round.wakers.pop_if(|waker| waker.is_none()).is_some() {}
         }
     }
 }
@@ -108,8 +111,10 @@ impl List {
 mod tests {
     use super::*;
 
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
     use std::task::Wake;
+    use std::thread;
+    use std::time::Duration;
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -169,8 +174,8 @@ mod tests {
         let (gone, stays) = (Arc::<Count>::default(), Arc::<Count>::default());
         let mut place = waiters.place();
         for _ in 0..3 {
-            assert!(waiters.wait(&mut place, waiters.n_signals(), &Waker::from(gone.clone())));
             let mut other = Place { list: place.list, waiting: None };
+            assert!(waiters.wait(&mut place, waiters.n_signals(), &Waker::from(gone.clone())));
             assert!(waiters.wait(&mut other, waiters.n_signals(), &Waker::from(stays.clone())));
             waiters.leave(&place);
             assert_eq!(Arc::strong_count(&gone), 1, "the waker is gone");
@@ -182,36 +187,53 @@ mod tests {
     }
 
     #[test]
+    fn those_who_come_and_go_in_silence_leave_nothing_behind() {
+        let waiters = Waiters::default();
+        for _ in 0..1_000 {
+            let mut place = waiters.place();
+            assert!(waiters.wait(&mut place, 0, Waker::noop()));
+            waiters.leave(&place);
+        }
+        let n_left: usize = waiters.lists.iter().map(|list| list.lock().wakers.len()).sum();
+        assert_eq!(n_left, 0);
+    }
+
+    #[test]
     fn no_signal_is_missed_between_the_look_and_the_wait() {
-        const N_SIGNALS: u64 = 20_000;
+        const N_SIGNALS: u64 = 5_000;
+        const N_THREADS: usize = 4;
+        let patience = Duration::from_secs(60);
         let waiters = Arc::new(Waiters::default());
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let waiters = waiters.clone();
-                std::thread::spawn(move || {
-                    let thread = std::thread::current();
-                    let waker = Waker::from(Arc::new(Unpark(thread)));
-                    let mut place = waiters.place();
-                    // Ends only if each wait is followed by a wake-up.
-                    loop {
-                        let seen = waiters.n_signals();
-                        if seen >= N_SIGNALS {
-                            break;
-                        }
-                        if waiters.wait(&mut place, seen, &waker) {
-                            std::thread::park();
-                        }
+        let (seen_by_one, seen_by_all) = mpsc::channel();
+        for _ in 0..N_THREADS {
+            let (waiters, seen_by_one) = (waiters.clone(), seen_by_one.clone());
+            thread::spawn(move || {
+                let waker = Waker::from(Arc::new(Unpark(thread::current())));
+                let mut place = waiters.place();
+                let mut last = 0;
+                while last < N_SIGNALS {
+                    let seen = waiters.n_signals();
+                    if seen > last {
+                        last = seen;
+                        // The other end is gone once the test has failed.
+                        let _ = seen_by_one.send(seen);
+                    } else if waiters.wait(&mut place, seen, &waker) {
+                        thread::park();
                     }
-                })
-            })
-            .collect();
-        (0..N_SIGNALS).for_each(|_| waiters.wake_all());
-        for thread in threads {
-            thread.join().expect("no panic");
+                }
+            });
+        }
+        // In lock step: the next signal, which would make up for a lost one, comes only when all
+        // have seen this one.
+        for number in 1..=N_SIGNALS {
+            waiters.wake_all();
+            for _ in 0..N_THREADS {
+                assert_eq!(seen_by_all.recv_timeout(patience), Ok(number), "a signal was lost");
+            }
         }
     }
 
-    struct Unpark(std::thread::Thread);
+    struct Unpark(thread::Thread);
 
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -117,3 +117,89 @@ fn faces(json: &str) -> Result<Faces, serde_json::Error> {
     deserializer.end()?;
     Ok(faces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::cell::RefCell;
+
+    use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+    thread_local! {
+        /// The statements that ran on this thread.
+        static RUN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn history(n_rolls: i64) -> Connection {
+        let connection = Connection::open_in_memory().expect("a database");
+        let schema = include_str!("../../migrations/0001_rolls.sql");
+        connection.execute_batch(schema).expect("the schema");
+        let sql = "insert into rolls (rolled_at, dice) values (?1, '{\"1D6\":1}')";
+        for n in 1..=n_rolls {
+            let rolled_at = RolledAt::truncate(jiff::Timestamp::from_second(n).expect("a time"));
+            connection.execute(sql, [rolled_at.to_string()]).expect("a roll");
+        }
+        connection.trace_v2(
+            TraceEventCodes::SQLITE_TRACE_STMT,
+            Some(|event| {
+                if let TraceEvent::Stmt(_, sql) = event {
+                    RUN.with_borrow_mut(|run| run.push(sql.to_string()));
+                }
+            }),
+        );
+        connection
+    }
+
+    /// How SQLite goes about each statement that `query` runs.
+    fn plans(query: impl FnOnce(&mut Connection)) -> Vec<String> {
+        let mut connection = history(100);
+        query(&mut connection);
+        let run = RUN.take();
+        connection.trace_v2(TraceEventCodes::empty(), None);
+        let mut plans = Vec::new();
+        for sql in run.iter().filter(|sql| sql.starts_with("select")) {
+            let mut plan = connection.prepare(&format!("explain query plan {sql}")).expect(sql);
+            let steps = plan.raw_query().mapped(|row| row.get::<_, String>("detail"));
+            plans.extend(steps.map(|step| step.expect("a step")));
+        }
+        plans
+    }
+
+    #[test]
+    fn every_query_finds_its_rows_by_key_at_any_depth() {
+        type Query = fn(&mut Connection) -> bool;
+        let queries: [(&str, Query); 6] = [
+            ("after", |c| after(c, RollId(40), 10).is_ok()),
+            ("page", |c| page(c, Some(RollId(40)), 10).is_ok()),
+            ("the newest page", |c| page(c, None, 10).is_ok()),
+            ("roll", |c| roll(c, RollId(40)).is_ok()),
+            ("at", |c| at(c, "1970-01-01T00:00:40Z".parse().expect("a moment")).is_ok()),
+            ("kept", |c| kept(c).is_ok()),
+        ];
+        for (name, query) in queries {
+            let plan = plans(|connection| assert!(query(connection), "{name}"));
+            assert!(!plan.is_empty(), "no plan of {name} was seen");
+            for step in plan {
+                // A table of one row, which says how far the ids are.
+                let by_key = step.starts_with("SEARCH rolls") || step == "SCAN sqlite_sequence";
+                assert!(by_key, "expected {name} to search rolls by key, got `{step}`");
+            }
+        }
+    }
+
+    #[test]
+    fn the_check_of_the_plans_sees_a_scan_and_a_sort() {
+        for sql in [
+            "select id from rolls where rolled_at > '2026' order by id",
+            "select id from rolls where id > 5 order by rolled_at",
+        ] {
+            let plan = plans(|connection| {
+                let mut statement = connection.prepare(sql).expect("a statement");
+                statement.query([]).expect("rows").next().expect("a row");
+            });
+            let told = plan.iter().any(|step| step.contains("SCAN") || step.contains("B-TREE"));
+            assert!(told, "expected a scan or a sort of `{sql}`, got {plan:?}");
+        }
+    }
+}

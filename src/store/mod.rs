@@ -274,15 +274,15 @@ impl Store {
         blocking(move || backup::copy(&database, &to, existing, &stop, progress)).await
     }
 
-    /// Stores a roll and gives back the stored row, which is then durable.
+    /// Stores rolls in one commit and gives back the stored rows, which are then durable.
     ///
-    /// After an error that is not [final](StoreError::is_final) the roll is not stored, and may
-    /// be appended again.
-    pub async fn append(&self, new: NewRoll) -> Result<Roll, StoreError> {
+    /// After an error that is not [final](StoreError::is_final) none of them is stored, and they
+    /// may be appended again.
+    pub async fn append(&self, rolls: Vec<NewRoll>) -> Result<Vec<Roll>, StoreError> {
         let shared = self.0.clone();
         blocking(move || {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.append(&new)
+            writer.append(&rolls)
         })
         .await
     }

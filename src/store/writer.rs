@@ -72,8 +72,8 @@ impl Writer {
         Ok(())
     }
 
-    pub fn append(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
-        let stored = self.insert(new);
+    pub fn append(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
+        let stored = self.commit(rolls);
         if let Err(StoreError::Sqlite(error)) = &stored
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {
@@ -81,28 +81,25 @@ impl Writer {
             // the next attempt. If that fails too, the full disk is what counts.
             let _ = self.checkpoint();
         }
-        let roll = stored?;
+        let stored = stored?;
         self.check_files()?;
-        Ok(roll)
+        Ok(stored)
     }
 
-    fn insert(&mut self, new: &NewRoll) -> Result<Roll, StoreError> {
+    fn commit(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
         let transaction = begin(&mut self.connection)?;
         let mut tallies = match self.tallies.take() {
             Some(tallies) => tallies,
             None => Tallies::load(&transaction)?,
         };
-        // The stored row, not the input, is what everybody gets to see.
-        let sql = "insert into rolls (rolled_at, dice) values (?1, ?2)
-                   returning id, rolled_at, dice";
-        let values = (new.rolled_at.to_string(), new.dice.to_string());
-        let roll = transaction
-            .prepare_cached(sql)?
-            .query_row(values, |row| Ok(history::roll_of(row)))??;
-        tallies.append(&transaction, &roll)?;
+        let stored: Vec<Roll> =
+            rolls.iter().map(|new| insert(&transaction, new)).collect::<Result<_, _>>()?;
+        for roll in &stored {
+            tallies.append(&transaction, roll)?;
+        }
         transaction.commit()?;
         self.tallies = Some(tallies);
-        Ok(roll)
+        Ok(stored)
     }
 
     /// A commit into a deleted file succeeds, and is lost with the file.
@@ -129,6 +126,13 @@ impl Writer {
 /// Immediate: a transaction that reads before it writes could fail halfway.
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+}
+
+/// The stored row, not the input, is what everybody gets to see.
+fn insert(transaction: &Transaction<'_>, new: &NewRoll) -> Result<Roll, StoreError> {
+    let sql = "insert into rolls (rolled_at, dice) values (?1, ?2) returning id, rolled_at, dice";
+    let values = (new.rolled_at.to_string(), new.dice.to_string());
+    transaction.prepare_cached(sql)?.query_row(values, |row| Ok(history::roll_of(row)))?
 }
 
 fn identify(path: &Path) -> Result<Identity, StoreError> {

@@ -70,9 +70,13 @@ impl Stream {
         if response.status() != 200 || !is_stream {
             return Err(format!("expected an event stream, got {response:?}"));
         }
-        let body: Box<dyn std::io::Read + Send> = Box::new(response.into_body().into_reader());
+        Ok(Stream::read(response.into_body().into_reader()))
+    }
+
+    /// A stream out of what a server sent.
+    pub fn read(body: impl std::io::Read + Send + 'static) -> Stream {
         // A small buffer: what is read ahead here would be late for the test.
-        Ok(Stream { lines: BufReader::with_capacity(512, body) })
+        Stream { lines: BufReader::with_capacity(512, Box::new(body)) }
     }
 
     /// The next `n` frames.

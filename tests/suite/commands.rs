@@ -164,6 +164,21 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     assert_eq!(code, 0);
     assert!(stdout.contains(&*file.canonicalize().unwrap().to_string_lossy()), "{stdout}");
 
+    // Anywhere, with both where `make install` puts them; also in a folder with another one.
+    let prefix = elsewhere.path().join("prefix");
+    fs::create_dir_all(prefix.join("bin")).unwrap();
+    fs::create_dir_all(prefix.join("etc/rollcast")).unwrap();
+    let installed = prefix.join("etc/rollcast/Rocket.toml");
+    fs::copy(&file, &installed).unwrap();
+    let program = prefix.join("bin/rollcast");
+    copy_program(&program);
+    for folder in [Path::new("/"), house.path()] {
+        let mut check = Command::new(&program);
+        let (code, stdout, _) = run(check.arg("check").current_dir(folder));
+        assert_eq!(code, 0);
+        assert!(stdout.contains(&*installed.canonicalize().unwrap().to_string_lossy()), "{stdout}");
+    }
+
     // A path from the environment is relative to the file as well, not to the working folder.
     std::os::unix::fs::symlink(
         concat!(env!("CARGO_MANIFEST_DIR"), "/templates"),
@@ -281,6 +296,24 @@ fn a_server_that_logs_nothing_runs_and_stops_all_the_same() {
         (http.is_some() && house.stored().len() >= 20).then_some(())
     });
     server.stop();
+}
+
+#[test]
+fn more_streams_than_open_files_are_warned_of_at_the_start() {
+    let house = House::new("every = '1h'\nmax_streams = 1000000");
+    // As many as the tester may open, and fewer; in both cases too few for a million.
+    for limit in ["true", "ulimit -n 512"] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("{limit}; exec \"$0\""), ROLLCAST]);
+        command.current_dir(house.path());
+        let server = house.start_with(&mut command);
+        let log = server.log().join("\n");
+        assert!(log.contains("of the 1000000 streams"), "{limit}: {log}");
+        assert!(limit == "true" || log.contains("enough for 448 of"), "{log}");
+    }
+    house.configure("max_streams = 100");
+    let server = house.start();
+    assert!(!server.log().join("\n").contains("open files"), "{:#?}", server.log());
 }
 
 #[test]

@@ -145,7 +145,9 @@ fn metrics_count_rolls_and_what_became_of_them() {
     let stored = house.stored().last().unwrap().0 as f64 - 50.0;
     let later = metrics(&house);
     assert!(later["rollcast_rolls_total"] >= stored, "{stored} in {later:#?}");
-    assert_eq!(later["rollcast_append_seconds_count"], later["rollcast_rolls_total"]);
+    // Where rolls come faster than the disk takes them, one commit has several.
+    assert!(later["rollcast_append_seconds_count"] >= 1.0);
+    assert!(later["rollcast_append_seconds_count"] <= later["rollcast_rolls_total"]);
     assert!(later["rollcast_append_seconds_sum"] > 0.0);
     assert!(later["rollcast_commit_to_write_seconds_count"] >= 2.0, "{later:#?}");
     assert!(later["rollcast_commit_to_write_seconds_sum"] > 0.0);

@@ -1,0 +1,514 @@
+//! The clients: thousands of real event streams on one thread, each checked.
+//!
+//! Readiness by epoll, one read buffer for all, and no work per event beyond finding its mark, so
+//! that the clients take as little as possible of the machine they share with the server.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::decode::Decoder;
+use crate::marks::{Arrival, Field, Marks, Progress};
+
+/// Where the streams are.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub address: SocketAddr,
+    pub path: &'static str,
+    pub field: Field,
+}
+
+/// Counts since the fleet began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub n_deliveries: u64,
+    pub n_reads: u64,
+    /// Numbers that a client never got.
+    pub n_missed: u64,
+    /// Numbers that a client got again, or too late.
+    pub n_repeats: u64,
+    /// Streams that could not be opened, or that broke.
+    pub n_failures: u64,
+}
+
+/// When a roll reached a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    pub n: u64,
+    /// The moment in the roll's own mark.
+    pub marked: u64,
+    pub at_us: u64,
+}
+
+pub struct Fleet {
+    target: Target,
+    poll: Poll,
+    events: Events,
+    clients: Vec<Client>,
+    waiting: VecDeque<usize>,
+    /// Connections that may be on their way at once.
+    n_at_once: usize,
+    n_connecting: usize,
+    n_open: usize,
+    n_addresses: usize,
+    buffer: Vec<u8>,
+    pub counts: Counts,
+    /// The newest number that any client has.
+    pub head: u64,
+    /// Kept only where latency is asked for.
+    pub reached: Option<Vec<Reached>>,
+    /// The first few things that went wrong, for people.
+    pub problems: Vec<String>,
+}
+
+struct Client {
+    stream: Option<TcpStream>,
+    state: State,
+    /// Whether it reads what it gets.
+    reads: bool,
+    decoder: Decoder,
+    marks: Marks,
+    progress: Progress,
+    resumes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Waiting,
+    Connecting,
+    /// The request is on its way.
+    Asked,
+    Open,
+    Failed,
+}
+
+/// More than one address, since each has only some 28,000 ports, and limits per address are worth
+/// a test: 127.0.0.2 and those behind it.
+const N_ADDRESSES: usize = 16;
+/// As many connections on their way as any server's queue takes.
+const N_AT_ONCE: usize = 100;
+const BUFFER_BYTES: usize = 256 << 10;
+const STALLED_BYTES: usize = 16 << 10;
+const MAX_PROBLEMS: usize = 5;
+/// File descriptors for everything but streams.
+pub const SPARE_FILES: u64 = 100;
+
+impl Fleet {
+    pub fn new(target: Target) -> Result<Fleet> {
+        Ok(Fleet {
+            target,
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            clients: Vec::new(),
+            waiting: VecDeque::new(),
+            n_at_once: N_AT_ONCE,
+            n_connecting: 0,
+            n_open: 0,
+            n_addresses: N_ADDRESSES,
+            buffer: vec![0; BUFFER_BYTES],
+            counts: Counts::default(),
+            head: 0,
+            reached: None,
+            problems: Vec::new(),
+        })
+    }
+
+    /// Opens `n` more streams and waits until all are open; gives back how long that took.
+    pub fn open(&mut self, n: usize, patience: Duration) -> Result<Duration> {
+        self.add(n, true, None)?;
+        self.wait_until_open(patience)
+    }
+
+    /// Opens `n` more streams whose clients ask for all that is stored and then never read.
+    pub fn open_stalled(&mut self, n: usize, patience: Duration) -> Result<Duration> {
+        self.add(n, false, Some(0))?;
+        self.wait_until_open(patience)
+    }
+
+    /// Cuts every stream and opens all again at once, each behind the last roll that it has.
+    pub fn reopen_all(&mut self) {
+        self.close();
+        for i in 0..self.clients.len() {
+            let client = &mut self.clients[i];
+            client.resumes = client.progress.next > 0;
+            client.state = State::Waiting;
+            self.waiting.push_back(i);
+        }
+        self.n_at_once = usize::MAX;
+    }
+
+    /// Cuts every stream.
+    pub fn close(&mut self) {
+        for client in &mut self.clients {
+            if let Some(stream) = client.stream.take() {
+                // With a reset, so that no port is kept for a minute.
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+        }
+        self.n_open = 0;
+        self.n_connecting = 0;
+        self.waiting.clear();
+    }
+
+    pub fn n_open(&self) -> usize {
+        self.n_open
+    }
+
+    /// Clients that read and do not have roll `n` yet.
+    pub fn n_behind(&self, n: u64) -> usize {
+        let behind = |client: &&Client| client.reads && client.progress.next <= n;
+        self.clients.iter().filter(behind).count()
+    }
+
+    /// Reads for so long.
+    pub fn run(&mut self, time: Duration) -> Result<()> {
+        self.run_until(time, |_| false).map(drop)
+    }
+
+    /// Reads until `met` says so; false when `patience` ends first. Looks at most every
+    /// millisecond or so.
+    pub fn run_until(
+        &mut self,
+        patience: Duration,
+        mut met: impl FnMut(&Fleet) -> bool,
+    ) -> Result<bool> {
+        let begin = Instant::now();
+        loop {
+            if met(self) {
+                return Ok(true);
+            }
+            let Some(left) = patience.checked_sub(begin.elapsed()) else { return Ok(false) };
+            self.turn(left.min(Duration::from_millis(20)))?;
+        }
+    }
+
+    /// Reads until every client has what the first one has now; gives back how many do not, at the
+    /// end of patience.
+    pub fn drain(&mut self, patience: Duration) -> Result<usize> {
+        let head = self.head;
+        if head == 0 {
+            return Ok(0);
+        }
+        let mut looked = Instant::now();
+        self.run_until(patience, |fleet| {
+            // A look at all clients is not for every turn.
+            looked.elapsed() > Duration::from_millis(20) && {
+                looked = Instant::now();
+                fleet.n_behind(head) == 0
+            }
+        })?;
+        Ok(self.n_behind(head))
+    }
+
+    fn add(&mut self, n: usize, reads: bool, after: Option<u64>) -> Result<()> {
+        allow_files((self.clients.len() + n) as u64 + SPARE_FILES)?;
+        for _ in 0..n {
+            self.waiting.push_back(self.clients.len());
+            self.clients.push(Client {
+                stream: None,
+                state: State::Waiting,
+                reads,
+                decoder: Decoder::default(),
+                marks: Marks::new(self.target.field),
+                progress: after.map(Progress::after).unwrap_or_default(),
+                resumes: after.is_some(),
+            });
+        }
+        Ok(())
+    }
+
+    fn wait_until_open(&mut self, patience: Duration) -> Result<Duration> {
+        let begin = Instant::now();
+        let n = self.clients.len();
+        let failed = self.counts.n_failures;
+        let done = self
+            .run_until(patience, |fleet| fleet.n_open >= n || fleet.counts.n_failures > failed)?;
+        if self.counts.n_failures > failed {
+            bail!("expected {n} open streams, got {}: {}", self.n_open, self.problems.join("; "));
+        }
+        if !done {
+            bail!("expected {n} open streams in {patience:?}, got {}", self.n_open);
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Waits for the kernel once and does what there is to do.
+    fn turn(&mut self, patience: Duration) -> Result<()> {
+        while self.n_connecting < self.n_at_once
+            && let Some(i) = self.waiting.pop_front()
+        {
+            if let Err(error) = self.connect(i) {
+                self.fail(i, &format!("{error:#}"));
+            }
+        }
+        match self.poll.poll(&mut self.events, Some(patience)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let i = event.token().0;
+            if self.clients[i].state == State::Connecting
+                && let Err(error) = self.ask(i)
+            {
+                self.fail(i, &format!("{error:#}"));
+            }
+            if event.is_readable()
+                && let Err(error) = self.read(i)
+            {
+                self.fail(i, &format!("{error:#}"));
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn connect(&mut self, i: usize) -> Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_reuse_address(true)?;
+        if !self.clients[i].reads {
+            // Else the kernel takes megabytes for one that does not read.
+            socket.set_recv_buffer_size(STALLED_BYTES)?;
+        }
+        let last = u8::try_from(2 + i % self.n_addresses).context("too many addresses")?;
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0).into())?;
+        match socket.connect(&self.target.address.into()) {
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            result => result.context("cannot connect")?,
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(i), interest)?;
+        let client = &mut self.clients[i];
+        client.stream = Some(stream);
+        client.state = State::Connecting;
+        client.decoder = Decoder::default();
+        client.marks = Marks::new(self.target.field);
+        self.n_connecting += 1;
+        Ok(())
+    }
+
+    /// Sends the request, once connected.
+    fn ask(&mut self, i: usize) -> Result<()> {
+        let client = &mut self.clients[i];
+        let Some(stream) = &mut client.stream else { return Ok(()) };
+        if let Some(error) = stream.take_error()? {
+            return Err(error).context("cannot connect");
+        }
+        let Target { address, path, .. } = self.target;
+        let mut request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n");
+        if client.resumes {
+            request += &format!("Last-Event-ID: {}\r\n", client.progress.next - 1);
+        }
+        request += "\r\n";
+        match stream.write(request.as_bytes()) {
+            Ok(n) if n == request.len() => client.state = State::Asked,
+            Ok(n) => bail!("expected to send {} bytes, sent {n}", request.len()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("cannot ask"),
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, i: usize) -> Result<()> {
+        loop {
+            let client = &mut self.clients[i];
+            if client.state == State::Open && !client.reads {
+                return Ok(());
+            }
+            let Some(stream) = &mut client.stream else { return Ok(()) };
+            let n = match stream.read(&mut self.buffer) {
+                Ok(0) => bail!("the server ended a stream"),
+                Ok(n) => n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error).context("a stream broke"),
+            };
+            self.counts.n_reads += 1;
+            let at_us = now_us();
+            let (counts, head, reached) = (&mut self.counts, &mut self.head, &mut self.reached);
+            let (marks, progress) = (&mut client.marks, &mut client.progress);
+            let problems = &mut self.problems;
+            client.decoder.feed(&self.buffer[..n], |body| {
+                marks.feed(body, |mark| {
+                    let next = progress.next;
+                    let arrival = progress.take(mark.n);
+                    match arrival {
+                        Arrival::InOrder => {}
+                        Arrival::Gap(n_missed) => counts.n_missed += n_missed,
+                        Arrival::Repeat => counts.n_repeats += 1,
+                    }
+                    if arrival != Arrival::InOrder && problems.len() < MAX_PROBLEMS {
+                        problems.push(format!("client {i} expected roll {next}, got {}", mark.n));
+                    }
+                    counts.n_deliveries += 1;
+                    *head = (*head).max(mark.n);
+                    if let Some(reached) = reached {
+                        reached.push(Reached { n: mark.n, marked: mark.moment, at_us });
+                    }
+                    Ok(())
+                })
+            })?;
+            if client.state == State::Asked
+                && let Some(status) = client.decoder.status()
+            {
+                if status != 200 {
+                    bail!("expected status 200, got {status}");
+                }
+                client.state = State::Open;
+                self.n_connecting -= 1;
+                self.n_open += 1;
+            }
+            if client.decoder.is_done() {
+                bail!("the server ended a stream");
+            }
+            // Less than there was room for: the kernel has no more, and will say when it has.
+            if n < self.buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fail(&mut self, i: usize, problem: &str) {
+        let client = &mut self.clients[i];
+        match client.state {
+            State::Open => self.n_open -= 1,
+            State::Connecting | State::Asked => self.n_connecting -= 1,
+            State::Waiting | State::Failed => {}
+        }
+        client.state = State::Failed;
+        client.stream = None;
+        self.counts.n_failures += 1;
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(format!("client {i}: {problem}"));
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Raises this process's limit on open files, which its children inherit, to what is allowed.
+pub fn allow_files(n: u64) -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).context("cannot raise the limit on open files")?;
+    }
+    match limit.current {
+        Some(allowed) if allowed < n => bail!(
+            "{n} open files are needed, the limit is {allowed}: raise it (ulimit -Hn {n}, as \
+             root) or take fewer clients"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Microseconds since 1970, by the clock that the servers use.
+pub fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::TcpListener;
+    use std::thread;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// A server that gives each client the next one of the answers, byte by byte, and then waits
+    /// until the client goes.
+    fn server(answers: Vec<String>) -> Target {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut connection, _) = listener.accept().unwrap();
+                thread::spawn(move || {
+                    connection.set_nodelay(true).unwrap();
+                    for byte in answer.as_bytes() {
+                        connection.write_all(&[*byte]).unwrap();
+                    }
+                    while connection.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
+                });
+            }
+        });
+        Target { address, path: "/stream/", field: Field::Id }
+    }
+
+    /// An answer with these numbers, each an event and a chunk.
+    fn events(numbers: &[u64]) -> String {
+        let chunk = |n: &u64| {
+            let event = format!("id: {n}-1763861860123\ndata: {{}}\n\n");
+            format!("{:x}\r\n{event}\r\n", event.len())
+        };
+        HEAD.to_string() + &numbers.iter().map(chunk).collect::<String>()
+    }
+
+    #[test]
+    fn clients_that_get_every_roll_are_sound_wherever_they_start() {
+        let answers = [&[5, 6, 7][..], &[6, 7], &[7]].map(events).to_vec();
+        let mut fleet = Fleet::new(server(answers)).unwrap();
+        fleet.open(3, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 6).unwrap());
+        assert_eq!(fleet.drain(PATIENCE).unwrap(), 0);
+        let Counts { n_missed, n_repeats, n_failures, .. } = fleet.counts;
+        assert_eq!((n_missed, n_repeats, n_failures), (0, 0, 0), "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn one_client_that_misses_one_roll_is_noticed() {
+        let answers = [&[5, 6, 7][..], &[5, 7], &[5, 6, 6, 7]].map(events).to_vec();
+        let mut fleet = Fleet::new(server(answers)).unwrap();
+        fleet.open(3, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 9).unwrap());
+        assert_eq!((fleet.counts.n_missed, fleet.counts.n_repeats), (1, 1));
+        assert_eq!(fleet.problems.len(), 2, "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn a_client_that_is_left_behind_is_noticed() {
+        let answers = [&[5, 6, 7][..], &[5, 6], &[]].map(events).to_vec();
+        let mut fleet = Fleet::new(server(answers)).unwrap();
+        fleet.open(3, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 5).unwrap());
+        assert_eq!(fleet.drain(Duration::from_millis(200)).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_or_ends_is_a_failure() {
+        let refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_string();
+        let mut fleet = Fleet::new(server(vec![refusal])).unwrap();
+        let error = fleet.open(1, PATIENCE).unwrap_err().to_string();
+        assert!(error.contains("503"), "{error}");
+        let mut fleet = Fleet::new(server(vec![events(&[5]) + "0\r\n\r\n"])).unwrap();
+        let opened = fleet.open(1, PATIENCE);
+        assert!(
+            opened.is_err() || fleet.run_until(PATIENCE, |f| f.counts.n_failures == 1).unwrap()
+        );
+        assert!(fleet.problems[0].contains("ended"), "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn a_limit_on_open_files_that_is_too_low_is_named() {
+        let error = allow_files(1 << 40).unwrap_err().to_string();
+        assert!(error.contains("1099511627776 open files") && error.contains("ulimit"), "{error}");
+    }
+}

@@ -1,0 +1,286 @@
+//! One measurement: a fresh server, so many clients, so many rolls a second.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::fleet::{self, Fleet, Reached};
+use crate::procs;
+use crate::server::{Peer, Places, Server, Setup};
+use crate::writes::WriteCount;
+
+/// Time for all streams of one measurement to open.
+pub const OPENING: Duration = Duration::from_secs(60);
+/// Time for the slowest client to get what the first one has.
+const DRAINING: Duration = Duration::from_secs(10);
+/// Before the measurement counts.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// For the count of write calls, after the measurement.
+const COUNTING: Duration = Duration::from_secs(1);
+
+/// What is asked of a server.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub n_clients: usize,
+    pub every: Duration,
+    pub time: Duration,
+    /// Whether the moments of commit and arrival are taken down.
+    pub latency: bool,
+    pub count_writes: bool,
+}
+
+impl Load {
+    /// With neither latency nor write calls.
+    pub fn new(n_clients: usize, every: Duration, time: Duration) -> Load {
+        Load { n_clients, every, time, latency: false, count_writes: false }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Measured {
+    pub peer: &'static str,
+    pub n_clients: usize,
+    pub rolls_asked_per_s: f64,
+    pub rolls_per_s: f64,
+    pub n_deliveries: u64,
+    pub deliveries_per_s: f64,
+    /// The server's, of all its processes.
+    pub cpu_us_per_delivery: f64,
+    pub user_us_per_delivery: f64,
+    pub system_us_per_delivery: f64,
+    pub switches_per_delivery: f64,
+    pub deliveries_per_read: f64,
+    pub writes_per_delivery: Option<f64>,
+    /// The tool that counted them, or why none did; nothing where they were not asked for.
+    pub writes_by: Option<String>,
+    pub connects_per_s: f64,
+    pub memory_kib_before: u64,
+    pub memory_kib_per_client: f64,
+    pub latency: Option<Latency>,
+    pub n_missed: u64,
+    pub n_repeats: u64,
+    pub n_failures: u64,
+    /// Clients that did not have what the first one had, 10 s later.
+    pub n_behind: usize,
+    pub problems: Vec<String>,
+}
+
+/// Milliseconds from the commit, or from a peer's moment of publishing, to a client.
+#[derive(Clone, Debug, Serialize)]
+pub struct Latency {
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub p999_ms: f64,
+    pub max_ms: f64,
+    /// To the last client, over all rolls.
+    pub last_p50_ms: f64,
+    pub last_p99_ms: f64,
+    pub n_rolls: usize,
+}
+
+impl Measured {
+    /// Whether every client got every roll once and in order.
+    pub fn is_sound(&self) -> bool {
+        self.n_missed == 0 && self.n_repeats == 0 && self.n_failures == 0 && self.n_behind == 0
+    }
+
+    /// What went wrong, for people; nothing if sound.
+    pub fn faults(&self) -> String {
+        let counts = [
+            (self.n_missed, "missed"),
+            (self.n_repeats, "repeated"),
+            (self.n_failures, "streams failed"),
+            (self.n_behind as u64, "clients behind"),
+        ];
+        let counts = counts.iter().filter(|(n, _)| *n > 0);
+        counts.map(|(n, what)| format!("{n} {what}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Runs one measurement. A fault of a peer is reported; one of rollcast is an error.
+pub fn measure(places: &Places, peer: Peer, load: &Load) -> Result<Measured> {
+    fleet::allow_files(load.n_clients as u64 + fleet::SPARE_FILES)?;
+    let mut setup = Setup::new(peer, load.every);
+    setup.commits = load.latency && peer == Peer::Rollcast;
+    let server = Server::start(places, &setup)?;
+    let measured = measure_running(server, load)
+        .with_context(|| format!("measuring {} with {} clients", peer.name(), load.n_clients))?;
+    judge(peer, measured)
+}
+
+fn judge(peer: Peer, measured: Measured) -> Result<Measured> {
+    if peer == Peer::Rollcast && !measured.is_sound() {
+        bail!("rollcast is at fault: {} ({})", measured.faults(), measured.problems.join("; "));
+    }
+    Ok(measured)
+}
+
+fn measure_running(server: Server, load: &Load) -> Result<Measured> {
+    let pid = server.pid();
+    // One client first, so that what the first costs is not counted as each one's.
+    Fleet::new(server.target)?.open(1, OPENING).map_err(|error| server.explain(&error))?;
+    std::thread::sleep(Duration::from_millis(200));
+    let memory_before = procs::memory_kib(pid)?;
+
+    let mut fleet = Fleet::new(server.target)?;
+    let opening = fleet.open(load.n_clients, OPENING).map_err(|error| server.explain(&error))?;
+    fleet.run(WARM_UP)?;
+
+    if load.latency {
+        fleet.reached = Some(Vec::new());
+    }
+    let (begin, counts, usage) = (Instant::now(), fleet.counts, procs::usage(pid)?);
+    let head = fleet.head;
+    fleet.run(load.time)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let used = procs::usage(pid)?.since(&usage);
+    let n_deliveries = fleet.counts.n_deliveries - counts.n_deliveries;
+    let n_reads = fleet.counts.n_reads - counts.n_reads;
+    let n_rolls = fleet.head - head;
+    let memory = procs::memory_kib(pid)?;
+
+    let (writes_per_delivery, writes_by) = match load.count_writes {
+        false => (None, None),
+        true => match writes_per_delivery(&mut fleet, pid) {
+            Ok((writes, tool)) => (Some(writes), Some(tool.to_string())),
+            Err(error) => (None, Some(format!("none, since {error:#}"))),
+        },
+    };
+    let n_behind = fleet.drain(DRAINING)?;
+    let reached = fleet.reached.take();
+    let counts = fleet.counts;
+    let problems = std::mem::take(&mut fleet.problems);
+    drop(fleet);
+    let peer = server.peer;
+    let commits = server.stop()?;
+
+    let per_delivery = |amount: f64| amount / n_deliveries.max(1) as f64;
+    let latency = reached.and_then(|reached| latency(&reached, &commits, peer, load.n_clients));
+    Ok(Measured {
+        peer: peer.name(),
+        n_clients: load.n_clients,
+        rolls_asked_per_s: 1.0 / load.every.as_secs_f64(),
+        rolls_per_s: n_rolls as f64 / seconds,
+        n_deliveries,
+        deliveries_per_s: n_deliveries as f64 / seconds,
+        cpu_us_per_delivery: per_delivery(used.user_us + used.system_us),
+        user_us_per_delivery: per_delivery(used.user_us),
+        system_us_per_delivery: per_delivery(used.system_us),
+        switches_per_delivery: per_delivery(used.n_switches as f64),
+        deliveries_per_read: n_deliveries as f64 / n_reads.max(1) as f64,
+        writes_per_delivery,
+        writes_by,
+        connects_per_s: load.n_clients as f64 / opening.as_secs_f64(),
+        memory_kib_before: memory_before,
+        memory_kib_per_client: (memory as f64 - memory_before as f64) / load.n_clients as f64,
+        latency,
+        n_missed: counts.n_missed,
+        n_repeats: counts.n_repeats,
+        n_failures: counts.n_failures,
+        n_behind,
+        problems,
+    })
+}
+
+/// Write calls against deliveries, over the same time.
+fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str)> {
+    let mut count = WriteCount::prepare(&procs::family(pid)?)?;
+    // What came meanwhile was written before.
+    fleet.run(Duration::from_millis(20))?;
+    count.begin()?;
+    let before = fleet.counts.n_deliveries;
+    fleet.run(COUNTING)?;
+    let n_deliveries = fleet.counts.n_deliveries - before;
+    let (n_calls, tool) = count.stop()?;
+    if n_deliveries == 0 {
+        bail!("nothing was delivered while write calls were counted");
+    }
+    Ok((n_calls as f64 / n_deliveries as f64, tool))
+}
+
+/// From the commit where there is one, else from the moment in the roll's mark. Only rolls that
+/// reached every client count: of the first and the last one, some deliveries fell outside.
+pub fn latency(
+    reached: &[Reached],
+    commits: &HashMap<u64, u64>,
+    peer: Peer,
+    n_clients: usize,
+) -> Option<Latency> {
+    let mut rolls = HashMap::<u64, Vec<u64>>::new();
+    for Reached { n, marked, at_us } in reached {
+        let begin = if peer == Peer::Rollcast { *commits.get(n)? } else { *marked };
+        rolls.entry(*n).or_default().push(at_us.saturating_sub(begin).max(1));
+    }
+    rolls.retain(|_, waits| waits.len() == n_clients);
+    let (mut all, mut last) = (histogram(), histogram());
+    for waits in rolls.values() {
+        waits.iter().for_each(|wait| all.saturating_record(*wait));
+        last.saturating_record(*waits.iter().max()?);
+    }
+    let ms = |us: u64| us as f64 / 1e3;
+    (!rolls.is_empty()).then(|| Latency {
+        p50_ms: ms(all.value_at_quantile(0.5)),
+        p99_ms: ms(all.value_at_quantile(0.99)),
+        p999_ms: ms(all.value_at_quantile(0.999)),
+        max_ms: ms(all.max()),
+        last_p50_ms: ms(last.value_at_quantile(0.5)),
+        last_p99_ms: ms(last.value_at_quantile(0.99)),
+        n_rolls: rolls.len(),
+    })
+}
+
+/// Microseconds up to a minute, to three digits.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram takes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_rollcast_is_an_error_and_a_peers_is_told() {
+        let sound = Measured { n_deliveries: 10, ..Measured::default() };
+        assert!(judge(Peer::Rollcast, sound.clone()).is_ok());
+        let faults = [
+            (Measured { n_missed: 1, ..sound.clone() }, "1 missed"),
+            (Measured { n_repeats: 2, ..sound.clone() }, "2 repeated"),
+            (Measured { n_failures: 3, ..sound.clone() }, "3 streams failed"),
+            (Measured { n_behind: 4, ..sound.clone() }, "4 clients behind"),
+        ];
+        for (measured, fault) in faults {
+            let error = judge(Peer::Rollcast, measured.clone()).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+            assert_eq!(judge(Peer::Axum, measured).unwrap().faults(), fault);
+        }
+    }
+
+    #[test]
+    fn latency_is_from_the_commit_to_each_client_and_to_the_last() {
+        let reached = |n, at_us| Reached { n, marked: 1_000_000, at_us };
+        // Roll 1 reached one of two clients inside the measurement.
+        let all = [
+            reached(1, 1_001_000),
+            reached(2, 2_001_000),
+            reached(2, 2_004_000),
+            reached(3, 3_002_000),
+            reached(3, 3_002_000),
+        ];
+        let commits = HashMap::from([(1, 1_000_000), (2, 2_000_000), (3, 3_000_000)]);
+        let found = latency(&all, &commits, Peer::Rollcast, 2).unwrap();
+        assert_eq!(found.n_rolls, 2);
+        assert!((found.p50_ms - 2.0).abs() < 0.01, "{found:?}");
+        assert!((found.max_ms - 4.0).abs() < 0.01, "{found:?}");
+        assert!((found.last_p50_ms - 2.0).abs() < 0.01, "{found:?}");
+        assert!(
+            latency(&all, &HashMap::new(), Peer::Rollcast, 2).is_none(),
+            "no commit, no figure"
+        );
+        let of_a_peer = latency(&all[..1], &commits, Peer::Axum, 1).unwrap();
+        assert!((of_a_peer.max_ms - 1.0).abs() < 0.01, "{of_a_peer:?}");
+    }
+}

@@ -1,0 +1,323 @@
+//! rollcast beside its peers, under the same load, in rounds: A B C, A B C, … Their ratio is taken
+//! within each round, so that a slow spell of the machine meets all of them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::measure::{Load, Measured, measure};
+use crate::report::{Section, Table, figure, median};
+use crate::scenarios::{every, rate, seconds};
+use crate::server::{Peer, Places};
+
+#[derive(Debug, Args)]
+pub struct Rounds {
+    /// Rounds; figures are their medians
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Who takes part
+    #[arg(long, value_delimiter = ',', default_values_t = Peer::ALL.map(Named))]
+    pub peers: Vec<Named>,
+}
+
+/// A peer, as one types it.
+#[derive(Clone, Copy, Debug)]
+pub struct Named(pub Peer);
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+impl std::str::FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Named, String> {
+        <Peer as clap::ValueEnum>::from_str(text, false)
+            .map(Named)
+            .map_err(|_| format!("expected one of {}", Peer::ALL.map(Peer::name).join(", ")))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Fanout {
+    /// Open streams
+    #[arg(long, default_value_t = 2_000)]
+    clients: usize,
+    /// Rolls a second; a divisor of 1000
+    #[arg(long, value_parser = rate, default_value_t = 10)]
+    rate: u32,
+    /// Time of each measurement
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+#[derive(Debug, Args)]
+pub struct Saturation {
+    /// Open streams
+    #[arg(long, default_value_t = 1_000)]
+    clients: usize,
+    /// Rolls a second; a divisor of 1000
+    #[arg(long, value_parser = rate, default_value_t = 200)]
+    rate: u32,
+    /// Time of each measurement
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+#[derive(Debug, Args)]
+pub struct Memory {
+    /// Open streams, idle
+    #[arg(long, default_value_t = 5_000)]
+    clients: usize,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+#[derive(Debug, Args)]
+pub struct Latency {
+    /// Open streams
+    #[arg(long, default_value_t = 5_000)]
+    clients: usize,
+    /// Rolls a second; a divisor of 1000
+    #[arg(long, value_parser = rate, default_value_t = 2)]
+    rate: u32,
+    /// Time of each measurement
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+impl Fanout {
+    pub fn run(&self, places: &Places) -> Result<Section> {
+        let (clients, rate) = (self.clients, self.rate);
+        let mut section = Section {
+            name: "fanout",
+            title: format!("CPU per delivery: {clients} clients, {rate} rolls/s"),
+            how: "Time of the server's processes, by the kernel's count, over the events that \
+                  clients got in the same seconds. Write calls are counted for a second more, in the \
+                  first round."
+                .to_string(),
+            ..Section::default()
+        };
+        let load = Load {
+            count_writes: true,
+            ..Load::new(self.clients, every(self.rate), seconds(self.seconds)?)
+        };
+        let all = self.rounds.run(places, &load, &mut section, |measured| {
+            format!("{} µs per delivery", figure(measured.cpu_us_per_delivery))
+        })?;
+        section.tables.push(table(
+            &all,
+            &[
+                ("CPU, µs", |m| m.cpu_us_per_delivery),
+                ("user, µs", |m| m.user_us_per_delivery),
+                ("system, µs", |m| m.system_us_per_delivery),
+                ("writes", |m| m.writes_per_delivery.unwrap_or(f64::NAN)),
+                ("context switches", |m| m.switches_per_delivery),
+                ("deliveries/s", |m| m.deliveries_per_s),
+                ("connects/s", |m| m.connects_per_s),
+            ],
+            |m| m.cpu_us_per_delivery,
+        ));
+        Ok(section)
+    }
+}
+
+impl Saturation {
+    pub fn run(&self, places: &Places) -> Result<Section> {
+        let (clients, rate) = (self.clients, self.rate);
+        let mut section = Section {
+            name: "saturation",
+            title: format!("Saturation: {clients} clients, {rate} rolls/s"),
+            how: format!(
+                "Events that clients got a second, where {} would be all of them. A server that \
+                 cannot keep up is behind, or leaves rolls out.",
+                figure(clients as f64 * f64::from(rate))
+            ),
+            ..Section::default()
+        };
+        let load = Load {
+            count_writes: true,
+            ..Load::new(self.clients, every(self.rate), seconds(self.seconds)?)
+        };
+        let all = self.rounds.run(places, &load, &mut section, |measured| {
+            format!("{} deliveries/s", figure(measured.deliveries_per_s))
+        })?;
+        section.tables.push(table(
+            &all,
+            &[
+                ("deliveries/s", |m| m.deliveries_per_s),
+                ("rolls/s", |m| m.rolls_per_s),
+                ("CPU per delivery, µs", |m| m.cpu_us_per_delivery),
+                ("writes per delivery", |m| m.writes_per_delivery.unwrap_or(f64::NAN)),
+                ("deliveries per read", |m| m.deliveries_per_read),
+            ],
+            |m| m.deliveries_per_s,
+        ));
+        Ok(section)
+    }
+}
+
+impl Memory {
+    pub fn run(&self, places: &Places) -> Result<Section> {
+        let clients = self.clients;
+        let mut section = Section {
+            name: "memory",
+            title: format!("Memory per client: {clients} idle streams"),
+            how: "Growth of the proportional set size of the server's processes, from one client \
+                  to all of them, in KiB per client. What the kernel keeps for a socket is not \
+                  in it, and is the same for all."
+                .to_string(),
+            ..Section::default()
+        };
+        let (hour, moment) = (Duration::from_secs(3600), Duration::from_millis(500));
+        let load = Load::new(self.clients, hour, moment);
+        let all = self.rounds.run(places, &load, &mut section, |measured| {
+            format!("{} KiB per client", figure(measured.memory_kib_per_client))
+        })?;
+        section.tables.push(table(
+            &all,
+            &[
+                ("KiB per client", |m| m.memory_kib_per_client),
+                ("before, MiB", |m| m.memory_kib_before as f64 / 1024.0),
+                ("connects/s", |m| m.connects_per_s),
+            ],
+            |m| m.memory_kib_per_client,
+        ));
+        Ok(section)
+    }
+}
+
+impl Latency {
+    pub fn run(&self, places: &Places) -> Result<Section> {
+        let (clients, rate) = (self.clients, self.rate);
+        let mut section = Section {
+            name: "latency",
+            title: format!("From commit to client: {clients} clients, {rate} rolls/s"),
+            how: "Milliseconds from rollcast's commit, by its log, or from a peer's moment of \
+                  publishing, to the client's read; over all deliveries, and to the last client \
+                  over all rolls. The clients' own reading is in it, for all alike."
+                .to_string(),
+            ..Section::default()
+        };
+        let load = Load {
+            latency: true,
+            ..Load::new(self.clients, every(self.rate), seconds(self.seconds)?)
+        };
+        let all = self.rounds.run(places, &load, &mut section, |measured| {
+            let last = measured.latency.as_ref().map_or(f64::NAN, |latency| latency.last_p99_ms);
+            format!("last client p99 {} ms", figure(last))
+        })?;
+        macro_rules! of {
+            ($field:ident) => {
+                |m: &Measured| m.latency.as_ref().map_or(f64::NAN, |latency| latency.$field)
+            };
+        }
+        section.tables.push(table(
+            &all,
+            &[
+                ("p50", of!(p50_ms)),
+                ("p99", of!(p99_ms)),
+                ("p99.9", of!(p999_ms)),
+                ("max", of!(max_ms)),
+                ("last client p50", of!(last_p50_ms)),
+                ("last client p99", of!(last_p99_ms)),
+            ],
+            of!(last_p99_ms),
+        ));
+        Ok(section)
+    }
+}
+
+impl Rounds {
+    /// Measures everybody in turn, round by round; what was measured goes into the section, too.
+    fn run(
+        &self,
+        places: &Places,
+        load: &Load,
+        section: &mut Section,
+        progress: impl Fn(&Measured) -> String,
+    ) -> Result<Vec<Vec<Measured>>> {
+        let peers: Vec<Peer> = self.peers.iter().map(|named| named.0).collect();
+        let peers = section.leave_out(places, &peers);
+        let mut rounds = Vec::new();
+        for i in 0..self.rounds {
+            // Once is enough for what hardly differs.
+            let load = Load { count_writes: load.count_writes && i == 0, ..load.clone() };
+            let mut round = Vec::new();
+            for &peer in &peers {
+                match measure(places, peer, &load) {
+                    Ok(measured) => {
+                        eprintln!(
+                            "  round {}/{}  {:<9} {}  {}",
+                            i + 1,
+                            self.rounds,
+                            peer.name(),
+                            progress(&measured),
+                            measured.faults()
+                        );
+                        round.push(measured);
+                    }
+                    Err(error) if peer == Peer::Rollcast => return Err(error),
+                    // A peer that cannot take the load says so in the results.
+                    Err(error) => {
+                        eprintln!("  round {}/{}  {error:#}", i + 1, self.rounds);
+                        section.notes.push(format!("Round {}: {error:#}.", i + 1));
+                    }
+                }
+            }
+            rounds.push(round);
+        }
+        section.data = serde_json::to_value(&rounds)?;
+        if load.count_writes {
+            let by = rounds.iter().flatten().filter_map(|measured| measured.writes_by.as_deref());
+            let by: BTreeSet<&str> = by.collect();
+            let by: Vec<&str> = by.into_iter().collect();
+            section.notes.push(format!("Write calls are counted by: {}.", by.join("; ")));
+        }
+        Ok(rounds)
+    }
+}
+
+type Column = (&'static str, fn(&Measured) -> f64);
+
+/// A row for each server with the medians of the columns, and of rollcast's ratio to it in the same
+/// round.
+fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -> f64) -> Table {
+    let mut names = vec!["server"];
+    names.extend(columns.iter().map(|column| column.0));
+    names.extend(["rollcast to it", "faults"]);
+    let mut table = Table::new(&names);
+    for peer in Peer::ALL.map(Peer::name) {
+        let of = |round: &Vec<Measured>, name: &str| -> Option<Measured> {
+            round.iter().find(|measured| measured.peer == name).cloned()
+        };
+        let own: Vec<Measured> = rounds.iter().filter_map(|round| of(round, peer)).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let mut row = vec![peer.to_string()];
+        row.extend(columns.iter().map(|column| {
+            let values = own.iter().map(column.1).filter(|value| value.is_finite());
+            figure(median(values))
+        }));
+        let ratios = rounds.iter().filter_map(|round| {
+            Some(headline(&of(round, "rollcast")?) / headline(&of(round, peer)?))
+        });
+        row.push(format!("{}x", figure(median(ratios))));
+        let faults: Vec<String> =
+            own.iter().map(Measured::faults).filter(|faults| !faults.is_empty()).collect();
+        row.push(faults.first().cloned().unwrap_or_else(|| "none".to_string()));
+        table.row(row);
+    }
+    table
+}

@@ -1,0 +1,126 @@
+//! Pages: the first one under open streams, and the history at any depth.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use hdrhistogram::Histogram;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::fleet::Fleet;
+use crate::measure::{OPENING, histogram};
+use crate::report::{Section, Table, count, figure};
+use crate::scenarios::{every, fill, rate};
+use crate::server::{Peer, Places, Server, Setup};
+use crate::web::Pages as Connection;
+
+#[derive(Debug, Args)]
+pub struct Pages {
+    /// Rolls that are stored; the database is made once and kept
+    #[arg(long, default_value_t = 10_000_000)]
+    rolls: u64,
+    /// Open streams beside the pages
+    #[arg(long, default_value_t = 2_000)]
+    clients: usize,
+    /// Rolls a second meanwhile; a divisor of 1000
+    #[arg(long, value_parser = rate, default_value_t = 10)]
+    rate: u32,
+    /// Requests for each row, one after another
+    #[arg(long, default_value_t = 500)]
+    requests: usize,
+}
+
+impl Pages {
+    pub fn run(&self, places: &Places) -> Result<Section> {
+        let database = fill::database(places, self.rolls)?;
+        let mut table = Table::new(&["page", "open streams", "p50, ms", "p99, ms", "max, ms"]);
+        let mut data = serde_json::Map::new();
+        let mut add = |page: &str, n_streams: usize, times: Histogram<u64>| {
+            let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
+            eprintln!("  {page}, {n_streams} streams: p50 {} ms, p99 {} ms", ms(0.5), ms(0.99));
+            table.row(vec![
+                page.to_string(),
+                count(n_streams as u64),
+                figure(ms(0.5)),
+                figure(ms(0.99)),
+                figure(ms(1.0)),
+            ]);
+            let values =
+                serde_json::json!({ "p50_ms": ms(0.5), "p99_ms": ms(0.99), "max_ms": ms(1.0) });
+            data.insert(format!("{page} beside {n_streams}"), values);
+        };
+
+        let mut setup = Setup::new(Peer::Rollcast, every(self.rate));
+        setup.database = Some(database.clone());
+        let server = Server::start(places, &setup)?;
+        for n_streams in [0, self.clients] {
+            let mut fleet = Fleet::new(server.target)?;
+            fleet.open(n_streams, OPENING)?;
+            let asked = AtomicBool::new(false);
+            let times = thread::scope(|scope| {
+                let asking = scope.spawn(|| {
+                    let times = self.ask(&server, |_| "/".to_string());
+                    asked.store(true, Ordering::Relaxed);
+                    times
+                });
+                let patience = Duration::from_secs(120);
+                let read = fleet.run_until(patience, |_| asked.load(Ordering::Relaxed));
+                let times = asking.join();
+                read.map(|_| times)
+            })?;
+            let Ok(times) = times else { bail!("the pages' client broke down") };
+            let n_behind = fleet.drain(Duration::from_secs(10))?;
+            let counts = fleet.counts;
+            if n_behind > 0 || counts.n_missed + counts.n_repeats + counts.n_failures > 0 {
+                bail!("rollcast is at fault beside its pages: {}", fleet.problems.join("; "));
+            }
+            add("/", n_streams, times?);
+        }
+        server.stop()?;
+
+        let (server, head) = fill::start_still(places, &database)?;
+        let mut rng = StdRng::seed_from_u64(1);
+        for (depth, before) in [
+            ("/rolls?before=, newest", head + 1),
+            ("/rolls?before=, 1 % deep", head - head / 100),
+            ("/rolls?before=, 50 % deep", head / 2),
+            ("/rolls?before=, 99 % deep", head / 100 + 1),
+        ] {
+            add(depth, 0, self.ask(&server, |i| format!("/rolls?before={}", before - i % 50))?);
+        }
+        let mut random = || rng.random_range(100..=head);
+        add(
+            "/rolls?before=, anywhere",
+            0,
+            self.ask(&server, |_| format!("/rolls?before={}", random()))?,
+        );
+        add("/rolls/<id>, anywhere", 0, self.ask(&server, |_| format!("/rolls/{}", random()))?);
+        server.stop()?;
+        Ok(Section {
+            name: "pages",
+            title: format!("Pages, {} stored rolls", count(self.rolls)),
+            how: format!(
+                "{} requests one after another on one connection, from request to the page's last \
+                 byte; with open streams at {} rolls/s.",
+                self.requests, self.rate
+            ),
+            tables: vec![table],
+            data: data.into(),
+            ..Section::default()
+        })
+    }
+
+    /// Times of as many requests as are wanted.
+    fn ask(&self, server: &Server, mut path: impl FnMut(u64) -> String) -> Result<Histogram<u64>> {
+        let mut connection = Connection::connect(server.target.address)?;
+        let mut times = histogram();
+        for i in 0..self.requests as u64 {
+            let time = connection.get(&path(i))?;
+            times.saturating_record(u64::try_from(time.as_micros())?);
+        }
+        Ok(times)
+    }
+}

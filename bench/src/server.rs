@@ -1,0 +1,414 @@
+//! The servers under test: rollcast and its peers, started and ended here.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::fleet::{self, Target, now_us};
+use crate::marks::Field;
+
+/// Worker threads, or worker processes, of every server.
+pub const N_WORKERS: usize = 2;
+/// How long a server may take to answer, and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where Debian and others put nginx's modules.
+const MODULES: [&str; 3] = [
+    "/usr/lib/nginx/modules/ngx_nchan_module.so",
+    "/usr/lib64/nginx/modules/ngx_nchan_module.so",
+    "/usr/local/libexec/nginx/ngx_nchan_module.so",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Peer {
+    /// The product
+    Rollcast,
+    /// nchan, a module of nginx, in C
+    Nchan,
+    /// A bare axum `Sse` over a broadcast channel
+    Axum,
+    /// A bare Rocket `EventStream`, as it comes
+    Rocket,
+    /// Flask on gevent, as in the article
+    Flask,
+}
+
+impl Peer {
+    pub const ALL: [Peer; 5] = [Peer::Rollcast, Peer::Nchan, Peer::Axum, Peer::Rocket, Peer::Flask];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Rollcast => "rollcast",
+            Peer::Nchan => "nchan",
+            Peer::Axum => "axum",
+            Peer::Rocket => "rocket",
+            Peer::Flask => "flask",
+        }
+    }
+}
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The project's own folder.
+    pub project: PathBuf,
+    /// Where the binaries are.
+    pub binaries: PathBuf,
+    /// For databases, logs and what is kept between runs; on a real disk.
+    pub work: PathBuf,
+}
+
+impl Places {
+    pub fn find() -> Result<Places> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let binaries = program.parent().context("this program is in no folder")?.to_path_buf();
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize();
+        let project = project.context("the project's folder is gone since this was built")?;
+        let work = binaries.parent().unwrap_or(&binaries).join("bench");
+        fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+        Ok(Places { project, binaries, work })
+    }
+
+    pub fn binary(&self, name: &str) -> Result<PathBuf> {
+        let path = self.binaries.join(name);
+        if !path.exists() {
+            bail!("there is no {}: run `make bench-build` first", path.display());
+        }
+        Ok(path)
+    }
+
+    pub fn python(&self) -> PathBuf {
+        self.work.join("venv/bin/python")
+    }
+
+    /// Why a peer cannot run here.
+    pub fn missing(&self, peer: Peer) -> Option<String> {
+        match peer {
+            Peer::Rollcast => self.binary("rollcast").err().map(|error| error.to_string()),
+            Peer::Axum | Peer::Rocket => {
+                self.binary(&format!("peer-{}", peer.name())).err().map(|error| error.to_string())
+            }
+            Peer::Nchan => match (nchan_module(), works("nginx", &["-v"])) {
+                (Some(_), true) => None,
+                (_, false) => Some("nginx is not installed (see bench/setup.sh)".to_string()),
+                (None, true) => Some("nginx has no nchan module (see bench/setup.sh)".to_string()),
+            },
+            Peer::Flask => {
+                let python = self.python();
+                let works = works(&python.to_string_lossy(), &["-c", "import flask, gevent"]);
+                (!works).then(|| "Flask and gevent are not installed (see bench/setup.sh)".into())
+            }
+        }
+    }
+}
+
+fn works(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+pub fn nchan_module() -> Option<&'static str> {
+    MODULES.into_iter().find(|path| Path::new(path).exists())
+}
+
+/// How a server shall run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub peer: Peer,
+    pub every: Duration,
+    /// rollcast's database; a new one otherwise.
+    pub database: Option<PathBuf>,
+    /// Whether the moments of rollcast's commits are taken down, which costs a line of log each.
+    pub commits: bool,
+}
+
+impl Setup {
+    pub fn new(peer: Peer, every: Duration) -> Setup {
+        Setup { peer, every, database: None, commits: false }
+    }
+}
+
+/// A server that runs, until dropped.
+pub struct Server {
+    pub peer: Peer,
+    pub target: Target,
+    child: Child,
+    publisher: Option<Publisher>,
+    commits: Option<JoinHandle<HashMap<u64, u64>>>,
+    log: PathBuf,
+    /// When the process was started.
+    pub started: Instant,
+    /// With the configuration, the log and the database.
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server and waits until it answers.
+    pub fn start(places: &Places, setup: &Setup) -> Result<Server> {
+        // As many as there may be: servers inherit it.
+        fleet::allow_files(0)?;
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&places.work)?;
+        let port = free_port()?;
+        let log = folder.path().join("log");
+        let mut command = command(places, setup, folder.path(), port)?;
+        let log_file = File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(log_file.try_clone()?);
+        command.stderr(if setup.commits { Stdio::piped() } else { Stdio::from(log_file) });
+        let started = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let commits = child
+            .stderr
+            .take()
+            .map(|stderr| thread::spawn(move || read_commits(BufReader::new(stderr))));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let field = if setup.peer == Peer::Nchan { Field::Data } else { Field::Id };
+        let target = Target { address, path: "/stream/", field };
+        let mut server = Server {
+            peer: setup.peer,
+            target,
+            child,
+            publisher: None,
+            commits,
+            log,
+            started,
+            _folder: folder,
+        };
+        server.wait_until_it_listens()?;
+        if setup.peer == Peer::Nchan {
+            server.publisher = Some(Publisher::start(address, setup.every)?);
+        }
+        Ok(server)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error with the end of the server's log.
+    pub fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        anyhow!("{error:#}; the server's log ends:\n{}", self.last_words())
+    }
+
+    /// The end of the server's log, for people.
+    pub fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join("\n")
+    }
+
+    /// Ends the server; gives back when rollcast committed which roll, in microseconds since 1970.
+    pub fn stop(mut self) -> Result<HashMap<u64, u64>> {
+        self.end();
+        match self.commits.take().map(JoinHandle::join) {
+            None => Ok(HashMap::new()),
+            Some(Ok(commits)) => Ok(commits),
+            Some(Err(_panic)) => bail!("the log's reader broke down"),
+        }
+    }
+
+    fn wait_until_it_listens(&mut self) -> Result<()> {
+        while TcpStream::connect(self.target.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended at once ({status}): {}", self.peer.name(), self.last_words());
+            }
+            if self.started.elapsed() > PATIENCE {
+                bail!("{} does not listen: {}", self.peer.name(), self.last_words());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.publisher = None;
+        let begin = Instant::now();
+        if let Some(pid) = Pid::from_raw(self.pid() as i32) {
+            // It may be gone already.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        while let Ok(None) = self.child.try_wait() {
+            if begin.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<Command> {
+    let every_us = setup.every.as_micros().to_string();
+    let (port, workers) = (port.to_string(), N_WORKERS.to_string());
+    let mut command;
+    match setup.peer {
+        Peer::Rollcast => {
+            command = Command::new(places.binary("rollcast")?);
+            let database = setup.database.clone().unwrap_or_else(|| folder.join("rolls.db"));
+            let ours = format!(
+                "{{database={database:?},every=\"{}ms\",max_streams=1000000,\
+                 max_streams_per_address=1000000}}",
+                setup.every.as_millis()
+            );
+            command.env("ROCKET_CONFIG", places.project.join("Rocket.toml"));
+            command.env("ROCKET_PROFILE", "release").env("ROCKET_PORT", port);
+            command.env("ROCKET_ADDRESS", "127.0.0.1").env("ROCKET_WORKERS", workers);
+            command.env("ROCKET_ROLLCAST", ours);
+            if setup.commits {
+                let filter = "info,rocket=off,rocket_dyn_templates=warn,rollcast::app=debug";
+                command.env("RUST_LOG", filter);
+            }
+        }
+        Peer::Axum | Peer::Rocket => {
+            command = Command::new(places.binary(&format!("peer-{}", setup.peer.name()))?);
+            command.args([&port, &workers, &every_us]);
+        }
+        Peer::Nchan => {
+            let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+            let template = places.project.join("bench/peers/nchan/nginx.conf");
+            let template = fs::read_to_string(&template)
+                .with_context(|| format!("cannot read {}", template.display()))?;
+            let configuration = template
+                .replace("@USER@", user)
+                .replace("@MODULE@", nchan_module().context("nginx has no nchan module")?)
+                .replace("@WORKERS@", &workers)
+                .replace("@PORT@", &port);
+            let file = folder.join("nginx.conf");
+            fs::write(&file, configuration)?;
+            command = Command::new("nginx");
+            command.arg("-p").arg(folder).arg("-c").arg(file).arg("-e").arg("error.log");
+        }
+        Peer::Flask => {
+            command = Command::new(places.python());
+            command.arg(places.project.join("bench/peers/flask/app.py")).args([&port, &every_us]);
+        }
+    }
+    command.current_dir(folder);
+    Ok(command)
+}
+
+/// The moments of rollcast's commits, out of its log, to its end: the line is written when the
+/// store's answer is there, before the roll is published.
+fn read_commits(log: impl BufRead) -> HashMap<u64, u64> {
+    let mut commits = HashMap::new();
+    for line in log.lines() {
+        let Ok(line) = line else { break };
+        if let Some((n, at_us)) = commit(&line) {
+            commits.insert(n, at_us);
+        }
+    }
+    commits
+}
+
+fn commit(line: &str) -> Option<(u64, u64)> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if !line.get("message")?.as_str()?.starts_with("stored roll") {
+        return None;
+    }
+    let at: jiff::Timestamp = line.get("timestamp")?.as_str()?.parse().ok()?;
+    Some((line.get("roll.id")?.as_u64()?, u64::try_from(at.as_microsecond()).ok()?))
+}
+
+/// Publishes to nchan on a clock, over one connection.
+struct Publisher {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    fn start(address: SocketAddr, every: Duration) -> Result<Publisher> {
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_nodelay(true)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut due = Instant::now();
+            for n in 1_u64.. {
+                if let Err(error) = publish(&mut connection, address, n) {
+                    eprintln!("publishing to nchan ends: {error:#}");
+                    return;
+                }
+                // As the others do: a tick that was missed is left out.
+                due = (due + every).max(Instant::now());
+                match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    _ => return,
+                }
+            }
+        });
+        Ok(Publisher { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // It has said itself why it ended.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn publish(connection: &mut TcpStream, address: SocketAddr, n: u64) -> Result<()> {
+    let dice = format!(r#"{{"1D6":{},"1D20":{}}}"#, n % 6 + 1, n % 20 + 1);
+    let message = format!("{n}-{} {dice}", now_us());
+    let length = message.len();
+    let request = format!(
+        "POST /publish/ HTTP/1.1\r\nHost: {address}\r\nContent-Type: text/plain\r\n\
+         Content-Length: {length}\r\n\r\n{message}"
+    );
+    connection.write_all(request.as_bytes())?;
+    let mut decoder = crate::decode::Decoder::default();
+    let mut buffer = [0; 2048];
+    while !decoder.is_done() {
+        let n = connection.read(&mut buffer)?;
+        if n == 0 {
+            bail!("nginx closed the connection");
+        }
+        decoder.feed(&buffer[..n], |_| Ok(()))?;
+    }
+    match decoder.status() {
+        Some(200..=299) => Ok(()),
+        status => bail!("expected nginx to take a message, got status {status:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_read_from_rollcasts_log() {
+        let line = r#"{"timestamp":"2026-11-25T00:40:02.123456Z","level":"DEBUG","message":"stored roll 42","roll.id":42,"target":"rollcast::app"}"#;
+        assert_eq!(commit(line), Some((42, 1_795_567_202_123_456)));
+        assert_eq!(commit("listening"), None);
+        assert_eq!(commit(&line.replace("stored", "lost")), None);
+    }
+}

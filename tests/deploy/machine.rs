@@ -1,0 +1,248 @@
+//! What a test must not do to the machine it runs on: `deploy/README.md` as written, and the
+//! Debian package. `machine.sh` gives each a machine of its own.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::common::ROLLCAST;
+use crate::files::project;
+use crate::program::run_well;
+
+/// Runs a script on a machine of its own, whose first process is `init`: its exit code, and all
+/// that it said.
+fn on_a_machine(init: &str, script: &str) -> (i32, String) {
+    let target = target();
+    let mut machine = Command::new(project().join("tests/deploy/machine.sh"));
+    for (name, _) in std::env::vars().filter(|(name, _)| is_the_testers(name)) {
+        machine.env_remove(name);
+    }
+    machine.arg(init).arg(project()).arg(target).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut machine = machine.stderr(Stdio::piped()).spawn().unwrap();
+    machine.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = machine.wait_with_output().unwrap();
+    let said = [stdout, stderr].concat();
+    (status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// What cargo and make tell the programs they run.
+fn is_the_testers(name: &str) -> bool {
+    name.starts_with("MAKE")
+        || name == "MFLAGS"
+        || name.starts_with("CARGO_") && name != "CARGO_HOME"
+}
+
+fn target() -> PathBuf {
+    let inside = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    inside.parent().unwrap().to_path_buf()
+}
+
+/// The commands of a chapter of the guide, each with the heading it stands under.
+fn chapter(title: &str) -> Vec<(String, String)> {
+    let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
+    let start = format!("\n## {title}\n");
+    let (_, rest) = guide.split_once(&start).unwrap_or_else(|| panic!("no chapter {title}"));
+    let text = rest.split("\n## ").next().unwrap();
+    let (mut heading, mut blocks, mut block) = (title.to_owned(), Vec::new(), None::<String>);
+    for line in text.lines() {
+        match (&mut block, line) {
+            (None, "```sh") => block = Some(String::new()),
+            (None, line) => {
+                if let Some(text) = line.strip_prefix("### ") {
+                    heading = text.to_owned();
+                }
+            }
+            (Some(text), "```") => {
+                blocks.push((heading.clone(), std::mem::take(text)));
+                block = None;
+            }
+            (Some(text), line) => *text += &format!("{line}\n"),
+        }
+    }
+    blocks
+}
+
+/// What must hold after the commands under a heading.
+const HOLDS: [(&str, &str); 6] = [
+    (
+        "4. supervisord",
+        "test \"$(ps -o user= -C rollcast)\" = rollcast
+         grep 'Max open files *16384' /proc/$(pidof -s rollcast)/limits
+         eventually is RUNNING supervisorctl status",
+    ),
+    (
+        "6. See it",
+        "curl -sN --max-time 30 http://example.com/stream/ | grep -m 1 'data:{\"1D6\"'
+         curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
+    ),
+    ("Every night, a copy", "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1"),
+    (
+        "Restore",
+        "eventually is RUNNING supervisorctl status
+         test $(stat -c %U:%a /var/lib/rollcast/rolls.db) = rollcast:640
+         curl -sf http://example.com/rolls/1
+         curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
+    ),
+    (
+        "Leave",
+        "test \"$(pidof rollcast)$(command -v rollcast)\" = ''
+         test -f /var/lib/rollcast/rolls.db
+         test -f /usr/local/etc/rollcast/Rocket.toml
+         eventually is 000 curl -s -o /dev/null -w '%{http_code}' http://example.com/",
+    ),
+    (
+        "Debian package, under systemd",
+        r#"serves() { eventually curl -sf -o /dev/null http://127.0.0.1:5000/rolls/1; }
+         serves
+         test "$(ps -o user= -C rollcast)" = rollcast
+         grep 'Seccomp:.*2' /proc/$(pidof -s rollcast)/status
+         grep 'NoNewPrivs:.*1' /proc/$(pidof -s rollcast)/status
+         kill -KILL $(pidof -s rollcast)
+         serves
+         systemctl stop rollcast
+         eventually is '"stopped"' journalctl --unit rollcast
+         # It can write where its rolls are, and only because the unit lets it.
+         mkdir /run/systemd/system/rollcast.service.d
+         printf '[Service]\nStateDirectory=\nReadOnlyPaths=/var/lib/rollcast\n' \
+           >/run/systemd/system/rollcast.service.d/control.conf
+         systemctl daemon-reload
+         systemctl start rollcast
+         eventually is failed systemctl is-active rollcast
+         rm -r /run/systemd/system/rollcast.service.d
+         systemctl daemon-reload
+         systemctl reset-failed rollcast
+         # A wrong configuration is not tried twice.
+         echo 'wrong = 1' >>/etc/rollcast/Rocket.toml
+         systemctl start rollcast
+         eventually is failed systemctl is-active rollcast
+         test $(systemctl show rollcast --property NRestarts --value) = 0"#,
+    ),
+];
+
+/// For these.
+const EVENTUALLY: &str = r#"
+eventually() { for _ in $(seq 60); do "$@" && return; sleep 1; done; return 1; }
+is() { expected=$1; shift; "$@" | grep -q "$expected"; }
+set -e
+"#;
+
+/// A chapter of the guide as one script, without the commands under one heading.
+fn walk(title: &str, left_out: &str) -> String {
+    // As on a machine that has never seen it: whatever else this one has stays away.
+    let mut script = String::from("rm -f /etc/supervisor/conf.d/* /etc/nginx/conf.d/*\n");
+    let blocks = chapter(title);
+    let headings: Vec<&String> = blocks.iter().map(|(heading, _)| heading).collect();
+    for (n, (heading, commands)) in blocks.iter().enumerate() {
+        if heading == left_out {
+            continue;
+        }
+        script += &format!("echo '## {heading}'\nset -x\n{commands}\n{{ set +x; }} 2>/dev/null\n");
+        if headings.get(n + 1) == Some(&heading) {
+            continue;
+        }
+        if let Some((after, holds)) = HOLDS.iter().find(|(after, _)| after == heading) {
+            script += &format!(
+                "bash -u >/tmp/holds 2>&1 <<'E' || {{ echo 'this does not hold after {after}:'; \
+                 cat /tmp/holds; exit 99; }}\n{EVENTUALLY}set -x\n{holds}\nE\n"
+            );
+        }
+    }
+    script + "echo walked\n"
+}
+
+#[test]
+fn the_guide_for_debian_works_as_written() {
+    // With systemd, as Debian is, and with the init scripts alone.
+    for init in ["systemd", "bash"] {
+        let (code, said) = on_a_machine(init, &walk("Debian 12", ""));
+        assert!(code == 0 && said.ends_with("walked\n"), "{init}, exit code {code}:\n{said}");
+    }
+
+    // Control: a step is missing.
+    let (code, said) = on_a_machine("bash", &walk("Debian 12", "3. A user and its folders"));
+    assert!(code != 0 && !said.ends_with("walked\n"), "{said}");
+}
+
+#[test]
+fn the_package_runs_under_systemd_as_the_guide_says() {
+    let script = walk("Debian package, under systemd", "");
+    let (code, said) = on_a_machine("systemd", &script);
+    assert!(code == 0 && said.ends_with("walked\n"), "exit code {code}:\n{said}");
+}
+
+#[test]
+fn no_command_of_the_guide_is_left_out() {
+    let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
+    let n_blocks = guide.lines().filter(|line| *line == "```sh").count();
+    assert_eq!(
+        n_blocks,
+        chapter("Debian 12").len() + chapter("Debian package, under systemd").len()
+    );
+}
+
+#[test]
+fn a_debian_package_is_installed_started_upgraded_and_removed_and_the_rolls_stay() {
+    // In the folder that the machine shares.
+    let out = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut build = Command::new(project().join("deploy/debian/build.sh"));
+    build.env("OUT", out.path()).env("PROGRAM", ROLLCAST);
+    // Nobody keeps it, and a debug build is large.
+    run_well(build.env("DPKG_DEB_COMPRESSOR_TYPE", "none"));
+    let package = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
+    let old = package.display();
+    let script = format!(
+        r#"
+start() {{
+  cd /
+  # Its log is JSON in this profile.
+  setpriv --reuid=rollcast --regid=rollcast --clear-groups env ROCKET_PROFILE=release rollcast serve 2>/tmp/log &
+  curl -sS --retry 60 --retry-connrefused --retry-delay 1 -o /dev/null http://127.0.0.1:5000/
+}}
+stop() {{ kill -TERM $(pidof rollcast); wait; }}
+rolls() {{ curl -sf http://127.0.0.1:5000/rolls/$1 >/dev/null; }}
+config=/etc/rollcast/Rocket.toml data=/var/lib/rollcast
+set -x
+
+# The next release, which has something new to configure.
+dpkg-deb --raw-extract {old} /tmp/next
+sed -i 's/^Version: .*/Version: 99/' /tmp/next/DEBIAN/control
+echo '# new' >>/tmp/next$config
+dpkg-deb -Znone --build /tmp/next /tmp/new.deb
+
+dpkg --install {old}
+test $(stat -c %U:%G:%a $data) = rollcast:rollcast:750
+test -L /etc/systemd/system/multi-user.target.wants/rollcast.service
+dpkg --verify rollcast
+start; sleep 2; rolls 1; stop
+
+sed -i 's/^every = "1s"/every = "2s"/' $config
+dpkg --force-confold --install /tmp/new.deb
+dpkg-query --show rollcast | grep 99
+grep '^every = "2s"' $config
+start; rolls 1; stop
+grep 'every 2s' /tmp/log
+
+# The operator's choice outlives an upgrade.
+rm /etc/systemd/system/multi-user.target.wants/rollcast.service
+dpkg --install /tmp/new.deb
+test ! -e /etc/systemd/system/multi-user.target.wants/rollcast.service
+
+dpkg --remove rollcast
+test "$(command -v rollcast)" = ''
+test -f $config -a -f $data/rolls.db
+dpkg --purge rollcast
+test ! -e $config -a -f $data/rolls.db
+# And back.
+dpkg --install {old}
+test $(stat -c %U:%G $data/rolls.db) = rollcast:rollcast
+start; rolls 1; stop
+echo all is well
+"#
+    );
+    let (code, said) = on_a_machine("bash", &script);
+    assert!(code == 0 && said.ends_with("all is well\n"), "exit code {code}:\n{said}");
+    // Control: an upgrade that loses what the operator wrote.
+    let (code, said) = on_a_machine("bash", &script.replace("--force-confold", "--force-confnew"));
+    assert!(code != 0 && !said.contains("all is well\n"), "{said}");
+}

@@ -1,0 +1,22 @@
+//! The files in `deploy/` at work: real nginx, real supervisord, `make install` and what stands
+//! in for FreeBSD. Each check has a control, a configuration that must fail it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod program;
+mod files;
+mod nginx;
+
+mod install;
+mod proxy;
+mod supervisor;
+mod restart;
+mod systemd;
+mod scripts;
+#[cfg(feature = "machine")]
+mod freebsd;
+#[cfg(feature = "machine")]
+mod machine;

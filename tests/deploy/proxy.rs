@@ -1,0 +1,618 @@
+//! nginx in front of the real server: what the delivered files promise, and what happens without
+//! each of their lines.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::common::events::{Ask, Frame, Stream};
+use crate::common::{House, PATIENCE, Server, free_port, http, wait_for};
+use crate::files::Files;
+use crate::nginx::{HEADERS, LOCATIONS, MAIN, Nginx, SITE, TLS};
+use crate::program::{children, run_well};
+
+/// nginx as it is by default, without what rollcast itself says about buffering.
+fn buffer(files: &mut Files) {
+    files.replace(LOCATIONS, "proxy_buffering off;", "proxy_ignore_headers X-Accel-Buffering;");
+    files.replace(HEADERS, "proxy_http_version 1.1;", "proxy_http_version 1.0;");
+}
+
+/// The newest stored roll.
+pub fn head(house: &House) -> i64 {
+    let newest = "select coalesce(max(id), 0) from rolls";
+    house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
+}
+
+/// The number of a roll's id.
+pub fn number(id: &str) -> i64 {
+    id.split('-').next().unwrap().parse().unwrap()
+}
+
+/// The frames of a stream, as they come; an error if it is refused.
+fn frames(url: String) -> Receiver<Result<Frame, String>> {
+    let (to, frames) = channel();
+    thread::spawn(move || match Stream::open(&url, Ask::default()) {
+        Ok(mut stream) => while stream.next().is_some_and(|frame| to.send(Ok(frame)).is_ok()) {},
+        Err(error) => drop(to.send(Err(error))),
+    });
+    frames
+}
+
+/// Sends a request and gives back what comes, as it comes.
+fn answer(port: u16, request: &str) -> Receiver<Vec<u8>> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let (to, parts) = channel();
+    thread::spawn(move || {
+        let mut part = [0; 4096];
+        while let Ok(n @ 1..) = connection.read(&mut part) {
+            if to.send(part[..n].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    parts
+}
+
+/// Whether every roll arrives before three more are made.
+fn arrives_at_once(house: &House, url: String) -> Result<(), String> {
+    let (mut last, mut n_seen) = (head(house), 0);
+    let asked = Instant::now();
+    let frames = frames(url);
+    let mut first = None;
+    while n_seen < 4 {
+        match frames.recv_timeout(Duration::from_millis(20)) {
+            Ok(frame) => {
+                first.get_or_insert(asked.elapsed());
+                if let Some((id, _)) = frame?.roll() {
+                    (last, n_seen) = (number(&id), n_seen + 1);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err("the stream ended".into()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let n_behind = head(house) - last;
+        if n_behind > 3 {
+            return Err(format!("{n_behind} rolls were made after the last that arrived"));
+        }
+    }
+    println!("first frame after {first:?}");
+    Ok(())
+}
+
+#[test]
+fn the_first_byte_and_each_event_arrive_at_once() {
+    let house = House::new("every = '1s'");
+    let _server = house.start();
+    let nginx = Nginx::start(house.port());
+    arrives_at_once(&house, nginx.url("/stream/")).unwrap();
+
+    let buffering = Nginx::start_with(house.port(), buffer);
+    let late = arrives_at_once(&house, buffering.url("/stream/")).unwrap_err();
+    assert!(late.contains("rolls were made"), "{late}");
+}
+
+#[test]
+fn pages_are_compressed_and_the_stream_is_not() {
+    let house = House::new("every = '1s'");
+    let _server = house.start();
+    let encoding = |nginx: &Nginx, path: &str| {
+        let answer = http().get(nginx.url(path)).header("Accept-Encoding", "gzip").call().unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let header = |name| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+        (header("content-encoding"), header("vary"))
+    };
+    let stream_is_plain = |nginx: &Nginx| {
+        let start = head(&house);
+        let request = "GET /stream/ HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n";
+        let (parts, mut text) = (answer(nginx.port(), request), String::new());
+        loop {
+            if let Ok(part) = parts.recv_timeout(Duration::from_millis(20)) {
+                text += &String::from_utf8_lossy(&part);
+            }
+            if text.to_lowercase().contains("content-encoding: gzip") {
+                return Err("it is compressed");
+            }
+            if text.contains("data:{\"1D6\"") {
+                return Ok(());
+            }
+            if head(&house) > start + 4 {
+                return Err("it is held back");
+            }
+        }
+    };
+    let compressed = (Some("gzip".into()), Some("Accept-Encoding".into()));
+    let nginx = Nginx::start(house.port());
+    let read = |path: &str| {
+        http().get(nginx.url(path)).call().unwrap().body_mut().read_to_string().unwrap()
+    };
+    let page = read("/");
+    assert_eq!(encoding(&nginx, "/"), compressed);
+    for kind in [".css", ".js"] {
+        // Short ones are not worth it.
+        let links = page.split('"').filter(|link| link.ends_with(kind));
+        let links: Vec<&str> = links.filter(|link| read(link).len() > 1024).collect();
+        assert!(!links.is_empty(), "no link to {kind} in {page}");
+        for path in links {
+            assert_eq!(encoding(&nginx, path), compressed, "{path}");
+        }
+    }
+    stream_is_plain(&nginx).unwrap();
+
+    let control = Nginx::start_with(house.port(), |files| {
+        buffer(files);
+        files.replace(LOCATIONS, "gzip off;", "gzip_types text/event-stream;");
+    });
+    stream_is_plain(&control).unwrap_err();
+    let control = Nginx::start_with(house.port(), |files| {
+        files.replace(LOCATIONS, "gzip on;", "");
+    });
+    assert_ne!(encoding(&control, "/"), compressed);
+}
+
+#[test]
+fn a_silent_stream_outlives_the_proxys_timeout_by_its_heartbeat() {
+    // The delivered hour, shortened to be outlived here.
+    let short = |files: &mut Files| {
+        files.replace(LOCATIONS, "proxy_read_timeout 1h;", "proxy_read_timeout 3s;");
+    };
+    let n_frames = |heartbeat: &str| {
+        let house = House::new(&format!("every = '1h'\nheartbeat = '{heartbeat}'"));
+        let _server = house.start();
+        let nginx = Nginx::start_with(house.port(), short);
+        // The first roll comes at once, after that only comments.
+        let stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
+        let started = Instant::now();
+        let n = stream.take_while(|_| started.elapsed() < Duration::from_secs(7)).count();
+        (n, started.elapsed())
+    };
+    let (_, lasted) = n_frames("1s");
+    assert!(lasted >= Duration::from_secs(7), "cut after {lasted:?}");
+    let (_, lasted) = n_frames("10m");
+    assert!(lasted < Duration::from_secs(7), "the control was not cut in {lasted:?}");
+}
+
+#[test]
+fn a_client_cannot_claim_another_address() {
+    let house = House::new("every = '1h'");
+    let server = house.start();
+    let client = |nginx: &Nginx, path: &str| {
+        let request = http().get(nginx.url(path)).header("X-Real-IP", "6.6.6.6");
+        request.header("X-Forwarded-For", "6.6.6.6").call().unwrap();
+        wait_for("the access line", || {
+            let log = server.log();
+            let line = log.iter().find(|line| line.contains(&format!("GET {path}")))?;
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            Some(line["client"].as_str().unwrap().to_owned())
+        })
+    };
+    let nginx = Nginx::start(house.port());
+    assert_eq!(client(&nginx, "/rolls?page=real"), "127.0.0.1");
+    let control = Nginx::start_with(house.port(), |files| {
+        files.replace(HEADERS, "proxy_set_header X-Real-IP $remote_addr;", "");
+    });
+    assert_eq!(client(&control, "/rolls?page=control"), "6.6.6.6");
+}
+
+/// What an EventSource makes of an answer: `Ok` is an event stream, to which it comes back,
+/// `Err` the status at which it gives up.
+fn as_event_source(url: &str) -> Result<Vec<Frame>, u16> {
+    let asked = http().get(url).header("Accept", "text/event-stream").call();
+    // Nobody answered: it tries again.
+    let Ok(mut answer) = asked else { return Ok(Vec::new()) };
+    if answer.status() != 200 {
+        return Err(answer.status().as_u16());
+    }
+    assert_eq!(answer.headers().get("content-type").unwrap(), "text/event-stream");
+    assert_eq!(answer.headers().get("cache-control").unwrap(), "no-cache, no-transform");
+    assert_eq!(answer.headers().get("access-control-allow-origin").unwrap(), "*");
+    let body = answer.body_mut().read_to_string().unwrap_or_default();
+    let frames: Vec<Frame> = Stream::read(std::io::Cursor::new(body)).collect();
+    assert!(matches!(frames.first(), Some(Frame::Retry(_))), "no retry in {frames:?}");
+    Ok(frames)
+}
+
+#[test]
+fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
+    let house = House::new("every = '1h'");
+    let nginx = Nginx::start(house.port());
+    let retries: BTreeSet<u64> = (0..40)
+        .map(|_| match as_event_source(&nginx.url("/stream/")).unwrap()[..] {
+            [Frame::Retry(retry), Frame::Comment] => retry,
+            ref frames => panic!("expected a retry and a comment, got {frames:?}"),
+        })
+        .collect();
+    let (first, last) = (*retries.first().unwrap(), *retries.last().unwrap());
+    assert!((1_000..5_000).contains(&first) && (1_000..5_000).contains(&last), "{retries:?}");
+    assert!(retries.len() > 10 && last - first > 2_000, "not spread out: {retries:?}");
+
+    // Others are told as it is: programs by a status, people by a page that looks again.
+    assert_eq!(nginx.status("/stream/"), 503);
+    let mut page = http().get(nginx.url("/")).call().unwrap();
+    assert_eq!(
+        (page.status().as_u16(), &page.headers()["retry-after"]),
+        (503, &"2".parse().unwrap())
+    );
+    let page = page.body_mut().read_to_string().unwrap();
+    assert!(page.contains("http-equiv=refresh"), "{page}");
+
+    // All is well once it is back.
+    let _server = house.start();
+    let mut stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
+    assert!(stream.frames(2)[1].sync().is_some());
+
+    let control = Nginx::start_with(1, |files| {
+        files.replace(LOCATIONS, "error_page 500 502 504 = @no_stream;", "");
+    });
+    assert_eq!(as_event_source(&control.url("/stream/")), Err(502));
+}
+
+#[test]
+fn a_client_that_opens_streams_too_fast_is_told_so_inside_a_stream() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    let slow = |files: &mut Files| {
+        files.replace(
+            SITE,
+            "zone=rollcast_streams:10m rate=20r/s",
+            "zone=rollcast_streams:10m rate=1r/m",
+        );
+        files.replace(
+            LOCATIONS,
+            "zone=rollcast_streams burst=500",
+            "zone=rollcast_streams burst=2",
+        );
+    };
+    let nginx = Nginx::start_with(house.port(), slow);
+    let _open: Vec<_> =
+        (0..3).map(|_| Stream::open(&nginx.url("/stream"), Ask::default())).collect();
+    for path in ["/stream", "/stream/"] {
+        let frames = as_event_source(&nginx.url(path)).unwrap();
+        let Frame::Retry(retry) = frames[0] else { unreachable!() };
+        assert!((15_000..45_000).contains(&retry), "{retry}");
+        let busy = |frame: &Frame| matches!(frame, Frame::Event { name, .. } if name == "busy");
+        assert!(busy(&frames[1]), "{frames:?}");
+        assert_eq!(nginx.status(path), 429, "for who does not ask for events");
+    }
+    assert_eq!(nginx.status("/"), 200, "pages have a limit of their own");
+
+    let control = Nginx::start_with(house.port(), |files| {
+        slow(files);
+        files.replace(LOCATIONS, "error_page 429 = @too_many_streams;", "");
+    });
+    let _open: Vec<_> =
+        (0..3).map(|_| Stream::open(&control.url("/stream"), Ask::default())).collect();
+    assert_eq!(as_event_source(&control.url("/stream/")), Err(429));
+}
+
+#[test]
+fn pages_are_limited_by_address_and_an_ipv6_network_is_one() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    // Addresses as the test says them.
+    let slow = |files: &mut Files| {
+        let from = "set_real_ip_from 127.0.0.1;\nreal_ip_header X-Test-Address;\nlimit_req_status";
+        files.replace(LOCATIONS, "limit_req_status", from);
+        files.replace(
+            SITE,
+            "zone=rollcast_pages:10m rate=20r/s",
+            "zone=rollcast_pages:10m rate=1r/m",
+        );
+        files.replace(LOCATIONS, "zone=rollcast_pages burst=200", "zone=rollcast_pages burst=1");
+    };
+    let status = |nginx: &Nginx, address: &str| {
+        let request = http().get(nginx.url("/")).header("X-Test-Address", address);
+        request.call().unwrap().status().as_u16()
+    };
+    let statuses = |nginx: &Nginx| {
+        let addresses = [
+            "2001:db8:0:1::1",
+            "2001:db8:0:1::2",
+            "2001:db8:0:1:ffff::3", // one /64
+            "2001:db8:0:2::1",
+            "192.0.2.1",
+            "192.0.2.2",
+            "192.0.2.3", // four others
+        ];
+        addresses.map(|address| status(nginx, address))
+    };
+    let nginx = Nginx::start_with(house.port(), slow);
+    assert_eq!(statuses(&nginx), [200, 200, 429, 200, 200, 200, 200]);
+    let control = Nginx::start_with(house.port(), |files| {
+        slow(files);
+        files.replace(
+            SITE,
+            "limit_req_zone $rollcast_address",
+            "limit_req_zone $binary_remote_addr",
+        );
+    });
+    assert_eq!(statuses(&control), [200; 7]);
+}
+
+#[test]
+fn an_event_source_survives_a_worker_that_runs_out_of_connections() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    // Opens streams until there is no room: how many, or the status that ends an EventSource.
+    let exhaust = |n_connections: u32, edit: fn(&mut Files)| {
+        let nginx = Nginx::start_with(house.port(), |files| {
+            let few = format!("worker_connections {n_connections};");
+            files.replace(MAIN, "worker_connections 2048;", &few);
+            files.replace(MAIN, "worker_processes 2;", "worker_processes 1;");
+            edit(files);
+        });
+        let mut open = Vec::new();
+        for _ in 0..n_connections {
+            match Stream::open(&nginx.url("/stream/"), Ask::default()) {
+                Ok(mut stream) => {
+                    if !stream.by_ref().take(2).any(|frame| frame.sync().is_some()) {
+                        // A short one, which says when to come back.
+                        break;
+                    }
+                    open.push(stream);
+                }
+                Err(error) if error.contains("expected an event stream") => return Err(error),
+                // Not answered at all: it comes back by itself.
+                Err(_) => break,
+            }
+        }
+        let errors = nginx.errors();
+        assert!(errors.contains("worker_connections are not enough"), "{errors}");
+        Ok(open.len())
+    };
+    // One connection is left for half a stream, or none.
+    for n_connections in [20, 21] {
+        let n_open = exhaust(n_connections, |_| {}).unwrap();
+        assert!(n_open > 5, "{n_open} streams");
+    }
+    let control = |n_connections| {
+        exhaust(n_connections, |files| {
+            files.replace(LOCATIONS, "error_page 500 502 504 = @no_stream;", "");
+        })
+    };
+    let refused = control(20).and(control(21)).unwrap_err();
+    assert!(refused.contains("500"), "{refused}");
+}
+
+#[test]
+fn a_reload_ends_old_workers_and_their_streams_go_on_elsewhere() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    // The delivered ten seconds, shortened; the control has none.
+    let old_workers_go = |timeout: &str| {
+        let nginx = Nginx::start_with(house.port(), |files| {
+            files.replace(MAIN, "worker_shutdown_timeout 10s;", timeout);
+        });
+        let workers = |besides: &BTreeSet<u32>| {
+            wait_for("two workers", || {
+                let all = children(nginx.pid()).into_iter();
+                let workers = all.filter(|(_, line)| line.contains("worker process"));
+                let ids: BTreeSet<u32> = workers.map(|(id, _)| id).collect();
+                let new: BTreeSet<u32> = ids.difference(besides).copied().collect();
+                (new.len() == 2).then_some((new, ids))
+            })
+        };
+        let (old, _) = workers(&BTreeSet::new());
+        let mut stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
+        let (last, _) = stream.rolls(5).pop().unwrap();
+        nginx.reload();
+        workers(&old);
+        let (to, ended) = channel();
+        thread::spawn(move || {
+            let rolls: Vec<_> = stream.filter_map(|frame| frame.roll()).collect();
+            let _ = to.send(rolls.last().map_or(last, |(id, _)| id.clone()));
+        });
+        let last = ended.recv_timeout(Duration::from_secs(5)).ok()?;
+        wait_for("the old workers to go", || workers(&old).1.is_disjoint(&old).then_some(()));
+        let ask = Ask { last_event_id: Some(&last), ..Ask::default() };
+        let (next, _) = Stream::open(&nginx.url("/stream/"), ask).unwrap().rolls(1).remove(0);
+        Some(number(&next) - number(&last))
+    };
+    assert_eq!(old_workers_go("worker_shutdown_timeout 1s;"), Some(1), "the next roll");
+    assert_eq!(old_workers_go(""), None, "a stream that nothing ends");
+}
+
+/// A server that answers everything with 200 and says what it was asked.
+fn upstream() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let keep = asked.clone();
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 4096];
+            let n = client.read(&mut head).unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..n]).into_owned();
+            keep.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
+            let _ = client
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn metrics_are_not_for_the_world() {
+    let (port, asked) = upstream();
+    let ask = |nginx: &Nginx, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let parts = answer(nginx.port(), &request);
+        String::from_utf8(parts.iter().flatten().collect()).unwrap()
+    };
+    let paths = [
+        "/metrics",
+        "/metrics/",
+        "//metrics",
+        "/%6detrics",
+        "/x/../metrics",
+        "/metrics?x=/",
+        "/./metrics",
+    ];
+    let nginx = Nginx::start(port);
+    for path in paths {
+        let answer = ask(&nginx, path);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    assert_eq!(*asked.lock().unwrap(), Vec::<String>::new(), "reached the server");
+    let control = Nginx::start_with(port, |files| {
+        files.replace(LOCATIONS, "location /metrics {", "location /no-metrics {");
+    });
+    for path in paths {
+        assert!(ask(&control, path).starts_with("HTTP/1.1 200"), "{path}");
+    }
+}
+
+#[test]
+fn half_sent_requests_end_at_the_proxy() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    let short = |files: &mut Files| {
+        files.replace(LOCATIONS, "client_header_timeout 10s;", "client_header_timeout 1s;");
+        files.replace(LOCATIONS, "client_body_timeout 10s;", "client_body_timeout 1s;");
+    };
+    let nginx = Nginx::start_with(house.port(), short);
+    let half = [
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        "POST /stream/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1",
+    ];
+    let ends = |port: u16, request: &str, patience: Duration| {
+        let parts = answer(port, request);
+        let start = Instant::now();
+        while let Some(left) = patience.checked_sub(start.elapsed()) {
+            if let Err(RecvTimeoutError::Disconnected) = parts.recv_timeout(left) {
+                return true;
+            }
+        }
+        false
+    };
+    for request in half {
+        assert!(ends(nginx.port(), request, PATIENCE), "{request}");
+    }
+    // Control: the server itself does not end it.
+    assert!(!ends(house.port(), half[0], Duration::from_secs(4)));
+}
+
+#[test]
+fn static_files_come_from_the_proxy_for_as_long_as_the_server_says_also_while_it_is_away() {
+    let house = House::new("every = '1h'");
+    let n_asked = Cell::new(0);
+    let count = |server: &Server, path: &str| {
+        // The log is written in order: what is asked now stands behind what was asked before.
+        n_asked.set(n_asked.get() + 1);
+        let marker = format!("/rolls?marker={}.", n_asked.get());
+        http().get(house.url(&marker)).call().unwrap();
+        wait_for("the log", || {
+            server.log().iter().any(|line| line.contains(&marker)).then_some(())
+        });
+        server.log().iter().filter(|line| line.contains(&format!("GET {path}"))).count()
+    };
+    let headers = |url: String| {
+        let answer = http().get(url).call().unwrap();
+        let names = [
+            "cache-control",
+            "etag",
+            "content-type",
+            "content-security-policy",
+            "x-content-type-options",
+        ];
+        let value = |name| Some(answer.headers().get(name)?.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), names.map(value))
+    };
+    let mut server = house.start();
+    let page = http().get(house.url("/")).call().unwrap().body_mut().read_to_string().unwrap();
+    let start = page.find("/static/").unwrap();
+    let versioned = page[start..].split('"').next().unwrap().to_owned();
+    let (_, name) = versioned["/static/".len()..].split_once('/').unwrap();
+    let older = format!("/static/0123456789abcdef/{name}");
+    let served = headers(house.url(&versioned));
+    assert!(served.1[0].as_ref().unwrap().contains("immutable"), "{served:?}");
+    assert!(served.1.iter().all(Option::is_some), "{served:?}");
+
+    let n_reach_the_server = |nginx: &Nginx, path: &str| {
+        let before = count(&server, path);
+        for query in ["", "", "?a", "?b"] {
+            assert_eq!(headers(nginx.url(&format!("{path}{query}"))), headers(house.url(path)));
+        }
+        // Each comparison asked the server once itself.
+        count(&server, path) - before - 4
+    };
+    let nginx = Nginx::start(house.port());
+    assert_eq!(n_reach_the_server(&nginx, &versioned), 1);
+    assert_eq!(n_reach_the_server(&nginx, &older), 4, "an older page's file is not kept");
+    let uncached = Nginx::start_with(house.port(), |files| {
+        files.replace(LOCATIONS, "proxy_cache rollcast_static;", "proxy_cache off;");
+    });
+    assert_eq!(n_reach_the_server(&uncached, &versioned), 4);
+
+    server.stop();
+    assert_eq!(headers(nginx.url(&versioned)), served);
+    assert_eq!(headers(uncached.url(&versioned)).0, 503);
+}
+
+#[test]
+fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    run_well(
+        Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-nodes", "-days", "1", "-subj", "/CN=example.com"])
+            .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")]),
+    );
+    let port = free_port();
+    let start = |listen: &str| {
+        Nginx::start_sites(&[SITE, TLS], house.port(), |files| {
+            let certificates = "/etc/letsencrypt/live/example.com/";
+            files.replace(TLS, &format!("{certificates}fullchain.pem"), &path("cert.pem"));
+            files.replace(TLS, &format!("{certificates}privkey.pem"), &path("key.pem"));
+            files.replace(TLS, "    listen [::]:443 ssl http2;\n", "");
+            files.replace(TLS, "listen 443 ssl http2;", listen);
+        })
+    };
+    let listen = || {
+        // A second of a stream at ten rolls a second.
+        let url = format!("https://127.0.0.1:{port}/stream/");
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--insecure", "--no-buffer", "--http2", "--max-time", "2"]);
+        curl.args(["--write-out", "HTTP/%{http_version}", &url]);
+        String::from_utf8(curl.output().unwrap().stdout).unwrap()
+    };
+    let nginx = start(&format!("listen 127.0.0.1:{port} ssl http2;"));
+    let text = listen();
+    assert!(text.ends_with("HTTP/2"), "{text}");
+    assert!(text.matches("id:").count() > 1, "{text}");
+    drop(nginx);
+    let _control = start(&format!("listen 127.0.0.1:{port} ssl;"));
+    let text = listen();
+    assert!(text.ends_with("HTTP/1.1"), "{text}");
+}
+
+#[test]
+fn the_doctor_finds_no_fault_in_the_site_as_delivered_and_sees_it_broken() {
+    let house = House::new("every = '50ms'");
+    let _server = house.start();
+    let doctor = |nginx: &Nginx| {
+        let mut command = house.command();
+        command.args(["doctor", &nginx.url("/"), "--json", "--for", "3s", "--timeout", "5s"]);
+        let output = command.output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let faults = findings.filter(|finding| finding["verdict"] == "fault");
+        let faults: Vec<String> = faults.map(|finding| finding["check"].to_string()).collect();
+        (output.status.code(), faults, report)
+    };
+    let (code, faults, report) = doctor(&Nginx::start(house.port()));
+    assert_eq!((code, faults), (Some(0), vec![]), "{report:#}");
+
+    let (code, faults, report) = doctor(&Nginx::start_with(house.port(), buffer));
+    assert_eq!(code, Some(1), "{report:#}");
+    assert!(faults.iter().any(|check| check.contains("buffering")), "{report:#}");
+}

@@ -1,0 +1,143 @@
+//! A restart under load: what two hundred listeners behind nginx notice of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::common::events::{Ask, Frame, Stream};
+use crate::common::{House, wait_for};
+use crate::files::Files;
+use crate::nginx::{HEADERS, Nginx};
+use crate::proxy::{head, number};
+use crate::supervisor::Supervisor;
+
+/// What a listener went through.
+#[derive(Default)]
+struct Story {
+    rolls: Vec<i64>,
+    /// When each stream began with a `sync`.
+    opened: Vec<Instant>,
+    /// Why it will not come back.
+    gave_up: Option<String>,
+}
+
+/// A client as EventSource is one: it comes back after the last `retry:` with the last event id
+/// when a stream ends or nobody answers, and gives up when the answer is no stream.
+struct Listener {
+    story: Arc<Mutex<Story>>,
+    thread: JoinHandle<()>,
+}
+
+fn listen(url: String, over: Arc<AtomicBool>) -> Listener {
+    let story = Arc::new(Mutex::new(Story::default()));
+    let tell = story.clone();
+    let thread = thread::spawn(move || {
+        let (mut retry, mut last) = (Duration::from_secs(3), None::<String>);
+        while !over.load(Ordering::SeqCst) {
+            let ask = Ask { last_event_id: last.as_deref(), ..Ask::default() };
+            match Stream::open(&url, ask) {
+                Ok(stream) => {
+                    for frame in stream {
+                        if let Frame::Retry(ms) = frame {
+                            retry = Duration::from_millis(ms);
+                        } else if let Some((id, _)) = frame.roll() {
+                            tell.lock().unwrap().rolls.push(number(&id));
+                            last = Some(id);
+                        } else if frame.sync().is_some() {
+                            tell.lock().unwrap().opened.push(Instant::now());
+                        }
+                    }
+                }
+                Err(error) if error.contains("expected an event stream") => {
+                    tell.lock().unwrap().gave_up = Some(error);
+                    return;
+                }
+                Err(_) => {}
+            }
+            let lost = Instant::now();
+            while !over.load(Ordering::SeqCst) && lost.elapsed() < retry {
+                thread::park_timeout(Duration::from_millis(20).min(retry - lost.elapsed()));
+            }
+        }
+    });
+    Listener { story, thread }
+}
+
+/// Restarts the server under `n_listeners` and says what they missed; `Err` names the first
+/// listener to whom a roll is missing or came twice, or who gave up.
+fn restart(n_listeners: usize, edit: impl FnOnce(&mut Files)) -> Result<Vec<Duration>, String> {
+    let house = House::new("every = '250ms'\nmax_streams_per_address = 1000");
+    let supervisor = Supervisor::start(&house);
+    supervisor.wait_until("RUNNING");
+    let nginx = Nginx::start_with(house.port(), edit);
+    let over = Arc::new(AtomicBool::new(false));
+    let listeners: Vec<Listener> =
+        (0..n_listeners).map(|_| listen(nginx.url("/stream/"), over.clone())).collect();
+    let all = |what: &str, done: &dyn Fn(&Story) -> bool| {
+        wait_for(what, || {
+            let mut stories = listeners.iter().map(|listener| listener.story.lock().unwrap());
+            stories.all(|story| story.gave_up.is_some() || done(&story)).then_some(())
+        });
+    };
+    all("every listener to hear", &|story| story.rolls.len() > 2);
+
+    let told = Instant::now();
+    let (code, said) = supervisor.ctl(&["restart", "rollcast"]);
+    assert_eq!(code, 0, "{said}");
+    println!("supervisorctl restart took {:?}", told.elapsed());
+    all("every listener to be back", &|story| story.opened.last().is_some_and(|at| *at > told));
+    let last = head(&house) + 4;
+    all("every listener to hear again", &|story| story.rolls.last().is_some_and(|id| *id >= last));
+    over.store(true, Ordering::SeqCst);
+    drop(nginx);
+    let mut back = Vec::new();
+    for (n, listener) in listeners.into_iter().enumerate() {
+        listener.thread.join().unwrap();
+        let story = listener.story.lock().unwrap();
+        if let Some(why) = &story.gave_up {
+            return Err(format!("listener {n} gave up: {why}"));
+        }
+        if let Some(pair) = story.rolls.windows(2).find(|pair| pair[1] != pair[0] + 1) {
+            return Err(format!("listener {n} heard roll {} after roll {}", pair[1], pair[0]));
+        }
+        back.extend(story.opened.iter().filter(|at| **at > told).map(|at| *at - told));
+    }
+    let longest = "select max(pause) from (select (julianday(rolled_at)
+                   - julianday(lag(rolled_at) over (order by id))) * 86400 as pause from rolls)";
+    let pause: f64 = house.sqlite().query_row(longest, [], |row| row.get(0)).unwrap();
+    println!("no roll was made for {pause:.2} s");
+    back.sort();
+    Ok(back)
+}
+
+#[test]
+fn a_restart_under_two_hundred_streams_loses_no_roll_and_they_come_back_spread_out() {
+    let back = restart(200, |_| {}).unwrap();
+    let (first, median, last) = (back[0], back[back.len() / 2], back[back.len() - 1]);
+    println!("{} streams back: first {first:?}, half {median:?}, last {last:?}", back.len());
+    // A browser is told 1 to 5 s.
+    assert!(last - first > Duration::from_secs(2), "{back:?}");
+    let second = Duration::from_secs(1);
+    let busiest =
+        back.iter().map(|at| back.iter().filter(|b| (*at..*at + second).contains(b)).count());
+    let busiest = busiest.max().unwrap();
+    println!("at most {busiest} in one second");
+    assert!(
+        busiest < back.len() * 3 / 5,
+        "{busiest} of {} came in one second: {back:?}",
+        back.len()
+    );
+}
+
+#[test]
+fn a_proxy_that_drops_the_last_event_id_is_found_out() {
+    let lost = restart(10, |files| {
+        files.replace(
+            HEADERS,
+            "proxy_set_header Host $host;",
+            "proxy_set_header Last-Event-ID \"\";",
+        );
+    });
+    assert!(lost.unwrap_err().contains("heard roll"));
+}

@@ -1,0 +1,173 @@
+//! supervisord with the delivered files: what it does when the server is killed, cannot start,
+//! or has much to log.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use crate::common::{House, ROLLCAST, http, signal, wait_for};
+use crate::files::Files;
+use crate::program::{Daemon, run, run_well};
+
+pub const MAIN: &str = "supervisord.conf";
+pub const PROGRAM: &str = "rollcast.conf";
+
+/// A running supervisord with rollcast in a house; both ended when dropped.
+pub struct Supervisor {
+    folder: TempDir,
+    daemon: Option<Daemon>,
+}
+
+impl Supervisor {
+    /// As delivered, but for its paths and its user.
+    pub fn start(house: &House) -> Supervisor {
+        Supervisor::start_with(house, |_| {})
+    }
+
+    /// The same, edited.
+    pub fn start_with(house: &House, edit: impl FnOnce(&mut Files)) -> Supervisor {
+        let mut supervisor = Supervisor { folder: tempfile::tempdir().unwrap(), daemon: None };
+        let mut files = Files::read("supervisor");
+        let path = |name: &str| supervisor.path(name).display().to_string();
+        let user = run_well(Command::new("id").arg("-un"));
+        for (name, old, new) in [
+            (MAIN, "/var/run/supervisor/", path("").as_str()),
+            (MAIN, "/var/log/", &path("")),
+            // As many open files as the tester may have.
+            (MAIN, "minfds=16384", "minfds=1024"),
+            (PROGRAM, "/usr/local/bin/rollcast", ROLLCAST),
+            (PROGRAM, "/var/db/rollcast", &house.path().display().to_string()),
+            (PROGRAM, "user=rollcast", &format!("user={}", user.trim())),
+            (PROGRAM, "/var/log/rollcast/", &path("")),
+        ] {
+            files.replace(name, old, new);
+        }
+        edit(&mut files);
+        files.write_one(MAIN, supervisor.path(MAIN));
+        files.write_one(PROGRAM, supervisor.path("conf.d").join(PROGRAM));
+        let mut command = Command::new("supervisord");
+        command.arg("--nodaemon").arg("--configuration").arg(supervisor.path(MAIN));
+        supervisor.daemon = Some(Daemon::spawn(&mut command));
+        wait_for("supervisord to answer", || supervisor.ctl(&["pid"]).0.eq(&0).then_some(()));
+        supervisor
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs supervisorctl: its exit code and what it says.
+    pub fn ctl(&self, args: &[&str]) -> (i32, String) {
+        run(Command::new("supervisorctl").arg("-c").arg(self.path(MAIN)).args(args))
+    }
+
+    /// Waits until rollcast is in a state, such as `RUNNING`.
+    pub fn wait_until(&self, state: &str) {
+        wait_for(&format!("{state}, now {:?}", self.ctl(&["status"])), || {
+            self.ctl(&["status", "rollcast"]).1.contains(state).then_some(())
+        });
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("rollcast.log")).unwrap_or_default()
+    }
+
+    fn child(&self) -> u32 {
+        self.ctl(&["pid", "rollcast"]).1.trim().parse().unwrap()
+    }
+}
+
+fn serves(house: &House) -> bool {
+    http().get(house.url("/")).call().is_ok_and(|answer| answer.status() == 200)
+}
+
+#[test]
+fn a_server_that_is_killed_is_back_at_once() {
+    let house = House::new("every = '1h'");
+    let supervisor = Supervisor::start(&house);
+    supervisor.wait_until("RUNNING");
+    let kill = |supervisor: &Supervisor| {
+        signal("KILL", supervisor.child());
+        let killed = Instant::now();
+        wait_for("the end", || (!serves(&house)).then_some(()));
+        killed
+    };
+    let killed = kill(&supervisor);
+    wait_for("the server to be back", || serves(&house).then_some(()));
+    println!("killed, and served again after {:?}", killed.elapsed());
+    supervisor.wait_until("RUNNING");
+    drop(supervisor);
+
+    let control = Supervisor::start_with(&house, |files| {
+        files.replace(PROGRAM, "autorestart=true", "autorestart=false");
+    });
+    control.wait_until("RUNNING");
+    kill(&control);
+    control.wait_until("EXITED");
+    assert!(!serves(&house));
+}
+
+#[test]
+fn a_server_that_cannot_listen_ends_fatal_and_its_log_says_why() {
+    let house = House::new("every = '1h'");
+    let few = |files: &mut Files| {
+        // The delivered ten tries take a minute.
+        files.replace(PROGRAM, "startretries=10", "startretries=1");
+    };
+    let taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
+    let supervisor = Supervisor::start_with(&house, few);
+    supervisor.wait_until("FATAL");
+    let said = format!("cannot listen on http://127.0.0.1:{}", house.port());
+    assert!(supervisor.log().contains(&said), "{}", supervisor.log());
+    drop(taken);
+    let (code, said) = supervisor.ctl(&["start", "rollcast"]);
+    assert_eq!(code, 0, "{said}");
+    supervisor.wait_until("RUNNING");
+}
+
+#[test]
+fn logs_rotate_and_the_server_does_not_notice() {
+    let house = House::new("every = '1h'");
+    let rotates = |limit: &str| {
+        let supervisor = Supervisor::start_with(&house, |files| {
+            let limit = format!("stdout_logfile_maxbytes={limit}");
+            files.replace(PROGRAM, "stdout_logfile_maxbytes=50MB", &limit);
+        });
+        supervisor.wait_until("RUNNING");
+        for n in 0..200 {
+            http().get(house.url(&format!("/rolls?n={n}"))).call().unwrap();
+        }
+        let rotated = || fs::read_to_string(supervisor.path("rollcast.log.1")).unwrap_or_default();
+        // No line is lost between the files that are kept.
+        wait_for("the last request's line", || {
+            (rotated() + &supervisor.log()).contains("/rolls?n=199").then_some(())
+        });
+        supervisor.path("rollcast.log.2").exists()
+    };
+    assert!(rotates("10KB"));
+    assert!(!rotates("0"), "the control rotated");
+}
+
+#[test]
+fn a_stop_takes_as_long_as_the_server_needs_and_it_ends_in_order() {
+    let house = House::new("every = '50ms'");
+    let supervisor = Supervisor::start(&house);
+    supervisor.wait_until("RUNNING");
+    let start = Instant::now();
+    assert_eq!(supervisor.ctl(&["stop", "rollcast"]).0, 0);
+    println!("stopped in {:?}", start.elapsed());
+    assert!(supervisor.log().contains("stopped"), "{}", supervisor.log());
+    // Control: SIGKILL is what comes when time runs out, and leaves no such line.
+    let mut control = Supervisor::start_with(&house, |files| {
+        files.replace(PROGRAM, "stopsignal=TERM", "stopsignal=KILL");
+    });
+    control.wait_until("RUNNING");
+    assert_eq!(control.ctl(&["stop", "rollcast"]).0, 0);
+    // Its own end, by which all is written.
+    control.daemon = None;
+    assert!(!control.log().contains("stopped"), "{}", control.log());
+}
