@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 use std::pin::pin;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, RollerConfig};
 use crate::feed::{Feed, N_RECENT};
+use crate::metrics::Metrics;
 use crate::roll::{NewRoll, Roll};
 use crate::roller::rolls;
 use crate::store::{Store, StoreError};
@@ -65,8 +66,9 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     allow_open_files(config.web.max_streams);
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
+    let metrics = Metrics::default();
     let (liftoff, lifted) = oneshot::channel();
-    let rocket = web::rocket(config, store.clone(), feed.clone())?
+    let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
         .attach(announce(config, &feed, liftoff))
         .ignite()
         .await
@@ -82,7 +84,8 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
             shutdown.notify();
         }
     });
-    let pump = pump(config.roller.clone(), store.clone(), feed.clone(), shutdown.clone());
+    let pump =
+        pump(config.roller.clone(), store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
     let pump = async move {
         match lifted.await {
             Ok(()) => pump.await,
@@ -199,6 +202,7 @@ async fn pump(
     config: RollerConfig,
     store: Store,
     feed: Feed,
+    metrics: Metrics,
     mut shutdown: Shutdown,
 ) -> Result<(), StoreError> {
     let mut rolls = pin!(rolls(config.every, config.dice, rand::make_rng::<StdRng>()));
@@ -211,6 +215,7 @@ async fn pump(
             Some(new) = rolls.next() => due.push(new),
         }
         let group = mem::take(&mut due);
+        let asked = Instant::now();
         let mut commit = pin!(store.append(group.clone()));
         let stored = loop {
             select! {
@@ -220,11 +225,14 @@ async fn pump(
             }
         };
         let stored = match stored {
-            Ok(stored) => stored,
+            Ok(stored) => {
+                metrics.appended(stored.len(), asked.elapsed());
+                stored
+            }
             Err(error) => {
                 // Ticks that were missed: after an outage comes its one group, never a volley.
                 due.clear();
-                match keep(&store, group, error, &mut shutdown).await? {
+                match keep(&store, group, error, &metrics, &mut shutdown).await? {
                     Some(stored) => stored,
                     None => return Ok(()),
                 }
@@ -244,6 +252,7 @@ async fn keep(
     store: &Store,
     group: Vec<NewRoll>,
     mut error: StoreError,
+    metrics: &Metrics,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Vec<Roll>>, StoreError> {
     let mut pause = FIRST_RETRY;
@@ -255,6 +264,7 @@ async fn keep(
         n_failures += 1;
         // Each fault once, not with every attempt: a full disk should not fill the log as well.
         let fault = format!("{:#}", anyhow!(error));
+        metrics.append_failed(fault.clone());
         if fault != said {
             error!("no roll can be stored, trying again: {fault}");
             said = fault;
@@ -263,8 +273,10 @@ async fn keep(
             () = &mut *shutdown => return Ok(None),
             () = sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
         }
+        let asked = Instant::now();
         error = match store.append(group.clone()).await {
             Ok(stored) => {
+                metrics.appended(stored.len(), asked.elapsed());
                 info!(n_failures, "rolls are stored again");
                 return Ok(Some(stored));
             }

@@ -70,6 +70,8 @@ pub struct RollerConfig {
 pub struct StoreConfig {
     /// The database file.
     pub database: PathBuf,
+    /// Bytes free on its disk below which the server calls itself not ready; 0: never.
+    pub n_reserve_bytes: u64,
 }
 
 /// How streams are kept open.
@@ -160,6 +162,8 @@ struct Table {
     #[serde(deserialize_with = "addresses")]
     trusted_proxies: Vec<IpAddr>,
     log_format: LogFormat,
+    #[serde(deserialize_with = "reserve_mb")]
+    reserve_mb: u64,
 }
 
 impl Default for Table {
@@ -179,6 +183,7 @@ impl Default for Table {
                 .map(|address| address.parse().expect("a default address is valid"))
                 .collect(),
             log_format: LogFormat::Text,
+            reserve_mb: 64,
         }
     }
 }
@@ -248,7 +253,10 @@ impl Config {
             profile: profile.to_string(),
             log_format: table.log_format,
             roller: RollerConfig { dice: table.dice, every: table.every },
-            store: StoreConfig { database: root.join(table.database) },
+            store: StoreConfig {
+                database: root.join(table.database),
+                n_reserve_bytes: table.reserve_mb << 20,
+            },
             feed: FeedConfig { heartbeat: table.heartbeat },
             web: WebConfig {
                 page_size: table.page_size,
@@ -449,6 +457,14 @@ fn n_streams<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Err
     count(deserializer, 1_000_000, "1 to 1000000 streams")
 }
 
+fn reserve_mb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let n = i64::deserialize(deserializer)?;
+    u64::try_from(n)
+        .ok()
+        .filter(|n| *n <= 1_000_000_000)
+        .ok_or_else(|| D::Error::custom(ValueError::new("a reserve of 0 to 1000000000 MiB", n)))
+}
+
 fn count<'de, D: Deserializer<'de>>(
     deserializer: D,
     most: i64,
@@ -548,6 +564,7 @@ mod tests {
             ("every = 1", "invalid type: found signed int `1`, expected a string"),
             ("page_size = 0", "expected 1 to 500 rolls a page, got `0`"),
             ("page_size = 501", "expected 1 to 500 rolls a page, got `501`"),
+            ("reserve_mb = -1", "expected a reserve of 0 to 1000000000 MiB, got `-1`"),
             ("max_streams = -1", "expected 1 to 1000000 streams, got `-1`"),
             ("heartbeat = '11m'", "expected a silence of 1s to 10m, such as `15s`, got `11m`"),
             ("dice = []", "expected 1 to 16 dice, got `0`"),

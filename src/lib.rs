@@ -16,8 +16,10 @@
 pub mod roll;
 pub mod since;
 pub mod record;
+pub mod metrics;
 pub mod config;
 pub mod roller;
+pub mod statistics;
 pub mod store;
 pub mod feed;
 pub mod web;

@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 /// The place of a roll in the history: 1, 2, 3, … without gaps. [`RollId::BEFORE_FIRST`] is the
 /// place before the first roll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RollId(pub i64);
 
 impl RollId {

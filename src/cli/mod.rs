@@ -6,6 +6,7 @@ mod doctor;
 mod tail;
 mod export;
 mod pages;
+mod stats;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Show what all rolls add up to, beside what fair dice would show
+    Stats,
     /// Say why events do not arrive: look at a stream through its public address
     Doctor(Box<DoctorArgs>),
     /// Follow the rolls as they are made, here or elsewhere
@@ -106,6 +109,7 @@ impl Cli {
             Command::Backup { file, force: true } => {
                 backup::backup(config()?, &file, Existing::Replace)
             }
+            Command::Stats => stats::stats(config()?),
             Command::Doctor(args) => doctor::doctor(*args),
             Command::Tail(args) => tail::tail(*args, config),
             Command::Export(args) => export::export(*args, config),

@@ -52,12 +52,14 @@ pub struct Sent {
     pub id: String,
     /// The dice as a flat JSON object.
     pub dice: String,
+    /// When it was stored, if that was just now and not read again.
+    pub committed: Option<std::time::Instant>,
 }
 
 impl From<&Roll> for Sent {
     fn from(roll: &Roll) -> Sent {
         let cursor = roll.cursor();
-        Sent { cursor, id: cursor.to_string(), dice: roll.dice.to_string() }
+        Sent { cursor, id: cursor.to_string(), dice: roll.dice.to_string(), committed: None }
     }
 }
 
@@ -81,7 +83,9 @@ impl Feed {
     /// Shows stored rolls to all readers. Rolls are published in order, each once.
     pub fn publish(&self, rolls: &[Roll]) {
         // Made before the lock, which all readers want.
-        let sent: Vec<Sent> = rolls.iter().map(Sent::from).collect();
+        let committed = Some(std::time::Instant::now());
+        let sent: Vec<Sent> =
+            rolls.iter().map(|roll| Sent { committed, ..Sent::from(roll) }).collect();
         let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
         sent.into_iter().for_each(|sent| window.push(sent));
         drop(window);
@@ -112,6 +116,11 @@ impl Feed {
     /// The place after the newest roll that was published.
     pub fn head(&self) -> Cursor {
         self.0.window(Window::head)
+    }
+
+    /// How long ago the newest roll was published, or the feed opened.
+    pub fn silence(&self) -> Duration {
+        self.0.window(Window::pushed_at).elapsed()
     }
 
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is

@@ -8,11 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::roll::{Cursor, Die, Roll, RollId, RolledAt};
 use crate::store::{Extent, Kept, Order, Page, Part, Span, StoreError};
 
-pub fn after(
-    connection: &mut Connection,
-    id: RollId,
-    limit: usize,
-) -> Result<Vec<Roll>, StoreError> {
+pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id > ?1 order by id limit ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let rolls = statement.query_map(params![id.0, limit as i64], |row| Ok(roll_of(row)))?;

@@ -4,11 +4,13 @@
 //! There is one writer, and a small pool of read-only connections for requests.
 
 mod history;
+mod statistics;
 mod file;
 mod writer;
 mod backup;
 mod archive;
 mod search;
+mod disk;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::roll::{Cursor, Die, Face, NewRoll, Roll, RollId, RolledAt};
+use crate::statistics::DieTally;
 use crate::store::writer::Writer;
 
 pub use self::archive::Archive;
@@ -42,6 +45,7 @@ struct Shared {
     writer: Mutex<Writer>,
     readers: Pool<SqliteConnectionManager>,
     turns: Arc<Semaphore>,
+    path: PathBuf,
     /// Held for as long as the store is open: a second server is refused.
     _lock: File,
 }
@@ -160,6 +164,19 @@ pub enum Inspection {
         /// Whether a server has it open.
         in_use: bool,
     },
+}
+
+/// What the database takes of its disk, and what is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk {
+    /// The size of the database file.
+    pub n_database_bytes: u64,
+    /// The size of its write-ahead log.
+    pub n_log_bytes: u64,
+    /// What this user may still write.
+    pub n_free_bytes: u64,
+    /// Whether nothing may be written there at all.
+    pub read_only: bool,
 }
 
 /// What a backup does with a file that has its name already.
@@ -314,6 +331,7 @@ impl Store {
             writer: Mutex::new(writer),
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
+            path,
             _lock: lock,
         })))
     }
@@ -362,6 +380,12 @@ impl Store {
         .await
     }
 
+    /// What the database takes of its disk, and what is left.
+    pub async fn disk(&self) -> Result<Disk, StoreError> {
+        let shared = self.0.clone();
+        blocking(move || disk::look(&shared.path)).await
+    }
+
     /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
     pub async fn after(&self, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
         self.read(move |connection| history::after(connection, id, limit)).await
@@ -375,6 +399,41 @@ impl Store {
     /// The roll `id`, if it is kept, and which rolls are.
     pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
         self.read(move |connection| history::roll(connection, id)).await
+    }
+
+    /// What all rolls add up to, by die, and the newest roll that is counted.
+    pub async fn tallies(&self) -> Result<(RollId, Vec<DieTally>), StoreError> {
+        self.read(|connection| {
+            // One transaction, so that all of it is as of the same roll.
+            let snapshot = connection.transaction()?;
+            Ok(statistics::Tallies::load(&snapshot)?.into_dice())
+        })
+        .await
+    }
+
+    /// The same of a file that may be in use; `None` where no server that keeps statistics has
+    /// opened it yet. Changes nothing.
+    pub async fn tallies_of(
+        config: &StoreConfig,
+    ) -> Result<Option<(RollId, Vec<DieTally>)>, StoreError> {
+        let path = config.database.clone();
+        blocking(move || {
+            let path = match path.parent().map(Path::exists) {
+                Some(true) => file::resolve(&path)?,
+                _ => return Ok(None),
+            };
+            if !file::looks_like_ours(&path)? {
+                return Ok(None);
+            }
+            let mut connection = file::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            file::check_schema(&connection, &path)?;
+            let snapshot = connection.transaction()?;
+            if !statistics::are_kept(&snapshot)? {
+                return Ok(None);
+            }
+            Ok(Some(statistics::Tallies::load(&snapshot)?.into_dice()))
+        })
+        .await
     }
 
     /// The first roll at or after `moment`, else the newest; `None` when none is kept.

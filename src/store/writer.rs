@@ -3,16 +3,21 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tracing::info;
 
 use crate::roll::{NewRoll, Roll};
+use crate::store::statistics::Tallies;
 use crate::store::{StoreError, file, history};
 
 /// How long a commit waits for an outside writer's lock, in milliseconds.
 const BUSY_MS: u32 = 1_000;
 /// What a checkpoint leaves of the write-ahead log after an outside reader made it grow.
 const JOURNAL_BYTES: u32 = 16 << 20;
+/// How long counting goes on in silence.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 pub struct Writer {
     connection: Connection,
@@ -21,6 +26,8 @@ pub struct Writer {
     /// makes it.
     database_id: Identity,
     log_id: Option<Identity>,
+    /// As of the newest roll. `None` after a failed attempt, when they may be ahead of it.
+    tallies: Option<Tallies>,
 }
 
 /// Device and inode.
@@ -36,7 +43,33 @@ impl Writer {
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
         let (database, database_id) = (database.to_path_buf(), identify(database)?);
-        Ok(Writer { connection, database, database_id, log_id: None })
+        let mut writer = Writer { connection, database, database_id, log_id: None, tallies: None };
+        writer.count_all()?;
+        Ok(writer)
+    }
+
+    /// Counts the rolls that are stored but not in the statistics: all of a database that had
+    /// none.
+    fn count_all(&mut self) -> Result<(), StoreError> {
+        let mut tallies = Tallies::load(&self.connection)?;
+        let (start, mut said) = (Instant::now(), Instant::now());
+        // Looked first without a lock, which somebody else may hold.
+        while !history::after(&self.connection, tallies.last_id(), 1)?.is_empty() {
+            let transaction = begin(&mut self.connection)?;
+            tallies.count_some(&transaction)?;
+            transaction.commit()?;
+            if said.elapsed() > TELL_EVERY {
+                said = Instant::now();
+                let last_id = tallies.last_id().0;
+                info!(last_id, "counting past rolls for the statistics: {last_id} so far");
+            }
+        }
+        if start.elapsed() > TELL_EVERY {
+            let seconds = start.elapsed().as_secs_f64();
+            info!(seconds, "all past rolls are counted, in {seconds:.1} s");
+        }
+        self.tallies = Some(tallies);
+        Ok(())
     }
 
     pub fn append(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
@@ -54,11 +87,18 @@ impl Writer {
     }
 
     fn commit(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
-        // Immediate: a transaction that reads before it writes could fail halfway.
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let stored = rolls.iter().map(|new| insert(&transaction, new)).collect::<Result<_, _>>()?;
+        let transaction = begin(&mut self.connection)?;
+        let mut tallies = match self.tallies.take() {
+            Some(tallies) => tallies,
+            None => Tallies::load(&transaction)?,
+        };
+        let stored: Vec<Roll> =
+            rolls.iter().map(|new| insert(&transaction, new)).collect::<Result<_, _>>()?;
+        for roll in &stored {
+            tallies.append(&transaction, roll)?;
+        }
         transaction.commit()?;
+        self.tallies = Some(tallies);
         Ok(stored)
     }
 
@@ -81,6 +121,11 @@ impl Writer {
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(n_busy == 0)
     }
+}
+
+/// Immediate: a transaction that reads before it writes could fail halfway.
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+    Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
 /// The stored row, not the input, is what everybody gets to see.

@@ -166,7 +166,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
 }
 
 /// Whether JSON is the media type that the client prefers.
-fn wants_json(request: &Request<'_>) -> bool {
+pub fn wants_json(request: &Request<'_>) -> bool {
     request.accept().is_some_and(|accept| accept.preferred().media_type().is_json())
 }
 

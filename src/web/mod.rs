@@ -13,6 +13,8 @@ mod api;
 mod slots;
 mod coalesce;
 mod stream;
+mod probes;
+mod stats;
 
 use rocket::fairing::Fairing;
 use rocket::{Build, Rocket};
@@ -20,6 +22,7 @@ use rocket_dyn_templates::Template;
 
 use crate::config::Config;
 use crate::feed::Feed;
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 use self::assets::Assets;
@@ -54,7 +57,12 @@ fn templates() -> impl Fairing {
 /// # Errors
 ///
 /// The folder of static files cannot be read.
-pub fn rocket(config: &Config, store: Store, feed: Feed) -> Result<Rocket<Build>, AssetsError> {
+pub fn rocket(
+    config: &Config,
+    store: Store,
+    feed: Feed,
+    metrics: Metrics,
+) -> Result<Rocket<Build>, AssetsError> {
     let assets = Assets::load(&config.web.static_dir)?;
     let rocket = rocket::custom(&config.rocket)
         .manage(Site::new(config))
@@ -66,7 +74,9 @@ pub fn rocket(config: &Config, store: Store, feed: Feed) -> Result<Rocket<Build>
         .attach(assets::stage(assets))
         .attach(error::stage())
         .attach(pages::stage(&config.web, store.clone()))
-        .attach(api::stage(store))
-        .attach(stream::stage(&config.web, feed));
+        .attach(api::stage(store.clone()))
+        .attach(stats::stage(config, store.clone()))
+        .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
+        .attach(stream::stage(&config.web, feed, metrics));
     Ok(rocket)
 }

@@ -25,6 +25,16 @@ pub enum BusyReason {
     Address,
 }
 
+impl BusyReason {
+    /// The reason as the `busy` event has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            BusyReason::Total => "total",
+            BusyReason::Address => "address",
+        }
+    }
+}
+
 impl fmt::Display for BusyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

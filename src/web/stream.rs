@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::config::WebConfig;
 use crate::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
+use crate::metrics::{Metrics, StreamCount};
 use crate::since::Since;
 use crate::store::StoreError;
 use crate::web::client::Client;
@@ -38,13 +39,14 @@ const BUSY_RETRY_MS: std::ops::RangeInclusive<u64> = 15_000..=45_000;
 
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
-pub fn stage(config: &WebConfig, feed: Feed) -> AdHoc {
+pub fn stage(config: &WebConfig, feed: Feed, metrics: Metrics) -> AdHoc {
     let slots = Slots::new(config);
     let closing = feed.clone();
     AdHoc::on_ignite("the stream", |rocket| async {
         rocket
             .manage(feed)
             .manage(slots)
+            .manage(metrics)
             .mount("/", routes![listen, listen_by_post, headers, preflight])
             .mount("/", routes![refuse_put, refuse_patch, refuse_delete])
             .attach(AdHoc::on_shutdown("end of streams", move |_| {
@@ -59,8 +61,9 @@ async fn listen(
     caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
+    metrics: &State<Metrics>,
 ) -> Result<Unbuffered<EventStream<impl Stream<Item = Event>>>, Public<PageError>> {
-    match open(&caller, feed, slots).await {
+    match open(&caller, feed, slots, metrics).await {
         Err(refusal) if !caller.reads_events => Err(Public(refusal.into())),
         opened => Ok(Unbuffered(events(opened))),
     }
@@ -72,8 +75,9 @@ async fn listen_by_post(
     caller: Caller,
     feed: &State<Feed>,
     slots: &State<Arc<Slots>>,
+    metrics: &State<Metrics>,
 ) -> Result<Unbuffered<EventStream<impl Stream<Item = Event>>>, Public<PageError>> {
-    listen(caller, feed, slots).await
+    listen(caller, feed, slots, metrics).await
 }
 
 /// The headers alone.
@@ -104,21 +108,32 @@ fn refuse_delete() -> Allowed {
 }
 
 /// A place and a reader for the caller, or why there is none.
-async fn open(caller: &Caller, feed: &Feed, slots: &Arc<Slots>) -> Result<Open, Refusal> {
+async fn open(
+    caller: &Caller,
+    feed: &Feed,
+    slots: &Arc<Slots>,
+    metrics: &Metrics,
+) -> Result<Open, Refusal> {
     let Caller { client, start, .. } = *caller;
     let slot = slots.take(client.address).map_err(|busy| {
+        metrics.rejected(busy.reason.word());
         info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
         Refusal::Busy(busy)
     })?;
+    let unreadable = |error| {
+        metrics.rejected("unreadable");
+        Refusal::Unreadable(error)
+    };
     let asked = match start {
         Start::Since(since) => feed.since(since.moment(Timestamp::now())).await,
         Start::Asked(asked) => Ok(asked),
     };
-    let asked = asked.map_err(Refusal::Unreadable)?;
-    let reader = feed.after(asked).await.map_err(Refusal::Unreadable)?;
+    let asked = asked.map_err(unreadable)?;
+    let reader = feed.after(asked).await.map_err(unreadable)?;
     info!(%client, ?asked, "stream opened, client {client}");
     let opened = Instant::now();
-    Ok(Open { reader, part: Part::Start, client, n_rolls: 0, opened, _slot: slot })
+    let count = metrics.stream();
+    Ok(Open { reader, part: Part::Start, client, count, opened, _slot: slot })
 }
 
 /// What the client gets: an answer that is one way or the other a stream of events.
@@ -136,7 +151,7 @@ struct Open {
     reader: Reader,
     part: Part,
     client: Client,
-    n_rolls: u64,
+    count: StreamCount,
     opened: Instant,
     _slot: Slot,
 }
@@ -172,10 +187,16 @@ impl Open {
     fn event(&mut self, item: Result<Option<Item>, StoreError>) -> Event {
         match item {
             Ok(Some(Item::Roll(sent))) => {
-                self.n_rolls += 1;
+                self.count.delivered(sent.cursor.id, sent.committed);
                 return Event::data(sent.dice.clone()).id(sent.id.clone());
             }
-            Ok(Some(Item::Sync(sync))) => return json_event("sync", &SyncJson::from(sync)),
+            Ok(Some(Item::Sync(sync))) => {
+                let json = SyncJson::from(sync);
+                // The reason, where there is one, says more than `reset`.
+                let verdict = json.reason.unwrap_or(json.mode);
+                self.count.sync(verdict, sync.start, sync.head.id);
+                return json_event("sync", &json);
+            }
             Ok(Some(Item::Heartbeat)) => return Event::comment(""),
             Ok(None) => {}
             Err(error) => {
@@ -190,7 +211,8 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let Open { client, n_rolls, opened, .. } = self;
+        let Open { client, count, opened, .. } = self;
+        let n_rolls = count.n_deliveries();
         let seconds = opened.elapsed().as_secs_f64();
         info!(
             %client, n_rolls, seconds,

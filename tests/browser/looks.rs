@@ -10,12 +10,13 @@ use crate::rows::{NEWEST, roll_until};
 const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
     '1D20', '1D100', '1D1000', '100D1000', '2D6', '4D6', '2D20', '10D10']";
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/",
     "/rolls",
     "/rolls?before=3",
     "/rolls?day=2026-11-25&die=1D6&result=1",
     "/rolls/1",
+    "/stats",
     "/api",
     "/no/such/page",
     "/rolls/999999",

@@ -16,3 +16,4 @@ mod outage;
 mod page;
 mod seam;
 mod state;
+mod stats;

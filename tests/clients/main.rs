@@ -15,3 +15,4 @@ mod launchdarkly;
 mod schemathesis;
 mod sqlite3;
 mod sseclient;
+mod statistics;

@@ -122,6 +122,8 @@ impl House {
             .execute_batch(&format!(
                 "begin;
                  delete from rolls; delete from tallies; delete from sqlite_sequence;
+                 delete from die_statistics; delete from result_statistics;
+                 delete from block_cells; delete from p_value_bins;
                  insert into rolls (rolled_at, dice)
                  with recursive n(n) as (values (1) union all select n + 1 from n where n < {n_rolls})
                  select strftime('%Y-%m-%dT%H:%M:%S', 1795392000 + n, 'unixepoch') || '.123Z',

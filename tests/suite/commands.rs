@@ -27,7 +27,8 @@ fn help_and_version_say_what_there_is() {
     let house = House::new("");
     let (code, help, _) = run(house.command().arg("--help"));
     assert_eq!(code, 0);
-    let commands = ["serve", "check", "backup", "doctor", "tail", "export", "completions", "man"];
+    let commands =
+        ["serve", "check", "backup", "stats", "doctor", "tail", "export", "completions", "man"];
     let rest = ["ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"];
     for word in commands.into_iter().chain(rest) {
         assert!(help.contains(word), "expected {word} in {help}");

@@ -98,7 +98,9 @@ impl World {
     async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("rolls.db");
-        let store = Store::open(&StoreConfig { database: database.clone() }).await.unwrap();
+        let store = Store::open(&StoreConfig { database: database.clone(), n_reserve_bytes: 0 })
+            .await
+            .unwrap();
         let feed = Feed::open(store.clone(), N_RECENT).await.unwrap();
         let pruner = Connection::open(database).unwrap();
         pruner.pragma_update(None, "synchronous", "off").unwrap();

@@ -14,6 +14,8 @@ mod feed;
 mod history;
 mod kills;
 mod pages;
+mod probes;
+mod statistics;
 mod store;
 mod stream;
 mod tail;

@@ -207,7 +207,17 @@ fn every_answer_carries_the_security_headers_and_no_cookie() {
         ("referrer-policy", "no-referrer"),
         ("cross-origin-opener-policy", "same-origin"),
     ];
-    for path in ["/", "/rolls", "/rolls/1", "/rolls/x", "/api", "/none", "/static/css/base.css"] {
+    for path in [
+        "/",
+        "/rolls",
+        "/rolls/1",
+        "/stats",
+        "/api/stats",
+        "/rolls/x",
+        "/api",
+        "/none",
+        "/static/css/base.css",
+    ] {
         let answer = get(&house.url(path), &[]);
         for (name, value) in expected {
             assert_eq!(answer.header(name), value, "{path}: {name}");

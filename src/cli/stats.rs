@@ -1,0 +1,107 @@
+//! `rollcast stats`.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anyhow::{Context, anyhow};
+
+use crate::app;
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
+use crate::statistics::{DieReport, Range, Run, Statistics};
+use crate::store::Store;
+
+/// Columns of the longest bar.
+const BAR_COLUMNS: f64 = 40.0;
+/// Eighths of a column, from one to all.
+const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+
+pub fn stats(config: Config) -> Result<(), Failure> {
+    let tallies = app::run(&config, Store::tallies_of(&config.store))?;
+    let (as_of, tallies) = tallies.map_err(anyhow::Error::new)?.ok_or_else(|| {
+        anyhow!(
+            "there are no statistics in `{}` yet; the next start of the server counts all rolls",
+            config.store.database.display()
+        )
+    })?;
+    let text = text(&Statistics::of(as_of, &tallies, &config.roller.dice));
+    // Not by `print`, which panics when nobody reads on.
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
+    Ok(())
+}
+
+fn text(statistics: &Statistics) -> String {
+    if statistics.dice.is_empty() {
+        return "no rolls yet\n".into();
+    }
+    let dice: Vec<String> = statistics.dice.iter().map(of_die).collect();
+    dice.join("\n")
+}
+
+fn of_die(report: &DieReport) -> String {
+    let DieReport { mean, fairness, blocks, .. } = report;
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| {
+        // Writing to a text does not fail.
+        let _ = writeln!(out, "{name:<16}{text}");
+    };
+    line(&report.die, format!("{} rolls", grouped(report.n_rolls)));
+    let seen = mean.seen.map_or_else(|| "–".into(), |seen| decimal(seen, 4));
+    line("mean", format!("{seen} (fair: {} to {})", decimal(mean.low, 4), decimal(mean.high, 4)));
+    line("longest streak", run(&report.longest_streak));
+    line("longest drought", run(&report.longest_drought));
+    let verdict = match fairness.alarm_id {
+        Some(id) => format!("ALARM: it reached {:.0} at roll {id}", fairness.alarm),
+        None => format!("no alarm, which is at {:.0}", fairness.alarm),
+    };
+    let (now, highest) = (power_of_ten(fairness.log10_e), power_of_ten(fairness.highest_log10_e));
+    line("evidence", format!("{now}, at its highest {highest} ({verdict})"));
+    line(
+        "blocks",
+        match (blocks.last_chi_square, blocks.last_p) {
+            (Some(chi_square), Some(p)) => format!(
+                "{} of {} rolls; the last: chi-square {chi_square:.2}, p {p:.4}",
+                grouped(blocks.n_blocks),
+                grouped(blocks.size)
+            ),
+            _ => format!("none of {} rolls is complete yet", grouped(blocks.size)),
+        },
+    );
+    let most = report.results.iter().map(|bin| bin.n_rolls).max().unwrap_or(0).max(1);
+    for bin in &report.results {
+        let outside = !(bin.low..=bin.high).contains(&bin.n_rolls);
+        let _ = writeln!(
+            out,
+            "{:>11}  {:>11}  {:<40}  fair: {}{}",
+            span(bin.from, bin.to),
+            grouped(bin.n_rolls),
+            bar(bin.n_rolls as f64 / most as f64),
+            between(bin.low, bin.high),
+            if outside { "  outside" } else { "" }
+        );
+    }
+    out
+}
+
+fn run(run: &Run) -> String {
+    let seen = match run.result {
+        Some(result) => format!("{} rolls (of {result})", grouped(run.length)),
+        None => "–".into(),
+    };
+    match run.expected {
+        Some(Range { low, median, high }) => {
+            format!("{seen} (fair: {}, mostly {})", grouped(median), between(low, high))
+        }
+        None => seen,
+    }
+}
+
+fn bar(share: f64) -> String {
+    let n_eighths = (share * BAR_COLUMNS * 8.0).round() as usize;
+    let mut bar = "█".repeat(n_eighths / 8);
+    if !n_eighths.is_multiple_of(8) {
+        bar.push(EIGHTHS[n_eighths % 8 - 1]);
+    }
+    bar
+}

@@ -1,0 +1,301 @@
+//! The report: figures of a tally beside what a fair die would have shown, as the page, the API
+//! and the terminal all show them.
+
+use serde::Serialize;
+use statrs::distribution::{Binomial, DiscreteCDF};
+
+use crate::roll::{Dice, RollId};
+use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS};
+
+/// Rows of results that are shown at most: neighbouring results of larger dice share one.
+const MOST_BINS: usize = 60;
+/// Results up to which droughts are compared with what is expected.
+const MOST_DROUGHT_RESULTS: usize = 1_000;
+/// Ends of an interval that holds 95 % of what fair dice show, with its middle.
+const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];
+/// The same in standard deviations of the normal distribution.
+const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
+
+/// All statistics of a history.
+#[derive(Clone, Debug, Serialize)]
+pub struct Statistics {
+    /// The newest roll that is counted; 0 before the first.
+    pub as_of: i64,
+    /// Of each die that was ever rolled: those rolled now first, in their order.
+    pub dice: Vec<DieReport>,
+}
+
+/// The statistics of one die.
+#[derive(Clone, Debug, Serialize)]
+pub struct DieReport {
+    /// Its name, such as `1D6`.
+    pub die: String,
+    /// How many rolls of it were ever made.
+    pub n_rolls: u64,
+    /// The mean of the results.
+    pub mean: Chance,
+    /// How often each result came, lowest first.
+    pub results: Vec<Bin>,
+    /// The longest streak of one result.
+    pub longest_streak: Run,
+    /// The longest drought of one result, which may still go on.
+    pub longest_drought: Run,
+    /// The verdict that may be watched live.
+    pub fairness: Fairness,
+    /// Complete blocks of rolls, each judged once.
+    pub blocks: BlockReport,
+}
+
+/// A figure, and where it lies with fair dice in 95 of 100 logs of this size.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Chance {
+    /// What was seen; `null` before the first roll.
+    pub seen: Option<f64>,
+    /// What is expected.
+    pub expected: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// Rolls of one result, or of neighbouring ones where there are more than sixty.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Bin {
+    /// The lowest result.
+    pub from: u32,
+    /// The highest result.
+    pub to: u32,
+    /// How often it came.
+    pub n_rolls: u64,
+    /// How often it is to be expected.
+    pub expected: f64,
+    /// With fair dice it comes at least so often in all but 2.5 of 100 logs,
+    pub low: u64,
+    /// and at most so often in all but 2.5.
+    pub high: u64,
+    /// Rolls since it came last, or since the first roll.
+    pub n_since: u64,
+    /// Most rolls in a row without it; `null` where results share a row.
+    pub longest_drought: Option<u64>,
+}
+
+/// The longest run of its kind.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Run {
+    /// The result it is about; `null` before the first roll.
+    pub result: Option<u32>,
+    /// Its length in rolls.
+    pub length: u64,
+    /// The roll that ended it; `null` if it goes on, or that is not known.
+    pub id: Option<i64>,
+    /// What is to be expected in a log of this size; `null` for dice with more than 1,000 results.
+    pub expected: Option<Range>,
+}
+
+/// Where a length lies with fair dice in about 95 of 100 logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Range {
+    /// The lower end.
+    pub low: u64,
+    /// The middle: as often more as less.
+    pub median: u64,
+    /// The upper end.
+    pub high: u64,
+}
+
+/// The e-value against fairness: valid whenever one looks.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Fairness {
+    /// The e-value now; capped where numbers end.
+    pub e: f64,
+    /// Its decimal logarithm, which has no cap.
+    pub log10_e: f64,
+    /// The highest it ever was, as a decimal logarithm.
+    pub highest_log10_e: f64,
+    /// The value at which a die is called unfair.
+    pub alarm: f64,
+    /// The first roll at which it was reached, if any.
+    pub alarm_id: Option<i64>,
+}
+
+/// Complete blocks of rolls.
+#[derive(Clone, Debug, Serialize)]
+pub struct BlockReport {
+    /// Rolls of a block.
+    pub size: u64,
+    /// Complete blocks.
+    pub n_blocks: u64,
+    /// Rolls of the next one so far.
+    pub n_rolls_since: u64,
+    /// Degrees of freedom of each block's chi-square.
+    pub degrees_of_freedom: u64,
+    /// The last roll of the last complete block.
+    pub last_id: Option<i64>,
+    /// Its chi-square.
+    pub last_chi_square: Option<f64>,
+    /// Its p-value.
+    pub last_p: Option<f64>,
+    /// Complete blocks by their p-value, which is equally likely to lie in any bin.
+    pub p_values: Vec<PValueBin>,
+}
+
+/// Blocks with a p-value in one range.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PValueBin {
+    /// From here on,
+    pub from: f64,
+    /// up to here.
+    pub to: f64,
+    /// How many blocks.
+    pub n_blocks: u64,
+    /// How many are to be expected.
+    pub expected: f64,
+    /// At least so many in all but 2.5 of 100 logs,
+    pub low: u64,
+    /// and at most so many in all but 2.5.
+    pub high: u64,
+}
+
+impl Statistics {
+    /// All figures, of the `dice` that are rolled now first.
+    pub fn of(as_of: RollId, tallies: &[DieTally], dice: &Dice) -> Statistics {
+        let is_rolled = |tally: &&DieTally| dice.iter().any(|die| die == tally.die);
+        let now = dice.iter().filter_map(|die| tallies.iter().find(|tally| tally.die == die));
+        let before = tallies.iter().filter(|tally| !is_rolled(tally));
+        Statistics { as_of: as_of.0, dice: now.chain(before).map(DieReport::from).collect() }
+    }
+}
+
+impl From<&DieTally> for DieReport {
+    fn from(tally: &DieTally) -> DieReport {
+        DieReport {
+            die: tally.die.to_string(),
+            n_rolls: tally.n_rolls,
+            mean: mean(tally),
+            results: bins(tally),
+            longest_streak: longest_streak(tally),
+            longest_drought: longest_drought(tally),
+            fairness: Fairness {
+                e: tally.log_e.min(f64::MAX.ln()).exp(),
+                log10_e: tally.log_e / std::f64::consts::LN_10,
+                highest_log10_e: tally.highest_log_e / std::f64::consts::LN_10,
+                alarm: ALARM,
+                alarm_id: tally.alarm_id.map(|id| id.0),
+            },
+            blocks: blocks(tally),
+        }
+    }
+}
+
+fn mean(tally: &DieTally) -> Chance {
+    let (expected, deviation) = tally.fair.moments();
+    let n_rolls = tally.n_rolls as f64;
+    // Not normal for a few rolls; the lowest and the highest result bound it then.
+    let reach = TWO_SIDED_95 * deviation / n_rolls.max(1.0).sqrt();
+    let lowest = f64::from(tally.fair.result(0));
+    let highest = f64::from(tally.fair.result(tally.results.len() - 1));
+    Chance {
+        seen: (tally.n_rolls > 0).then(|| tally.total as f64 / n_rolls),
+        expected,
+        low: (expected - reach).max(lowest),
+        high: (expected + reach).min(highest),
+    }
+}
+
+fn bins(tally: &DieTally) -> Vec<Bin> {
+    let width = tally.results.len().div_ceil(MOST_BINS);
+    let chunks = tally.results.chunks(width).zip(tally.fair.chances().chunks(width));
+    let bin = |(i, (results, chances)): (usize, (&[_], &[f64]))| {
+        let results: &[crate::statistics::ResultTally] = results;
+        let chance = chances.iter().sum::<f64>().min(1.0);
+        let [low, high] = binomial(tally.n_rolls, chance);
+        let from = tally.fair.result(i * width);
+        let n_since = results.iter().map(|result| tally.n_rolls - result.last_n).min();
+        let n_since = n_since.unwrap_or(0);
+        Bin {
+            from,
+            to: from + results.len() as u32 - 1,
+            n_rolls: results.iter().map(|result| result.n_rolls).sum(),
+            expected: tally.n_rolls as f64 * chance,
+            low,
+            high,
+            n_since,
+            longest_drought: (width == 1).then(|| results[0].longest_drought.max(n_since)),
+        }
+    };
+    chunks.enumerate().map(bin).collect()
+}
+
+fn longest_streak(tally: &DieTally) -> Run {
+    let expected = (tally.n_rolls > 0).then(|| {
+        let [low, median, high] = tally.fair.longest_streak(tally.n_rolls, CENTRAL);
+        Range { low, median, high }
+    });
+    let seen = tally.longest;
+    let goes_on = seen.length == tally.streak.length && seen.result == tally.streak.result;
+    Run {
+        result: (tally.n_rolls > 0).then_some(seen.result),
+        length: seen.length,
+        id: (!goes_on).then_some(tally.longest_id.0),
+        expected: expected.filter(|_| tally.results.len() <= MOST_DROUGHT_RESULTS),
+    }
+}
+
+fn longest_drought(tally: &DieTally) -> Run {
+    let lengths = tally.results.iter().map(|result| {
+        let n_since = tally.n_rolls - result.last_n;
+        result.longest_drought.max(n_since)
+    });
+    let longest = lengths.enumerate().max_by_key(|(index, length)| {
+        // The lowest result of those alike.
+        (*length, std::cmp::Reverse(*index))
+    });
+    let (index, length) = longest.unwrap_or((0, 0));
+    let few = tally.n_rolls > 0 && tally.results.len() <= MOST_DROUGHT_RESULTS;
+    Run {
+        result: (tally.n_rolls > 0).then(|| tally.fair.result(index)),
+        length,
+        id: None,
+        expected: few.then(|| {
+            let [low, median, high] = tally.fair.longest_drought(tally.n_rolls, CENTRAL);
+            Range { low, median, high }
+        }),
+    }
+}
+
+fn blocks(tally: &DieTally) -> BlockReport {
+    let [low, high] = binomial(tally.n_blocks, 1.0 / N_BINS as f64);
+    let bin = |(i, n_blocks): (usize, &u64)| PValueBin {
+        from: i as f64 / N_BINS as f64,
+        to: (i + 1) as f64 / N_BINS as f64,
+        n_blocks: *n_blocks,
+        expected: tally.n_blocks as f64 / N_BINS as f64,
+        low,
+        high,
+    };
+    let last: Option<Block> = tally.block;
+    BlockReport {
+        size: N_BLOCK_ROLLS,
+        n_blocks: tally.n_blocks,
+        n_rolls_since: tally.n_block_rolls,
+        degrees_of_freedom: tally.degrees_of_freedom(),
+        last_id: last.map(|block| block.id.0),
+        last_chi_square: last.map(|block| block.chi_square),
+        last_p: last.map(|block| block.p),
+        p_values: tally.p_values.iter().enumerate().map(bin).collect(),
+    }
+}
+
+/// The ends of an interval that holds the number of hits in all but 2.5 of 100 cases each.
+fn binomial(n: u64, chance: f64) -> [u64; 2] {
+    let Ok(hits) = Binomial::new(chance, n) else { return [0, n] };
+    [CENTRAL[0], CENTRAL[2]].map(|p| {
+        let (mut low, mut high) = (0, n);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if hits.cdf(middle) >= p { high = middle } else { low = middle + 1 }
+        }
+        low
+    })
+}

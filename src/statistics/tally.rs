@@ -1,0 +1,302 @@
+//! A tally: what all rolls of one die so far add up to. Takes in one roll after the other, at the
+//! same cost however many there were.
+
+use statrs::distribution::{ChiSquared, ContinuousCDF};
+
+use crate::roll::{Die, RollId};
+use crate::statistics::{ALARM, Distribution, N_BLOCK_ROLLS};
+
+/// Bins of the p-values between 0 and 1.
+pub const N_BINS: usize = 20;
+
+/// How the e-value bets: as if it had seen so many rolls of each equally likely result before the
+/// first. It is quickest to notice results that are off by about one in the root of this, 10 %;
+/// its validity does not depend on it.
+const PRIOR: f64 = 100.0;
+
+/// What all rolls of a die add up to.
+#[derive(Clone, Debug)]
+pub struct DieTally {
+    /// The die.
+    pub die: Die,
+    /// What it would show if it were fair.
+    pub fair: Distribution,
+    /// The last roll that is counted.
+    pub last_id: RollId,
+    /// How many rolls there were.
+    pub n_rolls: u64,
+    /// The sum of all results.
+    pub total: u64,
+    /// By result, lowest first.
+    pub results: Vec<ResultTally>,
+    /// The newest result and how often it came in a row.
+    pub streak: Streak,
+    /// The longest streak, the first of its length.
+    pub longest: Streak,
+    /// The roll that the longest streak ended with.
+    pub longest_id: RollId,
+    /// The natural logarithm of the e-value against fairness.
+    pub log_e: f64,
+    /// The highest it ever was.
+    pub highest_log_e: f64,
+    /// The roll at which it first reached the alarm.
+    pub alarm_id: Option<RollId>,
+    /// Rolls by cell, of the block that is not complete.
+    pub cells: Vec<u64>,
+    /// Rolls of that block.
+    pub n_block_rolls: u64,
+    /// Complete blocks.
+    pub n_blocks: u64,
+    /// The last complete block.
+    pub block: Option<Block>,
+    /// Complete blocks by their p-value.
+    pub p_values: [u64; N_BINS],
+}
+
+/// What the rolls that showed one result add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResultTally {
+    /// How many there were.
+    pub n_rolls: u64,
+    /// The last of them, counted among the die's own rolls from 1; 0 before the first.
+    pub last_n: u64,
+    /// Most rolls in a row before one of them that showed something else.
+    pub longest_drought: u64,
+}
+
+/// The same result in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streak {
+    /// The result.
+    pub result: u32,
+    /// How often.
+    pub length: u64,
+}
+
+/// A complete block of rolls, judged by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block {
+    /// Its last roll.
+    pub id: RollId,
+    /// Pearson's statistic.
+    pub chi_square: f64,
+    /// How often a fair die's block would show as much or more.
+    pub p: f64,
+}
+
+impl DieTally {
+    /// Before the first roll.
+    pub fn new(die: Die) -> DieTally {
+        let fair = Distribution::of(die);
+        DieTally {
+            die,
+            last_id: RollId::BEFORE_FIRST,
+            n_rolls: 0,
+            total: 0,
+            results: vec![ResultTally::default(); fair.chances().len()],
+            streak: Streak::default(),
+            longest: Streak::default(),
+            longest_id: RollId::BEFORE_FIRST,
+            log_e: 0.0,
+            highest_log_e: 0.0,
+            alarm_id: None,
+            cells: vec![0; fair.cell_chances().len()],
+            n_block_rolls: 0,
+            n_blocks: 0,
+            block: None,
+            p_values: [0; N_BINS],
+            fair,
+        }
+    }
+
+    /// Takes in a roll. Gives back the place of its result, or `None` for a result that the die
+    /// does not have, which is left out.
+    pub fn add(&mut self, id: RollId, result: u32) -> Option<usize> {
+        let index = self.fair.index(result)?;
+        self.last_id = id;
+        self.log_e += self.log_bet(index);
+        if self.log_e > self.highest_log_e {
+            self.highest_log_e = self.log_e;
+            if self.alarm_id.is_none() && self.log_e >= ALARM.ln() {
+                self.alarm_id = Some(id);
+            }
+        }
+        self.n_rolls += 1;
+        self.total += u64::from(result);
+        let of_result = &mut self.results[index];
+        let drought = self.n_rolls - of_result.last_n - 1;
+        of_result.longest_drought = of_result.longest_drought.max(drought);
+        of_result.last_n = self.n_rolls;
+        of_result.n_rolls += 1;
+        if self.streak.result != result {
+            self.streak = Streak { result, length: 0 };
+        }
+        self.streak.length += 1;
+        if self.streak.length > self.longest.length {
+            (self.longest, self.longest_id) = (self.streak, id);
+        }
+        self.cells[self.fair.cell(index)] += 1;
+        self.n_block_rolls += 1;
+        if self.n_block_rolls == N_BLOCK_ROLLS {
+            self.complete_block(id);
+        }
+        Some(index)
+    }
+
+    /// The factor of the e-value for a result, as a logarithm: how much likelier it was to those
+    /// who learn from the rolls before it than to those who know that the die is fair.
+    ///
+    /// For k equally likely results of which this one came c times in n rolls: k(a + c)/(ka + n).
+    /// Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data" (2022),
+    /// <https://arxiv.org/abs/2011.03567>. The product is a martingale if the die is fair, so it
+    /// ever reaches 20 with a probability of at most 1/20, however often one looks (Ville).
+    fn log_bet(&self, index: usize) -> f64 {
+        let chance = self.fair.chances()[index];
+        let prior = PRIOR * self.fair.chances().len() as f64;
+        let seen = self.results[index].n_rolls as f64;
+        ((prior * chance + seen) / (prior + self.n_rolls as f64) / chance).ln()
+    }
+
+    fn complete_block(&mut self, id: RollId) {
+        let n_rolls = N_BLOCK_ROLLS as f64;
+        let cells = self.cells.iter().zip(self.fair.cell_chances());
+        let chi_square: f64 = cells
+            .map(|(n, chance)| (*n as f64 - n_rolls * chance).powi(2) / (n_rolls * chance))
+            .sum();
+        let p = p_value(chi_square, self.degrees_of_freedom());
+        self.block = Some(Block { id, chi_square, p });
+        self.p_values[((p * N_BINS as f64) as usize).min(N_BINS - 1)] += 1;
+        self.cells.fill(0);
+        self.n_block_rolls = 0;
+        self.n_blocks += 1;
+    }
+
+    /// Of a block's chi-square.
+    pub fn degrees_of_freedom(&self) -> u64 {
+        self.cells.len() as u64 - 1
+    }
+}
+
+fn p_value(chi_square: f64, degrees_of_freedom: u64) -> f64 {
+    ChiSquared::new(degrees_of_freedom as f64).map_or(1.0, |fair| fair.sf(chi_square))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    const N_RUNS: u64 = 400;
+    const N_ROLLS: i64 = 20_000;
+
+    fn die(name: &str) -> DieTally {
+        DieTally::new(name.parse().expect("a die"))
+    }
+
+    #[test]
+    fn streaks_and_droughts_are_those_of_the_rolls() {
+        let mut tally = die("1D6");
+        for (id, result) in (1..).zip([3, 3, 1, 6, 6, 6, 3, 9]) {
+            let counted = tally.add(RollId(id), result).is_some();
+            assert_eq!(counted, result <= 6);
+        }
+        assert_eq!((tally.n_rolls, tally.total), (7, 28));
+        assert_eq!(tally.longest, Streak { result: 6, length: 3 });
+        assert_eq!((tally.longest_id, tally.last_id), (RollId(6), RollId(7)));
+        assert_eq!(tally.streak, Streak { result: 3, length: 1 });
+        let three = ResultTally { n_rolls: 3, last_n: 7, longest_drought: 4 };
+        assert_eq!(tally.results[2], three);
+        assert_eq!(tally.results[5].longest_drought, 3);
+        assert_eq!(tally.results[1], ResultTally::default());
+    }
+
+    #[test]
+    fn a_block_is_judged_when_it_is_complete_and_not_before() {
+        let mut tally = die("1D6");
+        for id in 1..=N_BLOCK_ROLLS as i64 {
+            assert_eq!(tally.block, None);
+            tally.add(RollId(id), 1 + (id % 6) as u32);
+        }
+        let even = Block { id: RollId(3_600), chi_square: 0.0, p: 1.0 };
+        assert_eq!((tally.block, tally.n_blocks, tally.p_values[19]), (Some(even), 1, 1));
+        for id in 3_601..=7_200 {
+            tally.add(RollId(id), if id % 100 == 0 { 6 } else { 1 + (id % 6) as u32 });
+        }
+        let block = tally.block.expect("a block");
+        // 36 rolls of even faces became sixes, 18 of which were 4 and 18 were 2 or 6: by hand.
+        assert!(block.chi_square > 1.0 && block.p < 1.0, "{block:?}");
+        assert_eq!(tally.p_values.iter().sum::<u64>(), 2);
+    }
+
+    /// Runs of a D6 of which the six is so much likelier than fair; when each alarm came, in rolls.
+    fn alarms(load: f64, alarm: impl Fn(&DieTally) -> bool) -> Vec<Option<i64>> {
+        let six = load / 6.0;
+        let runs = (0..N_RUNS).map(|seed| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut tally = die("1D6");
+            (1..=N_ROLLS).find(|id| {
+                let loaded = rng.random::<f64>() < six;
+                let result = if loaded { 6 } else { rng.random_range(1..=5) };
+                tally.add(RollId(*id), result);
+                alarm(&tally)
+            })
+        });
+        runs.collect()
+    }
+
+    #[test]
+    fn a_fair_die_is_called_unfair_in_at_most_one_of_twenty_logs_however_often_one_looks() {
+        let caught = alarms(1.0, |tally| tally.alarm_id.is_some());
+        let n_alarms = caught.iter().flatten().count();
+        // 20 of 400 at most are to be expected; 33 or more would come once in 300 tests.
+        println!("{n_alarms} false alarms in {N_RUNS} fair logs of {N_ROLLS} rolls");
+        assert!((4..33).contains(&n_alarms), "{n_alarms} of {N_RUNS}");
+    }
+
+    /// The control: what the e-value is there to avoid.
+    #[test]
+    fn a_chi_square_watched_live_calls_most_fair_dice_unfair() {
+        let caught = alarms(1.0, |tally| {
+            let expected = tally.n_rolls as f64 / 6.0;
+            let off = |n: u64| (n as f64 - expected).powi(2) / expected;
+            let chi_square: f64 = tally.results.iter().map(|result| off(result.n_rolls)).sum();
+            // The quantile of p = 0.05 at 5 degrees of freedom.
+            tally.n_rolls >= 30 && chi_square > 11.07
+        });
+        let n_alarms = caught.iter().flatten().count();
+        println!("{n_alarms} false alarms of a naive chi-square in {N_RUNS} fair logs");
+        assert!(n_alarms as u64 > N_RUNS / 2, "{n_alarms} of {N_RUNS}");
+    }
+
+    #[test]
+    fn a_loaded_die_is_caught() {
+        for (load, at_most) in [(1.1, 8_000), (1.2, 2_500), (1.5, 700)] {
+            let caught = alarms(load, |tally| tally.alarm_id.is_some());
+            let mut rolls: Vec<i64> = caught.into_iter().flatten().collect();
+            rolls.sort_unstable();
+            let median = rolls[rolls.len() / 2];
+            println!("six {load} times as likely: {} caught, median {median} rolls", rolls.len());
+            assert!(rolls.len() as u64 > N_RUNS * 9 / 10, "{load}: {} caught", rolls.len());
+            assert!(median < at_most, "{load}: half are caught within {median} rolls");
+        }
+    }
+
+    #[test]
+    fn the_p_values_of_fair_blocks_are_flat() {
+        for name in ["1D6", "2D6", "1D1000"] {
+            let mut rng = StdRng::seed_from_u64(7);
+            let mut tally = die(name);
+            let (n_dice, n_sides) = (tally.die.n_dice(), u32::from(tally.die.n_sides()));
+            for id in 1..=(400 * N_BLOCK_ROLLS) as i64 {
+                let sum = (0..n_dice).map(|_| rng.random_range(1..=n_sides)).sum();
+                tally.add(RollId(id), sum);
+            }
+            // 400 blocks in 20 bins of 20: chi-square of 19 degrees, beyond 43.8 once in 1,000.
+            let off = tally.p_values.iter().map(|n| (*n as f64 - 20.0).powi(2) / 20.0).sum::<f64>();
+            assert!(off < 43.8, "{name}: {:?}", tally.p_values);
+            assert_eq!(tally.n_blocks, 400);
+        }
+    }
+}

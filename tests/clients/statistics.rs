@@ -1,0 +1,76 @@
+//! SciPy and NumPy: the statistics worked out by other people's programs.
+
+use std::fmt::Write as _;
+
+use rusqlite::Connection;
+
+use crate::client::{python, wait_until_rolled};
+use crate::common::{House, http};
+
+const DICE: [(u64, u64); 5] = [(1, 6), (1, 20), (2, 6), (10, 10), (1, 1000)];
+
+/// A house with this many rolls of all dice, from a generator of our own, where each
+/// `unfair`th 1D6 is a six.
+fn house_of(n_rolls: u64, unfair: u64) -> House {
+    let house = House::new("every = '1h'\ndice = ['1D6', '1D20', '2D6', '10D10', '1D1000']");
+    house.fill(0, 1);
+    // Knuth's MMIX generator, of which the upper bits are good enough.
+    let mut state: u64 = 5;
+    let mut below = |n: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let mut connection = Connection::open(house.database()).unwrap();
+    let transaction = connection.transaction().unwrap();
+    for n in 1..=n_rolls {
+        let mut dice = String::new();
+        for (n_dice, n_sides) in DICE {
+            let mut sum: u64 = (0..n_dice).map(|_| 1 + below(n_sides)).sum();
+            if (n_dice, n_sides) == (1, 6) && n % unfair == 0 {
+                sum = 6;
+            }
+            let comma = if dice.is_empty() { "" } else { "," };
+            write!(dice, "{comma}\"{n_dice}D{n_sides}\":{sum}").unwrap();
+        }
+        let sql = "insert into rolls (rolled_at, dice) values ('2026-11-25T00:00:00.000Z', ?1)";
+        transaction.prepare_cached(sql).unwrap().execute([format!("{{{dice}}}")]).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(connection);
+    house
+}
+
+/// What SciPy has to say of an answer of `/api/stats`.
+fn judge(house: &House, answer: &str) -> Vec<String> {
+    let file = house.path().join("stats.json");
+    std::fs::write(&file, answer).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/statistics.py");
+    let output = python().arg(script).arg(house.database()).arg(&file).output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the script ended with {}: {complaints}", output.status);
+    String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect()
+}
+
+#[test]
+fn scipy_works_out_the_same_statistics_and_notices_a_wrong_one() {
+    // Fair but for one in 20 sixes, which the evidence must catch.
+    let house = house_of(11_000, 20);
+    let _server = house.start();
+    wait_until_rolled(&house, 11_001);
+    let mut answer = http().get(house.url("/api/stats")).call().unwrap();
+    let answer = answer.body_mut().read_to_string().unwrap();
+    let said = judge(&house, &answer);
+    assert_eq!(said, ["same 1075"], "all figures that SciPy works out");
+
+    let mut wrong: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let die = &mut wrong["dice"][0];
+    assert!(die["fairness"]["alarm_id"].is_i64(), "a loaded die is caught: {die}");
+    let nudge = |figure: &mut serde_json::Value| {
+        *figure = (figure.as_f64().unwrap() * 1.001 + 1.0).into();
+    };
+    nudge(&mut die["fairness"]["log10_e"]);
+    nudge(&mut die["blocks"]["last_p"]);
+    nudge(&mut die["results"][2]["high"]);
+    assert_eq!(judge(&house, &wrong.to_string()).len(), 4, "the control: three wrong figures");
+}

@@ -1,0 +1,223 @@
+//! What operators ask: the probes, the metrics, and the dashboard that draws them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, http, wait_for};
+
+fn get(url: &str, accept: &str) -> (u16, String, String) {
+    let mut answer = http().get(url).header("Accept", accept).call().unwrap();
+    let content_type = answer.headers()["content-type"].to_str().unwrap().to_string();
+    (answer.status().as_u16(), content_type, answer.body_mut().read_to_string().unwrap())
+}
+
+/// All samples of `/metrics`, by name and labels.
+fn metrics(house: &House) -> BTreeMap<String, f64> {
+    let (status, content_type, text) = get(&house.url("/metrics"), "*/*");
+    assert_eq!(status, 200);
+    assert!(content_type.starts_with("application/openmetrics-text"), "{content_type}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let samples = samples.map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_string(), value.parse().unwrap())
+    });
+    samples.collect()
+}
+
+/// The metrics that `/metrics` explains, as they are written in a query.
+fn explained(house: &House) -> BTreeSet<String> {
+    let text = get(&house.url("/metrics"), "*/*").2;
+    let mut types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let names: BTreeSet<String> = types
+        .by_ref()
+        .map(|line| match line.split_once(' ').unwrap() {
+            (name, "counter") => format!("{name}_total"),
+            (name, _) => name.to_string(),
+        })
+        .collect();
+    for name in &names {
+        let help = format!("# HELP {} ", name.trim_end_matches("_total"));
+        let help = text.lines().find_map(|line| line.strip_prefix(&help));
+        assert!(help.is_some_and(|help| help.len() > 15), "{name} is not explained: {text}");
+    }
+    names
+}
+
+fn project_file(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn a_server_that_rolls_is_healthy_and_ready() {
+    let house = House::new("every = '20ms'");
+    let _server = house.start();
+    let answer = get(&house.url("/healthz"), "*/*");
+    assert_eq!((answer.0, answer.2.as_str()), (200, "healthy\n"));
+    let answer = get(&house.url("/readyz"), "*/*");
+    assert_eq!((answer.0, answer.2.as_str()), (200, "ready\n"));
+    let answer = get(&house.url("/readyz"), "application/json");
+    assert_eq!((answer.0, answer.2.as_str()), (200, r#"{"ready":true,"reasons":[]}"#));
+    let head = http().head(house.url("/readyz")).call().unwrap();
+    assert_eq!(head.status(), 200);
+}
+
+#[test]
+fn a_server_that_cannot_store_is_not_ready_and_says_why_until_it_can_again() {
+    let house = House::new("every = '20ms'");
+    let _server = house.start();
+    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
+    let outside = Connection::open(house.database()).unwrap();
+    outside.execute_batch("begin immediate").unwrap();
+    let text = wait_for("both faults to be told", || {
+        let (status, _, text) = get(&house.url("/readyz"), "*/*");
+        let told = text.contains("no roll can be stored") && text.contains("no roll for");
+        (status == 503 && told).then_some(text)
+    });
+    assert!(text.contains("database is locked"), "{text}");
+    assert!(text.contains("expected one every 20ms"), "{text}");
+    let (status, content_type, json) = get(&house.url("/readyz"), "application/json");
+    assert_eq!((status, content_type.as_str()), (503, "application/json"));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["ready"], false);
+    assert!(json["reasons"][0].as_str().unwrap().contains("database is locked"), "{json}");
+    assert!(metrics(&house)["rollcast_append_failures_total"] >= 1.0);
+    // It is alive all the same.
+    assert_eq!(get(&house.url("/healthz"), "*/*").0, 200);
+    outside.execute_batch("rollback").unwrap();
+    wait_for("the server to be ready again", || {
+        (get(&house.url("/readyz"), "*/*").0 == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_is_told() {
+    // No disk has a pebibyte free.
+    let house = House::new("every = '20ms'\nreserve_mb = 1000000000");
+    let _server = house.start();
+    let (status, _, text) = get(&house.url("/readyz"), "*/*");
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("nearly full") && text.contains("expected 1000000000"), "{text}");
+}
+
+#[test]
+fn metrics_count_rolls_and_what_became_of_them() {
+    let house = House::new("every = '5ms'\nmax_streams = 8\nmax_streams_per_address = 100");
+    house.fill(50, 31);
+    let _server = house.start();
+    let open = |id| {
+        let ask = Ask { last_event_id: id, ..Ask::default() };
+        Stream::open(&house.url("/stream/"), ask).unwrap()
+    };
+    // One verdict each. The first two stay, the others leave their places.
+    let mut live = open(None);
+    live.rolls(200);
+    let mut resumed = open(Some("40"));
+    resumed.rolls(200);
+    open(Some("10")).rolls(30);
+    open(Some("999999999")).rolls(1);
+    open(Some("x")).rolls(1);
+    let full = wait_for("a stream to be refused", || {
+        // Those that are gone are noticed with the next roll.
+        let mut streams: Vec<Stream> = (0..7).map(|_| open(None)).collect();
+        let refused = streams
+            .iter_mut()
+            .any(|stream| stream.take(2).any(|frame| format!("{frame:?}").contains("busy")));
+        refused.then(|| metrics(&house))
+    });
+    for verdict in ["live", "resumed", "pruned", "unknown", "malformed"] {
+        let name = format!("rollcast_syncs_total{{verdict=\"{verdict}\"}}");
+        assert!(full[&name] >= 1.0, "{name} in {full:#?}");
+    }
+    assert!(full["rollcast_rejected_total{reason=\"total\"}"] >= 1.0, "{full:#?}");
+    assert_eq!(full["rollcast_rejected_total{reason=\"address\"}"], 0.0);
+    assert_eq!(full["rollcast_rejected_total{reason=\"unreadable\"}"], 0.0);
+    assert!(full["rollcast_deliveries_total"] >= 432.0, "{full:#?}");
+    // 41 to 50 and some of this start; 31 to 50 on the pruned one.
+    assert!(full["rollcast_replayed_total"] >= 30.0, "{full:#?}");
+    assert!(full["rollcast_replayed_total"] < full["rollcast_deliveries_total"]);
+    assert!((2.0..=8.0).contains(&full["rollcast_streams_open"]), "{full:#?}");
+    assert_eq!(full["rollcast_append_failures_total"], 0.0);
+
+    let stored = house.stored().last().unwrap().0 as f64 - 50.0;
+    let later = metrics(&house);
+    assert!(later["rollcast_rolls_total"] >= stored, "{stored} in {later:#?}");
+    // Where rolls come faster than the disk takes them, one commit has several.
+    assert!(later["rollcast_append_seconds_count"] >= 1.0);
+    assert!(later["rollcast_append_seconds_count"] <= later["rollcast_rolls_total"]);
+    assert!(later["rollcast_append_seconds_sum"] > 0.0);
+    assert!(later["rollcast_commit_to_write_seconds_count"] >= 2.0, "{later:#?}");
+    assert!(later["rollcast_commit_to_write_seconds_sum"] > 0.0);
+    assert!(later["rollcast_database_bytes"] >= 4096.0);
+    assert!(later["rollcast_log_bytes"] > 0.0);
+    assert!(later["rollcast_disk_free_bytes"] > 0.0);
+    for (name, value) in &full {
+        let grows = name.contains("_total") || name.contains("_count");
+        assert!(!grows || later[name] >= *value, "{name} went back from {value}: {later:#?}");
+    }
+}
+
+#[test]
+fn the_lag_of_a_client_that_does_not_read_is_seen() {
+    let house = House::new("every = '100ms'");
+    // More than the kernel keeps for a client, which is up to 2.7 MB.
+    house.fill(80_000, 1);
+    let _server = house.start();
+    let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
+    let deaf = Stream::open(&house.url("/stream/"), ask).unwrap();
+    // Some of them are on the way, the others are not.
+    wait_for("a lag", || {
+        let lag = metrics(&house)["rollcast_slowest_lag_rolls"];
+        (lag > 100.0 && lag < 79_000.0).then_some(())
+    });
+    drop(deaf);
+    wait_for("the lag to end with its stream", || {
+        (metrics(&house)["rollcast_slowest_lag_rolls"] < 100.0).then_some(())
+    });
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_one_exists() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    let documented: BTreeSet<String> = project_file("docs/metrics.md")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `rollcast_")?.split('`').next()?.to_string()))
+        .map(|name| format!("rollcast_{name}"))
+        .collect();
+    assert_eq!(documented, explained(&house));
+}
+
+#[test]
+fn every_expression_of_the_dashboard_names_a_metric_and_every_metric_is_drawn() {
+    let house = House::new("every = '1h'");
+    let _server = house.start();
+    let dashboard: Value =
+        serde_json::from_str(&project_file("deploy/grafana/rollcast.json")).unwrap();
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
+    assert!(dashboard["id"].is_null(), "an id belongs to one Grafana alone");
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
+    let mut drawn = BTreeSet::new();
+    for panel in panels {
+        let place = &panel["gridPos"];
+        let right = place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap();
+        assert!(right <= 24, "{panel} leaves the grid");
+        assert!(!panel["title"].as_str().unwrap().is_empty());
+        for target in panel["targets"].as_array().unwrap() {
+            assert_eq!(target["datasource"]["uid"], "${datasource}");
+            let expr = target["expr"].as_str().unwrap();
+            let opened = expr.matches(['(', '{', '[']).count();
+            assert_eq!(opened, expr.matches([')', '}', ']']).count(), "{expr}");
+            let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let names: Vec<&str> = words.filter(|word| word.starts_with("rollcast_")).collect();
+            assert!(!names.is_empty(), "{expr} names no metric");
+            drawn.extend(names.iter().map(|name| name.trim_end_matches("_bucket").to_string()));
+        }
+    }
+    assert_eq!(drawn, explained(&house), "drawn (left) and there (right)");
+}

@@ -1,0 +1,214 @@
+//! The statistics: counted with every roll, from the first one on, the same wherever they are shown.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::common::{House, http, wait_for};
+
+fn get(url: &str) -> String {
+    let mut answer = http().get(url).call().unwrap();
+    assert_eq!(answer.status(), 200, "{url}");
+    answer.body_mut().read_to_string().unwrap()
+}
+
+fn api(house: &House) -> Value {
+    serde_json::from_str(&get(&house.url("/api/stats"))).unwrap()
+}
+
+fn dice_of(stored: &(i64, String, String)) -> BTreeMap<String, u64> {
+    serde_json::from_str(&stored.2).unwrap()
+}
+
+/// Counts all stored rolls up to those in `seen` by hand, and compares.
+fn assert_right(seen: &Value, house: &House) {
+    let as_of = seen["as_of"].as_i64().unwrap();
+    let stored = house.stored();
+    let rolls: Vec<_> = stored.iter().filter(|roll| roll.0 <= as_of).map(dice_of).collect();
+    let dice = seen["dice"].as_array().unwrap();
+    assert_eq!(dice.len(), rolls.last().map_or(0, BTreeMap::len), "{seen}");
+    for die in dice {
+        let name = die["die"].as_str().unwrap();
+        let results: Vec<u64> = rolls.iter().filter_map(|roll| roll.get(name).copied()).collect();
+        assert_eq!(die["n_rolls"], results.len() as u64, "{name} as of {as_of}");
+        let mean = results.iter().sum::<u64>() as f64 / results.len() as f64;
+        assert!((die["mean"]["seen"].as_f64().unwrap() - mean).abs() < 1e-9, "mean of {name}");
+        let mut longest = (0, 0);
+        for run in results.chunk_by(|a, b| a == b) {
+            longest = longest.max((run.len(), 0));
+        }
+        assert_eq!(die["longest_streak"]["length"], longest.0 as u64, "{name} as of {as_of}");
+        let mut most = 0;
+        for bin in die["results"].as_array().unwrap() {
+            let result = bin["from"].as_u64().unwrap();
+            let n_rolls = results.iter().filter(|seen| **seen == result).count();
+            assert_eq!(bin["n_rolls"], n_rolls as u64, "{result} of {name}");
+            let droughts = results.split(|seen| *seen == result).map(<[u64]>::len);
+            let drought = droughts.max().unwrap() as u64;
+            assert_eq!(bin["longest_drought"], drought, "{result} of {name}");
+            most = most.max(drought);
+        }
+        assert_eq!(die["longest_drought"]["length"], most, "{name}");
+        assert_eq!(die["blocks"]["n_blocks"], results.len() as u64 / 3_600);
+    }
+}
+
+/// Whether the tallies that SQLite keeps by itself say the same as the statistics.
+fn assert_like_tallies(house: &House) {
+    let sql = "select count(*) from (
+                 select die, face, n_rolls from tallies
+                 except select die, result, n_rolls from result_statistics
+               )";
+    let n_others: i64 = house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(n_others, 0, "counts that differ");
+}
+
+#[test]
+fn what_is_shown_is_what_the_rolls_add_up_to_while_they_go_on() {
+    let house = House::new("every = '2ms'\ndice = ['1D6', '2D4']");
+    let _server = house.start();
+    for n in [1, 50, 400] {
+        wait_for("rolls", || (house.stored().len() >= n).then_some(()));
+        let seen = api(&house);
+        assert!(seen["as_of"].as_u64().unwrap() >= n as u64);
+        assert_right(&seen, &house);
+        assert_like_tallies(&house);
+    }
+}
+
+#[test]
+fn an_older_database_is_counted_when_it_is_first_opened_and_nothing_twice() {
+    let house = House::new("every = '1h'");
+    house.fill(10_000, 1);
+    let outside = Connection::open(house.database()).unwrap();
+    outside
+        .execute_batch(
+            "drop table die_statistics; drop table result_statistics; drop table block_cells;
+             drop table p_value_bins; pragma user_version = 1;",
+        )
+        .unwrap();
+    drop(outside);
+    let none = house.command().arg("stats").output().unwrap();
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(said.contains("no statistics") && said.contains("next start"), "{said}");
+    for n_starts in 1..=2 {
+        let mut server = house.start();
+        wait_for("a new roll", || {
+            (house.stored().last().unwrap().0 == 10_000 + n_starts).then_some(())
+        });
+        let seen = api(&house);
+        assert_eq!(seen["as_of"], 10_000 + n_starts);
+        assert_right(&seen, &house);
+        assert_eq!(seen["dice"][0]["blocks"]["n_blocks"], 2);
+        server.stop();
+    }
+}
+
+#[test]
+fn rolls_that_somebody_else_stored_are_counted_too() {
+    let house = House::new("every = '20ms'");
+    let _server = house.start();
+    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    let outside = Connection::open(house.database()).unwrap();
+    outside
+        .execute_batch(
+            "pragma busy_timeout = 5000; begin immediate;
+             insert into rolls (rolled_at, dice) values
+               ('2026-11-25T00:00:00.000Z', '{\"1D6\":6,\"1D20\":20}'),
+               ('2026-11-25T00:00:01.000Z', '{\"1D6\":6,\"1D20\":20}');
+             commit;",
+        )
+        .unwrap();
+    let last = house.stored().last().unwrap().0;
+    let seen = wait_for("the next roll", || {
+        let seen = api(&house);
+        (seen["as_of"].as_i64().unwrap() > last).then_some(seen)
+    });
+    assert_right(&seen, &house);
+}
+
+#[test]
+fn an_attempt_that_failed_is_not_counted() {
+    let house = House::new("every = '20ms'");
+    let server = house.start();
+    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    // Whatever a roll changes in the statistics fails, after the roll itself was inserted.
+    let outside = Connection::open(house.database()).unwrap();
+    let sql = "pragma busy_timeout = 5000;
+               create trigger fault after insert on block_cells begin
+                 select raise(abort, 'a fault') from tallies where n_rolls = -1;
+                 insert into no_such_table values (1);
+               end;";
+    outside.execute_batch(sql).unwrap();
+    wait_for("the fault to be told", || {
+        server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
+    });
+    let last = house.stored().last().unwrap().0;
+    outside.execute_batch("drop trigger fault").unwrap();
+    let seen = wait_for("rolls after the fault", || {
+        let seen = api(&house);
+        (seen["as_of"].as_i64().unwrap() > last + 3).then_some(seen)
+    });
+    assert_right(&seen, &house);
+    assert_like_tallies(&house);
+}
+
+#[test]
+fn statistics_survive_a_kill_and_deleted_rolls() {
+    let house = House::new("every = '5ms'");
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 50).then_some(()));
+    server.kill();
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 100).then_some(()));
+    assert_right(&api(&house), &house);
+    server.stop();
+    let before = house.stored();
+    Connection::open(house.database())
+        .unwrap()
+        .execute("delete from rolls where id <= 90", [])
+        .unwrap();
+    house.configure("every = '1h'");
+    let _server = house.start();
+    let seen = wait_for("one roll more", || {
+        let seen = api(&house);
+        (seen["as_of"].as_u64().unwrap() > before.len() as u64).then_some(seen)
+    });
+    assert_eq!(seen["dice"][0]["n_rolls"], before.len() as u64 + 1);
+    assert_like_tallies(&house);
+}
+
+#[test]
+fn page_api_and_terminal_say_the_same() {
+    let house = House::new("every = '1h'\ndice = ['1D20', '2D6', '100D1000']");
+    house.fill(7_300, 1);
+    let mut server = house.start();
+    let seen = wait_for("a roll of all dice", || {
+        let seen = api(&house);
+        (seen["dice"].as_array().unwrap().len() == 4).then_some(seen)
+    });
+    // Those rolled now first, in their order, then the one that no longer is.
+    let names: Vec<_> = seen["dice"].as_array().unwrap().iter().map(|die| &die["die"]).collect();
+    assert_eq!(names, ["1D20", "2D6", "100D1000", "1D6"]);
+    assert_eq!(seen["dice"][2]["results"].as_array().unwrap().len(), 60);
+    let page = get(&house.url("/stats"));
+    let terminal = || String::from_utf8(house.command().arg("stats").output().unwrap().stdout);
+    let live = terminal().unwrap();
+    server.stop();
+    assert_eq!(terminal().unwrap(), live, "the same with and without a server");
+    for die in seen["dice"].as_array().unwrap() {
+        let name = die["die"].as_str().unwrap();
+        assert!(page.contains(&format!("<h2 id=\"{name}\">")), "{name} on the page");
+        assert!(live.contains(name), "{name} in {live}");
+    }
+    for text in ["7,301", "365", "0 to 1"] {
+        assert!(page.contains(text), "{text} on the page");
+    }
+    // A roll a second in a fixed order is as even as can be: nothing a chi-square could see.
+    for text in ["7,301 rolls", "365", "no alarm", "2 of 3,600 rolls; the last: chi-square 0.00"] {
+        assert!(live.contains(text), "expected {text} in {live}");
+    }
+    assert!(live.contains('█'), "{live}");
+}
