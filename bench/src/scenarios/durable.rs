@@ -99,6 +99,8 @@ impl Durable {
         if n_behind > 0 || counts.n_missed + counts.n_repeats + counts.n_failures > 0 {
             bail!("rollcast is at fault at speed: {}", fleet.problems.join("; "));
         }
+        drop(fleet);
+        server.stop()?;
         Ok(rolls_per_s)
     }
 }
