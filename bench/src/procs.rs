@@ -73,6 +73,17 @@ pub fn family(pid: u32) -> Result<Vec<u32>> {
     Ok(family)
 }
 
+/// Sockets that a process has open: what it listens at, and its connections.
+pub fn n_sockets(pid: u32) -> Result<usize> {
+    let mut n_sockets = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed meanwhile is none.
+        let Ok(file) = fs::read_link(entry?.path()) else { continue };
+        n_sockets += usize::from(file.to_string_lossy().starts_with("socket:"));
+    }
+    Ok(n_sockets)
+}
+
 /// What a process and its children used so far.
 pub fn usage(pid: u32) -> Result<Usage> {
     let mut usage = Usage::default();
