@@ -43,7 +43,7 @@ impl Durable {
             );
             rounds.push((syncs, rolls));
         }
-        let mut table = Table::new(&["disk, syncs/s", "rollcast, rolls/s", "rolls per sync"]);
+        let mut table = Table::new(&["disk, syncs/s", "rollcast, rolls/s", "rolls/s to syncs/s"]);
         table.row(vec![
             figure(median(rounds.iter().map(|round| round.0))),
             figure(median(rounds.iter().map(|round| round.1))),
