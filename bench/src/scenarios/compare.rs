@@ -325,7 +325,7 @@ fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -
         let ratios = rounds.iter().filter_map(|round| {
             Some(headline(&of(round, "rollcast")?) / headline(&of(round, peer)?))
         });
-        row.push(format!("{}x", figure(median(ratios))));
+        row.push(times(median(ratios)));
         let faults = rounds.iter().enumerate().filter_map(|(i, round)| {
             let faults = of(round, peer)?.faults();
             (!faults.is_empty()).then(|| format!("round {}: {faults}", i + 1))
@@ -335,6 +335,11 @@ fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -
         table.row(row);
     }
     table
+}
+
+/// A ratio, for people.
+fn times(ratio: f64) -> String {
+    if ratio.is_finite() { format!("{}x", figure(ratio)) } else { figure(ratio) }
 }
 
 /// A row for each server: how long rolls took to their last client, over all rounds.
@@ -364,7 +369,7 @@ fn last_client(rounds: &[Vec<Measured>]) -> Table {
             figure(median(last_ms(peer))),
             figure(p99(last_ms(peer))),
             figure(slowest(last_ms(peer))),
-            format!("{}x", figure(p99(last_ms(Peer::Rollcast)) / p99(last_ms(peer)))),
+            times(p99(last_ms(Peer::Rollcast)) / p99(last_ms(peer))),
         ]);
     }
     table
@@ -425,6 +430,6 @@ mod tests {
         assert_eq!(table.rows[1][..3], ["axum", "120", "4"]);
         assert_eq!(table.rows.len(), 2);
         // Too few for a p99.
-        assert_eq!(last_client(&rounds[..1]).rows[0][4..], ["–", "60.0", "–x"]);
+        assert_eq!(last_client(&rounds[..1]).rows[0][4..], ["–", "60.0", "–"]);
     }
 }
