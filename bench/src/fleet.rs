@@ -260,8 +260,9 @@ impl Fleet {
             {
                 self.fail(i, &format!("{error:#}"));
             }
-            if event.is_readable()
-                && let Err(error) = self.read(i)
+            let is_over = event.is_read_closed() || event.is_error();
+            if (event.is_readable() || is_over)
+                && let Err(error) = self.read(i, is_over)
             {
                 self.fail(i, &format!("{error:#}"));
             }
@@ -320,10 +321,15 @@ impl Fleet {
         Ok(())
     }
 
-    fn read(&mut self, i: usize) -> Result<()> {
+    /// Reads what there is; to the very end if the stream `is_over`, since the kernel says that
+    /// only once.
+    fn read(&mut self, i: usize, is_over: bool) -> Result<()> {
         loop {
             let client = &mut self.clients[i];
             if client.state == State::Open && !client.reads {
+                if is_over {
+                    bail!("the server ended a stream that is not read");
+                }
                 return Ok(());
             }
             let Some(stream) = &mut client.stream else { return Ok(()) };
@@ -373,7 +379,7 @@ impl Fleet {
                 bail!("the server ended a stream");
             }
             // Less than there was room for: the kernel has no more, and will say when it has.
-            if n < self.buffer.len() {
+            if n < self.buffer.len() && !is_over {
                 return Ok(());
             }
         }
@@ -428,6 +434,7 @@ mod tests {
     use super::*;
 
     use std::net::TcpListener;
+    use std::sync::mpsc;
     use std::thread;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -504,6 +511,52 @@ mod tests {
             opened.is_err() || fleet.run_until(PATIENCE, |f| f.counts.n_failures == 1).unwrap()
         );
         assert!(fleet.problems[0].contains("ended"), "{:?}", fleet.problems);
+    }
+
+    /// A server that answers one client, and when told so sends the rest and hangs up at once.
+    /// Gives back the way to tell it, which returns when it is done.
+    fn server_that_hangs_up(answer: String, rest: String) -> (Target, impl FnOnce()) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = mpsc::channel();
+        let server = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
+            connection.write_all(answer.as_bytes()).unwrap();
+            told.recv().unwrap();
+            connection.write_all(rest.as_bytes()).unwrap();
+        });
+        let hang_up = move || {
+            tell.send(()).unwrap();
+            server.join().unwrap();
+        };
+        (Target { address, path: "/stream/", field: Field::Id }, hang_up)
+    }
+
+    #[test]
+    fn a_client_that_never_reads_and_is_hung_up_on_is_open_no_more() {
+        let (target, hang_up) = server_that_hangs_up(events(&[1]), String::new());
+        let mut fleet = Fleet::new(target).unwrap();
+        fleet.open_stalled(1, PATIENCE).unwrap();
+        fleet.run(Duration::from_millis(50)).unwrap();
+        assert_eq!((fleet.n_open(), fleet.counts.n_failures), (1, 0), "{:?}", fleet.problems);
+        hang_up();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.n_open() == 0).unwrap());
+        assert_eq!(fleet.counts.n_failures, 1);
+        assert!(fleet.problems[0].contains("not read"), "{:?}", fleet.problems);
+    }
+
+    #[test]
+    fn an_end_that_comes_with_the_last_roll_is_seen_and_the_roll_too() {
+        let rest = events(&[6]).replacen(HEAD, "", 1);
+        let (target, hang_up) = server_that_hangs_up(events(&[5]), rest);
+        let mut fleet = Fleet::new(target).unwrap();
+        fleet.open(1, PATIENCE).unwrap();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.head == 5).unwrap());
+        // Nobody polls meanwhile, so that both are there at the next look.
+        hang_up();
+        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_failures == 1).unwrap());
+        assert_eq!((fleet.counts.n_deliveries, fleet.head), (2, 6));
     }
 
     #[test]

@@ -76,10 +76,10 @@ pub struct Latency {
     pub p99_ms: f64,
     pub p999_ms: f64,
     pub max_ms: f64,
-    /// To the last client, over all rolls.
-    pub last_p50_ms: f64,
-    pub last_p99_ms: f64,
-    pub n_rolls: usize,
+    /// To the last client, of each roll that all clients got.
+    pub last_ms: Vec<f64>,
+    /// Rolls that some client lost: no figure here knows of them.
+    pub n_left_out: usize,
 }
 
 impl Measured {
@@ -203,7 +203,8 @@ fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str
 }
 
 /// From the commit where there is one, else from the moment in the roll's mark. Only rolls that
-/// reached every client count: of the first and the last one, some deliveries fell outside.
+/// reached every client count: of the first and the last one, some deliveries fell outside; one
+/// between them was lost to somebody.
 pub fn latency(
     reached: &[Reached],
     commits: &HashMap<u64, u64>,
@@ -215,21 +216,22 @@ pub fn latency(
         let begin = if peer == Peer::Rollcast { *commits.get(n)? } else { *marked };
         rolls.entry(*n).or_default().push(at_us.saturating_sub(begin).max(1));
     }
+    let (first, last) = (*rolls.keys().min()?, *rolls.keys().max()?);
     rolls.retain(|_, waits| waits.len() == n_clients);
-    let (mut all, mut last) = (histogram(), histogram());
+    let n_lost = (first + 1..last).filter(|n| !rolls.contains_key(n)).count();
+    let ms = |us: u64| us as f64 / 1e3;
+    let (mut all, mut last_ms) = (histogram(), Vec::new());
     for waits in rolls.values() {
         waits.iter().for_each(|wait| all.saturating_record(*wait));
-        last.saturating_record(*waits.iter().max()?);
+        last_ms.push(ms(*waits.iter().max()?));
     }
-    let ms = |us: u64| us as f64 / 1e3;
     (!rolls.is_empty()).then(|| Latency {
         p50_ms: ms(all.value_at_quantile(0.5)),
         p99_ms: ms(all.value_at_quantile(0.99)),
         p999_ms: ms(all.value_at_quantile(0.999)),
         max_ms: ms(all.max()),
-        last_p50_ms: ms(last.value_at_quantile(0.5)),
-        last_p99_ms: ms(last.value_at_quantile(0.99)),
-        n_rolls: rolls.len(),
+        last_ms,
+        n_left_out: n_lost,
     })
 }
 
@@ -272,15 +274,25 @@ mod tests {
         ];
         let commits = HashMap::from([(1, 1_000_000), (2, 2_000_000), (3, 3_000_000)]);
         let found = latency(&all, &commits, Peer::Rollcast, 2).unwrap();
-        assert_eq!(found.n_rolls, 2);
+        assert_eq!((found.last_ms.len(), found.n_left_out), (2, 0));
         assert!((found.p50_ms - 2.0).abs() < 0.01, "{found:?}");
         assert!((found.max_ms - 4.0).abs() < 0.01, "{found:?}");
-        assert!((found.last_p50_ms - 2.0).abs() < 0.01, "{found:?}");
+        let last_ms = found.last_ms.iter().copied().fold(0.0, f64::max);
+        assert!((last_ms - 4.0).abs() < 0.01, "{found:?}");
         assert!(
             latency(&all, &HashMap::new(), Peer::Rollcast, 2).is_none(),
             "no commit, no figure"
         );
         let of_a_peer = latency(&all[..1], &commits, Peer::Axum, 1).unwrap();
         assert!((of_a_peer.max_ms - 1.0).abs() < 0.01, "{of_a_peer:?}");
+    }
+
+    #[test]
+    fn rolls_that_a_client_lost_are_counted_as_left_out() {
+        let reached = |n| Reached { n, marked: 1_000_000, at_us: 1_001_000 };
+        // Of two clients one lost roll 3, and both roll 4; rolls 1 and 6 lie on the edges.
+        let all = [1, 2, 2, 3, 5, 5, 6].map(reached);
+        let found = latency(&all, &HashMap::new(), Peer::Axum, 2).unwrap();
+        assert_eq!((found.last_ms.len(), found.n_left_out), (2, 2), "{found:?}");
     }
 }

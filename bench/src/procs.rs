@@ -73,6 +73,17 @@ pub fn family(pid: u32) -> Result<Vec<u32>> {
     Ok(family)
 }
 
+/// Sockets that a process has open: what it listens at, and its connections.
+pub fn n_sockets(pid: u32) -> Result<usize> {
+    let mut n_sockets = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed meanwhile is none.
+        let Ok(file) = fs::read_link(entry?.path()) else { continue };
+        n_sockets += usize::from(file.to_string_lossy().starts_with("socket:"));
+    }
+    Ok(n_sockets)
+}
+
 /// What a process and its children used so far.
 pub fn usage(pid: u32) -> Result<Usage> {
     let mut usage = Usage::default();
@@ -146,7 +157,9 @@ fn stat(pid: u32) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    use std::process::Command;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -201,5 +214,20 @@ mod tests {
         let after = memory_kib(std::process::id()).unwrap();
         assert!(after - before > 40 << 10, "{before} KiB, then {after} KiB");
         assert_eq!(held.iter().map(|byte| usize::from(*byte)).sum::<usize>(), 50 << 20);
+    }
+
+    #[test]
+    fn sockets_are_told_from_other_files() {
+        let n_sockets_with = |stdin: Stdio| {
+            let mut sleep = Command::new("sleep");
+            let mut sleep = sleep.arg("60").stdin(stdin).spawn().unwrap();
+            let n = n_sockets(sleep.id()).unwrap();
+            sleep.kill().unwrap();
+            sleep.wait().unwrap();
+            n
+        };
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let without = n_sockets_with(Stdio::null());
+        assert_eq!(n_sockets_with(OwnedFd::from(socket).into()), without + 1);
     }
 }

@@ -218,6 +218,19 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// Ninety-nine of a hundred are no larger; of fewer than a hundred that would be the largest, and
+/// is not a number.
+pub fn p99(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    if values.len() < 100 { f64::NAN } else { values[(values.len() * 99).div_ceil(100) - 1] }
+}
+
+/// The largest; not a number of none.
+pub fn slowest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(f64::NAN, f64::max)
+}
+
 /// A measured number, with as many digits as tell something.
 pub fn figure(value: f64) -> String {
     match value.abs() {
@@ -244,6 +257,15 @@ pub fn count(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_p99_is_of_a_hundred_at_least() {
+        let to = |n: u32| (1..=n).rev().map(f64::from);
+        assert!(p99(to(99)).is_nan());
+        assert_eq!((p99(to(100)), p99(to(1_000))), (99.0, 990.0));
+        assert_eq!(slowest(to(5)), 5.0);
+        assert!(slowest([]).is_nan());
+    }
 
     #[test]
     fn the_median_is_the_middle() {

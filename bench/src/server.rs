@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use crate::marks::Field;
 pub const N_WORKERS: usize = 2;
 /// How long a server may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// From when on a tick is missed, as in tokio's `Interval::poll_tick`.
+const LATE: Duration = Duration::from_millis(5);
 /// Where Debian and others put nginx's modules.
 const MODULES: [&str; 3] = [
     "/usr/lib/nginx/modules/ngx_nchan_module.so",
@@ -212,13 +214,34 @@ impl Server {
     }
 
     /// Ends the server; gives back when rollcast committed which roll, in microseconds since 1970.
-    pub fn stop(mut self) -> Result<HashMap<u64, u64>> {
-        self.end();
-        match self.commits.take().map(JoinHandle::join) {
-            None => Ok(HashMap::new()),
-            Some(Ok(commits)) => Ok(commits),
+    /// A rollcast that does not end by itself, and well, is at fault.
+    pub fn stop(self) -> Result<HashMap<u64, u64>> {
+        self.stop_within(PATIENCE)
+    }
+
+    fn stop_within(mut self, patience: Duration) -> Result<HashMap<u64, u64>> {
+        self.publisher = None;
+        let status = end(&mut self.child, patience)?;
+        let commits = match self.commits.take().map(JoinHandle::join) {
+            None => HashMap::new(),
+            Some(Ok(commits)) => commits,
             Some(Err(_panic)) => bail!("the log's reader broke down"),
+        };
+        if self.peer == Peer::Rollcast {
+            match status {
+                Some(status) if status.success() => {}
+                Some(status) => bail!(
+                    "rollcast is at fault: it ended with {status}; its log ends:\n{}",
+                    self.last_words()
+                ),
+                None => bail!(
+                    "rollcast is at fault: it did not end within {patience:?} and was killed; its \
+                     log ends:\n{}",
+                    self.last_words()
+                ),
+            }
         }
+        Ok(commits)
     }
 
     fn wait_until_it_listens(&mut self) -> Result<()> {
@@ -233,29 +256,33 @@ impl Server {
         }
         Ok(())
     }
-
-    fn end(&mut self) {
-        self.publisher = None;
-        let begin = Instant::now();
-        if let Some(pid) = Pid::from_raw(self.pid() as i32) {
-            // It may be gone already.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        while let Ok(None) = self.child.try_wait() {
-            if begin.elapsed() > PATIENCE {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end();
+        self.publisher = None;
+        // On the way out of an error, which says more than this one would.
+        let _ = end(&mut self.child, PATIENCE);
     }
+}
+
+/// Asks a process to end, and kills it when that takes too long; gives back how it ended by
+/// itself.
+fn end(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
+    let begin = Instant::now();
+    kill_process(Pid::from_child(child), Signal::TERM)?;
+    while begin.elapsed() < patience {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
 }
 
 /// A port that nobody has at the moment.
@@ -350,12 +377,11 @@ impl Publisher {
         let thread = thread::spawn(move || {
             let mut due = Instant::now();
             for n in 1_u64.. {
+                due = next_due(due, every, Instant::now());
                 if let Err(error) = publish(&mut connection, address, n) {
                     eprintln!("publishing to nchan ends: {error:#}");
                     return;
                 }
-                // As the others do: a tick that was missed is left out.
-                due = (due + every).max(Instant::now());
                 match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
                     Err(RecvTimeoutError::Timeout) => {}
                     _ => return,
@@ -374,6 +400,12 @@ impl Drop for Publisher {
             let _ = thread.join();
         }
     }
+}
+
+/// As tokio's `Delay`, by which the others roll: who comes too late for a tick is given the next
+/// one a whole period later, and makes up for none.
+fn next_due(due: Instant, every: Duration, now: Instant) -> Instant {
+    if now > due + LATE { now + every } else { due + every }
 }
 
 fn publish(connection: &mut TcpStream, address: SocketAddr, n: u64) -> Result<()> {
@@ -410,5 +442,56 @@ mod tests {
         assert_eq!(commit(line), Some((42, 1_795_567_202_123_456)));
         assert_eq!(commit("listening"), None);
         assert_eq!(commit(&line.replace("stored", "lost")), None);
+    }
+
+    /// A server that is a shell with this script, which has begun.
+    fn pretend(peer: Peer, script: &str) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Server {
+            peer,
+            target: Target {
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+                path: "/stream/",
+                field: Field::Id,
+            },
+            child,
+            publisher: None,
+            commits: None,
+            log: folder.path().join("log"),
+            started: Instant::now(),
+            _folder: folder,
+        }
+    }
+
+    #[test]
+    fn a_rollcast_that_does_not_end_well_is_at_fault_and_a_peer_is_not() {
+        let script = |on_term: &str| {
+            format!("trap '{on_term}' TERM; echo ready; while :; do sleep 0.01; done")
+        };
+        let (well, badly, never) = (script("exit 0"), script("exit 3"), script(""));
+        let (patience, short) = (Duration::from_secs(60), Duration::from_millis(50));
+        pretend(Peer::Rollcast, &well).stop_within(patience).unwrap();
+        let error = pretend(Peer::Rollcast, &badly).stop_within(patience).unwrap_err();
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        let error = pretend(Peer::Rollcast, &never).stop_within(short).unwrap_err();
+        assert!(error.to_string().contains("was killed"), "{error}");
+        for script in [badly, never] {
+            pretend(Peer::Axum, &script).stop_within(short).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_tick_that_was_missed_is_left_out() {
+        let (begin, every) = (Instant::now(), Duration::from_millis(100));
+        let at = |ms| begin + Duration::from_millis(ms);
+        assert_eq!(next_due(begin, every, at(0)), at(100), "in time");
+        assert_eq!(next_due(begin, every, at(4)), at(100), "a little late: the clock is kept");
+        assert_eq!(next_due(begin, every, at(350)), at(450), "too late: none is made up for");
     }
 }

@@ -47,12 +47,12 @@ impl WriteCount {
             let pipes = format!("fifo:{},{}", orders.display(), answers.display());
             let mut command = Command::new("perf");
             command.args(["stat", "-x", ";", "-D", "-1", "-e", &calls, "-p", &names]);
-            let child = spawn(command.args(["--control", &pipes]))?;
             let control = Control {
                 orders: open_pipe(&orders)?,
                 answers: open_pipe(&answers)?,
                 _folder: folder,
             };
+            let child = spawn(command.args(["--control", &pipes]))?;
             let mut count = WriteCount { tool: "perf", child, control: Some(control) };
             count.order("ping")?;
             return Ok(count);
@@ -77,21 +77,32 @@ impl WriteCount {
     /// Stops; gives back the number of calls and the tool that counted them.
     pub fn stop(mut self) -> Result<(u64, &'static str)> {
         self.order("disable")?;
-        let pid = Pid::from_raw(self.child.id() as i32).context("no process")?;
-        kill_process(pid, Signal::INT)?;
+        self.end()?;
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().context("the tool's words are gone")?;
+        stderr.read_to_string(&mut said)?;
+        let n = if self.tool == "perf" { of_perf(&said) } else { of_strace(&said) };
+        let n = n.with_context(|| format!("{} counted nothing: {}", self.tool, said.trim()))?;
+        Ok((n, self.tool))
+    }
+
+    /// Ends the tool, by force if it must be: nothing stays attached to the processes.
+    fn end(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        // Both let go of their processes and tell what they counted.
+        kill_process(Pid::from_child(&self.child), Signal::INT)?;
         let begin = Instant::now();
         while self.child.try_wait()?.is_none() {
             if begin.elapsed() > PATIENCE {
                 self.child.kill()?;
+                self.child.wait()?;
                 bail!("{} does not end", self.tool);
             }
             sleep(LOOK_AGAIN);
         }
-        let output = self.child.wait_with_output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let n = if self.tool == "perf" { of_perf(&said) } else { of_strace(&said) };
-        let n = n.with_context(|| format!("{} counted nothing: {}", self.tool, said.trim()))?;
-        Ok((n, self.tool))
+        Ok(())
     }
 
     /// Gives perf an order and waits until it is carried out.
@@ -116,11 +127,17 @@ impl WriteCount {
             bail!("{} ended at once ({status})", self.tool);
         }
         if begin.elapsed() > PATIENCE {
-            self.child.kill()?;
             bail!("{} does not begin", self.tool);
         }
         sleep(LOOK_AGAIN);
         Ok(())
+    }
+}
+
+impl Drop for WriteCount {
+    fn drop(&mut self) {
+        // On the way out of an error, which says more than this one would.
+        let _ = self.end();
     }
 }
 
@@ -231,5 +248,13 @@ mod tests {
             // Said in the results, too.
             Err(error) => eprintln!("write calls cannot be counted here: {error:#}"),
         }
+    }
+
+    #[test]
+    fn a_count_that_is_given_up_leaves_no_tool_behind() {
+        let child = spawn(Command::new("sleep").arg("60")).unwrap();
+        let pid = child.id();
+        drop(WriteCount { tool: "sleep", child, control: None });
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
     }
 }

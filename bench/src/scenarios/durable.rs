@@ -43,7 +43,7 @@ impl Durable {
             );
             rounds.push((syncs, rolls));
         }
-        let mut table = Table::new(&["disk, syncs/s", "rollcast, rolls/s", "rolls per sync"]);
+        let mut table = Table::new(&["disk, syncs/s", "rollcast, rolls/s", "rolls/s to syncs/s"]);
         table.row(vec![
             figure(median(rounds.iter().map(|round| round.0))),
             figure(median(rounds.iter().map(|round| round.1))),
@@ -99,6 +99,8 @@ impl Durable {
         if n_behind > 0 || counts.n_missed + counts.n_repeats + counts.n_failures > 0 {
             bail!("rollcast is at fault at speed: {}", fleet.problems.join("; "));
         }
+        drop(fleet);
+        server.stop()?;
         Ok(rolls_per_s)
     }
 }

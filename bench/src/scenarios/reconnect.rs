@@ -107,6 +107,8 @@ impl Reconnect {
             );
         }
         let n_overflows = procs::listen_overflows()? - overflows;
+        drop(fleet);
+        server.stop()?;
         Ok(Found { open_s, resumed_s, n_overflows })
     }
 }

@@ -18,7 +18,7 @@ pub struct Scale {
     /// Rolls a second, for 200 streams; divisors of 1000
     #[arg(long, value_delimiter = ',', value_parser = rate, default_values_t = [1, 10, 100, 1_000])]
     rates: Vec<u32>,
-    /// Time of each measurement
+    /// Time of each measurement, at least
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Who takes part
@@ -29,6 +29,8 @@ pub struct Scale {
 /// Rolls a second while clients become more, and clients while rolls do.
 const RATE: u32 = 5;
 const N_CLIENTS: usize = 200;
+/// At few rolls a second a measurement lasts until it has so many: three say little.
+const N_ROLLS: u32 = 10;
 
 impl Scale {
     pub fn run(&self, places: &Places) -> Result<Section> {
@@ -37,7 +39,7 @@ impl Scale {
             title: "Cost as clients, and rolls, become more".to_string(),
             how: format!(
                 "CPU per delivery at {RATE} rolls/s for more and more clients, and for \
-                 {N_CLIENTS} clients at more and more rolls/s."
+                 {N_CLIENTS} clients at more and more rolls/s; each over {N_ROLLS} rolls or more."
             ),
             ..Section::default()
         };
@@ -92,7 +94,8 @@ impl Scale {
         ]);
         let mut all = Vec::new();
         for &(n_clients, rate) in points {
-            let load = Load::new(n_clients, every(rate), seconds(self.seconds)?);
+            let time = seconds(self.seconds)?.max(every(rate) * N_ROLLS);
+            let load = Load::new(n_clients, every(rate), time);
             for &peer in peers {
                 let measured = match measure(places, peer, &load) {
                     Ok(measured) => measured,
