@@ -71,7 +71,7 @@ enum Command {
     Durable(durable::Durable),
     /// Make a database with so many rolls
     Fill(fill::Fill),
-    /// Every scenario, into a folder: Markdown, JSON, plots; some 18 minutes
+    /// Every scenario, into a folder: Markdown, JSON, plots; 15 minutes
     All(All),
 }
 

@@ -111,13 +111,16 @@ fn the_keyboard_reaches_the_skip_link_the_navigation_and_the_pause_button() {
     let browser = Browser::open();
     browser.goto(&house.url("/"));
     browser.wait_for("!document.querySelector('#pause').hidden");
-    let focused: Vec<_> = (0..5)
+    let focused: Vec<_> = (0..6)
         .map(|_| {
             browser.press(TAB);
             browser.read("document.activeElement.textContent.trim()")
         })
         .collect();
-    assert_eq!(focused, ["Skip to the content", "rollcast", "Live", "History", "Pause"]);
+    assert_eq!(
+        focused,
+        ["Skip to the content", "rollcast", "Live", "History", "Statistics", "Pause"]
+    );
 
     browser.goto(&house.url("/"));
     browser.press(TAB);

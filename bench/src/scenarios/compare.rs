@@ -87,10 +87,10 @@ pub struct Latency {
     #[arg(long, default_value_t = 5_000)]
     clients: usize,
     /// Rolls a second; a divisor of 1000
-    #[arg(long, value_parser = rate, default_value_t = 2)]
+    #[arg(long, value_parser = rate, default_value_t = 4)]
     rate: u32,
     /// Time of each measurement; five rounds of the default have the 100 rolls that a p99 takes
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 6.0)]
     seconds: f64,
     #[command(flatten)]
     rounds: Rounds,
