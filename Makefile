@@ -58,7 +58,7 @@ install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configurat
 	if [ -e "$$config" ] && [ $$edited = yes ]; then \
 		echo "$$config stays as it is; what is new is in $$config.sample"; \
 	else \
-		cp "$$config.sample" "$$config"; \
+		install -m 0644 "$$config.sample" "$$config"; \
 	fi
 	@set -e; examples='$(DESTDIR)$(EXAMPLES)'; cd deploy; \
 	for file in nginx/*.conf supervisor/*.conf backup/*.cron; do \

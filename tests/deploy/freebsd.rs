@@ -228,4 +228,26 @@ fn service_check_says_what_is_configured() {
     let (code, said) = machine.service("check");
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("release") && said.contains("db/rolls.db"), "{said}");
+    // As the guide has it, before it is enabled.
+    machine.configure("NO");
+    let (code, said) = machine.service("onecheck");
+    assert!(code == 0 && said.contains("db/rolls.db"), "{said}");
+    let (code, said) = machine.service("check");
+    assert!(code != 0 && said.contains("onecheck"), "{said}");
+}
+
+#[test]
+fn the_folder_of_the_log_is_roots_and_of_the_data_the_users() {
+    use std::os::unix::fs::MetadataExt;
+    let machine = Machine::new(|_| {});
+    // Also where an older release made it the user's.
+    run_well(Command::new("install").args(["-d", "-o", USER]).arg(machine.path("log")));
+    assert_eq!(machine.service("start").0, 0);
+    wait_for("the server", || machine.serves().then_some(()));
+    let folder = |name: &str| {
+        let folder = fs::metadata(machine.path(name)).unwrap();
+        (folder.uid() == 0, folder.mode() & 0o777)
+    };
+    assert_eq!((folder("log"), folder("db")), ((true, 0o750), (false, 0o750)));
+    assert_eq!(machine.service("stop").0, 0);
 }

@@ -109,6 +109,21 @@ fn installing_again_renews_what_nobody_edited_and_leaves_an_edited_configuration
 }
 
 #[test]
+fn everybody_may_read_what_is_installed_also_under_roots_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let install = make("make", "install", folder.path(), &[]);
+    let mut strict = Command::new("sh");
+    strict.current_dir(project()).args(["-c", "umask 077; exec \"$@\"", "sh"]);
+    strict.arg(install.get_program()).args(install.get_args());
+    run_well(strict.env_remove("MAKEFLAGS").env_remove("MAKELEVEL"));
+    for path in tree(folder.path()) {
+        let mode = fs::metadata(folder.path().join(&path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o444, 0o444, "{path:?} has mode {mode:o}");
+    }
+}
+
+#[test]
 fn each_platform_gets_its_files_with_its_paths() {
     let stage = tempfile::tempdir().unwrap();
     let install = |os: &str, prefix: &str, name: &str| {

@@ -6,19 +6,21 @@
 #   machine.sh bash|systemd PROJECT TARGET <script
 #
 # The first process is bash, for as long as the script runs, or systemd, of which the script is
-# the only service at first.
+# the only service at first. After MACHINE_SECONDS (1800) all of it is killed. What the script says
+# is told at the end, however it ends; the exit code is the script's, or 137 when time ran out.
 
 set -eu
 
 if [ "${MACHINE_SAYS:-}" = '' ]; then
   MACHINE_SAYS=$(mktemp)
   export MACHINE_SAYS
+  trap 'cat "$MACHINE_SAYS"; rm -f "$MACHINE_SAYS"' EXIT
+  trap 'exit 143' HUP INT TERM
   code=0
-  # All its processes end with it.
-  unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child --propagation private \
-    "$0" "$@" || code=$?
-  cat "$MACHINE_SAYS"
-  rm -f "$MACHINE_SAYS"
+  # All its processes end with it. And SIGKILL, since unshare ignores SIGTERM.
+  timeout --signal KILL "${MACHINE_SECONDS:-1800}" unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child \
+    --propagation private "$0" "$@" || code=$?
+  [ $code != 137 ] || echo "machine.sh: killed, after ${MACHINE_SECONDS:-1800} s or from outside" >&2
   exit $code
 fi
 init=$1 project=$2 target=$3 root=/mnt/root

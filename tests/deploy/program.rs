@@ -1,8 +1,10 @@
 //! A program in the background and what it says; ended when dropped.
 
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::common::{signal, wait_for};
+use crate::common::{PATIENCE, wait_for};
 
 /// Runs a command to its end: its exit code, and what it wrote to both outputs.
 pub fn run(command: &mut Command) -> (i32, String) {
@@ -38,15 +40,44 @@ impl Daemon {
     pub fn runs(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
+
+    /// Asks it to end, and after a while no longer asks. Never panics: a test that failed may be
+    /// on its way out.
+    fn end(&mut self, patience: Duration) {
+        let asked = Instant::now();
+        let ask = format!("kill -s TERM {}", self.pid());
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = Command::new("sh").args(["-c", &ask]).status();
+        }
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if asked.elapsed() > patience {
+                eprintln!("process {} did not end on SIGTERM; it is killed", self.pid());
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if self.runs() {
-            signal("TERM", self.pid());
-            wait_for("a daemon to end", || self.0.try_wait().unwrap());
-        }
+        self.end(PATIENCE);
     }
+}
+
+#[test]
+fn a_daemon_that_does_not_end_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let script = format!("trap '' TERM; : >'{}'; while :; do sleep 1; done", ready.display());
+    let mut deaf = Daemon::spawn(Command::new("sh").args(["-c", &script]));
+    wait_for("it to be deaf", || ready.exists().then_some(()));
+    deaf.end(Duration::from_millis(100));
+    assert!(!deaf.runs());
+    // And one that is gone already.
+    deaf.end(Duration::ZERO);
 }
 
 /// The children of a process: their ids and the first letters of their command lines.

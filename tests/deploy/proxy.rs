@@ -241,6 +241,25 @@ fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
     );
     let page = page.body_mut().read_to_string().unwrap();
     assert!(page.contains("http-equiv=refresh"), "{page}");
+    // Who asks for JSON, and who asks the API, in rollcast's own form of an error.
+    let json = |nginx: &Nginx, path: &str, accept: &str| {
+        let asked = http().get(nginx.url(path)).header("Accept", accept).call();
+        let mut answer = asked.unwrap();
+        assert_eq!(answer.status(), 503, "{path}");
+        assert_eq!(answer.headers()["retry-after"], "2");
+        let body = answer.body_mut().read_to_string().unwrap();
+        let error = serde_json::from_str::<serde_json::Value>(&body).ok()?["error"].take();
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        Some((error["code"].as_str()?.to_owned(), error["message"].is_string()))
+    };
+    let away = Some(("service_unavailable".to_owned(), true));
+    assert_eq!(json(&nginx, "/rolls/1", "application/json"), away);
+    assert_eq!(json(&nginx, "/api/rolls", "*/*"), away);
+    assert_eq!(json(&nginx, "/rolls/1", "text/html,application/json;q=0.5"), None);
+    let pages_alone = Nginx::start_with(house.port(), |files| {
+        files.replace(LOCATIONS, "= $rollcast_restarting;", "= @restarting;");
+    });
+    assert_eq!(json(&pages_alone, "/api/rolls", "application/json"), None);
 
     // All is well once it is back.
     let _server = house.start();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::files::project;
+use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
 /// What shellcheck says of a script; rc.subr is not here, and reads what a script sets for it.
@@ -52,4 +52,40 @@ fn newsyslog_rotates_the_log_that_the_script_writes() {
     assert!(script.contains(&format!("\nlog={log}\n")), "{log}");
     assert!(script.contains(&format!("\npidfile={pid_file}\n")), "{pid_file}");
     assert_eq!((owner, mode, flags), ("rollcast:rollcast", "640", "JC"));
+    // supervisord rotates its own.
+    let supervised = fs::read_to_string(project().join("deploy/supervisor/rollcast.conf")).unwrap();
+    assert!(!supervised.contains(log), "two rotate {log}");
+}
+
+/// What the nightly copy of FreeBSD does under a `su -m` that keeps root's csh.
+fn copies_under_csh(edit: impl FnOnce(&mut Files)) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut files = Files::read("backup");
+    let bin = folder.path().display().to_string();
+    files.replace("410.rollcast", "PATH=/usr/local/bin:", &format!("PATH={bin}:"));
+    edit(&mut files);
+    files.write_one("410.rollcast", path("410.rollcast"));
+    // csh takes an assignment before a command for the command's name.
+    let su = "#!/bin/sh\nset -- $4\ncase $1 in *=*) echo \"$1: Command not found.\"; exit 1 ;; esac\n\
+              exec sh -c \"$*\"\n";
+    fs::write(path("su"), su).unwrap();
+    fs::write(path("rollcast-backup"), "#!/bin/sh\necho \"$ROCKET_CONFIG $*\"\n").unwrap();
+    fs::write(path("periodic.conf"), "source_periodic_confs() { daily_rollcast_enable=YES; }\n")
+        .unwrap();
+    run_well(Command::new("chmod").arg("0755").args([path("su"), path("rollcast-backup")]));
+    let mut script = Command::new("sh");
+    script.arg(path("410.rollcast")).env("PATH", format!("{bin}:/usr/bin:/bin"));
+    run(script.env("defaults", path("periodic.conf")))
+}
+
+#[test]
+fn the_nightly_copy_on_freebsd_works_also_in_roots_csh() {
+    let (code, said) = copies_under_csh(|_| {});
+    assert_eq!(code, 1, "{said}"); // a copy was made
+    let expected = "/usr/local/etc/rollcast/Rocket.toml /var/backups/rollcast 14";
+    assert!(said.contains(expected), "{said}");
+
+    let (code, said) = copies_under_csh(|files| files.replace("410.rollcast", "env PATH", "PATH"));
+    assert!(code == 3 && said.contains("Command not found"), "{code}: {said}");
 }

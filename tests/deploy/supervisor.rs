@@ -73,7 +73,7 @@ impl Supervisor {
 
     /// The server's log.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path("rollcast.log")).unwrap_or_default()
+        fs::read_to_string(self.path("stdout.log")).unwrap_or_default()
     }
 
     fn child(&self) -> u32 {
@@ -141,12 +141,12 @@ fn logs_rotate_and_the_server_does_not_notice() {
         for n in 0..200 {
             http().get(house.url(&format!("/rolls?n={n}"))).call().unwrap();
         }
-        let rotated = || fs::read_to_string(supervisor.path("rollcast.log.1")).unwrap_or_default();
+        let rotated = || fs::read_to_string(supervisor.path("stdout.log.1")).unwrap_or_default();
         // No line is lost between the files that are kept.
         wait_for("the last request's line", || {
             (rotated() + &supervisor.log()).contains("/rolls?n=199").then_some(())
         });
-        supervisor.path("rollcast.log.2").exists()
+        supervisor.path("stdout.log.2").exists()
     };
     assert!(rotates("10KB"));
     assert!(!rotates("0"), "the control rotated");
