@@ -7,7 +7,9 @@
 //!
 //! Source: <https://sqlite.org/backup.html>.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use rustix::process::geteuid;
 
 use crate::store::{BackupStep, Existing, Kept, StoreError, file, history};
 
@@ -27,6 +30,9 @@ const SYNC_BYTES: u64 = 32 << 20;
 const CHECK_STEPS: i32 = 100_000;
 /// Names that SQLite and we give to files of a database, after its own.
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", "-lock", "-new"];
+/// What makes a name a draft's, around the copy's own: hidden, and nobody's but ours.
+const DRAFT: (&str, &str) = (".", ".rollcast-draft");
+const REPLACE: &str = "give the copy another name, or replace it by --force";
 
 /// Copies the history at `database` to `to`, which appears whole or not at all.
 pub fn copy(
@@ -44,13 +50,14 @@ pub fn copy(
         return Err(file::not_ours("no file", &database, "the first start creates it"));
     }
     let to = target(to, &database, existing)?;
+    // Before SQLite opens the database, beside which that leaves a log.
+    let draft = Draft::create(&to, &database)?;
     let mut source = file::open(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     file::check_schema(&source, &database)?;
     let snapshot = source.transaction()?;
     // The first read is where the transaction begins.
     let kept = history::kept(&snapshot)?;
 
-    let draft = Draft::create(&to)?;
     let mut copy = draft.open()?;
     let backup = Backup::new(&snapshot, &mut copy)?;
     let page_bytes: u32 = snapshot.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -79,7 +86,7 @@ pub fn copy(
     draft.sync()?;
     // Somebody else may have made it meanwhile.
     target(&to, &database, existing)?;
-    draft.publish(&to)?;
+    draft.publish(&to, existing)?;
     Ok(kept)
 }
 
@@ -87,10 +94,6 @@ pub fn copy(
 fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, StoreError> {
     let to = std::path::absolute(to)
         .map_err(|source| file::file_error("find the folder of", to, source))?;
-    let refuse = |found: &str, path: &Path, remedy| {
-        let (found, path) = (found.to_string(), path.to_path_buf());
-        Err(StoreError::Target { found, path, remedy })
-    };
     let folder = to.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
         return refuse("no such folder", folder, "make it first");
@@ -99,19 +102,20 @@ fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, Sto
         return refuse("a link to nowhere", &to, "give the copy another name");
     }
     let to = file::resolve(&to)?;
+    if to.file_name().is_some_and(is_draft_name) {
+        return refuse("the name of a draft", &to, "give the copy another name");
+    }
     let own = COMPANIONS.map(|suffix| file::beside(database, suffix));
     if to == database || own.contains(&to) || same_file(&to, database) {
         return refuse("the database itself or a file of it", &to, "give the copy another name");
     }
     match fs::symlink_metadata(&to) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(source) => return Err(file::file_error("look at", &to, source)),
         Ok(metadata) if !metadata.is_file() => {
             return refuse("something that is not a file", &to, "give the copy another name");
         }
-        Ok(_) if existing == Existing::Refuse => {
-            return refuse("a file", &to, "give the copy another name, or replace it by --force");
-        }
+        Ok(_) if existing == Existing::Refuse => return refuse("a file", &to, REPLACE),
         Ok(_) => {}
     }
     // SQLite would take its rolls for the copy's own.
@@ -121,6 +125,10 @@ fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, Sto
         return refuse("a write-ahead log", &log, remedy);
     }
     Ok(to)
+}
+
+fn refuse<T>(found: &str, path: &Path, remedy: &'static str) -> Result<T, StoreError> {
+    Err(StoreError::Target { found: found.to_string(), path: path.to_path_buf(), remedy })
 }
 
 /// Two names of one file, also where both are hard links.
@@ -164,18 +172,10 @@ struct Draft {
 }
 
 impl Draft {
-    fn create(to: &Path) -> Result<Draft, StoreError> {
-        let path = file::beside(to, "-new");
+    fn create(to: &Path, database: &Path) -> Result<Draft, StoreError> {
+        let path = draft_of(to);
         loop {
-            // For those who may read the database. What a kill has left is used again.
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o640)
-                .open(&path)
-                .map_err(|source| file::file_error("create", &path, source))?;
+            let Some(file) = Draft::open_new_or_left(&path, to, database)? else { continue };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(StoreError::Drafting(path)),
@@ -183,23 +183,72 @@ impl Draft {
                     return Err(file::file_error("lock", &path, source));
                 }
             }
-            // The one before us may have published or removed what we opened.
-            let is_there = fs::metadata(&path).is_ok_and(|named| {
-                file.metadata()
-                    .is_ok_and(|ours| (named.dev(), named.ino()) == (ours.dev(), ours.ino()))
-            });
-            if is_there {
-                let draft = Draft { path, file };
+            let draft = Draft { path: path.clone(), file };
+            // The one before us may have published or removed what we opened, and what has the name
+            // now may be a link. Nothing is written before this.
+            if draft.is_at_its_name() {
                 draft.with("write", |file| file.set_len(0))?;
                 return Ok(draft);
             }
         }
     }
 
+    /// A new file, which follows no link, or what a kill has left; `None` if that is gone again.
+    fn open_new_or_left(
+        path: &Path,
+        to: &Path,
+        database: &Path,
+    ) -> Result<Option<File>, StoreError> {
+        let failed = |action| move |source| file::file_error(action, path, source);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        // For those who may read the database.
+        match options.clone().create_new(true).mode(0o640).open(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            created => return created.map(Some).map_err(failed("create")),
+        }
+        let left = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            left => left.map_err(failed("look at"))?,
+        };
+        let remedy = "remove it, or give the copy another name";
+        if !left.is_file() {
+            return refuse("a draft that is a link or no file", path, remedy);
+        }
+        if same_file(path, database) {
+            return refuse("the database itself under a draft's name", path, remedy);
+        }
+        if same_file(path, to) {
+            // A kill between the two halves of publishing it: its own name is what it keeps.
+            fs::remove_file(path).map_err(failed("remove"))?;
+            return Ok(None);
+        }
+        if left.nlink() != 1 {
+            return refuse("a draft that has another name too", path, remedy);
+        }
+        if left.uid() != geteuid().as_raw() {
+            return refuse("somebody else's draft", path, remedy);
+        }
+        match options.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(failed("open")),
+        }
+    }
+
+    /// Whether the name still leads to the file that we hold, without a link.
+    fn is_at_its_name(&self) -> bool {
+        let (Ok(named), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata()) else {
+            return false;
+        };
+        (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+    }
+
     /// Without SQLite's own locks and journal: nobody else knows the draft, and a copy that fails is
     /// thrown away.
     fn open(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let copy = Connection::open_with_flags_and_vfs(&self.path, flags, c"unix-none")?;
         copy.pragma_update(None, "locking_mode", "exclusive")?;
         copy.query_row("pragma journal_mode = off", [], |_| Ok(()))?;
@@ -218,15 +267,79 @@ impl Draft {
         work(&self.file).map_err(|source| file::file_error(action, &self.path, source))
     }
 
-    /// Gives the copy its name.
-    fn publish(self, to: &Path) -> Result<(), StoreError> {
-        file::rename(&self.path, to)
+    /// Gives the copy its name; where no file may have it, in a way that replaces none.
+    fn publish(self, to: &Path, existing: Existing) -> Result<(), StoreError> {
+        if existing == Existing::Replace {
+            return file::rename(&self.path, to);
+        }
+        match fs::hard_link(&self.path, to) {
+            Ok(()) => {
+                // Before the folder is synced, so that neither comes back.
+                drop(self);
+                file::sync_folder(to)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => refuse("a file", to, REPLACE),
+            // A file system without hard links, such as FAT: nothing was there a moment ago.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) =>
+            {
+                file::rename(&self.path, to)
+            }
+            Err(source) => Err(file::file_error("create", to, source)),
+        }
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Gone already, once published. If it cannot be removed, the next backup uses it again.
-        let _ = fs::remove_file(&self.path);
+        // Renamed already, once published, and the name may be another backup's by now. If it cannot
+        // be removed, the next backup uses it again.
+        if self.is_at_its_name() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// `.FILE.rollcast-draft`, beside the copy.
+fn draft_of(to: &Path) -> PathBuf {
+    let mut name = OsString::from(DRAFT.0);
+    name.push(to.file_name().unwrap_or_default());
+    name.push(DRAFT.1);
+    to.with_file_name(name)
+}
+
+fn is_draft_name(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(DRAFT.0.as_bytes()) && name.ends_with(DRAFT.1.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_appears_at_the_last_moment_is_replaced_only_if_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (to, database) = (folder.path().join("copy.db"), folder.path().join("rolls.db"));
+        let draft = || {
+            let draft = Draft::create(&to, &database).expect("a draft");
+            fs::write(&draft.path, "a copy").expect("a copy");
+            draft
+        };
+        let read = || fs::read_to_string(&to).expect("a file");
+        let refused = |late: &str| {
+            let refused = draft().publish(&to, Existing::Refuse);
+            assert!(matches!(refused, Err(StoreError::Target { .. })), "{refused:?}");
+            assert_eq!(read(), late);
+        };
+        fs::write(&to, "somebody's").expect("a file");
+        refused("somebody's");
+        draft().publish(&to, Existing::Replace).expect("a copy");
+        assert_eq!(read(), "a copy");
+        fs::remove_file(&to).expect("no file");
+        draft().publish(&to, Existing::Refuse).expect("a copy");
+        refused("a copy");
+        assert!(!draft_of(&to).exists(), "a draft was left");
+        assert_eq!(fs::metadata(&to).expect("a copy").nlink(), 1);
     }
 }

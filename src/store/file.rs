@@ -185,6 +185,11 @@ fn create(path: &Path) -> Result<(), StoreError> {
 /// Gives a whole and durable `draft` its name, durably.
 pub fn rename(draft: &Path, path: &Path) -> Result<(), StoreError> {
     fs::rename(draft, path).map_err(|source| file_error("create", path, source))?;
+    sync_folder(path)
+}
+
+/// Makes durable which names are in the folder of `path`.
+pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())

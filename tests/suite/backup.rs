@@ -24,6 +24,11 @@ fn output(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
+/// The name of a copy until it is whole.
+fn draft_of(name: &str) -> String {
+    format!(".{name}.rollcast-draft")
+}
+
 /// The rolls of a copy that is sound, complete in one file, and as its head says.
 fn rolls_of(copy: &Path) -> Vec<(i64, String, String)> {
     let bytes = fs::read(copy).unwrap();
@@ -127,7 +132,7 @@ fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succee
     let house = House::new("every = '1ms'");
     house.fill(150_000, 1);
     let mut server = house.start();
-    let (copy, draft) = (house.path().join("copy.db"), house.path().join("copy.db-new"));
+    let (copy, draft) = (house.path().join("copy.db"), house.path().join(draft_of("copy.db")));
     // Ends a backup in the middle, by a signal: its exit code, and what it said. One that was too
     // quick for that is made again.
     let end_halfway = |name: &str| {
@@ -178,7 +183,15 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
     symlink("no/such.db", house.path().join("lost.db")).unwrap();
     fs::hard_link(house.database(), house.path().join("twin.db")).unwrap();
     fs::write(house.path().join("used.db-wal"), "somebody's rolls").unwrap();
-    let before = (files(&house), fs::read(house.database()).unwrap());
+    symlink("rolls.db", house.path().join(draft_of("symlinked.db"))).unwrap();
+    fs::hard_link(house.database(), house.path().join(draft_of("database.db"))).unwrap();
+    fs::hard_link(house.path().join("notes.txt"), house.path().join(draft_of("shared.db")))
+        .unwrap();
+    fs::create_dir(house.path().join(draft_of("occupied.db"))).unwrap();
+    // What stood beside a copy of that name before drafts had one of their own.
+    symlink("rolls.db", house.path().join("old.db-new")).unwrap();
+    let contents = || ["rolls.db", "notes.txt"].map(|n| fs::read(house.path().join(n)).unwrap());
+    let before = (files(&house), contents());
     let table = [
         (&["notes.txt"][..], "a file"),
         (&["rolls.db"], "the database itself"),
@@ -192,6 +205,11 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
         (&["--force", "lost.db"], "a link to nowhere"),
         (&["--force", "used.db"], "a write-ahead log"),
         (&["no/such/copy.db"], "no such folder"),
+        (&["symlinked.db"], "a link or no file"),
+        (&["occupied.db"], "a link or no file"),
+        (&["database.db"], "the database itself"),
+        (&["shared.db"], "another name too"),
+        (&["--force", ".any.db.rollcast-draft"], "the name of a draft"),
         (&[], "required"),
     ];
     for (arguments, text) in table {
@@ -199,7 +217,19 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
         assert_eq!(code, 2, "{arguments:?}: {stdout}{stderr}");
         assert!(stderr.contains(text), "{arguments:?}: expected `{text}` in {stderr}");
     }
-    assert!(before == (files(&house), fs::read(house.database()).unwrap()), "{:?}", files(&house));
+    assert!(before == (files(&house), contents()), "{:?}", files(&house));
+
+    // Another copy whose name begins alike is left alone, and so is what a link leads to.
+    for name in ["b.db-new", "b.db", "old.db"] {
+        assert_eq!(backup(&house, &[name]).0, 0, "{name}");
+        assert!(fs::read(house.database()).unwrap() == before.1[0], "the database was written to");
+    }
+    let [one, other] = ["b.db-new", "b.db"].map(|name| fs::read(house.path().join(name)));
+    assert!(one.unwrap() == other.unwrap(), "the copy `b.db-new` was written to");
+    // A kill between the two halves of publishing leaves a second name of the copy.
+    fs::hard_link(house.path().join("b.db"), house.path().join(draft_of("b.db"))).unwrap();
+    assert_eq!(backup(&house, &["--force", "b.db"]).0, 0);
+    assert!(!house.path().join(draft_of("b.db")).exists());
 
     // Without a server, into another folder, over a file when told.
     let (code, stdout, _) = backup(&house, &["--force", "notes.txt"]);
@@ -226,7 +256,7 @@ fn there_is_no_copy_of_what_is_absent_foreign_or_damaged_nor_two_drafts_of_one()
     };
     refused("found no file");
     house.fill(5_000, 1);
-    let draft = fs::File::create(house.path().join("copy.db-new")).unwrap();
+    let draft = fs::File::create(house.path().join(draft_of("copy.db"))).unwrap();
     draft.lock().unwrap();
     refused("another backup is writing");
     drop(draft);
