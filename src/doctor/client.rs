@@ -1,8 +1,8 @@
 //! The network: connections, requests and streams, each with the times at which things came.
 
 use std::error::Error;
-use std::io::{self, Read};
-use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +24,12 @@ use crate::remote::{Frame, Parser};
 const MAX_HOPS: usize = 5;
 /// A page is looked at no further.
 const PAGE_BYTES: u64 = 4 << 20;
+/// What is kept of a stream that is watched, at most: bytes and frames.
+const WATCHED: Limits = Limits { n_bytes: 64 << 20, n_frames: 200_000 };
+/// The same until a first event, of each of many streams.
+const BEGUN: Limits = Limits { n_bytes: 1 << 20, n_frames: 10_000 };
+/// Frames that have been read and not yet taken.
+const QUEUED_FRAMES: usize = 1_000;
 /// What comes later still counts as soon.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Between two signs of life while a stream is silent.
@@ -132,6 +138,15 @@ pub enum End {
     Closed,
     /// In the middle.
     Broken(String),
+    /// It did not: so much had come that we read no further.
+    Flooded,
+}
+
+/// How much of a stream is read.
+#[derive(Clone, Copy)]
+struct Limits {
+    n_bytes: usize,
+    n_frames: usize,
 }
 
 /// A client that asks as browsers do.
@@ -142,7 +157,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that waits `timeout` for a connection and again for a response. A connection is
+    /// A client that waits `timeout` for a connection with its encryption, and as long for the head
+    /// of a response, with all that leads to it: redirects, names, connections. A connection is
     /// judged by these certificates, or by those that browsers trust.
     pub fn new(timeout: Duration, trusted: Option<&[Certificate<'static>]>) -> Client {
         let mut roots = RootCertStore::empty();
@@ -153,16 +169,18 @@ impl Client {
             }
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
-        Client { agent: agent(timeout), roots: Arc::new(roots), timeout }
+        Client { agent: agent(), roots: Arc::new(roots), timeout }
     }
 
     /// Opens a connection as a browser does, and closes it.
     pub fn connect(&self, url: &Url) -> io::Result<Connection> {
+        let deadline = Instant::now() + self.timeout;
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in (url.host(), url.port()).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, self.timeout) {
+        for address in resolve(url, deadline)? {
+            match left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
                 Ok(socket) => {
                     let local = socket.local_addr()?.ip();
+                    let socket = Timed { socket, deadline };
                     let tls = if url.is_tls() { Some(self.encrypt(url, socket)?) } else { None };
                     return Ok(Connection { local, tls });
                 }
@@ -172,9 +190,7 @@ impl Client {
         Err(failure)
     }
 
-    fn encrypt(&self, url: &Url, mut socket: TcpStream) -> io::Result<Tls> {
-        socket.set_read_timeout(Some(self.timeout))?;
-        socket.set_write_timeout(Some(self.timeout))?;
+    fn encrypt(&self, url: &Url, mut socket: Timed) -> io::Result<Tls> {
         let provider = Arc::new(ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -190,7 +206,7 @@ impl Client {
                 let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
                 return match cause {
                     Some(rustls::Error::InvalidCertificate(why)) => Ok(Tls::Refused(why.clone())),
-                    _ if error.kind() == io::ErrorKind::WouldBlock => {
+                    _ if error.kind() == io::ErrorKind::TimedOut => {
                         Err(io::Error::other("it does not answer in TLS"))
                     }
                     _ => Err(io::Error::other(format!("no TLS there: {error}"))),
@@ -216,7 +232,7 @@ impl Client {
 
     /// The head of the response to a `HEAD`.
     pub fn head(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Answer, NoAnswer> {
-        self.ask("HEAD", url, headers, self.timeout).map(|(answer, _)| answer)
+        self.ask("HEAD", url, headers, Duration::ZERO).map(|(answer, _)| answer)
     }
 
     /// A page with its text; an event stream has none.
@@ -241,7 +257,7 @@ impl Client {
         tick: &mut dyn FnMut(Duration, usize),
     ) -> Result<Watch, NoAnswer> {
         let (started, start) = (Timestamp::now(), Instant::now());
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(QUEUED_FRAMES);
         thread::scope(|scope| {
             let reading = scope.spawn(move || {
                 let (answer, body) = self.ask("GET", url, headers, length)?;
@@ -249,7 +265,7 @@ impl Client {
                 if !answer.is_stream() || answer.header("content-encoding").is_some() {
                     return Ok((answer, End::Left));
                 }
-                let end = read(body, |frame| {
+                let end = read(body, WATCHED, |frame| {
                     // The receiver is there until this thread ends.
                     let _ = sender.send(Arrival { at: start.elapsed(), frame });
                     true
@@ -285,7 +301,7 @@ impl Client {
             let (answer, mut body) = self.ask("GET", url, headers, self.timeout)?;
             let mut frames = Vec::new();
             if answer.is_stream() {
-                read(&mut body, |frame| {
+                read(&mut body, BEGUN, |frame| {
                     let is_event = matches!(frame, Frame::Event { .. });
                     frames.push(frame);
                     !is_event
@@ -307,7 +323,8 @@ impl Client {
             .collect()
     }
 
-    /// Asks, and asks again where it is sent on; the body can be read for `body_for`.
+    /// Asks, and asks again where it is sent on; the body can be read for `body_for`. All that takes
+    /// no longer than our timeout and that time.
     fn ask(
         &self,
         method: &str,
@@ -316,14 +333,27 @@ impl Client {
         body_for: Duration,
     ) -> Result<(Answer, impl Read + use<>), NoAnswer> {
         let (mut url, mut hops) = (url.clone(), Vec::new());
+        let first = Instant::now();
         loop {
             let mut request = ureq::http::Request::builder().method(method).uri(url.to_string());
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             let request = request.body(()).map_err(|error| NoAnswer::Failed(error.to_string()))?;
+            let left = self.timeout.saturating_sub(first.elapsed());
+            if left.is_zero() {
+                return Err(NoAnswer::Silent(first.elapsed()));
+            }
             let request = self.agent.configure_request(request);
-            let request = request.timeout_recv_body(Some(body_for)).build();
+            // Each step has its time, and all together have theirs.
+            let request = request
+                .timeout_resolve(Some(left))
+                .timeout_connect(Some(left))
+                .timeout_send_request(Some(left))
+                .timeout_recv_response(Some(left))
+                .timeout_recv_body(Some(body_for))
+                .timeout_global(Some(left + body_for))
+                .build();
             let start = Instant::now();
             let response = self.agent.run(request).map_err(|error| match error {
                 ureq::Error::Timeout(_) => NoAnswer::Silent(start.elapsed()),
@@ -352,17 +382,77 @@ impl Client {
     }
 }
 
-/// Reads frames until `on` has had enough, the time is over, or the stream ends.
-fn read(mut body: impl Read, mut on: impl FnMut(Frame) -> bool) -> End {
+/// The addresses of a name. Asking for them cannot be given up: what takes longer is left behind.
+fn resolve(url: &Url, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    let (sender, receiver) = mpsc::channel();
+    let (host, port) = (url.host().to_owned(), url.port());
+    thread::spawn(move || {
+        let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
+        // Whoever waits no longer wants to know nothing.
+        let _ = sender.send(addresses);
+    });
+    receiver.recv_timeout(left(deadline)?).unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "its name is not resolved in time"))
+    })
+}
+
+/// The time until `deadline`; an error without any.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
+/// A socket with one deadline for all that is read and written, in however small pieces.
+struct Timed {
+    socket: TcpStream,
+    deadline: Instant,
+}
+
+impl Read for Timed {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(left(self.deadline)?))?;
+        self.socket.read(bytes).map_err(timed_out)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(left(self.deadline)?))?;
+        self.socket.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// What a socket's timeout is called depends on the system.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
+/// Reads frames until `on` has had enough, the time is over, the stream ends, or it was too much.
+fn read(mut body: impl Read, limits: Limits, mut on: impl FnMut(Frame) -> bool) -> End {
     let (mut parser, mut piece) = (Parser::default(), [0; 16 << 10]);
+    let (mut n_bytes_read, mut n_frames) = (0, 0);
     loop {
         match body.read(&mut piece) {
             Ok(0) => return End::Closed,
             Ok(n_bytes) => {
+                n_bytes_read += n_bytes;
                 for frame in parser.feed(&piece[..n_bytes]) {
+                    n_frames += 1;
                     if !on(frame) {
                         return End::Left;
                     }
+                }
+                if n_bytes_read > limits.n_bytes || n_frames > limits.n_frames {
+                    return End::Flooded;
                 }
             }
             Err(error) => {
@@ -378,17 +468,13 @@ fn read(mut body: impl Read, mut on: impl FnMut(Frame) -> bool) -> End {
 /// Without ureq's own decompression, redirects and proxies: what comes is what is judged. Nor does
 /// it look at certificates, which [`Client::connect`] does: a bad one should not hide what else is
 /// wrong, and nothing that is sent is secret.
-fn agent(timeout: Duration) -> Agent {
+fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
         .user_agent(concat!("rollcast-doctor/", env!("CARGO_PKG_VERSION")))
         .accept_encoding("")
-        .timeout_resolve(Some(timeout))
-        .timeout_connect(Some(timeout))
-        .timeout_send_request(Some(timeout))
-        .timeout_recv_response(Some(timeout))
         .tls_config(TlsConfig::builder().disable_verification(true).build())
         .build()
         .into()
@@ -406,4 +492,36 @@ fn in_words(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream without end.
+    struct Endless(&'static [u8]);
+
+    impl Read for Endless {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            let n_whole = bytes.len() / self.0.len() * self.0.len();
+            for (byte, endless) in bytes[..n_whole].iter_mut().zip(self.0.iter().cycle()) {
+                *byte = *endless;
+            }
+            Ok(n_whole)
+        }
+    }
+
+    #[test]
+    fn a_flood_is_read_up_to_a_limit_of_bytes_and_of_frames() {
+        let limits = Limits { n_bytes: 1 << 20, n_frames: 10_000 };
+        for text in [&b":\n"[..], b"data: 1\n\n", b"data: nothing that ever ends\n"] {
+            let mut n_frames = 0;
+            let end = read(Endless(text), limits, |_| {
+                n_frames += 1;
+                assert!(n_frames < 100_000, "read without end");
+                true
+            });
+            assert_eq!(end, End::Flooded);
+        }
+    }
 }

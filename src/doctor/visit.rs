@@ -13,6 +13,10 @@ use crate::roll::{Cursor, RolledAt};
 
 /// An address that is nobody's (<https://www.rfc-editor.org/rfc/rfc5737>), to claim as one's own.
 pub const FORGED: &str = "192.0.2.77";
+/// Headers in which proxies put a client's address; besides `Forwarded`
+/// (<https://www.rfc-editor.org/rfc/rfc7239>), which has a form of its own.
+pub const CLAIMS: [&str; 5] =
+    ["X-Real-IP", "X-Forwarded-For", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"];
 /// Where the stream tells its client's address.
 pub const CLIENT_HEADER: &str = "Rollcast-Client";
 
@@ -25,7 +29,7 @@ pub struct Plan {
     pub stream: Option<Url>,
     /// How long the stream is watched.
     pub watch_for: Duration,
-    /// How long each connection and each response may take.
+    /// How long each connection may take, and each response until it begins.
     pub timeout: Duration,
     /// Streams that are opened at once.
     pub n_streams: usize,
@@ -149,12 +153,13 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Seen, St
     let is_open = stream.as_ref().is_ok_and(|watch| watch.answer.is_stream());
     // The headers alone come also where what follows them is held back.
     let may_answer = is_open || matches!(stream, Err(NoAnswer::Silent(_)));
-    let claims = ["X-Real-IP", "X-Forwarded-For", "X-Client-IP"].map(|name| (name, FORGED));
+    let claims = CLAIMS.map(|name| (name, FORGED));
+    let forwarded = format!("for={FORGED}");
     let head = |headers: &[_]| {
         if may_answer { client.head(&url, headers).ok() } else { None }
     };
     let honest = head(&[ACCEPT]);
-    let forged = head(&[&[ACCEPT], &claims[..]].concat());
+    let forged = head(&[&[ACCEPT], &claims[..], &[("Forwarded", &*forwarded)]].concat());
     let resumed = if is_open { resume(&client, &url, &stream) } else { None };
     let crowd =
         if is_open { client.crowd(&url, &[ACCEPT, NO_CACHE], plan.n_streams) } else { Vec::new() };

@@ -2,7 +2,8 @@
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>.
 
-/// Bytes of one line that are looked at: what comes without an end is no event stream.
+/// Bytes of one line, and of one event's data, that are looked at: what comes without an end is no
+/// event stream.
 const LINE_BYTES: usize = 1 << 20;
 
 /// A part of a stream that means something by itself.
@@ -73,6 +74,7 @@ impl Parser {
             "event" => self.name = value.into(),
             "id" if !value.contains('\0') => self.id = Some(value.into()),
             "data" => match &mut self.data {
+                Some(data) if data.len() + value.len() >= LINE_BYTES => {}
                 Some(data) => {
                     data.push('\n');
                     data.push_str(value);
@@ -113,6 +115,17 @@ mod tests {
                 text.as_bytes().chunks(size).flat_map(|bytes| parser.feed(bytes)).collect();
             assert_eq!(frames, expected, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn data_without_an_end_is_kept_up_to_a_limit() {
+        let mut parser = Parser::default();
+        let line = format!("data: {}\n", "x".repeat(1_000));
+        for _ in 0..3_000 {
+            assert_eq!(parser.feed(line.as_bytes()), []);
+        }
+        let [Frame::Event { data, .. }] = &parser.feed(b"\n")[..] else { panic!("no event") };
+        assert!(data.len() > LINE_BYTES / 2 && data.len() <= LINE_BYTES, "{} bytes", data.len());
     }
 
     #[test]

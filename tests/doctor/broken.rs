@@ -16,11 +16,16 @@ fn rolling(rollcast: &str) -> (House, Server) {
     (house, server)
 }
 
-/// The doctor's report on rollcast at 50 rolls a second behind a site with these changes.
+/// The doctor's report on rollcast at ten rolls a second behind a site with these changes. So much
+/// time is between two that a slow machine is not taken for a proxy that holds them back.
 fn behind(changes: &[(&str, &str)]) -> Report {
-    let (house, _server) = rolling("every = '20ms'");
+    behind_at("100ms", changes)
+}
+
+fn behind_at(every: &str, changes: &[(&str, &str)]) -> Report {
+    let (house, _server) = rolling(&format!("every = '{every}'"));
     let nginx = Nginx::start(house.port(), changes);
-    let report = doctor(&nginx.url("/"), &["--for", "3", "--timeout", "5"]);
+    let report = doctor(&nginx.url("/"), &["--for", "4", "--timeout", "10"]);
     println!("{:#}\n{}", report.json, nginx.log());
     report
 }
@@ -36,7 +41,7 @@ fn the_doctor_is_quiet_about_a_site_as_it_should_be() {
 
 #[test]
 fn the_table_says_the_same_and_the_exit_code_too() {
-    let (house, _server) = rolling("every = '20ms'");
+    let (house, _server) = rolling("every = '100ms'");
     let nginx = Nginx::start(house.port(), &[("gzip off;", "proxy_hide_header Content-Type;")]);
     let doctor = |url: &str| {
         let mut command = Command::new(ROLLCAST);
@@ -72,10 +77,9 @@ fn the_table_says_the_same_and_the_exit_code_too() {
 #[test]
 fn buffered() {
     // Over HTTP/1.0, as nginx speaks to servers by default, and deaf to rollcast's own header.
-    let report = behind(&[(
-        "proxy_buffering off;",
-        "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;",
-    )]);
+    // Quick rolls, which fill the buffer while the doctor watches.
+    let deaf = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
+    let report = behind_at("20ms", &[("proxy_buffering off;", deaf)]);
     report.assert_faults(&["buffering"], "`proxy_buffering off;`");
 }
 
@@ -86,7 +90,7 @@ fn buffered_for_longer_than_the_doctor_waits() {
     let nginx = Nginx::start(house.port(), &[("proxy_buffering off;", deaf)]);
     // By its page, and by the stream's own address, where only the headers alone tell whose it is.
     for path in ["/", "/stream/"] {
-        let report = doctor(&nginx.url(path), &["--for", "1", "--timeout", "1"]);
+        let report = doctor(&nginx.url(path), &["--for", "5", "--timeout", "5"]);
         report.assert_faults(&["buffering"], "`proxy_buffering off;`");
         assert_eq!(report.finding("address").0, "fine");
         assert_eq!(report.json["rollcast"], true);
@@ -103,10 +107,12 @@ fn compressed() {
 fn cut_when_idle() {
     let (house, _server) = rolling("every = '1h'");
     let nginx = Nginx::start(house.port(), &[("proxy_read_timeout 1h;", "proxy_read_timeout 2s;")]);
-    let report = doctor(&nginx.url("/"), &["--for", "10"]);
+    let report = doctor(&nginx.url("/"), &["--for", "20"]);
     report.assert_faults(&["idle"], "`proxy_read_timeout 1h;`");
     let (_, saw, _) = report.finding("idle");
-    assert!(saw.contains("after 2."), "{saw}");
+    let after = saw.split_once("after ").and_then(|(_, after)| after.split(' ').next());
+    let after: f64 = after.and_then(|after| after.parse().ok()).unwrap_or_else(|| panic!("{saw}"));
+    assert!((1.9..6.0).contains(&after), "{saw}");
 }
 
 #[test]
@@ -132,6 +138,13 @@ fn address_not_forwarded() {
 #[test]
 fn address_forgeable() {
     let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For;";
+    let report = behind(&[("gzip off;", everybody)]);
+    report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
+}
+
+#[test]
+fn address_forgeable_by_the_header_of_a_network_that_is_not_in_front() {
+    let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header CF-Connecting-IP;";
     let report = behind(&[("gzip off;", everybody)]);
     report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
 }
@@ -192,7 +205,7 @@ fn too_few_connections_in_all() {
 
 #[test]
 fn too_few_streams_of_an_address() {
-    let (house, _server) = rolling("every = '20ms'\nmax_streams_per_address = 4");
+    let (house, _server) = rolling("every = '100ms'\nmax_streams_per_address = 4");
     let nginx = Nginx::start(house.port(), &[]);
     let report = doctor(&nginx.url("/"), &["--for", "2"]);
     report.assert_faults(&["limit"], "`max_streams_per_address`");

@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::park_timeout;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::common::ROLLCAST;
 use crate::doctor;
 use crate::nginx::Nginx;
 
@@ -34,6 +36,13 @@ struct Foreign {
 
 impl Foreign {
     fn start(manners: Manners) -> Foreign {
+        Foreign::start_with(move |client| serve(client, manners))
+    }
+
+    /// One that answers each connection so.
+    fn start_with(
+        serve: impl Fn(TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
+    ) -> Foreign {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let gone = Arc::new(AtomicBool::new(false));
@@ -44,7 +53,8 @@ impl Foreign {
                     return;
                 }
                 // A client that goes away ends its thread.
-                std::thread::spawn(move || serve(client, manners));
+                let serve = serve.clone();
+                std::thread::spawn(move || serve(client));
             }
         });
         Foreign { port, gone }
@@ -182,4 +192,67 @@ fn a_stream_cut_off_while_idle_is_a_fault_whoever_made_it() {
     );
     let report = doctor(&nginx.url("/events"), &["--for", "10"]);
     report.assert_faults(&["idle"], "`proxy_read_timeout 1h;`");
+}
+
+/// Runs the doctor, which gets no longer than tests wait for anything; its exit code.
+fn ends(arguments: &[&str]) -> Option<i32> {
+    let mut doctor =
+        Command::new(ROLLCAST).arg("doctor").args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    loop {
+        if let Some(status) = doctor.try_wait().unwrap() {
+            return status.code();
+        }
+        if start.elapsed() > Duration::from_secs(60) {
+            doctor.kill().unwrap();
+            doctor.wait().unwrap();
+            panic!("{arguments:?}: no end in {:?}", start.elapsed());
+        }
+        park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Sends a byte each tenth of a second, which keeps any timeout of a single read from passing.
+fn drip(mut client: TcpStream, start: &[u8]) -> std::io::Result<()> {
+    client.write_all(start)?;
+    loop {
+        client.write_all(b"x")?;
+        park_timeout(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_server_that_drips_does_not_hold_the_doctor() {
+    // The start of a long record of a TLS handshake, of a response's head, and of a page.
+    let tls = Foreign::start_with(|client| drip(client, b"\x16\x03\x03\x40\x00"));
+    let url = tls.url().replace("http:", "https:");
+    assert_eq!(ends(&[&url, "--timeout", "1", "--for", "1"]), Some(2));
+    let head = Foreign::start_with(|client| drip(client, b"HTTP/1.1 200 OK\r\nX: "));
+    assert_eq!(ends(&[&head.url(), "--timeout", "1", "--for", "1"]), Some(1));
+    let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n";
+    let page = Foreign::start_with(|client| drip(client, page));
+    assert_eq!(ends(&[&page.url(), "--timeout", "1", "--for", "1"]), Some(1));
+}
+
+#[test]
+fn redirects_share_the_time_of_one_answer() {
+    // Any one of them is in time.
+    let round = Foreign::start_with(|mut client| {
+        let mut lines = BufReader::new(client.try_clone()?).lines();
+        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        park_timeout(Duration::from_millis(700));
+        client.write_all(b"HTTP/1.1 302 Found\r\nLocation: /round\r\nConnection: close\r\n\r\n")
+    });
+    let report = doctor(&round.url(), &["--timeout", "2", "--for", "1"]);
+    let (_, saw, _) = report.finding("answer");
+    assert!(saw.contains("no answer in"), "{:#}", report.json);
+}
+
+#[test]
+fn a_flood_of_events_is_not_kept() {
+    let flood = Foreign::start(Manners { n_together: 2_000, every: Duration::ZERO, ..PLAIN });
+    let report = doctor(&flood.url(), &["--for", "60"]);
+    let (verdict, saw, _) = report.finding("idle");
+    assert_eq!(verdict, "unknown", "{:#}", report.json);
+    assert!(saw.contains("than is looked at"), "{saw}");
 }

@@ -25,13 +25,13 @@ fn certified(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
 
 /// The doctor's report, where the certificate is trusted or not.
 fn report(folder: TempDir, is_trusted: bool, changes: &[(&str, &str)]) -> crate::Report {
-    let house = House::new("every = '20ms'");
+    let house = House::new("every = '100ms'");
     let _server = house.start();
     let certificate = folder.path().join("cert.pem");
     let certificate = certificate.to_str().unwrap().to_owned();
     let nginx = Nginx::start_tls(folder, house.port(), changes);
     let url = format!("https://localhost:{}/", nginx.port());
-    let mut arguments = vec!["--for", "2"];
+    let mut arguments = vec!["--for", "4"];
     if is_trusted {
         arguments.extend(["--cafile", &certificate]);
     }
@@ -77,7 +77,7 @@ fn a_certificate_that_ends_soon() {
 
 #[test]
 fn a_page_that_leads_from_http_to_a_certificate_that_nobody_vouches_for() {
-    let house = House::new("every = '20ms'");
+    let house = House::new("every = '100ms'");
     let _server = house.start();
     let secure = Nginx::start_tls(certified("localhost", LATER), house.port(), &[]);
     let sent_on = format!("return 301 https://localhost:{}/; }}", secure.port());

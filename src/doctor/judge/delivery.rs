@@ -125,6 +125,10 @@ pub fn idle(seen: &Seen, watch: &Watch) -> Finding {
                 fine(NAME, saw)
             };
         }
+        End::Flooded => {
+            let saw = format!("more came in {open_for} than is looked at");
+            return unknown(NAME, saw + " (64 MB or 200000 events); what followed was not read");
+        }
         _ if watch.arrivals.iter().any(|arrival| busy(&arrival.frame).is_some()) => {
             return unknown(NAME, "the stream was refused as one too many");
         }
@@ -289,6 +293,7 @@ mod tests {
         let broken = || End::Broken("reset".into());
         let table = [
             ("open", flowing.clone(), End::Left, 4_100, Fine, "at most 0.1 s of it silent"),
+            ("flood", flowing.clone(), End::Flooded, 4_100, Unknown, "more came in 4.1 s"),
             ("silent", rolls(&[]), End::Left, 20_000, Unknown, "try --for 90s"),
             ("cut in silence", rolls(&[]), broken(), 5_003, Fault, "reset) after 5.0 s"),
             ("ended in silence", rolls(&[]), End::Closed, 5_003, Fault, "`proxy_read_timeout 1h;`"),

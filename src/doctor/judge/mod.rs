@@ -4,7 +4,7 @@
 //! <https://nginx.org/en/docs/http/ngx_http_proxy_module.html>.
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 mod delivery;
 mod headers;
 mod way;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::doctor::client::{Answer, NoAnswer, Watch};
 use crate::doctor::judge::way::{LIMITS, status_remedy};
 use crate::doctor::judge::{Finding, fault, fine, seconds, unknown};
-use crate::doctor::visit::{FORGED, Seen, busy, told_address};
+use crate::doctor::visit::{CLAIMS, FORGED, Seen, busy, told_address};
 use crate::roll::Cursor;
 
 /// Clocks further apart than this mislead people.
@@ -43,7 +43,7 @@ pub fn address(seen: &Seen) -> Finding {
     }
     match told {
         None => fault(NAME, "the client's address is not forwarded", X_REAL_IP),
-        Some(told) if told == local => fine(NAME, format!("you are {told}, and cannot be another")),
+        Some(told) if told == local => fine(NAME, format!("you are {told}; {}", others(seen))),
         Some(told) if told.is_loopback() || local.is_loopback() => {
             let saw = format!("all clients are taken for {told}, the proxy, and share its limit");
             fault(NAME, saw, TRUSTED_PROXIES)
@@ -51,10 +51,19 @@ pub fn address(seen: &Seen) -> Finding {
         Some(told) => fine(
             NAME,
             format!(
-                "you are {told} there (here {local}), and cannot be another; right if that is \
-                     your network's public address"
+                "you are {told} there (here {local}), right if that is your network's public \
+                 address; {}",
+                others(seen)
             ),
         ),
+    }
+}
+
+/// In which headers another address was claimed in vain.
+fn others(seen: &Seen) -> String {
+    match seen.forged {
+        Some(_) => format!("no other is believed in {} or Forwarded", CLAIMS.join(", ")),
+        None => "whether another can be claimed was not seen".into(),
     }
 }
 
@@ -189,7 +198,10 @@ fn skew_of(answer: &Answer) -> Option<SignedDuration> {
     let date = rfc2822::DateTimeParser::new().parse_timestamp(&date).ok()?;
     let ahead = answer.at.duration_since(date);
     // The header leaves out fractions of a second.
-    Some(ahead - SignedDuration::from_millis(500))
+    let ahead = ahead - SignedDuration::from_millis(500);
+    // It may have been written at any time since the request, and held back on the way.
+    let on_the_way = SignedDuration::try_from(answer.after).unwrap_or(SignedDuration::MAX);
+    Some(ahead.min(SignedDuration::ZERO.max(ahead.saturating_sub(on_the_way))))
 }
 
 fn apart(ahead: SignedDuration) -> String {
@@ -223,6 +235,8 @@ mod tests {
             (own, proxy, proxy, Fault, "`trusted_proxies`"),
             (proxy, "127.0.0.9", "127.0.0.9", Fault, "`trusted_proxies`"),
             (proxy, proxy, proxy, Fine, "you are 127.0.0.1"),
+            (own, own, own, Fine, "in X-Real-IP, X-Forwarded-For, X-Client-IP, CF-Connecting-IP,"),
+            (own, own, own, Fine, "True-Client-IP or Forwarded"),
         ];
         for (here, honest, forged, verdict, text) in table {
             let mut seen = seen();
@@ -231,6 +245,9 @@ mod tests {
             seen.forged = Some(stream_answer(&[("rollcast-client", forged)]));
             expect(&format!("{here} {honest} {forged}"), &address(&seen), verdict, text);
         }
+        let mut unasked = seen();
+        unasked.forged = None;
+        expect("no second answer", &address(&unasked), Fine, "was not seen");
         let mut direct = seen();
         let unknown = stream_answer(&[("rollcast-client", "unknown"), ("server", "rollcast")]);
         (direct.honest, direct.forged) = (Some(unknown.clone()), Some(unknown));
@@ -282,6 +299,13 @@ mod tests {
             seen.watched().answer = answer(&[("date", date)]);
             expect(date, &clock(&seen, seen.stream.as_ref().expect("one")), verdict, text);
         }
+        let mut held_back = foreign(watch(rolls(&[]), End::Left, 1_000));
+        held_back.watched().answer = Answer {
+            after: Duration::from_secs(9),
+            ..answer(&[("date", "Mon, 23 Nov 2026 01:37:31 GMT")])
+        };
+        let watch = held_back.stream.as_ref().expect("one");
+        expect("held back", &clock(&held_back, watch), Fine, "agrees");
     }
 
     #[test]
