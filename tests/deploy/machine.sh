@@ -46,7 +46,10 @@ ln -s /proc/self/fd/2 $root/dev/stderr
 # As after a boot.
 mount -t tmpfs -o mode=0755 run $root/run
 mkdir -m 1777 $root/run/lock
-mount -t tmpfs -o mode=1777 tmp $root/tmp
+case "$project $target" in
+  /tmp/* | *' /tmp/'*) ;; # what is needed lies there
+  *) mount -t tmpfs -o mode=1777 tmp $root/tmp ;;
+esac
 # Folders that this machine keeps elsewhere than on its root, and the one that is to stay.
 for folder in "$project" "${CARGO_HOME:-$HOME/.cargo}" "${RUSTUP_HOME:-$HOME/.rustup}"; do
   [ "$(stat -c %d "$folder")" = "$(stat -c %d /)" ] || {
