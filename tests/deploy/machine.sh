@@ -46,9 +46,13 @@ ln -s /proc/self/fd/2 $root/dev/stderr
 # As after a boot.
 mount -t tmpfs -o mode=0755 run $root/run
 mkdir -m 1777 $root/run/lock
-case "$project $target" in
-  /tmp/* | *' /tmp/'*) ;; # what is needed lies there
-  *) mount -t tmpfs -o mode=1777 tmp $root/tmp ;;
+mount -t tmpfs -o mode=1777 tmp $root/tmp
+case $project/ in
+  /tmp/*) # which systemd empties at its start, but for what is mounted there
+    mkdir -p "$root$project" /mnt/project /mnt/project-work
+    mount -t overlay -o "lowerdir=$project,upperdir=/mnt/project,workdir=/mnt/project-work" \
+      project "$root$project"
+    ;;
 esac
 # Folders that this machine keeps elsewhere than on its root, and the one that is to stay.
 for folder in "$project" "${CARGO_HOME:-$HOME/.cargo}" "${RUSTUP_HOME:-$HOME/.rustup}"; do
