@@ -89,7 +89,9 @@ impl Machine {
     fn service(&self, command: &str) -> (i32, String) {
         let mut script = Command::new("sh");
         script.arg(self.path(SCRIPT)).arg(command).env("RC_CONF", self.path("rc.conf"));
-        run(script.current_dir("/"))
+        // FreeBSD's `su -m` takes root's own shell, Linux's the one that SHELL names; where that is
+        // not set, the user's, which is no shell.
+        run(script.current_dir("/").env("SHELL", "/bin/sh"))
     }
 
     fn serves(&self) -> bool {
