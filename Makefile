@@ -29,7 +29,7 @@ SET_CONFIG = sed -e 's|^template_dir = "templates"|template_dir = "$(SHARE)/temp
 	-e 's|^static_dir = "static"|static_dir = "$(SHARE)/static"|' \
 	-e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
 
-.PHONY: help run build install uninstall deb test lint bench bench-smoke bench-build bench-test
+.PHONY: help run build install uninstall deb test torture lint bench bench-smoke bench-build bench-test
 
 help: # this list
 	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
@@ -93,6 +93,13 @@ deb: build # a Debian package, target/rollcast_<version>_<architecture>.deb
 
 test: # install what the tests need, where it is missing, then run all of them
 	features=$$(tests/setup.sh) && cargo test --locked --features "$$features"
+
+# One campaign after the other, since each takes the whole machine.
+torture: # the whole fault campaign, up to an hour; its table goes to target/torture.md
+	features=$$(tests/setup.sh) && rm -rf target/tmp/faults && ROLLCAST_TORTURE=1 \
+		cargo test --locked --features "$$features" --test faults -- --nocapture --test-threads=1
+	{ echo '| fault | injected | lost | repeated | recovered in | control | `cargo test --test faults …` |'; \
+		echo '|---|---|---|---|---|---|---|'; cat target/tmp/faults/*.row; } >target/torture.md
 
 lint: # check format and common mistakes
 	cargo fmt --check

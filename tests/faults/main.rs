@@ -1,0 +1,11 @@
+//! Faults on purpose, an oracle over what everybody saw, and a control that must fail. The quick
+//! part of each campaign runs with all tests; `make torture` runs the whole and writes the table
+//! of docs/reliability.md.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[allow(dead_code, reason = "campaigns follow")]
+mod report;

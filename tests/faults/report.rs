@@ -1,0 +1,46 @@
+//! What a campaign found: a line of the table in docs/reliability.md.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// One kind of fault, after all of its injections.
+pub struct Row {
+    /// What was done to the server, in words.
+    pub fault: &'static str,
+    pub n_injected: usize,
+    /// Rolls that somebody saw or that were acknowledged, and are not stored or were not delivered.
+    pub n_lost: usize,
+    /// Rolls that a client got more than once.
+    pub n_repeated: usize,
+    /// The longest time from a fault's end to the next roll; `None` where the server has to end.
+    pub recovered: Option<Duration>,
+    /// What was broken on purpose, and what the same oracle then said.
+    pub control: String,
+    /// The test's name, as `cargo test --test faults NAME` takes it.
+    pub test: &'static str,
+}
+
+/// How often to inject: a quick part with all tests, the whole by `make torture`.
+pub fn times(quick: usize, whole: usize) -> usize {
+    if std::env::var_os("ROLLCAST_TORTURE").is_some() { whole } else { quick }
+}
+
+impl Row {
+    /// Prints the line, and leaves it where `make torture` collects them.
+    pub fn write(&self) {
+        let recovered = match self.recovered {
+            Some(time) => format!("{:.1} s", time.as_secs_f64()),
+            None => "ends, with the reason".into(),
+        };
+        let Row { fault, n_injected, n_lost, n_repeated, control, test, .. } = self;
+        let line = format!(
+            "| {fault} | {n_injected} | {n_lost} | {n_repeated} | {recovered} | {control} | `{test}` |"
+        );
+        println!("{line}");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join(test.replace("::", "-")).with_extension("row");
+        fs::write(file, line + "\n").unwrap();
+    }
+}
