@@ -127,6 +127,12 @@ pub fn resident_kib(pid: u32) -> Result<u64> {
     kib_of(&status, "VmRSS:").context("no VmRSS in /proc")
 }
 
+/// The most memory that one process ever had resident, in KiB.
+pub fn peak_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    kib_of(&status, "VmHWM:").context("no VmHWM in /proc")
+}
+
 /// Connections that found a server's queue full, of all servers since the machine's start. Their
 /// clients try again after a second.
 pub fn listen_overflows() -> Result<u64> {

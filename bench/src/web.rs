@@ -26,6 +26,11 @@ impl Pages {
 
     /// The time until a page, which has to be one, is here whole.
     pub fn get(&mut self, path: &str) -> Result<Duration> {
+        self.fetch(path).map(|(time, _)| time)
+    }
+
+    /// The same, and how many bytes it has.
+    pub fn fetch(&mut self, path: &str) -> Result<(Duration, u64)> {
         let begin = Instant::now();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
         self.connection.write_all(request.as_bytes())?;
@@ -36,13 +41,13 @@ impl Pages {
                 bail!("the server closed the connection before the end of {path}");
             }
             decoder.feed(&self.buffer[..n], |body| {
-                n_bytes += body.len();
+                n_bytes += body.len() as u64;
                 Ok(())
             })?;
         }
         let time = begin.elapsed();
         match decoder.status() {
-            Some(200) if n_bytes > 0 => Ok(time),
+            Some(200) if n_bytes > 0 => Ok((time, n_bytes)),
             status => bail!("expected a page at {path}, got status {status:?}, {n_bytes} bytes"),
         }
     }

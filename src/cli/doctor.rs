@@ -1,16 +1,15 @@
 //! `rollcast doctor`.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use jiff::SignedDuration;
-use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
+use crate::cli::trust::TrustArgs;
 use crate::doctor::{Plan, Progress, examine};
 use crate::remote::Url;
 use crate::roll::ValueError;
@@ -34,9 +33,8 @@ pub struct DoctorArgs {
     /// How many streams to open at once, 1 to 100, as a household or a class would
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=100))]
     streams: u8,
-    /// Trust the certificates in this PEM file, instead of those that browsers trust
-    #[arg(long, value_name = "FILE")]
-    cafile: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Report as JSON
     #[arg(long)]
     json: bool,
@@ -44,7 +42,7 @@ pub struct DoctorArgs {
 
 pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let usage = |error| Failure { error, exit_code: 2 };
-    let trusted = args.cafile.as_deref().map(certificates).transpose().map_err(usage)?;
+    let trusted = args.trust.certificates()?;
     let plan = Plan {
         url: args.url,
         stream: args.stream,
@@ -78,20 +76,6 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
         1 => Err(anyhow::anyhow!("1 fault at {}", report.url).into()),
         n => Err(anyhow::anyhow!("{n} faults at {}", report.url).into()),
     }
-}
-
-fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate<'static>>> {
-    let pem = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) =
-            item.with_context(|| format!("expected PEM in `{}`", file.display()))?
-        {
-            certificates.push(certificate);
-        }
-    }
-    anyhow::ensure!(!certificates.is_empty(), "expected certificates in `{}`", file.display());
-    Ok(certificates)
 }
 
 /// Reads a time as in `Rocket.toml`, or in bare seconds: 100ms to 1h.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::app;
 use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
+use crate::cli::trust::TrustArgs;
 use crate::config::Config;
 use crate::record::{Encoder, Format};
 use crate::remote::{Remote, RemoteError, Url};
@@ -55,6 +56,8 @@ pub struct ExportArgs {
     /// Replace FILE if it exists
     #[arg(long, requires = "output")]
     force: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 impl ExportArgs {
@@ -72,13 +75,14 @@ pub fn export(
     args: ExportArgs,
     config: impl FnOnce() -> Result<Config, Failure>,
 ) -> Result<(), Failure> {
+    let trusted = args.trust.certificates()?;
     let config = if args.url.is_none() { Some(config()?) } else { None };
     let mut out = match &args.output {
         Some(file) => Output::draft(file, args.force)?,
         None => Output::Standard(BufWriter::new(io::stdout())),
     };
     let written = match (&args.url, config) {
-        (Some(url), _) => from_server(&args, Remote::new(url.clone()), &mut out),
+        (Some(url), _) => from_server(&args, Remote::new(url.clone(), trusted), &mut out),
         (None, Some(config)) => from_database(&args, &config, &mut out),
         (None, None) => unreachable!("the configuration is read where there is no address"),
     };

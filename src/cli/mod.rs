@@ -1,6 +1,7 @@
 //! The commands.
 
 mod progress;
+mod trust;
 mod backup;
 mod doctor;
 mod tail;

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::app;
 use crate::cli::doctor::time;
+use crate::cli::trust::TrustArgs;
 use crate::cli::{Failure, local};
 use crate::config::Config;
 use crate::record::RollJson;
@@ -63,6 +64,8 @@ pub struct TailArgs {
     /// server's heartbeats as configured here, or 45s for an address
     #[arg(long, value_name = "TIME", value_parser = time)]
     silence: Option<Duration>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// What comes from a connection.
@@ -112,7 +115,7 @@ pub fn tail(
         }
     };
     let silence = args.silence.unwrap_or(silence);
-    let remote = Remote::new(url);
+    let remote = Remote::new(url, args.trust.certificates()?);
     let path = start(&remote, &args).map_err(anyhow::Error::new)?;
     let mut follower = Follower { json: args.json, cursor: None, retry: FIRST_RETRY, n_gaps: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::{Request, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 pub use self::events::{Frame, Parser};
 pub use self::url::Url;
@@ -46,11 +47,14 @@ pub enum RemoteError {
 }
 
 impl Remote {
-    /// The server at `base`, of which only scheme, host and port count.
-    pub fn new(base: Url) -> Remote {
+    /// The server at `base`, of which only scheme, host and port count. `trusted` are the
+    /// authorities whose certificates count; `None`: those that browsers trust.
+    pub fn new(base: Url, trusted: Option<Vec<Certificate<'static>>>) -> Remote {
+        let authorities = trusted.map_or(RootCerts::WebPki, RootCerts::from);
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("rollcast/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(authorities).build())
             .timeout_resolve(Some(TIMEOUT))
             .timeout_connect(Some(TIMEOUT))
             .timeout_send_request(Some(TIMEOUT))

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
+use utoipa::ToSchema;
 
 use crate::roll::{Dice, RollId};
 use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS};
@@ -17,7 +18,7 @@ const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];
 const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
 
 /// All statistics of a history.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Statistics {
     /// The newest roll that is counted; 0 before the first.
     pub as_of: i64,
@@ -26,7 +27,7 @@ pub struct Statistics {
 }
 
 /// The statistics of one die.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DieReport {
     /// Its name, such as `1D6`.
     pub die: String,
@@ -47,7 +48,7 @@ pub struct DieReport {
 }
 
 /// A figure, and where it lies with fair dice in 95 of 100 logs of this size.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Chance {
     /// What was seen; `null` before the first roll.
     pub seen: Option<f64>,
@@ -60,7 +61,7 @@ pub struct Chance {
 }
 
 /// Rolls of one result, or of neighbouring ones where there are more than sixty.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Bin {
     /// The lowest result.
     pub from: u32,
@@ -81,7 +82,7 @@ pub struct Bin {
 }
 
 /// The longest run of its kind.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Run {
     /// The result it is about; `null` before the first roll.
     pub result: Option<u32>,
@@ -94,7 +95,7 @@ pub struct Run {
 }
 
 /// Where a length lies with fair dice in about 95 of 100 logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Range {
     /// The lower end.
     pub low: u64,
@@ -105,7 +106,7 @@ pub struct Range {
 }
 
 /// The e-value against fairness: valid whenever one looks.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Fairness {
     /// The e-value now; capped where numbers end.
     pub e: f64,
@@ -120,7 +121,7 @@ pub struct Fairness {
 }
 
 /// Complete blocks of rolls.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BlockReport {
     /// Rolls of a block.
     pub size: u64,
@@ -141,7 +142,7 @@ pub struct BlockReport {
 }
 
 /// Blocks with a p-value in one range.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct PValueBin {
     /// From here on,
     pub from: f64,

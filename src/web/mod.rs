@@ -74,7 +74,7 @@ pub fn rocket(
         .attach(assets::stage(assets))
         .attach(error::stage())
         .attach(pages::stage(&config.web, store.clone()))
-        .attach(api::stage(store.clone()))
+        .attach(api::stage(config, store.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics));

@@ -1,10 +1,9 @@
-//! The statistics: a page with plots, and the same figures as JSON.
+//! The statistics: a page with plots. `api` has the same figures as JSON.
 
 mod plot;
 
 use rocket::fairing::AdHoc;
-use rocket::http::{ContentType, Header};
-use rocket::{Responder, State, get, routes};
+use rocket::{State, get, routes};
 use rocket_dyn_templates::{Template, context};
 use serde::Serialize;
 
@@ -28,7 +27,7 @@ struct Stats {
 pub fn stage(config: &Config, store: Store) -> AdHoc {
     let stats = Stats { store, dice: config.roller.dice.clone() };
     AdHoc::on_ignite("statistics", |rocket| async {
-        rocket.manage(stats).mount("/", routes![page, api])
+        rocket.manage(stats).mount("/", routes![page])
     })
 }
 
@@ -39,35 +38,13 @@ async fn page(
     site: &State<Site>,
     assets: &State<Assets>,
 ) -> Result<Template, PageError> {
-    let Statistics { as_of, dice } = stats.read().await?;
+    let (as_of, tallies) = stats.store.tallies().await?;
+    let Statistics { as_of, dice } = Statistics::of(as_of, &tallies, &stats.dice);
     let dice: Vec<DieView> = dice.into_iter().map(DieView::from).collect();
     Ok(Template::render(
         "stats",
         context! { site: site.view(assets), title: "Statistics", cursor: as_of, dice },
     ))
-}
-
-/// The figures.
-#[get("/api/stats")]
-async fn api(stats: &State<Stats>) -> Result<PublicJson, PageError> {
-    let statistics = stats.read().await?;
-    let json = serde_json::to_string(&statistics).expect("plain structs become JSON");
-    let everybody = Header::new("Access-Control-Allow-Origin", "*");
-    Ok(PublicJson { json: (ContentType::JSON, json), everybody })
-}
-
-/// JSON that pages from elsewhere may read.
-#[derive(Responder)]
-struct PublicJson {
-    json: (ContentType, String),
-    everybody: Header<'static>,
-}
-
-impl Stats {
-    async fn read(&self) -> Result<Statistics, PageError> {
-        let (as_of, tallies) = self.store.tallies().await?;
-        Ok(Statistics::of(as_of, &tallies, &self.dice))
-    }
 }
 
 /// One die as the page shows it.

@@ -1,5 +1,8 @@
 //! rollcast behind nginx with TLS.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
@@ -90,4 +93,39 @@ fn a_page_that_leads_from_http_to_a_certificate_that_nobody_vouches_for() {
 fn a_certificate_of_another_name() {
     let report = report(certified("dice.example.org", LATER), true, &[]);
     report.assert_faults(&["tls"], "`server_name`");
+}
+
+#[test]
+fn who_follows_or_exports_may_name_an_authority_too() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let folder = certified("localhost", LATER);
+    let certificate = folder.path().join("cert.pem").display().to_string();
+    let nginx = Nginx::start_tls(folder, house.port(), &[]);
+    let url = format!("https://localhost:{}/", nginx.port());
+
+    let export = |more: &[&str]| {
+        house.command().args(["export", &url, "--format", "ndjson"]).args(more).output().unwrap()
+    };
+    let refused = export(&[]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("certificate"), "{said}");
+    let exported = export(&["--cafile", &certificate]);
+    assert!(exported.status.success(), "{exported:?}");
+
+    let mut tail = house.command();
+    tail.args(["tail", &url, "--json", "--after", "0", "--cafile", &certificate]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let n_exported = exported.stdout.iter().filter(|byte| **byte == b'\n').count();
+    assert!(n_exported > 0);
+    let followed: Vec<String> = lines.take(n_exported).map(Result::unwrap).collect();
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    assert_eq!(followed, exported.lines().collect::<Vec<_>>());
+
+    let said = house.command().args(["tail", &url, "--cafile", "no.pem"]).output().unwrap();
+    let error = String::from_utf8(said.stderr).unwrap();
+    assert!(said.status.code() == Some(2) && error.contains("no.pem"), "{error}");
 }

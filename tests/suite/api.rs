@@ -157,6 +157,21 @@ fn a_kept_page_is_the_same_after_later_rolls_and_an_open_one_is_not() {
 }
 
 #[test]
+fn statistics_are_sent_again_only_when_there_is_a_new_roll() {
+    let (house, mut server) = quiet_house(1);
+    let figures = |known: &str| get(&house.url("/api/stats"), &[("If-None-Match", known)]);
+    let first = figures("");
+    assert_eq!((first.status, first.header("cache-control")), (200, "no-cache"));
+    assert_eq!(figures(first.header("etag")).status, 304);
+    server.stop();
+    house.configure("every = '50ms'");
+    let _server = house.start();
+    wait_for("a new roll", || (newest(&house) > 121).then_some(()));
+    assert_eq!(figures(first.header("etag")).status, 200);
+    assert_eq!(get(&house.url("/api/stats?die=1D6"), &[]).status, 422);
+}
+
+#[test]
 fn errors_of_the_api_are_json_that_names_the_value() {
     let (house, _server) = quiet_house(21);
     let table = [
@@ -199,7 +214,8 @@ fn errors_of_the_api_are_json_that_names_the_value() {
 #[test]
 fn the_api_is_for_pages_from_everywhere_and_for_reading_only() {
     let (house, _server) = quiet_house(1);
-    let known = ["/api", "/api/rolls", "/api/rolls/1", "/api/rolls.csv", "/api/openapi.json"];
+    let known =
+        ["/api", "/api/rolls", "/api/rolls/1", "/api/rolls.csv", "/api/stats", "/api/openapi.json"];
     for path in known {
         let url = house.url(path);
         let got = get(&url, &[("Origin", "https://elsewhere.example")]);

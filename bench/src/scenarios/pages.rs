@@ -1,4 +1,5 @@
-//! Pages: the first one under open streams, and the history at any depth.
+//! Pages: the first one under open streams, the history at any depth, statistics, the API, and
+//! whole files.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::fleet::Fleet;
 use crate::measure::{OPENING, histogram};
+use crate::procs;
 use crate::report::{Section, Table, count, figure};
 use crate::scenarios::{every, fill, rate};
 use crate::server::{Peer, Places, Server, Setup};
@@ -98,16 +100,34 @@ impl Pages {
             self.ask(&server, |_| format!("/rolls?before={}", random()))?,
         );
         add("/rolls/<id>, anywhere", 0, self.ask(&server, |_| format!("/rolls/{}", random()))?);
+        // Of the statistics every answer is made anew; of the searches the second one finds nothing
+        // within the rolls that it may look at.
+        for (name, path) in [
+            ("/rolls?die=1D20&result=20", "/rolls?die=1D20&result=20"),
+            ("/rolls?die=1D8&result=8, never rolled", "/rolls?die=1D8&result=8"),
+            ("/stats", "/stats"),
+            ("/api/stats", "/api/stats"),
+        ] {
+            add(name, 0, self.ask(&server, |_| path.to_string())?);
+        }
+        for limit in [100, 1000] {
+            let times = self.ask(&server, |_| {
+                format!("/api/rolls?limit={limit}&before={}", random().max(limit))
+            })?;
+            add(&format!("/api/rolls?limit={limit}, anywhere"), 0, times);
+        }
+        let (files, files_data) = whole_files(&server, head)?;
+        data.insert("whole files".into(), files_data);
         server.stop()?;
         Ok(Section {
             name: "pages",
             title: format!("Pages, {} stored rolls", count(self.rolls)),
             how: format!(
                 "{} requests one after another on one connection, from request to the page's last \
-                 byte; with open streams at {} rolls/s.",
+                 byte; with open streams at {} rolls/s. A file is the whole history, once.",
                 self.requests, self.rate
             ),
-            tables: vec![table],
+            tables: vec![table, files],
             data: data.into(),
             ..Section::default()
         })
@@ -123,4 +143,27 @@ impl Pages {
         }
         Ok(times)
     }
+}
+
+/// Downloads the whole history in each format; memory is the server's peak since its start.
+fn whole_files(server: &Server, n_rolls: u64) -> Result<(Table, serde_json::Value)> {
+    let mut table = Table::new(&["file", "MiB", "s", "rolls/s", "server's peak, MiB"]);
+    let mut data = serde_json::Map::new();
+    for path in ["/api/rolls.csv", "/api/rolls.ndjson"] {
+        let (time, n_bytes) = Connection::connect(server.target.address)?.fetch(path)?;
+        let (seconds, mib) = (time.as_secs_f64(), n_bytes as f64 / f64::from(1 << 20));
+        let peak = procs::peak_kib(server.pid())? as f64 / 1024.0;
+        let per_second = n_rolls as f64 / seconds;
+        eprintln!("  {path}: {mib:.0} MiB in {seconds:.1} s, peak {peak:.1} MiB");
+        let per_second_text = count(per_second as u64);
+        table.row(vec![
+            path.to_string(),
+            figure(mib),
+            figure(seconds),
+            per_second_text,
+            figure(peak),
+        ]);
+        data.insert(path.to_string(), serde_json::json!({ "s": seconds, "peak_mib": peak }));
+    }
+    Ok((table, data.into()))
 }

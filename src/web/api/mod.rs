@@ -11,8 +11,10 @@ use rocket::{State, catch, catchers, get, routes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::config::Config;
 use crate::record::{Format, RollJson};
-use crate::roll::RollId;
+use crate::roll::{Dice, RollId};
+use crate::statistics::Statistics;
 use crate::store::Store;
 use crate::web::api::answer::{Answer, links};
 use crate::web::api::asked::{Asked, AskedPage, Limit, NothingAsked};
@@ -23,6 +25,8 @@ use crate::web::error::{ApiError, ErrorJson, PageError};
 struct Api {
     store: Store,
     downloads: Turns,
+    /// Those that are rolled now.
+    dice: Dice,
 }
 
 impl Api {
@@ -33,11 +37,12 @@ impl Api {
     }
 }
 
-pub fn stage(store: Store) -> AdHoc {
+pub fn stage(config: &Config, store: Store) -> AdHoc {
+    let api = Api { store, downloads: Turns::default(), dice: config.roller.dice.clone() };
     AdHoc::on_ignite("the API", |rocket| async {
         rocket
-            .manage(Api { store, downloads: Turns::default() })
-            .mount("/api", routes![rolls, roll, csv, ndjson])
+            .manage(api)
+            .mount("/api", routes![rolls, roll, csv, ndjson, stats])
             .mount("/api", routes![openapi::document, openapi::page])
             .mount("/api", openapi::refusals())
             .register("/api", catchers![uncaught])
@@ -156,6 +161,34 @@ async fn csv(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Downloa
 #[get("/rolls.ndjson")]
 async fn ndjson(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Download, ApiError> {
     api.download(Format::Ndjson, &asked?).await
+}
+
+/// All statistics
+///
+/// Of each die that was ever rolled, over all rolls ever made, also those that are no longer kept:
+/// counts, mean, streaks and droughts beside what fair dice show in 95 of 100 logs of this size;
+/// an e-value that may be watched live; p-values of complete blocks.
+#[utoipa::path(
+    get,
+    path = "/api/stats",
+    tag = "statistics",
+    responses(
+        (status = 200, description = "The figures", body = Statistics, headers(
+            ("ETag" = String, description = "Names the answer, for `If-None-Match`"),
+        )),
+        (status = 304, description = "Unchanged since the answer that `If-None-Match` names"),
+        (status = 422, description = "A value that cannot be used", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
+    )
+)]
+#[get("/stats")]
+async fn stats(
+    asked: Result<NothingAsked, ApiError>,
+    api: &State<Api>,
+) -> Result<Answer, ApiError> {
+    asked?;
+    let (as_of, tallies) = api.store.tallies().await?;
+    Ok(Answer::json(&Statistics::of(as_of, &tallies, &api.dice)))
 }
 
 /// What is not there is told in JSON here, whatever the client prefers.

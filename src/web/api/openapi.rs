@@ -23,11 +23,12 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 #[derive(OpenApi)]
 #[openapi(
     info(title = "rollcast", description = ABOUT, license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
-    paths(super::rolls, super::roll, super::csv, super::ndjson, document),
+    paths(super::rolls, super::roll, super::csv, super::ndjson, super::stats, document),
     components(schemas(super::RollsJson, crate::record::RollJson, ErrorJson)),
     tags(
         (name = "rolls", description = "Rolls as JSON"),
         (name = "files", description = "Any range of rolls as a file"),
+        (name = "statistics", description = "What all rolls together show"),
         (name = "about", description = "This description"),
     )
 )]
