@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 pub mod events;
+pub mod listener;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -7,5 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[allow(dead_code, reason = "campaigns follow")]
 mod report;
+mod oracle;
+mod pagers;
+mod kills;
