@@ -19,7 +19,7 @@ pub struct Manner {
     pub longest_pause: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Seam {
     LastEventId,
     /// Broken on purpose: without a cursor, so that it goes on from now on.
@@ -158,7 +158,7 @@ fn follow(
         } else if let Some((id, dice)) = frame.roll() {
             *last = Some(id.clone());
             story.lock().unwrap().rolls.push(Seen { at: SystemTime::now(), id, dice });
-        } else if frame.sync().is_some() {
+        } else if matches!(&frame, Frame::Event { name, .. } if name == "sync") {
             story.lock().unwrap().opened.push(Instant::now());
         }
         if over.load(Ordering::SeqCst) {

@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod listener;
+pub mod tail;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

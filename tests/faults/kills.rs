@@ -40,7 +40,7 @@ struct Outcome {
 }
 
 /// The newest stored roll.
-fn head(house: &House) -> i64 {
+pub fn head(house: &House) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
     house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }

@@ -11,3 +11,5 @@ mod report;
 mod oracle;
 mod pagers;
 mod kills;
+mod chaos;
+mod network;
