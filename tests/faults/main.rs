@@ -13,3 +13,6 @@ mod pagers;
 mod kills;
 mod chaos;
 mod network;
+mod panics;
+mod process;
+mod descriptors;

@@ -134,7 +134,7 @@ impl Walker {
             log.turn_to(start);
             drop(log);
             // As README says: a file that ends before the roll it names was cut; go on there.
-            let mut end = None;
+            let mut end = None::<i64>;
             while !self.is_over() && end.is_none_or(|end| self.log.lock().unwrap().last() < end) {
                 let last = self.log.lock().unwrap().last();
                 let path = format!("/api/rolls.ndjson?after={last}");
