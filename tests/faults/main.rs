@@ -16,3 +16,4 @@ mod network;
 mod panics;
 mod process;
 mod descriptors;
+mod stop;
