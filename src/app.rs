@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use rand::rngs::StdRng;
 use rocket::Shutdown;
 use rocket::error::ErrorKind;
@@ -24,6 +24,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Config, RollerConfig};
 use crate::feed::{Feed, N_RECENT};
 use crate::metrics::Metrics;
+use crate::panics;
 use crate::roll::{NewRoll, Roll};
 use crate::roller::rolls;
 use crate::store::{Store, StoreError};
@@ -62,11 +63,21 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
 
 /// Rolls and serves until a signal, or until rolls can no longer be kept.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
+    let RollerConfig { every, dice } = config.roller.clone();
+    serve_rolls(config, rolls(every, dice, rand::make_rng::<StdRng>())).await
+}
+
+/// The same with rolls from elsewhere.
+pub async fn serve_rolls(
+    config: &Config,
+    rolls: impl Stream<Item = NewRoll> + Send + 'static,
+) -> anyhow::Result<()> {
     let stop_signal = stop_signal().context("cannot listen for signals")?;
     allow_open_files(config.web.max_streams);
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     let metrics = Metrics::default();
+    panics::watch(metrics.clone());
     let (liftoff, lifted) = oneshot::channel();
     let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
         .attach(announce(config, &feed, liftoff))
@@ -84,8 +95,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
             shutdown.notify();
         }
     });
-    let pump =
-        pump(config.roller.clone(), store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
+    let pump = pump(rolls, store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
     let pump = async move {
         match lifted.await {
             Ok(()) => pump.await,
@@ -199,13 +209,13 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
 /// Rolls that come due during a commit are stored together by the next one, so that the clock is
 /// kept also where a commit takes longer than the time between rolls.
 async fn pump(
-    config: RollerConfig,
+    rolls: impl Stream<Item = NewRoll>,
     store: Store,
     feed: Feed,
     metrics: Metrics,
     mut shutdown: Shutdown,
 ) -> Result<(), StoreError> {
-    let mut rolls = pin!(rolls(config.every, config.dice, rand::make_rng::<StdRng>()));
+    let mut rolls = pin!(rolls);
     let mut due = Vec::new();
     loop {
         select! {

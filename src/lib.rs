@@ -17,6 +17,7 @@ pub mod roll;
 pub mod since;
 pub mod record;
 pub mod metrics;
+pub mod panics;
 pub mod config;
 pub mod roller;
 pub mod statistics;

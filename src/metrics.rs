@@ -43,6 +43,7 @@ struct Shared {
     commit_to_write_seconds: Histogram,
     syncs: ByWord,
     rejected: ByWord,
+    panics: Counter,
     scraped: Scraped,
     streams: Mutex<Streams>,
     fault: Mutex<Option<String>>,
@@ -140,6 +141,12 @@ impl Default for Metrics {
             syncs.clone(),
         );
         r.register("rejected", "Streams that were refused, by reason", rejected.clone());
+        let panics = Counter::default();
+        r.register(
+            "panics",
+            "Requests, streams and other parts that ended by a fault of rollcast itself",
+            panics.clone(),
+        );
         r.register("deliveries", "Rolls handed to streams", scraped.deliveries.clone());
         r.register(
             "replayed",
@@ -184,6 +191,7 @@ impl Default for Metrics {
             commit_to_write_seconds,
             syncs,
             rejected,
+            panics,
             scraped,
             streams,
             fault,
@@ -213,6 +221,11 @@ impl Metrics {
     /// A stream is refused for one of the [`REFUSALS`].
     pub fn rejected(&self, reason: &'static str) {
         self.0.rejected.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Something panicked.
+    pub fn panicked(&self) {
+        self.0.panics.inc();
     }
 
     /// A stream is open, which will count what it delivers.

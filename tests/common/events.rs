@@ -38,6 +38,7 @@ impl Frame {
 /// An open stream; iterates over its frames until it ends or breaks.
 pub struct Stream {
     lines: BufReader<Box<dyn std::io::Read + Send>>,
+    counts_unfinished: bool,
 }
 
 /// How a client asks.
@@ -76,7 +77,13 @@ impl Stream {
     /// A stream out of what a server sent.
     pub fn read(body: impl std::io::Read + Send + 'static) -> Stream {
         // A small buffer: what is read ahead here would be late for the test.
-        Stream { lines: BufReader::with_capacity(512, Box::new(body)) }
+        let lines = BufReader::with_capacity(512, Box::new(body) as _);
+        Stream { lines, counts_unfinished: false }
+    }
+
+    /// The same, broken on purpose: what the end cuts off counts as if it were whole.
+    pub fn counting_unfinished_events(self) -> Stream {
+        Stream { counts_unfinished: true, ..self }
     }
 
     /// The next `n` frames.
@@ -102,10 +109,10 @@ impl Iterator for Stream {
         let (mut retry, mut comment) = (None, false);
         loop {
             let mut line = String::new();
-            match self.lines.read_line(&mut line) {
-                // An event counts only once its blank line is there.
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
+            // An event counts only once its blank line is there.
+            let ended = !matches!(self.lines.read_line(&mut line), Ok(1..));
+            if ended && !self.counts_unfinished {
+                return None;
             }
             let line = line.trim_end_matches('\n');
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -122,6 +129,9 @@ impl Iterator for Stream {
                     if comment {
                         return Some(Frame::Comment);
                     }
+                    if ended {
+                        return None;
+                    }
                 }
                 "" => comment = true,
                 "event" => name = value.into(),
@@ -133,6 +143,7 @@ impl Iterator for Stream {
                         None => value.into(),
                     });
                 }
+                _ if ended => {}
                 field => panic!("an event stream has no field `{field}`"),
             }
         }

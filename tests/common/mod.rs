@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 pub mod events;
+pub mod listener;
+pub mod tail;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

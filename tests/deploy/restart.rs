@@ -1,72 +1,17 @@
 //! A restart under load: what two hundred listeners behind nginx notice of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::common::events::{Ask, Frame, Stream};
+use crate::common::listener::{Listener, Manner, Seen, Story};
 use crate::common::{House, wait_for};
 use crate::files::Files;
 use crate::nginx::{HEADERS, Nginx};
-use crate::proxy::{head, number};
+use crate::proxy::head;
 use crate::supervisor::Supervisor;
 
 /// Seconds.
 const MOST_WITHOUT_A_ROLL: f64 = 12.0;
 const LAST_STREAM_BACK: Duration = Duration::from_secs(25);
-
-/// What a listener went through.
-#[derive(Default)]
-struct Story {
-    rolls: Vec<i64>,
-    /// When each stream began with a `sync`.
-    opened: Vec<Instant>,
-    /// Why it will not come back.
-    gave_up: Option<String>,
-}
-
-/// A client as EventSource is one: it comes back after the last `retry:` with the last event id
-/// when a stream ends or nobody answers, and gives up when the answer is no stream.
-struct Listener {
-    story: Arc<Mutex<Story>>,
-    thread: JoinHandle<()>,
-}
-
-fn listen(url: String, over: Arc<AtomicBool>) -> Listener {
-    let story = Arc::new(Mutex::new(Story::default()));
-    let tell = story.clone();
-    let thread = thread::spawn(move || {
-        let (mut retry, mut last) = (Duration::from_secs(3), None::<String>);
-        while !over.load(Ordering::SeqCst) {
-            let ask = Ask { last_event_id: last.as_deref(), ..Ask::default() };
-            match Stream::open(&url, ask) {
-                Ok(stream) => {
-                    for frame in stream {
-                        if let Frame::Retry(ms) = frame {
-                            retry = Duration::from_millis(ms);
-                        } else if let Some((id, _)) = frame.roll() {
-                            tell.lock().unwrap().rolls.push(number(&id));
-                            last = Some(id);
-                        } else if frame.sync().is_some() {
-                            tell.lock().unwrap().opened.push(Instant::now());
-                        }
-                    }
-                }
-                Err(error) if error.contains("expected an event stream") => {
-                    tell.lock().unwrap().gave_up = Some(error);
-                    return;
-                }
-                Err(_) => {}
-            }
-            let lost = Instant::now();
-            while !over.load(Ordering::SeqCst) && lost.elapsed() < retry {
-                thread::park_timeout(Duration::from_millis(20).min(retry - lost.elapsed()));
-            }
-        }
-    });
-    Listener { story, thread }
-}
 
 /// Restarts the server under `n_listeners` and says what they missed; `Err` names the first
 /// listener to whom a roll is missing or came twice, or who gave up.
@@ -75,12 +20,11 @@ fn restart(n_listeners: usize, edit: impl FnOnce(&mut Files)) -> Result<Vec<Dura
     let supervisor = Supervisor::start(&house);
     supervisor.wait_until("RUNNING");
     let nginx = Nginx::start_with(house.port(), edit);
-    let over = Arc::new(AtomicBool::new(false));
     let listeners: Vec<Listener> =
-        (0..n_listeners).map(|_| listen(nginx.url("/stream/"), over.clone())).collect();
+        (0..n_listeners).map(|_| Listener::start(nginx.url("/stream/"), Manner::HONEST)).collect();
     let all = |what: &str, done: &dyn Fn(&Story) -> bool| {
         wait_for(what, || {
-            let mut stories = listeners.iter().map(|listener| listener.story.lock().unwrap());
+            let mut stories = listeners.iter().map(Listener::story);
             stories.all(|story| story.gave_up.is_some() || done(&story)).then_some(())
         });
     };
@@ -92,17 +36,17 @@ fn restart(n_listeners: usize, edit: impl FnOnce(&mut Files)) -> Result<Vec<Dura
     println!("supervisorctl restart took {:?}", told.elapsed());
     all("every listener to be back", &|story| story.opened.last().is_some_and(|at| *at > told));
     let last = head(&house) + 4;
-    all("every listener to hear again", &|story| story.rolls.last().is_some_and(|id| *id >= last));
-    over.store(true, Ordering::SeqCst);
+    all("every listener to hear again", &|story| story.last() >= last);
+    listeners.iter().for_each(Listener::tell_to_stop);
     drop(nginx);
     let mut back = Vec::new();
     for (n, listener) in listeners.into_iter().enumerate() {
-        listener.thread.join().unwrap();
-        let story = listener.story.lock().unwrap();
+        let story = listener.stop();
         if let Some(why) = &story.gave_up {
             return Err(format!("listener {n} gave up: {why}"));
         }
-        if let Some(pair) = story.rolls.windows(2).find(|pair| pair[1] != pair[0] + 1) {
+        let rolls: Vec<i64> = story.rolls.iter().map(Seen::number).collect();
+        if let Some(pair) = rolls.windows(2).find(|pair| pair[1] != pair[0] + 1) {
             return Err(format!("listener {n} heard roll {} after roll {}", pair[1], pair[0]));
         }
         back.extend(story.opened.iter().filter(|at| **at > told).map(|at| *at - told));

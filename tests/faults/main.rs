@@ -7,5 +7,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[allow(dead_code, reason = "campaigns follow")]
 mod report;
+mod oracle;
+mod pagers;
+mod kills;
+mod chaos;
+mod network;
+mod panics;
+mod process;
+mod descriptors;
+mod stop;

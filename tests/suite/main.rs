@@ -12,7 +12,6 @@ mod commands;
 mod export;
 mod feed;
 mod history;
-mod kills;
 mod pages;
 mod probes;
 mod statistics;

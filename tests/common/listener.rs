@@ -1,0 +1,168 @@
+//! A client as a browser's EventSource is one: it comes back by itself, after the last `retry:`,
+//! with the last event id, and gives up when the answer is no event stream.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::events::{Ask, Frame, Stream};
+
+/// How a listener goes about it.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// The cursor it begins with; without one, from now on.
+    pub start: Option<&'static str>,
+    /// What it comes back with.
+    pub seam: Seam,
+    /// It comes back no later than that, whatever the server asks for.
+    pub longest_pause: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Seam {
+    LastEventId,
+    /// Broken on purpose: without a cursor, so that it goes on from now on.
+    Nothing,
+    /// Broken on purpose: an event counts before its blank line is there.
+    UnfinishedEvents,
+}
+
+impl Manner {
+    /// A browser's.
+    pub const HONEST: Manner =
+        Manner { start: None, seam: Seam::LastEventId, longest_pause: Duration::MAX };
+    /// For a test that has no time, and whose log begins with the very first roll.
+    pub const EAGER: Manner =
+        Manner { start: Some("0"), longest_pause: Duration::from_millis(2), ..Manner::HONEST };
+
+    /// The same with another seam.
+    pub fn with(self, seam: Seam) -> Manner {
+        Manner { seam, ..self }
+    }
+}
+
+/// A roll as it came.
+pub struct Seen {
+    pub at: SystemTime,
+    pub id: String,
+    pub dice: String,
+}
+
+/// What a listener went through.
+#[derive(Default)]
+pub struct Story {
+    pub rolls: Vec<Seen>,
+    /// When each stream began with a `sync`.
+    pub opened: Vec<Instant>,
+    /// Why it will not come back.
+    pub gave_up: Option<String>,
+}
+
+/// A client on a thread of its own, until it is stopped.
+pub struct Listener {
+    story: Arc<Mutex<Story>>,
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Seen {
+    /// The roll's number.
+    pub fn number(&self) -> i64 {
+        number(&self.id)
+    }
+
+    /// How long after it was rolled it came, as far as its milliseconds tell.
+    pub fn delay(&self) -> Duration {
+        let millis = self.id.split('-').nth(1).unwrap().parse().unwrap();
+        let rolled_at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        self.at.duration_since(rolled_at).unwrap_or_default()
+    }
+}
+
+impl Story {
+    /// The number of the last roll, or 0.
+    pub fn last(&self) -> i64 {
+        self.rolls.last().map_or(0, Seen::number)
+    }
+}
+
+/// The number of a roll's id; 0 of one that was cut off before it.
+fn number(id: &str) -> i64 {
+    id.split('-').next().unwrap_or_default().parse().unwrap_or(0)
+}
+
+impl Listener {
+    pub fn start(url: String, manner: Manner) -> Listener {
+        let story = Arc::new(Mutex::new(Story::default()));
+        let over = Arc::new(AtomicBool::new(false));
+        let (tell, stop) = (story.clone(), over.clone());
+        let thread = thread::spawn(move || listen(&url, manner, &tell, &stop));
+        Listener { story, over, thread }
+    }
+
+    /// What it has gone through so far.
+    pub fn story(&self) -> MutexGuard<'_, Story> {
+        self.story.lock().unwrap()
+    }
+
+    /// It stops with the next thing that it hears, or when its stream ends.
+    pub fn tell_to_stop(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.thread.thread().unpark();
+    }
+
+    pub fn stop(self) -> Story {
+        self.tell_to_stop();
+        self.thread.join().unwrap();
+        Arc::into_inner(self.story).unwrap().into_inner().unwrap()
+    }
+}
+
+fn listen(url: &str, manner: Manner, story: &Mutex<Story>, over: &AtomicBool) {
+    let (mut retry, mut last) = (Duration::from_secs(3), manner.start.map(String::from));
+    while !over.load(Ordering::SeqCst) {
+        let ask = Ask { last_event_id: last.as_deref(), ..Ask::default() };
+        match Stream::open(url, ask) {
+            Ok(stream) if manner.seam == Seam::UnfinishedEvents => {
+                follow(stream.counting_unfinished_events(), &mut retry, &mut last, story, over);
+            }
+            Ok(stream) => follow(stream, &mut retry, &mut last, story, over),
+            Err(error) if error.contains("expected an event stream") => {
+                story.lock().unwrap().gave_up = Some(error);
+                return;
+            }
+            Err(_) => {}
+        }
+        if manner.seam == Seam::Nothing {
+            last = None;
+        }
+        let (lost, pause) = (Instant::now(), retry.min(manner.longest_pause));
+        while !over.load(Ordering::SeqCst) && lost.elapsed() < pause {
+            thread::park_timeout(pause.saturating_sub(lost.elapsed()));
+        }
+    }
+}
+
+/// One stream to its end.
+fn follow(
+    stream: Stream,
+    retry: &mut Duration,
+    last: &mut Option<String>,
+    story: &Mutex<Story>,
+    over: &AtomicBool,
+) {
+    for frame in stream {
+        if let Frame::Retry(ms) = frame {
+            *retry = Duration::from_millis(ms);
+        } else if let Some((id, dice)) = frame.roll() {
+            *last = Some(id.clone());
+            story.lock().unwrap().rolls.push(Seen { at: SystemTime::now(), id, dice });
+        } else if matches!(&frame, Frame::Event { name, .. } if name == "sync") {
+            story.lock().unwrap().opened.push(Instant::now());
+        }
+        if over.load(Ordering::SeqCst) {
+            return;
+        }
+    }
+}

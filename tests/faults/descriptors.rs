@@ -1,0 +1,96 @@
+//! File descriptors run out: the server waits and does not spin, open streams go on, and when some
+//! are free again it answers at once.
+
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::listener::{Listener, Manner};
+use crate::common::{House, ROLLCAST, http, wait_for};
+use crate::kills::head;
+use crate::oracle::{Stored, log_of};
+use crate::process::{cpu_share, n_open_files};
+use crate::report::{Row, times};
+
+const N_FILES: usize = 100;
+
+#[test]
+fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
+    let house = House::new("every = '20ms'");
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {N_FILES}; exec \"$0\""), ROLLCAST]);
+    command.current_dir(house.path());
+    let mut server = house.start_with(&mut command);
+    let listeners: Vec<Listener> =
+        (0..5).map(|_| Listener::start(house.url("/stream/"), Manner::EAGER)).collect();
+    for listener in &listeners {
+        wait_for("a roll", || (listener.story().last() > 0).then_some(()));
+    }
+    let time = Duration::from_secs(2);
+    // Control: this is what spinning looks like.
+    let mut spinning = Command::new("sh")
+        .args(["-c", "while :; do :; done"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let spin = cpu_share(spinning.id(), time);
+    spinning.kill().unwrap();
+    spinning.wait().unwrap();
+    let before = cpu_share(server.pid(), time);
+
+    let n_times = times(1, 20);
+    let (mut exhausted, mut recovered) = (0.0_f64, Duration::ZERO);
+    for _ in 0..n_times {
+        // More than it may have, so that some wait to be accepted.
+        let crowd: Vec<TcpStream> = (0..N_FILES + 20)
+            .map(|_| TcpStream::connect(("127.0.0.1", house.port())).unwrap())
+            .collect();
+        wait_for("all descriptors to be taken", || {
+            (n_open_files(server.pid()) >= N_FILES).then_some(())
+        });
+        let n_seen: Vec<i64> = listeners.iter().map(|listener| listener.story().last()).collect();
+        let share = cpu_share(server.pid(), time);
+        assert!(share < spin / 2.0, "it takes {share:.2} of a core, a spinning process {spin:.2}");
+        exhausted = exhausted.max(share);
+        assert!(n_open_files(server.pid()) >= N_FILES, "not all were taken any more");
+        for (listener, n_seen) in listeners.iter().zip(n_seen) {
+            wait_for("open streams to go on", || (listener.story().last() > n_seen).then_some(()));
+        }
+
+        drop(crowd);
+        let freed = Instant::now();
+        assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
+        recovered = recovered.max(freed.elapsed());
+    }
+    assert!(recovered < Duration::from_secs(5), "it took {recovered:?} to answer again");
+    let newest = head(&house);
+    let mut logs = Vec::new();
+    for listener in listeners {
+        wait_for("a listener to catch up", || (listener.story().last() >= newest).then_some(()));
+        let story = listener.stop();
+        assert_eq!(story.opened.len(), 1, "an open stream was lost");
+        logs.push(log_of(&story, 0));
+    }
+    server.stop();
+    let stored = Stored::read(&house);
+    for log in &mut logs {
+        log.settle(&stored);
+        log.assert_is_whole("a listener");
+    }
+    println!(
+        "CPU: {before:.3} of a core before, {exhausted:.3} without descriptors, {spin:.2} spinning"
+    );
+    Row {
+        fault: "no file descriptors left",
+        n_injected: n_times,
+        n_lost: logs.iter().map(|log| log.n_lost).sum(),
+        n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
+        recovered: Some(recovered),
+        control: format!(
+            "a process that spins takes {spin:.2} of a core, the server {exhausted:.2} \
+             ({before:.2} before)"
+        ),
+        test: "descriptors",
+    }
+    .write();
+}

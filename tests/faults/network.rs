@@ -1,0 +1,280 @@
+//! A hostile network between client and server: whatever it does to connections, each client gets
+//! every roll once and in order.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::chaos::{Chaos, End, Fault, Pace};
+use crate::common::listener::{Listener, Manner, Seam};
+use crate::common::tail::Tail;
+use crate::common::{House, PATIENCE, wait_for};
+use crate::kills::{Moments, head};
+use crate::oracle::{Log, Stored, log_of, roll_of_line};
+use crate::report::{Row, times};
+
+/// How many bytes an answer has up to and with its third roll: status, headers, chunks, `retry`,
+/// `sync` and the rolls.
+fn n_bytes_of_three_rolls(house: &House) -> usize {
+    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    let n_rolls = |answer: &[u8]| answer.windows(5).filter(|part| part == b"\ndata").count();
+    // The sync has data, too.
+    while n_rolls(&answer) < 4 || !answer.ends_with(b"}\n\n") {
+        socket.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    answer.len()
+}
+
+/// Cut off at a byte.
+fn cut(n_bytes: usize, end: End) -> Option<Fault> {
+    Some(Fault { pace: Pace::AtOnce, n_bytes, end })
+}
+
+/// Waits until all of `n_connections` were made, and somebody has the newest roll after that:
+/// how long that took.
+fn wait_until_caught_up(
+    house: &House,
+    who: &str,
+    chaos: &Chaos,
+    n_connections: usize,
+    last: impl Fn() -> i64,
+) -> Duration {
+    let mut n_seen = 0;
+    while n_seen < n_connections {
+        // Each in turn has the whole patience.
+        n_seen = wait_for(&format!("{who} to come back after connection {n_seen}"), || {
+            let n = chaos.n_connections();
+            (n > n_seen).then_some(n)
+        });
+    }
+    let (calm, newest) = (Instant::now(), head(house));
+    wait_for(&format!("{who} to catch up"), || (last() >= newest).then_some(()));
+    calm.elapsed()
+}
+
+/// What listeners with this seam see whose answers are cut off after each number of bytes in turn,
+/// as often as `n_rounds` says, by FIN and by RST.
+fn cut_everywhere(n_rounds: usize, seam: Seam) -> (Vec<Log>, usize, Duration) {
+    let house = House::new("every = '2ms'");
+    let mut server = house.start();
+    let n_bytes = n_bytes_of_three_rolls(&house);
+    let n_cuts = n_rounds * n_bytes;
+    let listeners = [End::Close, End::Reset].map(|end| {
+        let plan = move |n| if n < n_cuts { cut(n % n_bytes, end) } else { None };
+        let chaos = Chaos::start(&house, plan);
+        let manner = match seam {
+            Seam::Nothing => Manner { start: None, ..Manner::EAGER.with(seam) },
+            seam => Manner::EAGER.with(seam),
+        };
+        let listener = Listener::start(chaos.url("/stream/"), manner);
+        (chaos, listener)
+    });
+    let mut recovered = Duration::ZERO;
+    for (chaos, listener) in &listeners {
+        let last = || listener.story().last();
+        let took = wait_until_caught_up(&house, "a listener", chaos, n_cuts + 1, last);
+        recovered = recovered.max(took);
+    }
+    let mut logs: Vec<Log> =
+        listeners.into_iter().map(|(_chaos, listener)| log_of(&listener.stop(), 0)).collect();
+    server.stop();
+    let stored = Stored::read(&house);
+    logs.iter_mut().for_each(|log| log.settle(&stored));
+    println!("{n_bytes} bytes, {} rolls, {seam:?}", stored.len());
+    (logs, 2 * n_cuts, recovered)
+}
+
+#[test]
+fn a_stream_that_is_cut_at_any_byte_goes_on_without_gap_or_repeat() {
+    let [nothing, unfinished] = [Seam::Nothing, Seam::UnfinishedEvents].map(|seam| {
+        let (logs, ..) = cut_everywhere(1, seam);
+        assert!(logs.iter().all(|log| log.n_faults() > 0), "{seam:?} was not found out");
+        logs
+    });
+    let n_lost: usize = nothing.iter().map(|log| log.n_lost).sum();
+    let n_wrong: usize = unfinished.iter().map(Log::n_faults).sum();
+
+    let (logs, n_injected, recovered) = cut_everywhere(times(1, 20), Seam::LastEventId);
+    for log in &logs {
+        log.assert_is_whole("a listener");
+    }
+    Row {
+        fault: "a stream cut at each byte, by FIN and by RST",
+        n_injected,
+        n_lost: logs.iter().map(|log| log.n_lost).sum(),
+        n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
+        recovered: Some(recovered),
+        control: format!(
+            "without a cursor {n_lost} rolls are lost; counting cut-off events, {n_wrong} are \
+             wrong, lost or repeated"
+        ),
+        test: "network::a_stream_that_is_cut",
+    }
+    .write();
+}
+
+/// `rollcast tail` with a proxy of its own in between.
+fn tail_through(house: &House, chaos: &Chaos, options: &[&str]) -> Tail {
+    let url = chaos.url("/");
+    Tail::spawn(house.command().args(["tail", "--json", "--after", "0", &url]).args(options))
+}
+
+/// Its log so far.
+fn log_of_tail(tail: &Tail) -> Log {
+    let mut log = Log::after(0);
+    for line in tail.lines() {
+        let (id, text) = roll_of_line(&line).unwrap();
+        log.see(id, text);
+    }
+    log
+}
+
+fn last_of_tail(tail: &Tail) -> i64 {
+    tail.last_line().map_or(0, |line| roll_of_line(&line).unwrap().0)
+}
+
+#[test]
+fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
+    const N_TAILS: usize = 40;
+    let house = House::new("every = '5ms'");
+    let mut server = house.start();
+    let n_bytes = n_bytes_of_three_rolls(&house);
+    let n_rounds = times(1, 4);
+    let tails: Vec<(Chaos, Tail, usize)> = (0..N_TAILS)
+        .map(|tail| {
+            // Its share of all places. Where no stream begins it gives up the first time, and
+            // waits longer each time after; so a stream comes before each.
+            let places: Vec<usize> = (tail..n_bytes).step_by(N_TAILS).collect();
+            let places = places.repeat(n_rounds);
+            let n_cuts = 2 * places.len();
+            let plan = move |n: usize| match n {
+                n if n % 2 == 0 && n < n_cuts => cut(n_bytes, End::Close),
+                n if n % 4 == 1 => cut(*places.get(n / 2)?, End::Reset),
+                n => cut(*places.get(n / 2)?, End::Close),
+            };
+            let chaos = Chaos::start_hurrying(&house, plan);
+            let tail = tail_through(&house, &chaos, &[]);
+            (chaos, tail, n_cuts)
+        })
+        .collect();
+    let mut recovered = Duration::ZERO;
+    for (chaos, tail, n_cuts) in &tails {
+        let last = || last_of_tail(tail);
+        let took = wait_until_caught_up(&house, "a tail", chaos, n_cuts + 1, last);
+        recovered = recovered.max(took);
+    }
+    let mut logs = Vec::new();
+    let n_injected = tails.iter().map(|(.., n_cuts)| n_cuts).sum();
+    for (_chaos, mut tail, _) in tails {
+        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.said());
+        logs.push(log_of_tail(&tail));
+    }
+    server.stop();
+    let stored = Stored::read(&house);
+    for log in &mut logs {
+        log.settle(&stored);
+        log.assert_is_whole("tail");
+    }
+    println!("{n_bytes} bytes, {} rolls, {} in the shortest log", stored.len(), {
+        logs.iter().map(Log::last).min().unwrap()
+    });
+    Row {
+        fault: "`rollcast tail` cut at each byte, by FIN and by RST in turn",
+        n_injected,
+        n_lost: logs.iter().map(|log| log.n_lost).sum(),
+        n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
+        recovered: Some(recovered),
+        control: "as above, by the same oracle".into(),
+        test: "network::tail_goes_on",
+    }
+    .write();
+}
+
+/// Anything that a network may do.
+fn any_fault(moments: &mut Moments, silence: Duration) -> Fault {
+    let millis = Duration::from_millis;
+    let pace = match moments.next_below(3) {
+        0 => Pace::AtOnce,
+        1 => Pace::Late(millis(1 + moments.next_below(40))),
+        _ => Pace::Trickle,
+    };
+    let (n_bytes, end) = match moments.next_below(5) {
+        0 => (0, End::Silence(silence)),
+        1 => (moments.next_below(4_000), End::Silence(silence)),
+        2 => (moments.next_below(4_000), End::Reset),
+        _ => (moments.next_below(4_000), End::Close),
+    };
+    Fault { pace, n_bytes: n_bytes as usize, end }
+}
+
+#[test]
+fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
+    const N_LISTENERS: usize = 8;
+    const N_TAILS: usize = 8;
+    let house = House::new("every = '5ms'");
+    let mut server = house.start();
+    let mut moments = Moments::new();
+    let mut plan = |n_faults: usize, silence: Duration| {
+        let faults: Vec<Fault> = (0..n_faults).map(|_| any_fault(&mut moments, silence)).collect();
+        move |n: usize| faults.get(n).copied()
+    };
+    let n_faults = times(40, 1_000);
+    let listeners: Vec<(Chaos, Listener)> = (0..N_LISTENERS)
+        .map(|_| {
+            let chaos = Chaos::start(&house, plan(n_faults, Duration::from_millis(150)));
+            let listener = Listener::start(chaos.url("/stream/"), Manner::EAGER);
+            (chaos, listener)
+        })
+        .collect();
+    // Silent for longer than it bears: it has to notice by itself.
+    let n_tail_faults = times(8, 120);
+    let tails: Vec<(Chaos, Tail)> = (0..N_TAILS)
+        .map(|_| {
+            let plan = plan(n_tail_faults, PATIENCE);
+            let first = cut(4_000, End::Silence(PATIENCE));
+            let chaos = Chaos::start_hurrying(&house, move |n| match n {
+                0 => first,
+                n => plan(n - 1),
+            });
+            let tail = tail_through(&house, &chaos, &["--silence", "300ms"]);
+            (chaos, tail)
+        })
+        .collect();
+    let mut recovered = Duration::ZERO;
+    for (chaos, listener) in &listeners {
+        let last = || listener.story().last();
+        let took = wait_until_caught_up(&house, "a listener", chaos, n_faults + 1, last);
+        recovered = recovered.max(took);
+    }
+    for (chaos, tail) in &tails {
+        let last = || last_of_tail(tail);
+        let took = wait_until_caught_up(&house, "a tail", chaos, n_tail_faults + 2, last);
+        recovered = recovered.max(took);
+    }
+    let mut logs = Vec::new();
+    for (_chaos, mut tail) in tails {
+        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.said());
+        logs.push(log_of_tail(&tail));
+    }
+    logs.extend(listeners.into_iter().map(|(_chaos, listener)| log_of(&listener.stop(), 0)));
+    server.stop();
+    let stored = Stored::read(&house);
+    for log in &mut logs {
+        log.settle(&stored);
+        log.assert_is_whole("a client");
+    }
+    Row {
+        fault: "latency, a byte at a time, black holes, silence, resets, cuts, as they come",
+        n_injected: N_LISTENERS * n_faults + N_TAILS * (n_tail_faults + 1),
+        n_lost: logs.iter().map(|log| log.n_lost).sum(),
+        n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
+        recovered: Some(recovered),
+        control: "as above, by the same oracle".into(),
+        test: "network::latency",
+    }
+    .write();
+}

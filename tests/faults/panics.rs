@@ -1,0 +1,239 @@
+//! Panics: in a page, in a stream, in the roller. The program has none to order, so the tests
+//! build it once more, with a page, a stream and a roller that panic, in a process of its own.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{self, Command};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, Stream};
+use rocket::response::stream::{Event, EventStream};
+use rocket::{State, get, routes};
+use rollcast::app;
+use rollcast::config::Config;
+use rollcast::feed::{Asked, Feed, Item, N_RECENT};
+use rollcast::metrics::Metrics;
+use rollcast::panics;
+use rollcast::roll::{Face, Faces, NewRoll, RolledAt};
+use rollcast::store::Store;
+use rollcast::web;
+use serde_json::Value;
+use tokio::time::sleep;
+use tracing_subscriber::EnvFilter;
+
+use crate::common::events::{Ask, Frame, Stream as EventSource};
+use crate::common::{House, PATIENCE, Server, http, wait_for};
+use crate::oracle::{Log, Stored};
+use crate::report::Row;
+
+/// Names what is to panic, for the process of its own.
+const FAULT: &str = "ROLLCAST_TEST_FAULT";
+const N_GOOD_ROLLS: u32 = 3;
+
+/// A house in which something panics, as a process.
+fn start(house: &House, fault: &str) -> Server {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "panics::the_process_in_which_something_panics", "--nocapture"]);
+    command.env(FAULT, fault).env("ROCKET_CONFIG", house.path().join("Rocket.toml"));
+    Server::spawn(&mut command)
+}
+
+/// What runs in the process of its own; among the other tests it has nothing to do.
+#[test]
+fn the_process_in_which_something_panics() {
+    let Ok(fault) = env::var(FAULT) else { return };
+    let filter = EnvFilter::new("info,rocket=off");
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    let config = Config::load().unwrap();
+    let ended = app::run(&config, async {
+        match fault.as_str() {
+            "roller" => app::serve_rolls(&config, rolls_until_a_panic(config.file.clone())).await,
+            "unwatched" => serve_faulty_routes(&config, Metrics::default(), |_| {}).await,
+            _ => serve_faulty_routes(&config, Metrics::default(), panics::watch).await,
+        }
+    });
+    // As main does it.
+    if let Err(error) = ended.unwrap() {
+        eprintln!("rollcast: {error:#}");
+        process::exit(1);
+    }
+    process::exit(0);
+}
+
+/// A few, and then a panic, as soon as there is a file `go` beside another file.
+fn rolls_until_a_panic(beside: PathBuf) -> impl Stream<Item = NewRoll> {
+    stream::iter(1..).then(move |n| {
+        let go = beside.with_file_name("go");
+        async move {
+            while n > N_GOOD_ROLLS && !go.exists() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert!(n <= N_GOOD_ROLLS, "the dice fell off the table");
+            let face = Face { die: "1D6".parse().unwrap(), result: n };
+            NewRoll {
+                rolled_at: RolledAt::truncate(jiff::Timestamp::now()),
+                dice: Faces(vec![face]),
+            }
+        }
+    })
+}
+
+async fn serve_faulty_routes(
+    config: &Config,
+    metrics: Metrics,
+    watch: impl FnOnce(Metrics),
+) -> anyhow::Result<()> {
+    let store = Store::open(&config.store).await?;
+    let feed = Feed::open(store.clone(), N_RECENT).await?;
+    watch(metrics.clone());
+    let rocket = web::rocket(config, store, feed, metrics)?;
+    rocket.mount("/", routes![faulty_page, faulty_stream]).launch().await?;
+    Ok(())
+}
+
+#[get("/faulty-page")]
+fn faulty_page() -> &'static str {
+    panic!("a page went wrong");
+}
+
+/// A stream of all rolls that breaks down behind the second.
+#[get("/faulty-stream")]
+async fn faulty_stream(feed: &State<Feed>) -> EventStream<impl Stream<Item = Event>> {
+    let reader = feed.after(Asked::After("0".parse().unwrap())).await.unwrap();
+    let events = stream::unfold((reader, 0), |(mut reader, n_rolls)| async move {
+        assert!(n_rolls < 2, "a stream went wrong");
+        match reader.next().await.unwrap()? {
+            Item::Roll(sent) => {
+                let event = Event::data(sent.dice.clone()).id(sent.id.clone());
+                Some((event, (reader, n_rolls + 1)))
+            }
+            _ => Some((Event::comment(""), (reader, n_rolls))),
+        }
+    });
+    EventStream::from(events)
+}
+
+fn n_panics(house: &House) -> u32 {
+    let text = http().get(house.url("/metrics")).call().unwrap().body_mut().read_to_string();
+    let text = text.unwrap();
+    let sample = text.lines().find_map(|line| line.strip_prefix("rollcast_panics_total "));
+    sample.unwrap_or_else(|| panic!("no count of panics in {text}")).parse().unwrap()
+}
+
+/// What was logged of panics.
+fn faults(server: &Server) -> Vec<String> {
+    let faults = server.log().into_iter().filter_map(|line| {
+        let line: Value = serde_json::from_str(&line).ok()?;
+        let message = line["message"].as_str()?.to_string();
+        (line["level"] == "ERROR" && message.contains("a fault of rollcast")).then_some(message)
+    });
+    faults.collect()
+}
+
+#[test]
+fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resumed() {
+    let house = House::new("every = '1h'");
+    house.fill(10, 1);
+    let control = start(&house, "unwatched");
+    let answer = wait_for("an answer", || http().get(house.url("/faulty-page")).call().ok());
+    assert_eq!((answer.status().as_u16(), n_panics(&house)), (500, 0));
+    drop(control);
+
+    let mut server = start(&house, "routes");
+    wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
+    assert_eq!(n_panics(&house), 0);
+
+    let page = |accept: &str| {
+        let mut answer = http().get(house.url("/faulty-page")).header("Accept", accept).call();
+        let answer = answer.as_mut().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    };
+    let (status, text) = page("text/html");
+    assert_eq!(status, 500);
+    assert!(text.contains("Something went wrong here") && text.contains("</html>"), "{text}");
+    let (status, text) = page("application/json");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, json["error"]["code"].as_str()), (500, Some("internal_server_error")));
+    assert_eq!(n_panics(&house), 2);
+
+    let mut log = Log::after(0);
+    let mut last = None;
+    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = "GET /faulty-stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "the stream did not end in order: {answer}");
+    for frame in EventSource::open(&house.url("/faulty-stream"), Ask::default()).unwrap() {
+        if let Some((id, dice)) = frame.roll() {
+            log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+            last = Some(id);
+        }
+    }
+    assert_eq!(log.last(), 2);
+    let ask = Ask { last_event_id: last.as_deref(), ..Ask::default() };
+    let mut stream = EventSource::open(&house.url("/stream/"), ask).unwrap();
+    for (id, dice) in stream.rolls(8) {
+        log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+    }
+    assert_eq!(n_panics(&house), 4);
+    assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
+    let faults = faults(&server);
+    let n_told = |what: &str| faults.iter().filter(|fault| fault.contains(what)).count();
+    assert_eq!((n_told("a page went wrong"), n_told("a stream went wrong")), (2, 2), "{faults:#?}");
+    server.stop();
+    log.settle(&Stored::read(&house));
+    log.assert_is_whole("a client");
+    Row {
+        fault: "a page panics, a stream panics",
+        n_injected: 4,
+        n_lost: log.n_lost,
+        n_repeated: log.n_repeated,
+        recovered: Some(Duration::ZERO),
+        control: "unwatched ones are not counted".into(),
+        test: "panics::a_page",
+    }
+    .write();
+}
+
+#[test]
+fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_order() {
+    let house = House::new("every = '1h'");
+    let mut server = start(&house, "roller");
+    let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
+    let mut stream = wait_for("a stream", || EventSource::open(&house.url("/stream/"), ask).ok());
+    assert_eq!(stream.rolls(N_GOOD_ROLLS as usize).len(), N_GOOD_ROLLS as usize);
+    fs::write(house.path().join("go"), "").unwrap();
+    let last = stream.last();
+    assert!(matches!(last, Some(Frame::Retry(_))), "the stream did not end in order: {last:?}");
+    let status = server.wait();
+    let log = server.log();
+    assert_eq!(status.code(), Some(1), "{log:#?}");
+    let said = log.last().unwrap();
+    assert!(said.contains("rollcast: the roller broke down"), "{log:#?}");
+    assert!(faults(&server)[0].contains("the dice fell off the table"), "{log:#?}");
+    assert_eq!(house.stored().len(), N_GOOD_ROLLS as usize, "what was rolled before is stored");
+    let mut server = house.start();
+    wait_for("it to go on", || (house.stored().len() > N_GOOD_ROLLS as usize).then_some(()));
+    server.stop();
+    Row {
+        fault: "the roller panics",
+        n_injected: 1,
+        n_lost: 0,
+        n_repeated: 0,
+        recovered: None,
+        control: "none until then, and it runs".into(),
+        test: "panics::a_roller",
+    }
+    .write();
+}

@@ -1,0 +1,36 @@
+//! What the kernel knows of a process.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::param::clock_ticks_per_second;
+
+/// How many files it has open, sockets included.
+pub fn n_open_files(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+/// Its memory, in KiB.
+pub fn resident_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Which share of a core it takes, looked at for so long.
+pub fn cpu_share(process: u32, time: Duration) -> f64 {
+    let (start, before) = (Instant::now(), cpu_seconds(process));
+    while start.elapsed() < time {
+        std::thread::park_timeout(time.saturating_sub(start.elapsed()));
+    }
+    (cpu_seconds(process) - before) / start.elapsed().as_secs_f64()
+}
+
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>, fields 14 and 15.
+fn cpu_seconds(process: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // Behind the name, which may hold anything.
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks as f64 / clock_ticks_per_second() as f64
+}

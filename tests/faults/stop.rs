@@ -1,0 +1,296 @@
+//! Orders to stop, at bad moments: the server ends in order, with 0, within the time that its
+//! supervisor gives it, and no roll is lost.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::common::events::{Ask, Frame, Stream};
+use crate::common::listener::{Listener, Manner};
+use crate::common::{House, Server, http, wait_for};
+use crate::kills::{Moments, head};
+use crate::oracle::{Log, Stored, log_of, roll_of_line};
+use crate::report::{Row, times};
+
+/// What supervisord gives it before SIGKILL.
+fn stop_wait() -> Duration {
+    let program = include_str!("../../deploy/supervisor/rollcast.conf");
+    let seconds = program.lines().find_map(|line| line.strip_prefix("stopwaitsecs=")).unwrap();
+    Duration::from_secs(seconds.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// Sends signals in one breath, and waits for the end: how it ended, and after how long.
+fn order(server: &mut Server, signals: &[&str]) -> (ExitStatus, Duration) {
+    let kill = |signal: &&str| format!("kill -s {signal} {} 2>&1 || true", server.pid());
+    let line = signals.iter().map(kill).collect::<Vec<_>>().join("; ");
+    let asked = Instant::now();
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    (server.wait(), asked.elapsed())
+}
+
+/// The same for a server that shall end in order.
+fn stop(server: &mut Server, signals: &[&str]) -> Duration {
+    let (status, took) = order(server, signals);
+    assert_eq!(status.code(), Some(0), "{signals:?}: {:#?}", server.log());
+    assert!(took < stop_wait(), "{signals:?}: ended after {took:?}");
+    took
+}
+
+#[test]
+fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
+    let orders: [&[&str]; 7] = [
+        &["TERM"],
+        &["INT"],
+        &["HUP"],
+        &["TERM", "TERM"],
+        &["INT", "INT"],
+        &["HUP", "TERM"],
+        &["TERM", "INT", "HUP", "TERM"],
+    ];
+    let house = House::new("every = '1ms'");
+    let mut moments = Moments::new();
+    let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
+    let (mut slowest, mut recovered, mut n_injected) = (Duration::ZERO, Duration::ZERO, 0);
+    for _ in 0..times(1, 15) {
+        for signals in orders {
+            let (started, n_seen) = (Instant::now(), listener.story().last());
+            let mut server = house.start();
+            wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
+            recovered = recovered.max(started.elapsed());
+            let moment = Instant::now();
+            let wait = Duration::from_millis(moments.next_below(100));
+            while moment.elapsed() < wait {
+                std::thread::park_timeout(wait.saturating_sub(moment.elapsed()));
+            }
+            slowest = slowest.max(stop(&mut server, signals));
+            n_injected += 1;
+            assert_eq!(n_log_bytes(&house), 0, "{signals:?}: the log is not in the database");
+        }
+    }
+    // Control: by SIGKILL it ends otherwise.
+    let n_seen = listener.story().last();
+    let mut server = house.start();
+    wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
+    let (status, _) = order(&mut server, &["KILL"]);
+    assert!(status.code().is_none() && n_log_bytes(&house) > 0, "{status}");
+
+    house.start().stop();
+    let mut log = log_of(&listener.stop(), 0);
+    log.settle(&Stored::read(&house));
+    log.assert_is_whole("the listener");
+    println!("the slowest took {slowest:?}");
+    Row {
+        fault: "SIGTERM, SIGINT, SIGHUP, one and several at once",
+        n_injected,
+        n_lost: log.n_lost,
+        n_repeated: log.n_repeated,
+        recovered: Some(recovered),
+        control: "SIGKILL leaves a log behind and no exit code".into(),
+        test: "stop::signals",
+    }
+    .write();
+}
+
+/// The size of the write-ahead log.
+fn n_log_bytes(house: &House) -> u64 {
+    let log = house.path().join("rolls.db-wal");
+    std::fs::metadata(log).map_or(0, |metadata| metadata.len())
+}
+
+#[test]
+fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
+    let house = House::new("every = '5ms'");
+    let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
+    let (mut slowest, mut recovered) = (Duration::ZERO, Duration::ZERO);
+    let n_times = times(2, 20);
+    for n in 0..n_times {
+        let mut server = house.start();
+        let n_seen = listener.story().last();
+        wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
+        let writer = Connection::open(house.database()).unwrap();
+        // It waits for its turn between two of the server's commits.
+        wait_for("the lock", || writer.execute_batch("begin immediate").ok());
+        if n % 2 == 1 {
+            wait_for("the commit to fail", || {
+                let log = server.log();
+                log.iter().any(|line| line.contains("no roll can be stored")).then_some(())
+            });
+        }
+        let n_stored = head(&house);
+        slowest = slowest.max(stop(&mut server, &["TERM"]));
+        assert_eq!(head(&house), n_stored, "the lock did not hold");
+        drop(writer);
+        let freed = Instant::now();
+        let mut server = house.start();
+        wait_for("a roll", || (listener.story().last() > n_stored).then_some(()));
+        recovered = recovered.max(freed.elapsed());
+        server.stop();
+    }
+    let mut log = log_of(&listener.stop(), 0);
+    log.settle(&Stored::read(&house));
+    log.assert_is_whole("the listener");
+    println!("the slowest took {slowest:?}");
+    Row {
+        fault: "SIGTERM in a commit that an outside writer holds up",
+        n_injected: n_times,
+        n_lost: log.n_lost,
+        n_repeated: log.n_repeated,
+        recovered: Some(recovered),
+        control: "the lock held: no roll was stored meanwhile".into(),
+        test: "stop::it_stops_in_a_commit",
+    }
+    .write();
+}
+
+/// Opens a download, with part of it read, so that the rest fills all buffers.
+fn download(house: &House, after: i64) -> (i64, BufReader<ureq::BodyReader<'static>>) {
+    let url = house.url(&format!("/api/rolls.ndjson?after={after}"));
+    let answer = http().get(url).call().unwrap();
+    let end = answer.headers()["rollcast-last"].to_str().unwrap().parse().unwrap();
+    (end, BufReader::new(answer.into_body().into_reader()))
+}
+
+/// Reads rolls until `n` came, or the download ends; what is cut off does not count.
+fn read(lines: &mut impl BufRead, n: usize, log: &mut Log) {
+    let mut line = String::new();
+    for _ in 0..n {
+        line.clear();
+        if !matches!(lines.read_line(&mut line), Ok(1..)) || !line.ends_with('\n') {
+            return;
+        }
+        let (id, text) = roll_of_line(line.trim_end()).unwrap();
+        log.see(id, text);
+    }
+}
+
+#[test]
+fn it_stops_in_downloads_and_long_queries_and_what_was_cut_off_can_be_fetched() {
+    let house = House::new("every = '5ms'");
+    // More than the kernel's buffers take.
+    house.fill(150_000, 1);
+    let mut log = Log::after(0);
+    let (mut slowest, mut recovered, mut n_cut) = (Duration::ZERO, Duration::ZERO, 0);
+    let n_times = times(1, 5);
+    for _ in 0..n_times {
+        let start = Instant::now();
+        let mut server = house.start();
+        recovered = recovered.max(start.elapsed());
+        let (end, mut lines) = download(&house, log.last());
+        read(&mut lines, 2_000, &mut log);
+        // Queries that look at many rolls, and a client that never reads.
+        let busy: Vec<TcpStream> = ["/stats", "/rolls?die=1D20&result=20", "/api/rolls.csv"]
+            .iter()
+            .map(|path| {
+                let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+                write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+                socket
+            })
+            .collect();
+        slowest = slowest.max(stop(&mut server, &["TERM"]));
+        read(&mut lines, usize::MAX, &mut log);
+        assert!(log.last() < end, "nothing was cut off");
+        n_cut += 1;
+        drop(busy);
+    }
+    // Control: with patience for such clients it would be killed.
+    let mut patient = house.start_with(house.command().env("ROCKET_SHUTDOWN", "{grace=60}"));
+    let (_, mut lines) = download(&house, 0);
+    read(&mut lines, 1, &mut Log::after(0));
+    patient.signal("TERM");
+    let asked = Instant::now();
+    while asked.elapsed() < stop_wait() {
+        std::thread::park_timeout(stop_wait().saturating_sub(asked.elapsed()));
+    }
+    patient.kill();
+    assert_eq!(patient.wait().code(), None, "it had ended by itself");
+
+    let mut server = house.start();
+    let (end, mut lines) = download(&house, log.last());
+    read(&mut lines, usize::MAX, &mut log);
+    assert_eq!(log.last(), end, "the rest did not come");
+    server.stop();
+    log.settle(&Stored::read(&house));
+    log.assert_is_whole("the download");
+    println!("the slowest took {slowest:?}");
+    Row {
+        fault: "SIGTERM in downloads and long queries",
+        n_injected: n_cut,
+        n_lost: log.n_lost,
+        n_repeated: log.n_repeated,
+        recovered: Some(recovered),
+        control: format!("with `grace = 60` it still runs after the {:?} it has", stop_wait()),
+        test: "stop::it_stops_in_downloads",
+    }
+    .write();
+}
+
+/// Whether times to come back lie evenly in 1 to 5 s.
+fn are_spread_out(retries: &[u64]) -> Result<(), String> {
+    let n = retries.len();
+    // Of a thousand, 250 a second, give or take 14: this is beyond five of those.
+    let (least, most) = (n * 18 / 100, n * 32 / 100);
+    for second in 1..5_u64 {
+        let of_it = |retry: &&u64| (second * 1_000..(second + 1) * 1_000).contains(*retry);
+        let n_in = retries.iter().filter(of_it).count();
+        if !(least..=most).contains(&n_in) {
+            return Err(format!("{n_in} of {n} come back in second {second}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_thousand_streams_end_in_order_and_are_sent_back_spread_out() {
+    const N_STREAMS: usize = 1_000;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let house = House::new("every = '250ms'");
+    let mut server = house.start();
+    let mut streams: Vec<Stream> = (0..N_STREAMS)
+        .map(|_| {
+            let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
+            Stream::open(&house.url("/stream/"), ask).unwrap()
+        })
+        .collect();
+    for stream in &mut streams {
+        stream.rolls(1);
+    }
+    let took = stop(&mut server, &["TERM"]);
+    println!("{N_STREAMS} streams ended, and the server after {took:?}");
+    let stored = Stored::read(&house);
+    let (mut retries, mut n_lost, mut n_repeated) = (Vec::new(), 0, 0);
+    for stream in streams {
+        let mut log = Log::after(1);
+        let mut last = None;
+        for frame in stream {
+            if let Some((id, dice)) = frame.roll() {
+                log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+            }
+            last = Some(frame);
+        }
+        let Some(Frame::Retry(retry)) = last else {
+            panic!("expected a retry at the end of the stream, got {last:?}")
+        };
+        retries.push(retry);
+        log.settle(&stored);
+        log.assert_is_whole("a stream");
+        (n_lost, n_repeated) = (n_lost + log.n_lost, n_repeated + log.n_repeated);
+    }
+    are_spread_out(&retries).unwrap();
+    let control = are_spread_out(&[3_000; N_STREAMS]).unwrap_err();
+    let latest = retries.iter().max().unwrap();
+    Row {
+        fault: "SIGTERM under 1,000 streams; each is told when to come back",
+        n_injected: N_STREAMS,
+        n_lost,
+        n_repeated,
+        recovered: Some(Duration::from_millis(*latest)),
+        control: format!("one `retry:` for all: {control}"),
+        test: "stop::a_thousand",
+    }
+    .write();
+}
