@@ -9,3 +9,8 @@ mod common;
 
 #[allow(dead_code, reason = "campaigns follow")]
 mod report;
+
+#[path = "../../fuzz/properties.rs"]
+mod properties;
+
+mod input;
