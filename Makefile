@@ -29,7 +29,7 @@ SET_CONFIG = sed -e 's|^template_dir = "templates"|template_dir = "$(SHARE)/temp
 	-e 's|^static_dir = "static"|static_dir = "$(SHARE)/static"|' \
 	-e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
 
-.PHONY: help run build install uninstall deb test torture lint bench bench-smoke bench-build bench-test
+.PHONY: help run build install uninstall deb test torture lint bench bench-smoke bench-build bench-test deny fuzz
 
 help: # this list
 	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
@@ -120,3 +120,36 @@ bench-test: # check the load generator itself
 	cd bench && cargo fmt --check --all
 	cd bench && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd bench && cargo test --locked
+
+DENY = target/tools/bin/cargo-deny --config deny.toml --locked
+DENIED = --hide-inclusion-graph bans licenses sources
+# One list serves all manifests.
+UNUSED = -A unmatched-skip -A unnecessary-skip -A license-not-encountered \
+	-A license-exception-not-encountered
+
+# Built here, since no registry has it ready; without optimisation that takes a minute.
+deny: # check licences, duplicates and sources of all dependencies against deny.toml
+	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --no-default-features \
+		--root target/tools --version =0.20.2 cargo-deny
+	$(DENY) --manifest-path Cargo.toml check -D unmatched-skip -D unnecessary-skip \
+		-A license-exception-not-encountered $(DENIED)
+	$(DENY) --manifest-path bench/Cargo.toml --workspace check $(UNUSED) $(DENIED)
+	$(DENY) --manifest-path fuzz/Cargo.toml check $(UNUSED) $(DENIED)
+	@# The control: what must not pass does not.
+	@$(DENY) --manifest-path tests/deny/Cargo.toml check $(UNUSED) $(DENIED) >target/tools/denied 2>&1; \
+	for error in duplicate rejected wildcard; do \
+		grep -q "^error.$$error" target/tools/denied || { \
+			cat target/tools/denied; echo "make: tests/deny was to be refused ($$error)" >&2; exit 1; \
+		}; \
+	done
+
+# CI tries the same properties without nightly (tests/faults/input.rs). What it finds goes to
+# fuzz/artifacts, and from there, small, to fuzz/seeds.
+SECONDS = 60
+fuzz: # look for input that breaks a property, SECONDS=60 a target; needs a nightly toolchain
+	cargo install --quiet --locked --debug --root target/tools --version =0.13.2 cargo-fuzz
+	for target in values events configuration query; do \
+		mkdir -p fuzz/corpus/$$target && RUSTUP_TOOLCHAIN=nightly target/tools/bin/cargo-fuzz run \
+			--sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) || exit 1; \
+	done

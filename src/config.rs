@@ -224,7 +224,7 @@ impl Config {
     }
 
     /// Reads what the operator `set`, over the defaults, as `profile` has it.
-    fn read(file: PathBuf, set: Figment, profile: Profile) -> Result<Config, ConfigError> {
+    pub fn read(file: PathBuf, set: Figment, profile: Profile) -> Result<Config, ConfigError> {
         // A syntax error comes up here, without its file.
         let written = set.data().map_err(|error| {
             let text = value_error(error).to_string();
@@ -439,14 +439,14 @@ fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::
 fn duration<'de, D: Deserializer<'de>>(
     deserializer: D,
     (least, most): (Duration, Duration),
-    expected: &str,
+    expected: &'static str,
 ) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let parsed = text.parse::<SignedDuration>().ok();
     parsed
         .and_then(|duration| Duration::try_from(duration).ok())
         .filter(|duration| (least..=most).contains(duration))
-        .ok_or_else(|| D::Error::custom(format!("expected {expected}, got `{text}`")))
+        .ok_or_else(|| D::Error::custom(ValueError::new(expected, text)))
 }
 
 fn page_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
@@ -468,13 +468,13 @@ fn reserve_mb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Erro
 fn count<'de, D: Deserializer<'de>>(
     deserializer: D,
     most: i64,
-    expected: &str,
+    expected: &'static str,
 ) -> Result<usize, D::Error> {
     let n = i64::deserialize(deserializer)?;
     if (1..=most).contains(&n) {
         Ok(n as usize)
     } else {
-        Err(D::Error::custom(format!("expected {expected}, got `{n}`")))
+        Err(D::Error::custom(ValueError::new(expected, n)))
     }
 }
 

@@ -30,7 +30,7 @@ impl Since {
     /// The same as the value of a query, where a plus would mean a space.
     pub fn in_query(self) -> String {
         match self {
-            Since::Ago(ago) => format!("{}ms", ago.as_millis()),
+            Since::Ago(ago) => format!("{}s{}ms", ago.as_secs(), ago.subsec_millis()),
             Since::At(moment) => moment.to_string(),
         }
     }

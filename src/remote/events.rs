@@ -60,7 +60,8 @@ impl Parser {
     }
 
     fn end_line(&mut self, line: &str) -> Option<Frame> {
-        let line = if self.started { line } else { line.trim_start_matches('\u{FEFF}') };
+        // One byte order mark, at the very beginning.
+        let line = if self.started { line } else { line.strip_prefix('\u{FEFF}').unwrap_or(line) };
         self.started = true;
         if line.is_empty() {
             let (name, id) = (std::mem::take(&mut self.name), self.id.take());

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use crate::roll::{RollId, ValueError};
+use crate::roll::{RollId, ValueError, shortened};
 use crate::store::{Kept, StoreError};
 use crate::web::view::ErrorView;
 
@@ -63,7 +63,7 @@ impl PageError {
     /// What no handler answered.
     pub fn uncaught(status: Status, request: &Request<'_>) -> PageError {
         let message = match status.code {
-            404 => format!("There is nothing at `{}`.", request.uri().path()),
+            404 => format!("There is nothing at `{}`.", shortened(request.uri().path().as_str())),
             500 => "Something went wrong here; the log has the details. Try again.".into(),
             _ => format!("The request could not be answered ({}).", status.reason_lossy()),
         };

@@ -17,3 +17,8 @@ mod panics;
 mod process;
 mod descriptors;
 mod stop;
+
+#[path = "../../fuzz/properties.rs"]
+mod properties;
+
+mod input;

@@ -1,0 +1,172 @@
+//! What holds for whatever comes in: no panic, one text a value, errors of bounded length. The
+//! targets here look for a counterexample by coverage, tests/faults/input.rs by proptest.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rocket::figment::providers::{Format, Toml};
+use rocket::figment::{Figment, Profile};
+use rocket::http::Status;
+use rocket::http::uri::Origin;
+use rocket::local::asynchronous::{Client, LocalResponse};
+use rollcast::config::Config;
+use rollcast::feed::Feed;
+use rollcast::metrics::Metrics;
+use rollcast::remote::{Frame, Parser};
+use rollcast::roll::{Cursor, Die, Faces, NewRoll, RollId, RolledAt, ValueError};
+use rollcast::since::{Since, moment};
+use rollcast::store::Store;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Bytes of the longest message about a value: 80 characters of it, and what was expected.
+const LONGEST_MESSAGE: usize = 500;
+
+/// A cursor, an id, dice, times: each has one text, or an error names what was seen.
+pub fn values(text: &str) {
+    if let Some(cursor) = clear::<Cursor>(text) {
+        assert_eq!(cursor.to_string(), text);
+    }
+    if let Some(id) = clear::<RollId>(text) {
+        assert_eq!(id.to_string(), text);
+    }
+    if let Some(die) = clear::<Die>(text) {
+        assert_eq!(die.to_string(), text.to_uppercase());
+        assert_eq!(die.to_string().parse(), Ok(die));
+    }
+    if let Some(rolled_at) = clear::<RolledAt>(text) {
+        assert_eq!(rolled_at.to_string().parse(), Ok(rolled_at));
+    }
+    if let Some(since) = clear::<Since>(text) {
+        let again = since.in_query().parse::<Since>();
+        assert_eq!(again.map(Since::in_query), Ok(since.in_query()));
+        since.moment(Timestamp::MIN);
+        since.moment(Timestamp::MAX);
+    }
+    let _ = moment(text);
+    if let Ok(faces) = text.parse::<Faces>() {
+        assert_eq!(faces.to_string().parse::<Faces>().expect("its own text"), faces);
+    }
+}
+
+/// What `text` says, if it is a value; a message about it is short and shows its beginning.
+fn clear<T: std::str::FromStr<Err = ValueError>>(text: &str) -> Option<T> {
+    text.parse()
+        .inspect_err(|error: &ValueError| {
+            let message = error.to_string();
+            let beginning: String = text.chars().take(80).collect();
+            assert!(message.contains(&format!("got `{beginning}")), "`{text}`: {message}");
+            assert!(message.len() <= LONGEST_MESSAGE, "{} bytes: {message}", message.len());
+        })
+        .ok()
+}
+
+/// An event stream says the same in whatever pieces it comes, and when it is written anew.
+pub fn events(bytes: &[u8]) {
+    let frames = Parser::default().feed(bytes);
+    for size in [1, 2, 3, 5, 8] {
+        let mut parser = Parser::default();
+        let in_pieces: Vec<Frame> =
+            bytes.chunks(size).flat_map(|piece| parser.feed(piece)).collect();
+        assert_eq!(in_pieces, frames, "in pieces of {size}");
+    }
+    let written: String = frames.iter().map(written).collect();
+    assert_eq!(Parser::default().feed(written.as_bytes()), frames, "written as {written:?}");
+}
+
+fn written(frame: &Frame) -> String {
+    match frame {
+        Frame::Comment => ":\n".into(),
+        Frame::Retry(milliseconds) => format!("retry: {milliseconds}\n"),
+        Frame::Event { name, id, data } => {
+            let id = id.as_ref().map(|id| format!("id: {id}\n")).unwrap_or_default();
+            let data: String = data.split('\n').map(|line| format!("data: {line}\n")).collect();
+            format!("event: {name}\n{id}{data}\n")
+        }
+    }
+}
+
+/// A `Rocket.toml` is refused with a reason, or everything in it is within its bounds.
+pub fn configuration(toml: &str) {
+    let set = Figment::from(Toml::string(toml).nested());
+    match Config::read(PathBuf::from("/srv/Rocket.toml"), set, Profile::new("release")) {
+        Ok(config) => {
+            let times = [config.roller.every, config.feed.heartbeat];
+            let longest = [Duration::from_secs(3_600), Duration::from_secs(600)];
+            assert!(times <= longest && times[0] >= Duration::from_millis(1), "{config:?}");
+            assert!((1..=16).contains(&config.roller.dice.iter().count()), "{config:?}");
+            assert!((1..=500).contains(&config.web.page_size), "{config:?}");
+            let limits = [config.web.max_streams, config.web.max_streams_per_address];
+            assert!(limits.iter().all(|n| (1..=1_000_000).contains(n)), "{config:?}");
+        }
+        Err(error) => {
+            let message = error.to_string();
+            // A key is named whole, and a syntax error is shown with its line.
+            let longest = 4 * toml.len() + 1_000;
+            assert!((1..=longest).contains(&message.len()), "{} bytes: {message}", message.len());
+        }
+    }
+}
+
+/// The server's routes over a hundred rolls, without a network.
+pub struct Server {
+    runtime: Runtime,
+    client: Client,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// `project` is the folder with `templates` and `static`.
+    pub fn new(project: &str) -> Server {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let runtime = Runtime::new().expect("a runtime");
+        let client = runtime.block_on(async {
+            let set = Figment::from(Toml::string("").nested());
+            let file = Path::new(project).join("Rocket.toml");
+            let mut config = Config::read(file, set, Profile::new("release")).expect("defaults");
+            config.store.database = folder.path().join("rolls.db");
+            config.rocket = config.rocket.merge(("log_level", "off"));
+            let store = Store::open(&config.store).await.expect("a store");
+            let rolls = (0..100).map(|n| NewRoll {
+                rolled_at: RolledAt::truncate(
+                    Timestamp::from_second(1_795_392_000 + n).expect("a moment"),
+                ),
+                dice: r#"{"1D6":4,"1D20":17}"#.parse().expect("faces"),
+            });
+            store.append(rolls.collect()).await.expect("room");
+            let feed = Feed::open(store.clone(), 16).await.expect("a feed");
+            let rocket = rollcast::web::rocket(&config, store, feed, Metrics::default());
+            Client::untracked(rocket.expect("routes")).await.expect("a rocket")
+        });
+        Server { runtime, client, _folder: folder }
+    }
+
+    /// Any query is answered or refused in few words, and what an answer links can be had.
+    pub fn query(&self, query: &str) {
+        self.runtime.block_on(async {
+            for path in ["/api/rolls", "/api/rolls.csv", "/api/rolls/50", "/rolls", "/"] {
+                let Ok(uri) = Origin::parse_owned(format!("{path}?{query}")) else { return };
+                let answer = self.client.get(uri.clone()).dispatch().await;
+                let links = links(&answer);
+                let (status, body) = (answer.status(), answer.into_bytes().await);
+                let n_bytes = body.unwrap_or_default().len();
+                let expected = [200, 303, 409, 422];
+                assert!(expected.contains(&status.code), "{uri} was answered with {status}");
+                let is_short = status == Status::Ok || path == "/rolls" || n_bytes < 1_000;
+                assert!(is_short, "{uri} was refused with {n_bytes} bytes");
+                for link in links {
+                    let linked = self.client.get(link.clone()).dispatch().await.status();
+                    assert_eq!(linked, Status::Ok, "{link}, which {uri} links");
+                }
+            }
+        });
+    }
+}
+
+/// The addresses in a `Link` header.
+fn links(answer: &LocalResponse<'_>) -> Vec<String> {
+    let header = answer.headers().get_one("Link").unwrap_or_default();
+    let addresses = header.split('<').skip(1);
+    addresses.filter_map(|link| Some(link.split_once('>')?.0.to_string())).collect()
+}

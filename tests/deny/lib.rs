@@ -1,0 +1,1 @@
+//! Nothing: cargo-deny reads the manifests.
