@@ -17,3 +17,5 @@ mod page;
 mod seam;
 mod state;
 mod stats;
+mod tabs;
+mod wake;
