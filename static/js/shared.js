@@ -139,8 +139,8 @@ class SharedListener {
   }
 
   #elected() {
-    if (!this.#lead.isOurs) this.#hail();
-    else if (this.#asks) this.#tell({});
+    // Who lost the lead had a stream that told it nothing, or did not run.
+    if (this.#lead.isOurs && this.#asks) this.#tell({});
     else this.#ask(this.#at);
   }
 

@@ -116,7 +116,8 @@ impl Shared {
         let mut part = [0; 8192];
         loop {
             let n_bytes = server.read(&mut part)?;
-            if n_bytes > 0 && self.n_silences.load(Ordering::SeqCst) != n_silences {
+            let is_silent = self.n_silences.load(Ordering::SeqCst) != n_silences;
+            if n_bytes > 0 && is_silent && waits(&client) {
                 continue;
             }
             if n_bytes == 0 || client.write_all(&part[..n_bytes]).is_err() {
@@ -125,6 +126,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a client, which has said all it has to, is still there.
+fn waits(client: &TcpStream) -> bool {
+    let looks = client.set_nonblocking(true).and_then(|()| client.peek(&mut [0]));
+    looks.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// The path, and the headers without `Connection`.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::browser::{Browser, Complaint, Tab};
 use crate::common::{House, http, wait_for};
 use crate::proxy::{Answer, Proxy};
-use crate::rows::{NEWEST, head, rows, rows_up_to};
+use crate::rows::{NEWEST, head, roll_until, rows, rows_up_to};
 
 /// Far longer than a page takes, also on a slow machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -138,6 +138,39 @@ fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_hangs_and_comes
 
     hangs.store(false, Ordering::SeqCst);
     assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+}
+
+#[test]
+fn tabs_go_on_when_their_leader_loses_its_words_and_when_it_loses_its_stream() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let proxy = Proxy::new(&house, |path| Answer::Forward(path.into()));
+    let browser = Browser::open();
+    let mut tabs = open_live(2, &proxy.url("/"), &browser);
+    browser.ask(&tabs[0]);
+    let says_two_of_three = "(() => {
+        const post = BroadcastChannel.prototype.postMessage;
+        let n = 0;
+        BroadcastChannel.prototype.postMessage = function (message) {
+            n += 1;
+            if (n % 3 > 0) post.call(this, message);
+        };
+    })()";
+    browser.read(says_two_of_three);
+    for _ in 0..5 {
+        assert_that_all_go_on(&tabs, &browser, &house);
+    }
+
+    // Without a word. A tab that comes now does hear rolls, and the others through it, long before
+    // they ask by themselves, which is half a minute later.
+    proxy.go_silent();
+    let silent = Instant::now();
+    roll_until(head(&house) + 3, &house);
+    tabs.push(open(&proxy.url("/"), &browser));
+    assert_that_all_go_on(&tabs, &browser, &house);
+    let seconds = silent.elapsed().as_secs();
+    assert!(seconds < 30, "expected all to go on in half a minute, took {seconds} s");
     wait_for_streams(1, &house);
 }
 
