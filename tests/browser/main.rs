@@ -9,6 +9,7 @@ mod browser;
 mod proxy;
 mod rows;
 
+mod accessibility;
 mod article;
 mod live;
 mod looks;
