@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin:/sbin # nginx, for who is not root
 
 # What each part needs, by words that `works` and `packages` explain.
 building='cargo c make'
-browser='chromium chromedriver'
+browser='chromium chromedriver node npm'
 clients='curl sqlite3 node npm python'
 doctor='nginx'
 deploy='nginx supervisord systemd-analyze shellcheck bmake curl openssl'
@@ -111,7 +111,7 @@ install_pinned() {
 }
 
 node_packages() {
-  cp tests/clients/package.json tests/clients/package-lock.json "$folder" &&
+  cp "${1%/*}/package.json" "$1" "$folder" &&
     npm --prefix "$folder" --ignore-scripts --no-audit --no-fund ci
 }
 
@@ -153,10 +153,18 @@ if [ -n "$without_building" ]; then
   exit 1
 fi
 
+# Where the tests look for packages: cargo's CARGO_TARGET_TMPDIR.
+metadata=$(cargo metadata --locked --no-deps --format-version 1)
+tmpdir=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')/tmp
+
+if [ -z "$without_browser" ]; then
+  folder=$tmpdir/browser
+  install_pinned tests/browser/package-lock.json node_packages ||
+    without_browser="the packages in tests/browser/package-lock.json"
+fi
+
 if [ -z "$without_clients" ]; then
-  # Where the tests look: cargo's CARGO_TARGET_TMPDIR.
-  metadata=$(cargo metadata --locked --no-deps --format-version 1)
-  folder=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')/tmp/clients
+  folder=$tmpdir/clients
   install_pinned tests/clients/package-lock.json node_packages ||
     without_clients="the packages in tests/clients/package-lock.json"
   # An upgrade of Python leaves its packages behind.

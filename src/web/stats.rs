@@ -43,7 +43,13 @@ async fn page(
     let dice: Vec<DieView> = dice.into_iter().map(DieView::from).collect();
     Ok(Template::render(
         "stats",
-        context! { site: site.view(assets), title: "Statistics", cursor: as_of, dice },
+        context! {
+            site: site.view(assets),
+            title: "Statistics",
+            cursor: as_of,
+            every_ms: site.every().as_millis(),
+            dice,
+        },
     ))
 }
 

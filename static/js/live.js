@@ -1,8 +1,9 @@
 // The live page: wires the stream to the rows, the state and the pause button.
-import { Listener } from "./listener.js";
 import { Pause } from "./pause.js";
+import { Presence } from "./presence.js";
 import { Refresh } from "./refresh.js";
 import { Rows } from "./rows.js";
+import { listenerOf } from "./shared.js";
 import { Silence } from "./silence.js";
 import { State } from "./state.js";
 
@@ -14,7 +15,7 @@ const rows = new Rows(list, {
 });
 const state = new State(document.getElementById("state"));
 
-const listener = new Listener(list.dataset.stream, {
+const listener = listenerOf(list.dataset.stream, {
   onState: (connection) => {
     state.connection(connection);
     // A proxy may take the connection and never answer.
@@ -55,10 +56,12 @@ new Pause(document.getElementById("pause"), (paused) => {
   state.paused(paused);
 });
 
-// A page that waits in the back/forward cache must not hold a stream open.
-addEventListener("pagehide", () => listener.close());
-addEventListener("pageshow", (event) => {
-  if (event.persisted && !refresh.wanted) listener.listen(rows.cursor);
+new Presence({
+  // A page that waits in the back/forward cache must not hold a stream open.
+  onAway: () => listener.close(),
+  onBack: () => {
+    if (!refresh.wanted) listener.listen(rows.cursor);
+  },
 });
 
 listener.listen(rows.cursor);

@@ -21,6 +21,7 @@ export function parseSync({ data }) {
     // Pruned rolls leave a gap in the same history. Any other reset means that
     // the server does not know the roll we stopped at.
     anotherHistory: mode === "reset" && reason !== "pruned",
+    head,
     headId: parseCursor(head)?.id ?? 0,
   };
 }

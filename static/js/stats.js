@@ -1,24 +1,49 @@
 // The statistics page: drawn anew while rolls arrive, and only then.
-import { Listener } from "./listener.js";
+import { parseCursor } from "./cursor.js";
+import { Presence } from "./presence.js";
 import { Redraw } from "./redraw.js";
+import { listenerOf } from "./shared.js";
+import { Silence } from "./silence.js";
 import { State } from "./state.js";
+
+// More rolls than it would take to be told of: the figures have them anyway.
+const FAR = 300;
 
 const figures = document.getElementById("stats");
 const state = new State(document.getElementById("state"));
 const redraw = new Redraw(figures);
+let cursor = figures.dataset.cursor;
 
-const listener = new Listener(figures.dataset.stream, {
-  onState: (connection) => state.connection(connection),
-  onSync: (sync) => {
-    if (sync.anotherHistory) redraw.want();
+const listener = listenerOf(figures.dataset.stream, {
+  onState: (connection) => {
+    state.connection(connection);
+    // A proxy may take the connection and never answer.
+    silence.watch(connection === "live" || connection === "connecting");
   },
-  onRoll: () => redraw.want(),
+  onSync: (sync) => {
+    const isFar = sync.headId - parseCursor(cursor).id > FAR;
+    if (sync.anotherHistory || isFar) {
+      cursor = sync.head;
+      redraw.want();
+    }
+    if (isFar) listener.listen(cursor);
+  },
+  onRoll: (roll) => {
+    cursor = roll.cursor;
+    silence.broken();
+    redraw.want();
+  },
 });
 
-// A page that waits in the back/forward cache must not hold a stream open.
-addEventListener("pagehide", () => listener.close());
-addEventListener("pageshow", (event) => {
-  if (event.persisted) listener.listen(figures.dataset.cursor);
+const silence = new Silence(Number(figures.dataset.everyMs), {
+  onSilence: (seconds) => state.silent(seconds),
+  onLongSilence: () => listener.listen(cursor),
 });
 
-listener.listen(figures.dataset.cursor);
+new Presence({
+  // A page that waits in the back/forward cache must not hold a stream open.
+  onAway: () => listener.close(),
+  onBack: () => listener.listen(cursor),
+});
+
+listener.listen(cursor);

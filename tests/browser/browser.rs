@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::elements::Element;
+use fantoccini::wd::{TimeoutConfiguration, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -37,13 +38,16 @@ pub const TAB: char = '\u{e004}';
 pub const ENTER: char = '\u{e007}';
 pub const SPACE: char = ' ';
 
-/// A browser with one tab and an empty profile; ended when dropped.
+/// A browser with an empty profile and, at first, one tab; ended when dropped.
 pub struct Browser {
     client: Option<Client>,
     runtime: Runtime,
     driver: Driver,
     _profile: TempDir,
 }
+
+/// One of the browser's tabs.
+pub type Tab = WindowHandle;
 
 /// What the browser wrote to its console and may be expected to write.
 #[derive(Clone, Copy, PartialEq)]
@@ -91,6 +95,45 @@ impl Browser {
 
     pub fn goto(&self, url: &str) {
         self.run(&format!("to load {url}"), self.client().goto(url));
+    }
+
+    /// Whether a page has loaded within a time.
+    pub fn goes_to_within(&self, limit: Duration, url: &str) -> bool {
+        let set = |limit| {
+            let timeouts = TimeoutConfiguration::new(None, Some(limit), None);
+            self.run("to be patient", self.client().update_timeouts(timeouts));
+        };
+        set(limit);
+        let answer = self.runtime.block_on(self.client().goto(url));
+        set(PATIENCE);
+        match answer {
+            Ok(()) => true,
+            Err(error) if error.is_timeout() => false,
+            Err(error) => panic!("the browser failed, asked to load {url}: {error}"),
+        }
+    }
+
+    /// The tab that all questions go to.
+    pub fn tab(&self) -> Tab {
+        self.run("for its tab", self.client().window())
+    }
+
+    /// Opens a tab in front of the others, which all questions go to from now on.
+    pub fn open_tab(&self) -> Tab {
+        let tab = self.run("to open a tab", self.client().new_window(true)).handle;
+        let tab = Tab::try_from(tab).unwrap();
+        self.ask(&tab);
+        tab
+    }
+
+    /// Brings a tab to the front, which all questions go to from now on.
+    pub fn ask(&self, tab: &Tab) {
+        self.run("to turn to a tab", self.client().switch_to_window(tab.clone()));
+    }
+
+    /// Closes the tab that questions go to.
+    pub fn close_tab(&self) {
+        self.run("to close a tab", self.client().close_window());
     }
 
     pub fn back(&self) {
@@ -168,6 +211,11 @@ impl Browser {
             .then(KeyAction::Down { value: key })
             .then(KeyAction::Up { value: key });
         self.run("to press a key", self.client().perform_actions(keys));
+    }
+
+    /// Sends a signal by name, such as `STOP`, to all of its processes, and its driver's.
+    pub fn signal(&self, name: &str) {
+        self.driver.signal(name);
     }
 
     /// Sends a command of the DevTools protocol.
@@ -272,11 +320,14 @@ impl Driver {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -s {name} -- -{}", self.child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).status();
+    }
+
     fn kill(&mut self) {
-        let group = format!("-{}", self.child.id());
         if matches!(self.child.try_wait(), Ok(None)) {
-            let kill = format!("kill -s KILL -- {group}");
-            let _ = Command::new("sh").args(["-c", &kill]).status();
+            self.signal("KILL");
         }
         let _ = self.child.wait();
     }

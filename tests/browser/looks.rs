@@ -10,7 +10,7 @@ use crate::rows::{NEWEST, roll_until};
 const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
     '1D20', '1D100', '1D1000', '100D1000', '2D6', '4D6', '2D20', '10D10']";
 
-const PAGES: [&str; 9] = [
+pub const PAGES: [&str; 9] = [
     "/",
     "/rolls",
     "/rolls?before=3",
@@ -23,19 +23,19 @@ const PAGES: [&str; 9] = [
 ];
 
 /// A server with a few rolls, of `dice`.
-fn start(dice: &str) -> (House, Server) {
+pub fn start(dice: &str) -> (House, Server) {
     let house = House::new(&format!("every = '200ms'\npage_size = 3\n{dice}"));
     let server = house.start();
     roll_until(4, &house);
     (house, server)
 }
 
-fn set_scheme(scheme: &str, browser: &Browser) {
+pub fn set_scheme(scheme: &str, browser: &Browser) {
     let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
     browser.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
 }
 
-fn set_width(width: u32, browser: &Browser) {
+pub fn set_width(width: u32, browser: &Browser) {
     let metrics = json!({ "width": width, "height": 740, "deviceScaleFactor": 2, "mobile": false });
     browser.devtools("Emulation.setDeviceMetricsOverride", metrics);
 }
@@ -48,7 +48,7 @@ fn expected_at(path: &str) -> &'static [Complaint] {
 }
 
 /// Loads a page; the live one must show live rolls.
-fn visit(path: &str, browser: &Browser, house: &House) {
+pub fn visit(path: &str, browser: &Browser, house: &House) {
     browser.goto(&house.url(path));
     if path == "/" {
         let loaded = browser.wait_for(NEWEST);

@@ -9,6 +9,7 @@ mod browser;
 mod proxy;
 mod rows;
 
+mod accessibility;
 mod article;
 mod live;
 mod looks;
@@ -17,3 +18,5 @@ mod page;
 mod seam;
 mod state;
 mod stats;
+mod tabs;
+mod wake;

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -30,6 +30,7 @@ struct Shared {
     /// Every request so far: when, and for which path.
     requests: Mutex<Vec<(Instant, String)>>,
     connections: Mutex<Vec<TcpStream>>,
+    n_silences: AtomicUsize,
     gone: AtomicBool,
 }
 
@@ -43,6 +44,7 @@ impl Proxy {
             answer: Box::new(answer),
             requests: Mutex::default(),
             connections: Mutex::default(),
+            n_silences: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
         });
         let serving = shared.clone();
@@ -68,6 +70,11 @@ impl Proxy {
         for connection in self.shared.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Leaves everything that is open so, and sends nothing more on it.
+    pub fn go_silent(&self) {
+        self.shared.n_silences.fetch_add(1, Ordering::SeqCst);
     }
 
     /// When the stream was asked for, from a moment on.
@@ -105,15 +112,26 @@ impl Shared {
         let connections = [client.try_clone()?, server.try_clone()?];
         self.connections.lock().unwrap().extend(connections);
         write!(server, "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")?;
+        let n_silences = self.n_silences.load(Ordering::SeqCst);
         let mut part = [0; 8192];
         loop {
             let n_bytes = server.read(&mut part)?;
+            let is_silent = self.n_silences.load(Ordering::SeqCst) != n_silences;
+            if n_bytes > 0 && is_silent && waits(&client) {
+                continue;
+            }
             if n_bytes == 0 || client.write_all(&part[..n_bytes]).is_err() {
                 let _ = server.shutdown(Shutdown::Both);
                 return client.shutdown(Shutdown::Both);
             }
         }
     }
+}
+
+/// Whether a client, which has said all it has to, is still there.
+fn waits(client: &TcpStream) -> bool {
+    let looks = client.set_nonblocking(true).and_then(|()| client.peek(&mut [0]));
+    looks.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// The path, and the headers without `Connection`.

@@ -1,0 +1,71 @@
+//! Every page for people who see, hear or steer it otherwise, as far as a program can tell:
+//! axe-core, <https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md>.
+//! `tests/setup.sh` installs it.
+
+use std::path::Path;
+
+use crate::browser::Browser;
+use crate::looks::{PAGES, set_scheme, set_width, start, visit};
+
+/// Lets a page be looked at from now on.
+fn bring_axe(browser: &Browser) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser/node_modules/axe-core");
+    let axe = std::fs::read_to_string(folder.join("axe.min.js")).unwrap_or_else(|error| {
+        panic!("expected axe-core in {}, got {error}; tests/setup.sh installs it", folder.display())
+    });
+    browser.execute_async(&format!("{axe}; arguments[arguments.length - 1](0)"));
+}
+
+/// What is wrong with the page as it is now: how grave, which rule, where.
+fn findings(browser: &Browser) -> Vec<String> {
+    let found = browser.execute_async(
+        "const done = arguments[arguments.length - 1];
+         const told = ({ impact, id, nodes }) =>
+             `${impact}: ${id} at ${nodes.map((node) => node.target.join(' ')).join(', ')}`;
+         axe.run({ resultTypes: ['violations'] })
+             .then(({ violations }) => done(violations.map(told)), (error) => done([`${error}`]));",
+    );
+    serde_json::from_value(found).unwrap()
+}
+
+#[test]
+fn no_page_keeps_anybody_out_in_light_or_dark_on_a_desk_or_in_a_hand() {
+    let (house, _server) = start("");
+    let browser = Browser::open();
+    let mut wrong = Vec::new();
+    for path in PAGES {
+        set_width(1280, &browser);
+        visit(path, &browser, &house);
+        bring_axe(&browser);
+        // The tables beneath the plots, too.
+        browser.read("document.querySelectorAll('details').forEach((table) => table.open = true)");
+        for (scheme, width) in [("light", 1280), ("light", 360), ("dark", 360), ("dark", 1280)] {
+            set_scheme(scheme, &browser);
+            set_width(width, &browser);
+            browser.wait_for(&format!("innerWidth === {width}"));
+            // The live page: live, and paused.
+            for _ in 0..if path == "/" { 2 } else { 1 } {
+                let found = findings(&browser).into_iter();
+                wrong.extend(found.map(|found| format!("{path} {scheme} {width}: {found}")));
+                browser.read("document.getElementById('pause')?.click()");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "expected nothing, axe found {wrong:#?}");
+}
+
+/// The control.
+#[test]
+fn a_page_that_keeps_people_out_is_found() {
+    let (house, _server) = start("");
+    let browser = Browser::open();
+    visit("/rolls/1", &browser, &house);
+    bring_axe(&browser);
+    browser.read("document.querySelector('main').append(new Image())");
+    browser.read("document.querySelector('.title p').style.color = '#ddd'");
+    browser.read("document.querySelector('.button').replaceChildren()");
+    let found = findings(&browser);
+    for expected in ["critical: image-alt", "serious: color-contrast", "serious: link-name"] {
+        assert!(found.iter().any(|it| it.starts_with(expected)), "{expected} in {found:#?}");
+    }
+}

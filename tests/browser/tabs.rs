@@ -1,0 +1,226 @@
+//! Tabs of one browser share a stream, whichever of them holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::browser::{Browser, Complaint, Tab};
+use crate::common::{House, http, wait_for};
+use crate::proxy::{Answer, Proxy};
+use crate::rows::{NEWEST, head, roll_until, rows, rows_up_to};
+
+/// Far longer than a page takes, also on a slow machine.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+/// Opens a tab with a page in it.
+fn open(url: &str, browser: &Browser) -> Tab {
+    let tab = browser.open_tab();
+    browser.goto(url);
+    tab
+}
+
+/// Opens that many tabs with a live page, the first of them in the tab that is there.
+fn open_live(n_tabs: usize, url: &str, browser: &Browser) -> Vec<Tab> {
+    browser.goto(url);
+    let mut tabs = vec![browser.tab()];
+    tabs.extend((1..n_tabs).map(|_| open(url, browser)));
+    tabs
+}
+
+/// Waits until so many streams are open, by the server's own count.
+fn wait_for_streams(n: usize, house: &House) {
+    wait_for(&format!("{n} open streams"), || {
+        let mut response = http().get(house.url("/metrics")).call().unwrap();
+        let metrics = response.body_mut().read_to_string().unwrap();
+        metrics.lines().any(|line| line == format!("rollcast_streams_open {n}")).then_some(())
+    });
+}
+
+/// Expects that every tab goes on, and has shown every roll once and in order.
+fn assert_that_all_go_on(tabs: &[Tab], browser: &Browser, house: &House) {
+    let newest = head(house) + 3;
+    for tab in tabs {
+        browser.ask(tab);
+        rows_up_to(newest, browser, house);
+    }
+}
+
+#[test]
+fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_comes_at_once() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let browser = Browser::open();
+    let tabs = open_live(10, &house.url("/"), &browser);
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+
+    // The statistics listen to the same stream.
+    browser.open_tab();
+    assert!(browser.goes_to_within(AT_ONCE, &house.url("/stats")), "the eleventh page");
+    let n_rolls = "Number(document.querySelector('.n-rolls').textContent.replaceAll(',', ''))";
+    let n_loaded = browser.read(n_rolls);
+    browser.wait_for(&format!("{n_rolls} > {n_loaded}"));
+    wait_for_streams(1, &house);
+    assert_that_all_go_on(&tabs, &browser, &house);
+    browser.assert_quiet(&[]);
+}
+
+/// The control, and what is left where a browser has no locks for a page: one that came without
+/// TLS from another machine.
+#[test]
+fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_come() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let browser = Browser::open();
+    let without_locks = || {
+        let script = json!({ "source": "delete Navigator.prototype.locks" });
+        browser.devtools("Page.addScriptToEvaluateOnNewDocument", script);
+    };
+    without_locks();
+    browser.goto(&house.url("/"));
+    let mut tabs = vec![browser.tab()];
+    for _ in 1..6 {
+        tabs.push(browser.open_tab());
+        without_locks();
+        browser.goto(&house.url("/"));
+    }
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(6, &house);
+    browser.open_tab();
+    assert!(!browser.goes_to_within(Duration::from_secs(5), &house.url("/stats")));
+}
+
+#[test]
+fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_hangs_and_comes_back() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let hangs = Arc::new(AtomicBool::new(true));
+    let hanging = hangs.clone();
+    let proxy = Proxy::new(&house, move |path| match path {
+        "/hang" => {
+            while hanging.load(Ordering::SeqCst) {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            Answer::Page(String::new())
+        }
+        path => Answer::Forward(path.into()),
+    });
+    let browser = Browser::open();
+    let mut tabs = open_live(4, &proxy.url("/"), &browser);
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+
+    // Who came first has the lead.
+    browser.ask(&tabs.remove(0));
+    browser.close_tab();
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+
+    // A pause is a tab's own.
+    browser.ask(&tabs[2]);
+    browser.click("#pause");
+    let held = rows(&browser, &house);
+    // The next in line does nothing any more once nobody looks: no script of its page runs.
+    browser.ask(&tabs[0]);
+    let hang = "document.addEventListener('visibilitychange', () => {
+        const request = new XMLHttpRequest();
+        request.open('GET', '/hang', false);
+        request.send();
+    }, { once: true })";
+    browser.read(hang);
+    assert_that_all_go_on(&tabs[1..2], &browser, &house);
+    browser.ask(&tabs[2]);
+    assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
+    browser.click("#pause");
+    assert_that_all_go_on(&tabs[1..], &browser, &house);
+
+    hangs.store(false, Ordering::SeqCst);
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+}
+
+#[test]
+fn tabs_go_on_when_their_leader_loses_its_words_and_when_it_loses_its_stream() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let proxy = Proxy::new(&house, |path| Answer::Forward(path.into()));
+    let browser = Browser::open();
+    let mut tabs = open_live(2, &proxy.url("/"), &browser);
+    browser.ask(&tabs[0]);
+    let says_two_of_three = "(() => {
+        const post = BroadcastChannel.prototype.postMessage;
+        let n = 0;
+        BroadcastChannel.prototype.postMessage = function (message) {
+            n += 1;
+            if (n % 3 > 0) post.call(this, message);
+        };
+    })()";
+    browser.read(says_two_of_three);
+    for _ in 0..5 {
+        assert_that_all_go_on(&tabs, &browser, &house);
+    }
+
+    // Without a word. A tab that comes now does hear rolls, and the others through it, long before
+    // they ask by themselves, which is half a minute later.
+    proxy.go_silent();
+    let silent = Instant::now();
+    roll_until(head(&house) + 3, &house);
+    tabs.push(open(&proxy.url("/"), &browser));
+    assert_that_all_go_on(&tabs, &browser, &house);
+    let seconds = silent.elapsed().as_secs();
+    assert!(seconds < 30, "expected all to go on in half a minute, took {seconds} s");
+    wait_for_streams(1, &house);
+}
+
+#[test]
+fn all_tabs_learn_of_a_restart_and_of_another_history() {
+    let house = House::new("every = '100ms'");
+    house.fill(5_000, 4_000);
+    let mut server = house.start();
+    let browser = Browser::open();
+    let tabs = open_live(3, &house.url("/"), &browser);
+    assert_that_all_go_on(&tabs, &browser, &house);
+
+    server.kill();
+    for tab in &tabs {
+        browser.ask(tab);
+        browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
+    }
+    server = house.start();
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+
+    server.kill();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(house.path().join(format!("rolls.db{suffix}")));
+    }
+    server = house.start();
+    for tab in &tabs {
+        browser.ask(tab);
+        browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
+    }
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+    browser.assert_quiet(&[Complaint::Network]);
+    drop(server);
+}
+
+#[test]
+fn a_leader_that_the_visitor_leaves_and_comes_back_to_joins_the_others_again() {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let browser = Browser::open();
+    let tabs = open_live(2, &house.url("/"), &browser);
+    assert_that_all_go_on(&tabs, &browser, &house);
+
+    browser.ask(&tabs[0]);
+    browser.goto(&house.url("/rolls"));
+    assert_that_all_go_on(&tabs[1..], &browser, &house);
+    browser.ask(&tabs[0]);
+    browser.back();
+    assert_that_all_go_on(&tabs, &browser, &house);
+    wait_for_streams(1, &house);
+    browser.assert_quiet(&[]);
+}

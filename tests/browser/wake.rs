@@ -1,0 +1,86 @@
+//! A page that was away catches up first. Its stream has died meanwhile, and nobody told it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::common::House;
+use crate::proxy::{Answer, Proxy};
+use crate::rows::{NEWEST, head, roll_until, rows_up_to};
+
+/// Long before a page asks again only since nothing comes, which is after half a minute.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Lets a page lose its stream without a word, lets it `sleep`, and tells whether it has soon shown
+/// what it missed, in order.
+fn catches_up(sleep: impl FnOnce(&Browser, &House)) -> bool {
+    let house = House::new("every = '100ms'");
+    let _server = house.start();
+    let proxy = Proxy::new(&house, |path| Answer::Forward(path.into()));
+    let browser = Browser::open();
+    browser.goto(&proxy.url("/"));
+    rows_up_to(head(&house) + 3, &browser, &house);
+
+    let deaf = Instant::now();
+    proxy.go_silent();
+    sleep(&browser, &house);
+    let missed = head(&house);
+    while deaf.elapsed() < SOON {
+        if browser.read(NEWEST).as_i64().unwrap() >= missed {
+            rows_up_to(missed + 3, &browser, &house);
+            return true;
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    false
+}
+
+/// The control.
+#[test]
+fn a_page_that_loses_its_stream_without_a_word_and_was_not_away_does_not_notice_soon() {
+    assert!(!catches_up(|_, house| roll_until(head(house) + 10, house)));
+}
+
+#[test]
+fn a_page_catches_up_when_its_machine_slept() {
+    assert!(catches_up(|browser, _| {
+        browser.signal("STOP");
+        // So long, by the machine's clock.
+        std::thread::sleep(Duration::from_secs(7));
+        browser.signal("CONT");
+    }));
+}
+
+#[test]
+fn a_page_catches_up_when_it_was_frozen_in_the_background() {
+    assert!(catches_up(|browser, house| {
+        browser.devtools("Page.setWebLifecycleState", json!({ "state": "frozen" }));
+        roll_until(head(house) + 10, house);
+        browser.devtools("Page.setWebLifecycleState", json!({ "state": "active" }));
+    }));
+}
+
+#[test]
+fn a_page_catches_up_when_the_network_was_away() {
+    assert!(catches_up(|browser, house| {
+        let network = |is_away| {
+            let is = json!({ "offline": is_away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+            browser.devtools("Network.emulateNetworkConditions", is);
+        };
+        network(true);
+        roll_until(head(house) + 10, house);
+        network(false);
+    }));
+}
+
+#[test]
+fn a_page_from_the_back_forward_cache_catches_up() {
+    assert!(catches_up(|browser, house| {
+        browser.read("addEventListener('pageshow', (event) => window.kept = event.persisted)");
+        browser.goto("about:blank");
+        roll_until(head(house) + 10, house);
+        browser.back();
+        browser.wait_for("window.kept === true");
+    }));
+}
