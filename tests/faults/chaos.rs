@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::set_socket_linger;
+use socket2::SockRef;
 
 use crate::common::House;
 
@@ -147,7 +147,7 @@ impl Shared {
         });
         if let Some(Fault { end: End::Reset, .. }) = fault {
             // Closed without lingering, which the next line does, a connection is reset.
-            set_socket_linger(&client, Some(Duration::ZERO))?;
+            SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
         }
         drop(client);
         Ok(())

@@ -17,8 +17,21 @@ mod panics;
 mod process;
 mod descriptors;
 mod stop;
+mod siege;
 
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 
 mod input;
+
+#[cfg(feature = "deploy")]
+#[path = "../deploy/files.rs"]
+mod files;
+#[cfg(feature = "deploy")]
+#[allow(dead_code, reason = "the other suite uses all of it")]
+#[path = "../deploy/nginx.rs"]
+mod nginx;
+#[cfg(feature = "deploy")]
+#[allow(dead_code, reason = "the other suite uses all of it")]
+#[path = "../deploy/program.rs"]
+mod program;
