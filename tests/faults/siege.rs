@@ -300,7 +300,8 @@ fn hostile_clients_on_loopback_harm_no_one_but_are_never_sent_away() {
     let siege = lay_siege(&house, &mut server, front);
     // What nginx is for: without it they stay as long as they like.
     assert_eq!(siege.n_waiting, N_SLOW + N_IDLE);
-    assert!(siege.n_held >= N_DEAF, "{} streams are held", siege.n_held);
+    // All but a few who were told to come back, when all asked for the past at once.
+    assert!(siege.n_held >= N_DEAF * 9 / 10, "{} streams are held", siege.n_held);
 
     // Control: the same clients behind a network that holds back each piece for longer.
     let mut server = house.start();
