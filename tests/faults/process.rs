@@ -25,13 +25,14 @@ pub fn resident_kib(process: u32) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Which share of a core it takes, looked at for so long.
-pub fn cpu_share(process: u32, time: Duration) -> f64 {
-    let (start, before) = (Instant::now(), cpu_seconds(process));
+/// Which share of a core each of these takes, looked at for so long.
+pub fn cpu_shares<const N: usize>(processes: [u32; N], time: Duration) -> [f64; N] {
+    let (start, before) = (Instant::now(), processes.map(cpu_seconds));
     while start.elapsed() < time {
         std::thread::park_timeout(time.saturating_sub(start.elapsed()));
     }
-    (cpu_seconds(process) - before) / start.elapsed().as_secs_f64()
+    let (seconds, after) = (start.elapsed().as_secs_f64(), processes.map(cpu_seconds));
+    std::array::from_fn(|n| (after[n] - before[n]) / seconds)
 }
 
 /// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>, fields 14 and 15.
