@@ -14,3 +14,4 @@ mod report;
 mod properties;
 
 mod input;
+mod requests;
