@@ -12,6 +12,7 @@ mod commands;
 mod export;
 mod feed;
 mod history;
+mod http;
 mod kills;
 mod pages;
 mod probes;
