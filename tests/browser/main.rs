@@ -10,6 +10,7 @@ mod proxy;
 mod rows;
 
 mod article;
+mod limits;
 mod live;
 mod looks;
 mod outage;
