@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rocket::fairing::{Fairing, Info, Kind};
-use rocket::http::Method;
+use rocket::http::{Method, Status};
 use rocket::{Data, Request, Response, async_trait};
 use tracing::info;
 
@@ -18,6 +18,17 @@ struct AccessLog;
 /// When the request arrived and what it was: Rocket turns a HEAD into a GET.
 struct Arrived(Instant, Method);
 
+/// Writes the line of a request that Rocket could not read, such as one with a method of nobody's,
+/// and says whether this is one: Rocket runs no fairings over it.
+pub fn is_unread(request: &Request<'_>, status: Status) -> bool {
+    if request.local_cache(|| None::<Arrived>).is_some() {
+        return false;
+    }
+    let (uri, status, client) = (request.uri(), status.code, Client::of(request));
+    info!(%uri, status, %client, "unreadable request, answered with {status}, client {client}");
+    true
+}
+
 #[async_trait]
 impl Fairing for AccessLog {
     fn info(&self) -> Info {
@@ -25,12 +36,11 @@ impl Fairing for AccessLog {
     }
 
     async fn on_request(&self, request: &mut Request<'_>, _: &mut Data<'_>) {
-        request.local_cache(|| Arrived(Instant::now(), request.method()));
+        request.local_cache(|| Some(Arrived(Instant::now(), request.method())));
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        let Arrived(arrived, method) =
-            request.local_cache(|| Arrived(Instant::now(), request.method()));
+        let Some(Arrived(arrived, method)) = request.local_cache(|| None) else { return };
         let duration_ms = (arrived.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let (uri, status) = (request.uri(), response.status().code);
         let client = Client::of(request);

@@ -46,7 +46,8 @@ impl Client {
         if !proxies.trusted.contains(&peer) {
             return Client { address: Some(peer) };
         }
-        let forwarded = request.headers().get_one(header).and_then(|a| a.trim().parse().ok());
+        // The last one: what stands before it was there when the proxy added its own.
+        let forwarded = request.headers().get(header).last().and_then(|a| a.trim().parse().ok());
         Client { address: forwarded.map(|address: IpAddr| address.to_canonical()) }
     }
 

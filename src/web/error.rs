@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::roll::{RollId, ValueError, shortened};
 use crate::store::{Kept, StoreError};
 use crate::web::view::ErrorView;
+use crate::web::{access, headers, methods};
 
 /// An answer other than the one asked for.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct PageError {
     message: String,
     /// When to come back.
     retry_after_seconds: Option<u64>,
+    /// Which methods there are.
+    allow: Option<String>,
 }
 
 pub fn stage() -> AdHoc {
@@ -57,12 +60,17 @@ impl PageError {
 
     /// A method other than these.
     pub fn no_method(methods: &str) -> PageError {
-        PageError::new(Status::MethodNotAllowed, format!("Expected one of the methods {methods}."))
+        let message = format!("Expected one of the methods {methods}.");
+        PageError {
+            allow: Some(methods.into()),
+            ..PageError::new(Status::MethodNotAllowed, message)
+        }
     }
 
     /// What no handler answered.
     pub fn uncaught(status: Status, request: &Request<'_>) -> PageError {
         let message = match status.code {
+            405 => return PageError::no_method(&methods::allowed(request)),
             404 => format!("There is nothing at `{}`.", shortened(request.uri().path().as_str())),
             500 => "Something went wrong here; the log has the details. Try again.".into(),
             _ => format!("The request could not be answered ({}).", status.reason_lossy()),
@@ -71,7 +79,7 @@ impl PageError {
     }
 
     fn new(status: Status, message: String) -> PageError {
-        PageError { status, message, retry_after_seconds: None }
+        PageError { status, message, retry_after_seconds: None, allow: None }
     }
 }
 
@@ -106,19 +114,26 @@ impl<'r> Responder<'r, 'static> for PageError {
         }
         let view = ErrorView::new(request, self.status, self.message.clone());
         let body = Template::render("error", view).respond_to(request)?;
-        self.head(body)
+        self.head(request, body)
     }
 }
 
 impl PageError {
     /// Status and headers around a body.
-    fn head(&self, body: Response<'static>) -> response::Result<'static> {
+    fn head(&self, request: &Request<'_>, body: Response<'static>) -> response::Result<'static> {
         let mut response = Response::build_from(body);
         response.status(self.status);
         if let Some(seconds) = self.retry_after_seconds {
             response.raw_header("Retry-After", seconds.to_string());
         }
-        response.ok()
+        if let Some(methods) = &self.allow {
+            response.raw_header("Allow", methods.clone());
+        }
+        let mut response = response.finalize();
+        if access::is_unread(request, self.status) {
+            headers::protect(request, &mut response);
+        }
+        Ok(response)
     }
 }
 
@@ -161,7 +176,7 @@ impl<'r> Responder<'r, 'static> for ApiError {
         let body = serde_json::to_string(&ErrorJson { error: detail });
         let body = body.expect("plain structs become JSON");
         let body = (ContentType::JSON, body).respond_to(request)?;
-        error.head(body)
+        error.head(request, body)
     }
 }
 

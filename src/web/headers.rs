@@ -2,10 +2,12 @@
 //!
 //! Source: <https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP>. There are no cookies.
 
-use rocket::fairing::AdHoc;
+use futures::FutureExt;
+use rocket::fairing::{AdHoc, Fairing};
 use rocket::http::Header;
 use rocket::http::uncased::UncasedStr;
 use rocket::shield::{Frame, NoSniff, Permission, Policy, Referrer, Shield};
+use rocket::{Request, Response};
 
 /// Nothing inline, nothing from elsewhere; forms only to our own pages (the jump to a moment).
 #[derive(Default)]
@@ -41,6 +43,16 @@ pub fn shield() -> Shield {
         .enable(Referrer::NoReferrer)
         .enable(ContentSecurity)
         .enable(OpenerIsolation)
+}
+
+/// The same for an answer that no fairing sees.
+pub fn protect(request: &Request<'_>, response: &mut Response<'_>) {
+    let mut protected = Response::new();
+    // It waits for nothing.
+    let _ = shield().on_response(request, &mut protected).now_or_never();
+    for Header { name, value } in protected.headers().iter() {
+        response.set_raw_header(name.into_string(), value.into_owned());
+    }
 }
 
 /// Pages change with every roll: a browser asks before it shows one again. (`no-store` would

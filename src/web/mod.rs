@@ -3,6 +3,7 @@
 mod client;
 mod access;
 mod headers;
+mod methods;
 mod etag;
 mod assets;
 mod view;
@@ -66,6 +67,7 @@ pub fn rocket(
     let assets = Assets::load(&config.web.static_dir)?;
     let rocket = rocket::custom(&config.rocket)
         .manage(Site::new(config))
+        .attach(methods::stage())
         .attach(headers::shield())
         .attach(headers::stage())
         .attach(access::stage())

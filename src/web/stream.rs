@@ -17,7 +17,7 @@ use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 use rocket::response::stream::{Event, EventStream};
 use rocket::response::{self, Responder, Response};
-use rocket::{Request, State, async_trait, delete, get, head, options, patch, post, put, routes};
+use rocket::{Request, State, async_trait, get, head, options, post, routes};
 use serde::Serialize;
 use tracing::{info, warn};
 
@@ -48,7 +48,6 @@ pub fn stage(config: &WebConfig, feed: Feed, metrics: Metrics) -> AdHoc {
             .manage(slots)
             .manage(metrics)
             .mount("/", routes![listen, listen_by_post, headers, preflight])
-            .mount("/", routes![refuse_put, refuse_patch, refuse_delete])
             .attach(AdHoc::on_shutdown("end of streams", move |_| {
                 Box::pin(async move { closing.close() })
             }))
@@ -89,22 +88,7 @@ fn headers() -> Unbuffered<EventStream<impl Stream<Item = Event>>> {
 /// May a page from elsewhere listen? Yes, and send its last event id.
 #[options("/stream")]
 fn preflight() -> Allowed {
-    Allowed(Status::NoContent)
-}
-
-#[put("/stream")]
-fn refuse_put() -> Allowed {
-    Allowed(Status::MethodNotAllowed)
-}
-
-#[patch("/stream")]
-fn refuse_patch() -> Allowed {
-    Allowed(Status::MethodNotAllowed)
-}
-
-#[delete("/stream")]
-fn refuse_delete() -> Allowed {
-    Allowed(Status::MethodNotAllowed)
+    Allowed
 }
 
 /// A place and a reader for the caller, or why there is none.
@@ -327,13 +311,13 @@ impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Public<R> {
     }
 }
 
-/// Which methods there are, with or without reproach.
-struct Allowed(Status);
+/// Which methods and headers there are, for a page from elsewhere.
+struct Allowed;
 
 impl<'r> Responder<'r, 'static> for Allowed {
     fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
         Response::build()
-            .status(self.0)
+            .status(Status::NoContent)
             .raw_header("Allow", METHODS)
             .raw_header("Access-Control-Allow-Origin", "*")
             .raw_header("Access-Control-Allow-Methods", METHODS)

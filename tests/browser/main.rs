@@ -11,6 +11,7 @@ mod rows;
 
 mod accessibility;
 mod article;
+mod limits;
 mod live;
 mod looks;
 mod outage;

@@ -23,6 +23,7 @@ mod siege;
 mod properties;
 
 mod input;
+mod requests;
 
 #[cfg(feature = "deploy")]
 #[path = "../deploy/files.rs"]

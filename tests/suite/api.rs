@@ -341,7 +341,7 @@ fn newest(house: &House) -> i64 {
 }
 
 /// The most memory that a server ever had (`VmHWM`).
-fn peak_kilobytes(server: &Server) -> i64 {
+pub fn peak_kilobytes(server: &Server) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -12,6 +12,7 @@ mod commands;
 mod export;
 mod feed;
 mod history;
+mod http;
 mod pages;
 mod probes;
 mod statistics;

@@ -217,6 +217,12 @@ fn every_answer_carries_the_security_headers_and_no_cookie() {
         "/api",
         "/none",
         "/static/css/base.css",
+        "/static/none",
+        "/api/rolls",
+        "/api/rolls/x",
+        "/healthz",
+        "/readyz",
+        "/metrics",
     ] {
         let answer = get(&house.url(path), &[]);
         for (name, value) in expected {

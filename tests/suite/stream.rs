@@ -388,6 +388,10 @@ fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
         (&["::ffff:192.0.2.1"], "192.0.2.1"),
         (&["2001:db8::1"], "2001:db8::1"),
         (&["nonsense"], "unknown"),
+        // A proxy that adds its header to the client's own: the last one is its word.
+        (&["198.51.100.6", "192.0.2.1"], "192.0.2.1"),
+        (&["192.0.2.1", "nonsense"], "unknown"),
+        (&["198.51.100.6, 192.0.2.1"], "unknown"),
         (&[], "unknown"),
     ] {
         assert_eq!(told(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
@@ -423,6 +427,10 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
     let again = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
     let other = first_event(&behind_proxy, "X-Real-IP: 192.0.2.2\r\n");
     assert_eq!([&one.0, &again.0, &other.0], ["sync", "busy", "sync"]);
+    // An IPv6 network of 64 bits is one client.
+    let same = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"]
+        .map(|address| first_event(&behind_proxy, &format!("X-Real-IP: {address}\r\n")));
+    assert_eq!([&same[0].0, &same[1].0, &same[2].0], ["sync", "busy", "sync"]);
     // A proxy that forwards nothing: not counted per address.
     let silent = [first_event(&behind_proxy, ""), first_event(&behind_proxy, "")];
     assert_eq!([&silent[0].0, &silent[1].0], ["sync", "sync"]);

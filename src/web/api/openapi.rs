@@ -92,13 +92,10 @@ struct Refusal;
 
 #[async_trait]
 impl Handler for Refusal {
-    async fn handle<'r>(&self, request: &'r Request<'_>, _: Data<'r>) -> Outcome<'r> {
+    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
         let path = request.uri().path();
         if !is_described(path.as_str()) {
-            return Outcome::from(
-                request,
-                ApiError(PageError::uncaught(Status::NotFound, request)),
-            );
+            return Outcome::forward(data, Status::NotFound);
         }
         let mut response = Response::new();
         response.set_status(Status::NoContent);

@@ -1,0 +1,177 @@
+//! What is not asked as a browser would: other methods, forms, broken heads, HTTP/2.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+
+use serde_json::Value;
+
+use crate::api::peak_kilobytes;
+use crate::common::{House, PATIENCE, http, wait_for};
+use crate::pages::{get, quiet_house};
+
+/// What a server answers to these bytes, up to the end of the head, or of the connection.
+fn answer(house: &House, request: &[u8]) -> String {
+    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // It may be refused before it is all there.
+    let _ = socket.write_all(request);
+    let (mut answer, mut piece) = (Vec::new(), [0; 512]);
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        match socket.read(&mut piece) {
+            Ok(n @ 1..) => answer.extend_from_slice(&piece[..n]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status and the `Allow` header that a method is answered with.
+fn asked(house: &House, method: &str, path: &str) -> (u16, Option<String>) {
+    let request = ureq::http::Request::builder().method(method).uri(house.url(path));
+    let request = request.header("Accept", "text/html").body(()).unwrap();
+    let answer = http().run(request).unwrap();
+    let allow = answer.headers().get("allow").map(|allow| allow.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), allow)
+}
+
+#[test]
+fn an_address_says_which_methods_it_has() {
+    let (house, _server) = quiet_house(1);
+    let read = "GET, HEAD, OPTIONS";
+    let table = [
+        ("/", read),
+        ("/rolls", read),
+        ("/rolls/60", read),
+        ("/stats", read),
+        ("/api", read),
+        ("/api/stats", read),
+        ("/static/css/base.css", read),
+        ("/healthz", read),
+        ("/readyz", read),
+        ("/metrics", read),
+        ("/stream", "GET, HEAD, POST, OPTIONS"),
+        ("/stream/", "GET, HEAD, POST, OPTIONS"),
+    ];
+    for (path, methods) in table {
+        assert_eq!(asked(&house, "OPTIONS", path), (204, Some(methods.into())), "{path}");
+        assert_eq!(asked(&house, "HEAD", path).0, 200, "{path}");
+        for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE"] {
+            if !methods.contains(method) {
+                assert_eq!(asked(&house, method, path), (405, Some(methods.into())), "{path}");
+            }
+        }
+    }
+    for method in ["OPTIONS", "POST", "DELETE"] {
+        assert_eq!(asked(&house, method, "/none"), (404, None), "{method}");
+        assert_eq!(asked(&house, method, "/rolls/60/none"), (404, None), "{method}");
+    }
+    let mut refused = http().post(house.url("/rolls")).header("Accept", "application/json");
+    refused = refused.header("Content-Type", "text/plain");
+    let body = refused.send("x").unwrap().into_body().read_to_string().unwrap();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["error"]["code"], "method_not_allowed");
+    assert_eq!(body["error"]["message"], "Expected one of the methods GET, HEAD, OPTIONS.");
+}
+
+#[test]
+fn a_form_does_not_change_its_method() {
+    let (house, server) = quiet_house(1);
+    let form = |path: &str, body: &str| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        answer(&house, request.as_bytes()).get(9..12).map(String::from)
+    };
+    for body in ["_method=get", "_method=head", "_method=delete", "x=1"] {
+        assert_eq!(form("/rolls", body).as_deref(), Some("405"), "{body}");
+        // A stream is opened by POST, too, and by nothing else that a form says.
+        assert_eq!(form("/stream/", body).as_deref(), Some("200"), "{body}");
+    }
+    wait_for("the access lines", || {
+        let log = server.log();
+        let count = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+        (count("POST /rolls 405") == 4 && count("POST /stream/ 200") == 4).then_some(())
+    });
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_refused_with_the_headers_of_every_answer_and_logged() {
+    let (house, server) = quiet_house(1);
+    for (request, path) in
+        [("PURGE /api/rolls", "/api/rolls"), ("get /", "/"), ("CONNECT x:443", "/")]
+    {
+        let refused = answer(&house, format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{request}: {refused}");
+        let refused = refused.to_lowercase();
+        for header in ["content-security-policy: default-src 'none'", "nosniff", "no-referrer"] {
+            assert!(refused.contains(header), "{request}: expected {header} in {refused}");
+        }
+        wait_for(&format!("the line of {request}"), || {
+            let unread = |line: &&String| {
+                line.contains("unreadable request") && line.contains(&format!("\"uri\":\"{path}\""))
+            };
+            server.log().iter().find(unread).map(|_| ())
+        });
+    }
+    // Where not even a request is to be seen, there is no line, and no page either.
+    for nonsense in
+        ["GET\r\n\r\n", "GET / HTTP/1.1\r\nNa me: x\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n"]
+    {
+        let refused = answer(&house, nonsense.as_bytes());
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{nonsense:?}: {refused}");
+    }
+}
+
+#[test]
+fn http_2_is_the_proxys_and_not_spoken_here() {
+    let (house, _server) = quiet_house(1);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let refused = answer(&house, preface);
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 4"), "{refused:?}");
+    let upgrade = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+                   Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let answered = answer(&house, upgrade.as_bytes());
+    assert!(answered.starts_with("HTTP/1.1 200 "), "no upgrade: {answered:?}");
+}
+
+#[test]
+fn headers_without_an_end_are_refused_before_they_cost_memory() {
+    let (house, server) = quiet_house(1);
+    get(&house.url("/"), &[]);
+    let before = peak_kilobytes(&server);
+    let mut bomb = b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec();
+    bomb.extend(format!("X: {}\r\n", "y".repeat(8_000)).repeat(400).into_bytes());
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(2_000));
+    for _ in 0..20 {
+        // Refused while it is still being sent, so that the answer may be lost.
+        let refused = answer(&house, &bomb);
+        assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 431 "), "{refused}");
+        let refused = answer(&house, many.as_bytes());
+        assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    }
+    let grown = peak_kilobytes(&server) - before;
+    assert!(grown < 4_000, "20 times 3 MB of headers cost {grown} kB");
+}
+
+#[test]
+fn a_link_out_of_the_static_folder_is_not_followed() {
+    let house = House::new("every = '1h'");
+    let folder = house.path().join("static");
+    std::fs::create_dir_all(folder.join("css")).unwrap();
+    std::fs::write(folder.join("css/own.css"), "own").unwrap();
+    std::fs::write(folder.join(".hidden"), "hidden").unwrap();
+    std::fs::write(house.path().join("secret.txt"), "secret").unwrap();
+    symlink(house.path().join("secret.txt"), folder.join("secret.txt")).unwrap();
+    symlink(house.path(), folder.join("house")).unwrap();
+    let mut command = house.command();
+    command.env("ROCKET_ROLLCAST", format!("{{static_dir={:?}}}", folder));
+    let _server = house.start_with(&mut command);
+    assert_eq!(get(&house.url("/static/css/own.css"), &[]).body, "own");
+    for (path, status) in [("secret.txt", 404), ("house/secret.txt", 404), (".hidden", 422)] {
+        let answer = get(&house.url(&format!("/static/{path}")), &[]);
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+    }
+}
