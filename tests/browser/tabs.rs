@@ -104,7 +104,7 @@ fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_come() {
 }
 
 #[test]
-fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_hangs_and_comes_back() {
+fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_crashes_or_hangs() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let hangs = Arc::new(AtomicBool::new(true));
@@ -119,17 +119,19 @@ fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_hangs_and_comes
         path => Answer::Forward(path.into()),
     });
     let browser = Browser::open();
-    let mut tabs = open_live(4, &proxy.url("/"), &browser);
+    let mut tabs = open_live(5, &proxy.url("/"), &browser);
     assert_that_all_go_on(&tabs, &browser, &house);
     wait_for_streams(1, &house);
 
     // Who came first has the lead.
-    let closed = Instant::now();
-    browser.ask(&tabs.remove(0));
-    browser.close_tab();
-    assert_that_all_go_on(&tabs, &browser, &house);
-    assert_soon(closed);
-    wait_for_streams(1, &house);
+    for end in [Browser::close_tab, Browser::crash_tab] {
+        let gone = Instant::now();
+        browser.ask(&tabs.remove(0));
+        end(&browser);
+        assert_that_all_go_on(&tabs, &browser, &house);
+        assert_soon(gone);
+        wait_for_streams(1, &house);
+    }
 
     // A pause is a tab's own.
     browser.ask(&tabs[2]);
@@ -195,12 +197,13 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
     let browser = Browser::open();
     browser.goto(&house.url("/stats"));
     let leader = browser.tab();
+    let figures = open(&house.url("/stats"), &browser);
     let tabs = [open(&house.url("/"), &browser), open(&house.url("/"), &browser)];
     assert_that_all_go_on(&tabs, &browser, &house);
 
     server.kill();
     let killed = Instant::now();
-    for tab in [&leader, &tabs[0], &tabs[1]] {
+    for tab in [&leader, &figures, &tabs[0], &tabs[1]] {
         browser.ask(tab);
         browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
     }
@@ -220,9 +223,16 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
         browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
     }
     assert_that_all_go_on(&tabs, &browser, &house);
-    browser.ask(&leader);
-    browser.wait_for(&format!("{N_ROLLS} < 4_000"));
     assert_soon(started);
+    for tab in [&leader, &figures] {
+        let asked = Instant::now();
+        browser.ask(tab);
+        let mut n_shown = browser.wait_for(&format!("{N_ROLLS} < 1_000 && {N_ROLLS}"));
+        for _ in 0..2 {
+            n_shown = browser.wait_for(&format!("{N_ROLLS} > {n_shown} && {N_ROLLS}"));
+        }
+        assert_soon(asked);
+    }
     wait_for_streams(1, &house);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
@@ -236,9 +246,12 @@ fn a_leader_that_the_visitor_leaves_and_comes_back_to_joins_the_others_again() {
     let tabs = open_live(2, &house.url("/"), &browser);
     assert_that_all_go_on(&tabs, &browser, &house);
 
+    let left = Instant::now();
     browser.ask(&tabs[0]);
     browser.goto(&house.url("/rolls"));
     assert_that_all_go_on(&tabs[1..], &browser, &house);
+    // Before the other could notice by itself.
+    assert!(left.elapsed() < Duration::from_secs(10), "it took {:?}", left.elapsed());
     browser.ask(&tabs[0]);
     browser.back();
     assert_that_all_go_on(&tabs, &browser, &house);
