@@ -1,12 +1,12 @@
-// Listens as Listener does, but the tabs of this browser share a stream: a browser opens six
-// connections to a host over HTTP/1.1, and six tabs with a stream each would leave none.
+// Listens as Listener does, but all tabs of this browser share one stream: it opens six connections
+// to a host over HTTP/1.1, and six tabs with a stream each would leave none.
 //
-// One tab has the lead. It keeps a stream open and tells the others, on a channel, where it stands
-// and each roll that it hears. A tab that cannot go on from what it is told, since it has just
-// come, or woken, or missed a roll, or the history is another, asks the server itself, from its own
-// cursor on; it closes that stream once the leader has come from its beginning to where it is. So each tab's
-// rolls join its own cursor whoever leads, and only the server judges cursors. The next leader goes
-// on from where it is itself; one that does not answer loses the lead.
+// One tab has the lead. It keeps a stream open and tells the others, on a channel, each roll and
+// where it stands. A tab that cannot go on from what it is told (it has just come, or woken, a roll
+// is missing, the history is another) asks the server itself, from its own cursor on, and closes
+// that stream once the leader is where it is. So each tab's rolls join its own cursor, and only the
+// server judges cursors, whoever leads. The next leader goes on from where it is itself. One that
+// says nothing, or hears nothing while others do, loses the lead.
 import { parseCursor } from "./cursor.js";
 import { Lead } from "./lead.js";
 import { Listener } from "./listener.js";
@@ -15,7 +15,7 @@ import { Listener } from "./listener.js";
 const NAME = import.meta.url;
 const LOOK_EVERY_MS = 5_000;
 
-/** A listener that shares its stream where the browser can; without TLS it may not be allowed to. */
+/** A listener that shares its stream, where the page may: one that came without TLS may not. */
 export function listenerOf(url, on) {
   const canShare = "locks" in navigator && "BroadcastChannel" in globalThis;
   return canShare ? new SharedListener(url, on) : new Listener(url, on);

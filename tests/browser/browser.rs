@@ -131,6 +131,12 @@ impl Browser {
         self.run("to turn to a tab", self.client().switch_to_window(tab.clone()));
     }
 
+    /// Lets the tab that questions go to crash.
+    pub fn crash_tab(&self) {
+        let answer = self.runtime.block_on(self.client().goto("chrome://crash"));
+        assert!(answer.is_err(), "expected a crash");
+    }
+
     /// Closes the tab that questions go to.
     pub fn close_tab(&self) {
         self.run("to close a tab", self.client().close_window());

@@ -65,8 +65,13 @@ fn a_page_catches_up_when_it_was_frozen_in_the_background() {
 fn a_page_catches_up_when_the_network_was_away() {
     assert!(catches_up(|browser, house| {
         let network = |is_away| {
-            let is = json!({ "offline": is_away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-            browser.devtools("Network.emulateNetworkConditions", is);
+            let conditions = json!({
+                "offline": is_away,
+                "latency": 0,
+                "downloadThroughput": -1,
+                "uploadThroughput": -1,
+            });
+            browser.devtools("Network.emulateNetworkConditions", conditions);
         };
         network(true);
         roll_until(head(house) + 10, house);

@@ -124,7 +124,7 @@ fn a_search_that_makes_no_sense_is_told_why() {
     for (query, text) in table {
         let page = get(&house.url(&format!("/rolls?{query}")), &[]);
         assert_eq!(page.status, 422, "{query}");
-        assert!(page.body.contains(text), "{query}: {}", page.body);
+        assert!(page.says(text), "{query}: {}", page.body);
     }
     let far = get(&house.url("/rolls?after=900000000000000000"), &[]);
     assert_eq!((far.status, row_ids(&far.body)), (200, vec![]));
