@@ -25,6 +25,7 @@ use crate::config::{Config, RollerConfig};
 use crate::feed::{Feed, N_RECENT};
 use crate::metrics::Metrics;
 use crate::panics;
+use crate::retention::prune;
 use crate::roll::{NewRoll, Roll};
 use crate::roller::rolls;
 use crate::store::{Store, StoreError};
@@ -78,6 +79,7 @@ pub async fn serve_rolls(
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     let metrics = Metrics::default();
     panics::watch(metrics.clone());
+    metrics.pruned(0, store.roll(feed.head().id).await?.1.oldest);
     let (liftoff, lifted) = oneshot::channel();
     let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
         .attach(announce(config, &feed, liftoff))
@@ -96,9 +98,14 @@ pub async fn serve_rolls(
         }
     });
     let pump = pump(rolls, store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
+    // On the pump's thread: what writes takes turns.
+    let pruner = prune(config.store.keep, store.clone(), metrics);
     let pump = async move {
         match lifted.await {
-            Ok(()) => pump.await,
+            Ok(()) => select! {
+                pumped = pump => pumped,
+                () = pruner => unreachable!("pruning goes on for as long as the pump does"),
+            },
             Err(_never_lifted) => Ok(()),
         }
     };
@@ -299,6 +306,7 @@ async fn keep(
 fn announce(config: &Config, feed: &Feed, liftoff: oneshot::Sender<()>) -> AdHoc {
     let profile = config.profile.clone();
     let database = config.store.database.display().to_string();
+    let keep = config.store.keep.to_string();
     let (dice, every) = (config.roller.dice.to_string(), config.roller.every);
     let n_rolls = feed.head().id.0;
     AdHoc::on_liftoff("announcement", move |rocket| {
@@ -307,9 +315,9 @@ fn announce(config: &Config, feed: &Feed, liftoff: oneshot::Sender<()>) -> AdHoc
             let address = std::net::SocketAddr::new(listening.address, listening.port);
             info!(
                 version = env!("CARGO_PKG_VERSION"),
-                %profile, %address, %database, %dice, ?every, n_rolls,
+                %profile, %address, %database, %dice, ?every, %keep, n_rolls,
                 "listening on http://{address}, profile {profile}; rolling {dice} every \
-                 {every:?} into {database}, {n_rolls} rolls so far"
+                 {every:?} into {database}, kept: {keep}; {n_rolls} rolls so far"
             );
             // The pump waits for this unless it is gone already.
             let _ = liftoff.send(());

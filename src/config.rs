@@ -1,6 +1,8 @@
 //! The configuration: `Rocket.toml` and `ROCKET_…` variables, read once into one small struct a
 //! room. An unknown key or a bad value stops the start and is named with its source.
 
+mod keep;
+
 use std::env;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +20,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use crate::roll::{Dice, Die, ValueError};
+
+pub use self::keep::Keep;
 
 /// The file that is looked for.
 const FILE_NAME: &str = "Rocket.toml";
@@ -70,6 +74,8 @@ pub struct RollerConfig {
 pub struct StoreConfig {
     /// The database file.
     pub database: PathBuf,
+    /// Which rolls are kept.
+    pub keep: Keep,
     /// Bytes free on its disk below which the server calls itself not ready; 0: never.
     pub n_reserve_bytes: u64,
 }
@@ -151,6 +157,7 @@ struct Table {
     dice: Dice,
     #[serde(deserialize_with = "every")]
     every: Duration,
+    keep: Keep,
     #[serde(deserialize_with = "page_size")]
     page_size: usize,
     #[serde(deserialize_with = "heartbeat")]
@@ -174,6 +181,7 @@ impl Default for Table {
             static_dir: PathBuf::from("static"),
             dice: Dice::try_from(vec![die("1D6"), die("1D20")]).expect("default dice are valid"),
             every: Duration::from_secs(1),
+            keep: Keep::Forever,
             page_size: 50,
             heartbeat: Duration::from_secs(15),
             max_streams: 10_000,
@@ -255,6 +263,7 @@ impl Config {
             roller: RollerConfig { dice: table.dice, every: table.every },
             store: StoreConfig {
                 database: root.join(table.database),
+                keep: table.keep,
                 n_reserve_bytes: table.reserve_mb << 20,
             },
             feed: FeedConfig { heartbeat: table.heartbeat },
@@ -508,6 +517,7 @@ mod tests {
         assert_eq!(config.roller.dice.to_string(), "1D6 and 1D20");
         assert_eq!(config.roller.every, Duration::from_secs(1));
         assert_eq!(config.store.database, Path::new("/srv/var/rolls.db"));
+        assert_eq!(config.store.keep, Keep::Forever);
         assert_eq!(config.feed.heartbeat, Duration::from_secs(15));
         assert_eq!(config.web.page_size, 50);
         assert_eq!(config.web.static_dir, Path::new("/srv/static"));
@@ -564,6 +574,11 @@ mod tests {
             ("every = 1", "invalid type: found signed int `1`, expected a string"),
             ("page_size = 0", "expected 1 to 500 rolls a page, got `0`"),
             ("page_size = 501", "expected 1 to 500 rolls a page, got `501`"),
+            (
+                "keep = '1000000'",
+                "or a number of rolls of 1 to 1000000000000 such as `1000000`, got `1000000`",
+            ),
+            ("keep = 0", "an age of 1s to 36500d such as `\"90d\"`"),
             ("reserve_mb = -1", "expected a reserve of 0 to 1000000000 MiB, got `-1`"),
             ("max_streams = -1", "expected 1 to 1000000 streams, got `-1`"),
             ("heartbeat = '11m'", "expected a silence of 1s to 10m, such as `15s`, got `11m`"),

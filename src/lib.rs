@@ -22,6 +22,7 @@ pub mod config;
 pub mod roller;
 pub mod statistics;
 pub mod store;
+pub mod retention;
 pub mod feed;
 pub mod web;
 pub mod remote;

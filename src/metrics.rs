@@ -40,6 +40,9 @@ struct Shared {
     rolls: Counter,
     append_seconds: Histogram,
     append_failures: Counter,
+    pruned: Counter,
+    prune_failures: Counter,
+    oldest: Gauge,
     commit_to_write_seconds: Histogram,
     syncs: ByWord,
     rejected: ByWord,
@@ -113,6 +116,8 @@ impl Default for Metrics {
         // 50 µs to 1.6 s; an fsync takes 100 µs to 20 ms.
         let append_seconds = Histogram::new(exponential_buckets(50e-6, 2.0, 16));
         let append_failures = Counter::default();
+        let (pruned, prune_failures) = (Counter::default(), Counter::default());
+        let oldest = Gauge::default();
         // 10 µs to 0.7 s: the first of many clients to the last.
         let commit_to_write_seconds = Histogram::new(exponential_buckets(10e-6, 2.0, 17));
         let (syncs, rejected) = (ByWord::default(), ByWord::default());
@@ -134,6 +139,13 @@ impl Default for Metrics {
             "Attempts to store a roll that failed and are made again",
             append_failures.clone(),
         );
+        r.register("pruned", "Old rolls deleted since the start, as `keep` says", pruned.clone());
+        r.register(
+            "prune_failures",
+            "Attempts to delete old rolls that failed and are made again",
+            prune_failures.clone(),
+        );
+        r.register("oldest_roll_id", "The oldest roll that is kept", oldest.clone());
         r.register("streams_open", "Streams that are open", scraped.streams_open.clone());
         r.register(
             "syncs",
@@ -188,6 +200,9 @@ impl Default for Metrics {
             rolls,
             append_seconds,
             append_failures,
+            pruned,
+            prune_failures,
+            oldest,
             commit_to_write_seconds,
             syncs,
             rejected,
@@ -211,6 +226,17 @@ impl Metrics {
     pub fn append_failed(&self, fault: String) {
         self.0.append_failures.inc();
         *self.0.fault() = Some(fault);
+    }
+
+    /// Old rolls are gone, and `oldest` is the first that is kept.
+    pub fn pruned(&self, n_rolls: u64, oldest: RollId) {
+        self.0.pruned.inc_by(n_rolls);
+        self.0.oldest.set(oldest.0);
+    }
+
+    /// Old rolls could not be deleted.
+    pub fn prune_failed(&self) {
+        self.0.prune_failures.inc();
     }
 
     /// Why the last attempt to store a roll failed, if it did.

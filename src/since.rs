@@ -45,11 +45,14 @@ impl FromStr for Since {
         if let Ok(moment) = moment(text) {
             return Ok(Since::At(moment));
         }
-        let ago = days(text).or_else(|| text.parse().ok());
-        ago.filter(|ago| !ago.is_negative() && !text.starts_with(['-', '+']))
-            .map(Since::Ago)
-            .ok_or_else(|| ValueError::new(expected, text))
+        ago(text).map(Since::Ago).ok_or_else(|| ValueError::new(expected, text))
     }
+}
+
+/// Reads a length of time: whole days, `7d`, or units down to `ms`, `1h 30m`.
+pub fn ago(text: &str) -> Option<SignedDuration> {
+    let ago = days(text).or_else(|| text.parse().ok());
+    ago.filter(|ago| !ago.is_negative() && !text.starts_with(['-', '+']))
 }
 
 /// Whole days, `7d`: 24 hours each, since these are times ago and not dates.

@@ -11,9 +11,9 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::app;
-use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
 use crate::cli::trust::TrustArgs;
+use crate::cli::{Failure, GAP};
 use crate::config::Config;
 use crate::record::{Encoder, Format};
 use crate::remote::{Remote, RemoteError, Url};
@@ -33,7 +33,8 @@ const FILE_FOR: Duration = Duration::from_secs(600);
 /// while a server adds to it; or from a server, where a broken download goes on where it broke.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration."
+    after_help = "Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration,\n\
+                  3 done, but rolls are missing that are no longer kept."
 )]
 pub struct ExportArgs {
     /// A server's address; by default the database that is configured is read
@@ -81,17 +82,49 @@ pub fn export(
         Some(file) => Output::draft(file, args.force)?,
         None => Output::Standard(BufWriter::new(io::stdout())),
     };
+    let mut row = InARow::after(args.after);
     let written = match (&args.url, config) {
-        (Some(url), _) => from_server(&args, Remote::new(url.clone(), trusted), &mut out),
-        (None, Some(config)) => from_database(&args, &config, &mut out),
+        (Some(url), _) => from_server(&args, Remote::new(url.clone(), trusted), &mut row, &mut out),
+        (None, Some(config)) => from_database(&args, &config, &mut row, &mut out),
         (None, None) => unreachable!("the configuration is read where there is no address"),
     };
     match written.and_then(|()| out.finish()) {
-        Ok(()) => Ok(()),
+        Ok(()) if row.n_gaps == 0 => Ok(()),
+        Ok(()) => {
+            let error = anyhow::anyhow!("rolls are missing (gaps: {})", row.n_gaps);
+            Err(Failure { error, exit_code: GAP })
+        }
         // Nobody reads on: that is no fault of anybody.
         Err(Broken::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Broken::Write(error)) => Err(anyhow::Error::new(error).context("cannot write").into()),
         Err(Broken::Read(error)) => Err(error.into()),
+    }
+}
+
+/// Whether rolls follow each other: those that are pruned before they are read are told.
+struct InARow {
+    /// The roll to come; `None` where it may be any.
+    next: Option<RollId>,
+    n_gaps: u64,
+}
+
+impl InARow {
+    fn after(asked: Option<Cursor>) -> InARow {
+        InARow { next: asked.map(|cursor| cursor.id.next()), n_gaps: 0 }
+    }
+
+    fn came(&mut self, id: RollId) {
+        self.skipped_to(id);
+        self.next = Some(id.next());
+    }
+
+    /// The rolls before this one, as far as they did not come, never will.
+    fn skipped_to(&mut self, id: RollId) {
+        let Some(next) = self.next.filter(|next| *next < id) else { return };
+        self.n_gaps += 1;
+        let (first, last) = (next, id.previous());
+        // Whoever closes standard error wants to know nothing.
+        let _ = writeln!(io::stderr(), "rollcast: gap: rolls {first} to {last} are no longer kept");
     }
 }
 
@@ -113,7 +146,12 @@ impl From<StoreError> for Broken {
     }
 }
 
-fn from_database(args: &ExportArgs, config: &Config, out: &mut Output) -> Result<(), Broken> {
+fn from_database(
+    args: &ExportArgs,
+    config: &Config,
+    row: &mut InARow,
+    out: &mut Output,
+) -> Result<(), Broken> {
     let mut archive = Archive::open(&config.store)?;
     let since = args.since.map(|since| since.moment(Timestamp::now()));
     let part = Part { after: args.after, before: args.before, since };
@@ -125,16 +163,31 @@ fn from_database(args: &ExportArgs, config: &Config, out: &mut Output) -> Result
         let rolls = archive.between(span, BATCH)?;
         let Some(last) = rolls.last() else { break };
         span.after = last.id;
+        rolls.iter().for_each(|roll| row.came(roll.id));
         let text = encoder.rolls(&rolls).map_err(|error| Broken::Read(error.into()))?;
         out.write_all(&text)?;
         progress.add(rolls.len() as u64);
     }
+    row.skipped_to(span.before);
     Ok(out.write_all(&encoder.foot())?)
 }
 
 /// Line by line, so that what comes after a broken connection joins what came before it.
-fn from_server(args: &ExportArgs, remote: Remote, out: &mut Output) -> Result<(), Broken> {
-    let mut copy = Copy { format: args.format(), first_line: None, last: None, progress: None };
+fn from_server(
+    args: &ExportArgs,
+    remote: Remote,
+    row: &mut InARow,
+    out: &mut Output,
+) -> Result<(), Broken> {
+    let mut copy = Copy {
+        format: args.format(),
+        first_line: None,
+        row,
+        last: None,
+        end: None,
+        goes_on: false,
+        progress: None,
+    };
     let mut query = Vec::from_iter([
         args.after.map(|after| format!("after={after}")),
         args.before.map(|before| format!("before={before}")),
@@ -171,6 +224,9 @@ fn from_server(args: &ExportArgs, remote: Remote, out: &mut Output) -> Result<()
         let _ = writeln!(io::stderr(), "rollcast: {why:#}; going on with the rest");
         thread::sleep(PAUSE);
     }
+    if let Some(end) = copy.end {
+        copy.row.skipped_to(end.next());
+    }
     if copy.format == Format::Json {
         out.write_all(if copy.last.is_some() { b"\n]\n" } else { b"[\n]\n" })?;
     }
@@ -178,11 +234,16 @@ fn from_server(args: &ExportArgs, remote: Remote, out: &mut Output) -> Result<()
 }
 
 /// A file from a server, over several connections if it must be.
-struct Copy {
+struct Copy<'a> {
     format: Format,
     /// The columns of a CSV file.
     first_line: Option<Vec<u8>>,
+    row: &'a mut InARow,
     last: Option<RollId>,
+    /// The last roll of the whole file.
+    end: Option<RollId>,
+    /// Whether a roll came on this connection: within a file they follow each other.
+    goes_on: bool,
     progress: Option<Progress>,
 }
 
@@ -202,7 +263,7 @@ impl From<io::Error> for Stopped {
     }
 }
 
-impl Copy {
+impl Copy<'_> {
     fn receive(
         &mut self,
         remote: &Remote,
@@ -221,6 +282,8 @@ impl Copy {
             let error = anyhow::anyhow!("expected the id of the last roll in `Rollcast-Last`");
             return Err(Stopped::Broken(Broken::Read(error)));
         };
+        self.end.get_or_insert(end);
+        self.goes_on = false;
         let mut lines = BufReader::new(answer.into_body().into_reader());
         let mut columns = self.format == Format::Csv;
         let why = loop {
@@ -269,7 +332,8 @@ impl Copy {
             }
         };
         let id = id.and_then(|id| std::str::from_utf8(id).ok()?.parse::<RollId>().ok());
-        let next = id.filter(|id| self.last.is_none_or(|last| *id == last.next()));
+        let fits = |id: &RollId, last: RollId| *id == last.next() || (*id > last && !self.goes_on);
+        let next = id.filter(|id| self.last.is_none_or(|last| fits(id, last)));
         let Some(id) = next else {
             let line = String::from_utf8_lossy(line).trim_end().to_string();
             let error = match self.last {
@@ -278,6 +342,8 @@ impl Copy {
             };
             return Err(Stopped::Broken(Broken::Read(error)));
         };
+        self.row.came(id);
+        self.goes_on = true;
         if self.format == Format::Json {
             out.write_all(if self.last.is_none() { b"[\n" } else { b",\n" })?;
             out.write_all(line.trim_ascii_end())?;

@@ -61,7 +61,7 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Show what all rolls add up to, beside what fair dice would show
+    /// Show what all rolls ever made add up to, beside what fair dice would show
     Stats,
     /// Say why events do not arrive: look at a stream through its public address
     Doctor(Box<DoctorArgs>),
@@ -81,12 +81,15 @@ enum Command {
     },
 }
 
+/// Ends a command that did what it should, but for rolls that were missed.
+const GAP: u8 = 3;
+
 /// Why the program ends with another code than 0.
 #[derive(Debug)]
 pub struct Failure {
     /// What went wrong, with its causes.
     pub error: anyhow::Error,
-    /// 1 failed while running, 2 wrong usage or configuration.
+    /// 1 failed while running, 2 wrong usage or configuration, 3 rolls were missed.
     pub exit_code: u8,
 }
 
@@ -132,6 +135,7 @@ fn check(config: Config) -> Result<(), Failure> {
     say("profile", config.profile.clone())?;
     say("address", app::address(&config)?)?;
     say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
+    say("kept", store.keep.to_string())?;
     say("database", store.database.display().to_string())?;
     match app::run(&config, Store::inspect(store))?.map_err(anyhow::Error::new)? {
         Inspection::Absent => say("", "none yet; the first start creates it".into())?,

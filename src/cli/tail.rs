@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::app;
 use crate::cli::doctor::time;
 use crate::cli::trust::TrustArgs;
-use crate::cli::{Failure, local};
+use crate::cli::{Failure, GAP, local};
 use crate::config::Config;
 use crate::record::RollJson;
 use crate::remote::{Frame, Parser, Remote, RemoteError, Url};
@@ -35,8 +35,6 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// At least so long where a server says to come back at once.
 const LEAST_RETRY: Duration = Duration::from_millis(50);
-/// A gap in what was followed.
-const GAP: u8 = 3;
 
 /// Follows the rolls of a server, as `tail -f` follows a file. Comes back by itself when the
 /// connection is lost, and goes on where it was.

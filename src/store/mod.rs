@@ -7,6 +7,7 @@ mod history;
 mod statistics;
 mod file;
 mod writer;
+mod prune;
 mod backup;
 mod archive;
 mod search;
@@ -148,6 +149,26 @@ pub struct Found {
     pub n_ever: Option<u64>,
     /// When the oldest and the newest kept roll were made.
     pub kept_from_to: Option<(RolledAt, RolledAt)>,
+}
+
+/// Which rolls are no longer to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// All but the newest so many (not 0).
+    Count(i64),
+    /// Those made before a moment, as far as no older roll was made later.
+    Before(RolledAt),
+}
+
+/// What a step of pruning did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Rolls that are gone.
+    pub n_rolls: u64,
+    /// The oldest that is kept now.
+    pub oldest: RollId,
+    /// Whether it was a whole step, so that there may be more to go.
+    pub more: bool,
 }
 
 /// What a look at a database file found.
@@ -365,6 +386,17 @@ impl Store {
         blocking(move || {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             writer.append(&rolls)
+        })
+        .await
+    }
+
+    /// Deletes the oldest of the rolls beyond what is kept, in one short transaction; the newest
+    /// roll always stays. Does not wait for an outside writer.
+    pub async fn prune(&self, beyond: Beyond) -> Result<Pruned, StoreError> {
+        let shared = self.0.clone();
+        blocking(move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.prune(beyond)
         })
         .await
     }

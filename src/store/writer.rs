@@ -1,4 +1,4 @@
-//! The writer: the one connection that appends.
+//! The writer: the one connection that appends, and that prunes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use tracing::info;
 
-use crate::roll::{NewRoll, Roll};
+use crate::roll::{NewRoll, Roll, RollId};
+use crate::store::prune::{self, Step};
 use crate::store::statistics::Tallies;
-use crate::store::{StoreError, file, history};
+use crate::store::{Beyond, Pruned, StoreError, file, history};
 
-/// How long a commit waits for an outside writer's lock, in milliseconds.
-const BUSY_MS: u32 = 1_000;
+/// How long the commit of a roll waits for an outside writer's lock.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What a checkpoint leaves of the write-ahead log after an outside reader made it grow.
 const JOURNAL_BYTES: u32 = 16 << 20;
 /// How long counting goes on in silence.
@@ -36,7 +37,7 @@ type Identity = (u64, u64);
 impl Writer {
     pub fn open(database: &Path) -> Result<Writer, StoreError> {
         let connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.pragma_update(None, "busy_timeout", BUSY_MS)?;
+        connection.busy_timeout(PATIENCE)?;
         file::use_log(&connection, database)?;
         // An acknowledged roll survives a power cut.
         connection.pragma_update(None, "synchronous", "full")?;
@@ -100,6 +101,32 @@ impl Writer {
         transaction.commit()?;
         self.tallies = Some(tallies);
         Ok(stored)
+    }
+
+    /// Deletes some of the oldest rolls, if there are any beyond what is kept.
+    pub fn prune(&mut self, beyond: Beyond) -> Result<Pruned, StoreError> {
+        let last_counted = match &self.tallies {
+            Some(tallies) => tallies.last_id(),
+            None => Tallies::load(&self.connection)?.last_id(),
+        };
+        // Looked first without a lock, which somebody else may hold.
+        let Step { kept, up_to } = prune::next_step(&self.connection, beyond, last_counted)?;
+        let Some(up_to) = up_to else {
+            return Ok(Pruned { n_rolls: 0, oldest: kept.oldest, more: false });
+        };
+        // The next roll waits behind this: let it be the one that waits for somebody else's lock.
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let n_rolls = self.delete(up_to);
+        self.connection.busy_timeout(PATIENCE)?;
+        let more = up_to.0 - kept.oldest.previous().0 == prune::N_AT_ONCE;
+        Ok(Pruned { n_rolls: n_rolls?, oldest: up_to.next(), more })
+    }
+
+    fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
+        let transaction = begin(&mut self.connection)?;
+        let n_rolls = prune::delete(&transaction, up_to)?;
+        transaction.commit()?;
+        Ok(n_rolls)
     }
 
     /// A commit into a deleted file succeeds, and is lost with the file.

@@ -36,8 +36,15 @@ impl PageError {
         PageError::new(Status::UnprocessableEntity, format!("{name}: {error}"))
     }
 
-    /// A roll that is not kept, or not made yet.
+    /// A roll that is no longer kept, for which there never will be another: 410; or one that is not
+    /// made yet.
     pub fn no_roll(id: RollId, kept: Kept) -> PageError {
+        let status = match id {
+            id if id > RollId::BEFORE_FIRST && id < kept.oldest && id <= kept.head.id => {
+                Status::Gone
+            }
+            _ => Status::NotFound,
+        };
         let message = if id == RollId::BEFORE_FIRST {
             "Rolls are counted from 1.".into()
         } else if id > kept.head.id {
@@ -47,7 +54,7 @@ impl PageError {
         } else {
             format!("Roll {id} is not in the history.")
         };
-        PageError::new(Status::NotFound, message)
+        PageError::new(status, message)
     }
 
     /// Too many open streams, for a client that cannot be told inside a stream.

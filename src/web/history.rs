@@ -134,6 +134,20 @@ struct HistoryView {
     previous_day: Option<String>,
     next_day: Option<String>,
     search: Option<SearchView>,
+    /// At the end of what is kept, where older rolls are gone.
+    gone: Option<GoneView>,
+}
+
+/// What is no longer kept.
+#[derive(Serialize)]
+struct GoneView {
+    n_rolls: i64,
+    /// The first roll that is kept, and its moment.
+    first: i64,
+    href: String,
+    rolled_at: String,
+    day: String,
+    clock: String,
 }
 
 /// What a search came to.
@@ -170,6 +184,10 @@ impl HistoryView {
             n_looked_at: looked_at.n_rolls(),
             goes_on: older.is_some(),
         });
+        // The page reaches back to the oldest roll, or there is nothing but older ones where it looks.
+        let at_the_end = looked_at.after < found.kept.oldest;
+        let first = found.kept_from_to.filter(|_| at_the_end && found.kept.oldest.0 > 1);
+        let gone = first.map(|(from, _)| GoneView::new(found.kept.oldest, from));
         let kept = found.kept_from_to.map(|(from, to)| (date(from), date(to)));
         let neighbour = |day: Option<Date>| {
             let kept = |day: &Date| kept.is_some_and(|(from, to)| (from..=to).contains(day));
@@ -189,6 +207,21 @@ impl HistoryView {
             previous_day: neighbour(filter.day.and_then(|day| day.yesterday().ok())),
             next_day: neighbour(filter.day.and_then(|day| day.tomorrow().ok())),
             search,
+            gone,
+        }
+    }
+}
+
+impl GoneView {
+    fn new(first: RollId, rolled_at: RolledAt) -> GoneView {
+        let moment = rolled_at.timestamp();
+        GoneView {
+            n_rolls: first.previous().0,
+            first: first.0,
+            href: format!("/rolls/{first}"),
+            rolled_at: rolled_at.to_string(),
+            day: moment.strftime("%Y-%m-%d").to_string(),
+            clock: moment.strftime("%H:%M:%S").to_string(),
         }
     }
 }

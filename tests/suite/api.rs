@@ -191,7 +191,7 @@ fn errors_of_the_api_are_json_that_names_the_value() {
         ("/api/rolls.csv?limit=5", 422, "got `limit`"),
         ("/api/rolls.ndjson?since=-1m", 422, "got `-1m`"),
         ("/api/rolls/122", 404, "the newest is 121"),
-        ("/api/rolls/20", 404, "the oldest that is kept is 21"),
+        ("/api/rolls/20", 410, "the oldest that is kept is 21"),
         ("/api/rolls/x", 422, "got `x`"),
         ("/api/rolls/60?x=1", 422, "got `x`"),
         ("/api/nothing", 404, "/api/nothing"),

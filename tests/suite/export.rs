@@ -10,7 +10,7 @@ use crate::api::lines;
 use crate::common::{House, signal, wait_for};
 use crate::pages::{get, quiet_house};
 
-fn run(command: &mut Command) -> (i32, String, String) {
+pub fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
@@ -82,7 +82,7 @@ fn an_exported_file_appears_whole_or_not_at_all() {
 
 /// Answers with these in turn, each followed by the end of the connection; gives back the
 /// addresses asked for.
-fn serve(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
+pub fn serve(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let asked = thread::spawn(move || {
@@ -100,7 +100,7 @@ fn serve(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
     (url, asked)
 }
 
-fn file(content_type: &str, last: i64, text: &str) -> String {
+pub fn file(content_type: &str, last: i64, text: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nrollcast-last: {last}\r\n\
          connection: close\r\n\r\n{text}"

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rollcast::config::StoreConfig;
+use rollcast::config::{Keep, StoreConfig};
 use rollcast::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
 use rollcast::roll::{Cursor, Face, Faces, NewRoll, Roll, RollId, RolledAt};
 use rollcast::store::Store;
@@ -98,9 +98,9 @@ impl World {
     async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("rolls.db");
-        let store = Store::open(&StoreConfig { database: database.clone(), n_reserve_bytes: 0 })
-            .await
-            .unwrap();
+        let keep = Keep::Forever;
+        let config = StoreConfig { database: database.clone(), keep, n_reserve_bytes: 0 };
+        let store = Store::open(&config).await.unwrap();
         let feed = Feed::open(store.clone(), N_RECENT).await.unwrap();
         let pruner = Connection::open(database).unwrap();
         pruner.pragma_update(None, "synchronous", "off").unwrap();

@@ -170,7 +170,7 @@ fn errors_are_pages_that_name_the_value_and_json_for_those_who_ask() {
     let (house, _server) = quiet_house(21);
     let table = [
         ("/rolls/122", 404, "the newest is 121"),
-        ("/rolls/20", 404, "the oldest that is kept is 21"),
+        ("/rolls/20", 410, "the oldest that is kept is 21"),
         ("/rolls/abc", 422, "got `abc`"),
         ("/rolls?before=-1", 422, "got `-1`"),
         ("/rolls?at=yesterday", 422, "got `yesterday`"),

@@ -15,7 +15,7 @@ fn get(url: &str, accept: &str) -> (u16, String, String) {
 }
 
 /// All samples of `/metrics`, by name and labels.
-fn metrics(house: &House) -> BTreeMap<String, f64> {
+pub fn metrics(house: &House) -> BTreeMap<String, f64> {
     let (status, content_type, text) = get(&house.url("/metrics"), "*/*");
     assert_eq!(status, 200);
     assert!(content_type.starts_with("application/openmetrics-text"), "{content_type}");

@@ -69,6 +69,51 @@ fn csv(house: &House) -> Vec<String> {
     csv.records().map(|record| row(record.unwrap())).collect()
 }
 
+/// What a download has, which pruning may cut short: then the rest of it, as its contract says.
+fn ndjson(house: &House) -> Vec<String> {
+    let file = get(&house.url("/api/rolls.ndjson"), &[]);
+    let lines: Vec<String> = file.body.lines().map(String::from).collect();
+    let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    assert_eq!(file.header("rollcast-last"), last["id"].to_string(), "it was cut");
+    lines
+}
+
+#[test]
+fn pages_api_files_and_table_are_a_whole_piece_of_the_same_list_under_pruning() {
+    let house = House::new("every = '10ms'\npage_size = 20\nkeep = 300");
+    let _server = house.start();
+    // All that ever was: nothing that it saw is gone before it saw it.
+    let tail = tail(&house, &["--json", "--after", "0"]);
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
+    let oldest = || lines(&house).first().map_or(0, |line| id(line));
+    for round in 1..=3 {
+        let before = wait_for("pruning", || Some(oldest()).filter(|oldest| *oldest > 50 * round));
+        // From the newest on, until what was the oldest is overtaken, or reached.
+        let mut newest_first = api(&house, "/api/rolls?limit=17");
+        newest_first.reverse();
+        let ways = [
+            ("pages", pages(&house)),
+            ("API, newest first", newest_first),
+            ("API, oldest first", api(&house, "/api/rolls?after=0&limit=23")),
+            ("NDJSON", ndjson(&house)),
+            ("CSV", csv(&house)),
+            ("table", lines(&house)),
+        ];
+        let newest = id(lines(&house).last().unwrap());
+        wait_for("tail to catch up", || (tail.lines().len() as i64 >= newest).then_some(()));
+        let all = tail.lines();
+        assert_eq!(id(&all[0]), 1);
+        for (way, seen) in ways {
+            assert!(seen.len() > 100, "{way}: saw only {} rolls", seen.len());
+            let first = id(&seen[0]);
+            assert!(first >= before, "{way}: {first} was gone, the oldest was {before}");
+            let start = usize::try_from(first - 1).unwrap();
+            assert_eq!(seen, all[start..start + seen.len()], "{way} from roll {first} on");
+        }
+    }
+    assert!(oldest() > 150, "nothing was pruned");
+}
+
 #[test]
 fn pages_api_files_tail_and_table_have_the_same_rolls_while_they_are_made() {
     let house = House::new("every = '20ms'\npage_size = 20");

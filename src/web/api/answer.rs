@@ -7,6 +7,7 @@ use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use serde::Serialize;
 
+use crate::config::Keep;
 use crate::roll::RollId;
 use crate::store::{Order, Page};
 use crate::web::api::asked::AskedPage;
@@ -20,33 +21,43 @@ const CLOSED: &str = "public, max-age=86400, immutable";
 pub struct Answer {
     body: String,
     links: String,
+    oldest: Option<RollId>,
     cache: Option<&'static str>,
 }
 
 impl Answer {
     pub fn json(body: &impl Serialize) -> Answer {
         let body = serde_json::to_string(body).expect("plain structs become JSON");
-        Answer { body, links: String::new(), cache: None }
+        Answer { body, links: String::new(), oldest: None, cache: None }
     }
 
     pub fn with_links(self, links: String) -> Answer {
         Answer { links, ..self }
     }
 
-    /// The same, for good: no later roll changes it.
-    pub fn closed(self) -> Answer {
-        Answer { cache: Some(CLOSED), ..self }
+    /// The same, with a header that tells what is no longer kept.
+    pub fn with_oldest(self, oldest: RollId) -> Answer {
+        Answer { oldest: Some(oldest), ..self }
+    }
+
+    /// The same, which no later roll changes. Where rolls are pruned, that may still do so: then it
+    /// is asked for again each time, and mostly found unchanged.
+    pub fn closed(self, keep: Keep) -> Answer {
+        Answer { cache: (keep == Keep::Forever).then_some(CLOSED), ..self }
     }
 }
 
 impl<'r> Responder<'r, 'static> for Answer {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let Answer { body, links, cache } = self;
+        let Answer { body, links, oldest, cache } = self;
         let name = etag::of(&(&body, &links));
         let mut response = Response::build();
         response.raw_header("ETag", name.clone());
         if let Some(cache) = cache {
             response.raw_header("Cache-Control", cache);
+        }
+        if let Some(oldest) = oldest {
+            response.raw_header("Rollcast-Oldest", oldest.to_string());
         }
         if !links.is_empty() {
             response.raw_header("Link", links);

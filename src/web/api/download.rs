@@ -10,7 +10,7 @@ use rocket::response::stream::ByteStream;
 use rocket::response::{self, Responder};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
@@ -51,6 +51,8 @@ struct File {
     encoder: Encoder,
     span: Span,
     begun: bool,
+    /// Whether a roll was sent.
+    sent: bool,
 }
 
 impl Download {
@@ -61,7 +63,7 @@ impl Download {
         (store, turns): (Store, Turns),
     ) -> Download {
         let encoder = Encoder::new(format, dice);
-        let file = File { store, turns, encoder, span, begun: false };
+        let file = File { store, turns, encoder, span, begun: false, sent: false };
         let last = match span.n_rolls() {
             0 => RollId::BEFORE_FIRST,
             _ => span.before.previous(),
@@ -80,13 +82,15 @@ impl File {
         stream::unfold(self, |mut file| async { file.piece().await.map(|piece| (piece, file)) })
     }
 
-    /// The next piece; `None` at the end, or where it cannot go on. Rocket has no way to break a
-    /// body off, so that is told by the header that names the last roll.
+    /// The next piece; `None` at the end, or where it cannot go on: also where rolls were pruned
+    /// before they were read, since a hole within a file would not be seen. Rocket has no way to
+    /// break a body off, so that is told by the header that names the last roll.
     async fn piece(&mut self) -> Option<Vec<u8>> {
         if !self.begun {
             self.begun = true;
             return Some(self.encoder.head());
         }
+        let last = self.span.after;
         let Turns(turns) = self.turns.clone();
         let turn = turns.acquire().await;
         let rolls = loop {
@@ -101,6 +105,16 @@ impl File {
             }
         };
         drop(turn);
+        // What is gone before the first roll is sent is missing at the beginning, as it is for
+        // whoever asks a moment later.
+        let first = rolls.first()?.id;
+        if self.sent && first != last.next() {
+            warn!(
+                "a download is cut short after roll {last}: the next that is still kept is {first}"
+            );
+            return None;
+        }
+        self.sent = true;
         self.span.after = rolls.last()?.id;
         let piece = self.encoder.rolls(&rolls);
         piece.map_err(|error| error!("a download is cut short: {error}")).ok()

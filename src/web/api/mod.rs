@@ -11,7 +11,7 @@ use rocket::{State, catch, catchers, get, routes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::config::Config;
+use crate::config::{Config, Keep};
 use crate::record::{Format, RollJson};
 use crate::roll::{Dice, RollId};
 use crate::statistics::Statistics;
@@ -25,6 +25,8 @@ use crate::web::error::{ApiError, ErrorJson, PageError};
 struct Api {
     store: Store,
     downloads: Turns,
+    /// Whether rolls are pruned, which changes answers that no later roll changes.
+    keep: Keep,
     /// Those that are rolled now.
     dice: Dice,
 }
@@ -38,7 +40,8 @@ impl Api {
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
-    let api = Api { store, downloads: Turns::default(), dice: config.roller.dice.clone() };
+    let (keep, dice) = (config.store.keep, config.roller.dice.clone());
+    let api = Api { store, downloads: Turns::default(), keep, dice };
     AdHoc::on_ignite("the API", |rocket| async {
         rocket
             .manage(api)
@@ -60,9 +63,10 @@ struct RollsJson {
 
 /// Rolls by the page
 ///
-/// With `after` or `since`, oldest first from there on; otherwise newest first. A page that later
-/// rolls cannot change may be kept by caches for a day. Once made, a roll never changes; those
-/// that are no longer kept are missing at the beginning, and ids show it, since they have no gaps.
+/// With `after` or `since`, oldest first from there on; otherwise newest first. Once made, a roll
+/// never changes. Where all rolls are kept, a page that later ones cannot change may be cached for a
+/// day. Those that are no longer kept are missing at the beginning, and ids show it, since they have
+/// no gaps; `Rollcast-Oldest` names the oldest that is kept.
 #[utoipa::path(
     get,
     path = "/api/rolls",
@@ -71,6 +75,7 @@ struct RollsJson {
     responses(
         (status = 200, description = "The rolls", body = RollsJson, headers(
             ("ETag" = String, description = "Names the answer, for `If-None-Match`"),
+            ("Rollcast-Oldest" = String, description = "The id of the oldest roll that is kept, or the next one if none is"),
             ("Link" = String, description = "The pages after (`next`) and before (`prev`) in the same order (RFC 8288)"),
         )),
         (status = 304, description = "Unchanged since the answer that `If-None-Match` names"),
@@ -84,8 +89,8 @@ async fn rolls(asked: Result<AskedPage, ApiError>, api: &State<Api>) -> Result<A
     let asked = asked?;
     let page = api.store.part(asked.part, asked.order(), asked.limit).await?;
     let body = RollsJson { rolls: page.rolls.iter().map(RollJson::from).collect() };
-    let answer = Answer::json(&body).with_links(links(&asked, &page));
-    Ok(if asked.is_closed(&page) { answer.closed() } else { answer })
+    let answer = Answer::json(&body).with_links(links(&asked, &page)).with_oldest(page.kept.oldest);
+    Ok(if asked.is_closed(&page) { answer.closed(api.keep) } else { answer })
 }
 
 /// One roll
@@ -100,7 +105,8 @@ async fn rolls(asked: Result<AskedPage, ApiError>, api: &State<Api>) -> Result<A
             ("ETag" = String, description = "Names the answer, for `If-None-Match`"),
         )),
         (status = 304, description = "Unchanged since the answer that `If-None-Match` names"),
-        (status = 404, description = "Not rolled yet, or no longer kept", body = ErrorJson),
+        (status = 404, description = "Not rolled yet", body = ErrorJson),
+        (status = 410, description = "No longer kept", body = ErrorJson),
         (status = 422, description = "Not a roll's id", body = ErrorJson),
         (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
     )
@@ -115,14 +121,15 @@ async fn roll(
     let id = id.parse::<RollId>().map_err(|error| PageError::invalid("id", error))?;
     let (roll, kept) = api.store.roll(id).await?;
     let roll = roll.ok_or_else(|| PageError::no_roll(id, kept))?;
-    Ok(Answer::json(&RollJson::from(&roll)).closed())
+    Ok(Answer::json(&RollJson::from(&roll)).closed(api.keep))
 }
 
 /// Any range as CSV
 ///
 /// Oldest first, up to the newest roll of that moment: the file ends. One row a roll (RFC 4180),
-/// one column a die; only numbers and times, which no spreadsheet takes for a formula. A file that
-/// ends before the roll that `Rollcast-Last` names was cut: go on with `after=` its last id.
+/// one column a die; only numbers and times, which no spreadsheet takes for a formula. Ids within a
+/// file have no gaps. One that ends before the roll that `Rollcast-Last` names was cut: go on with
+/// `after=` its last id; if other ids follow, the rolls in between were no longer kept.
 #[utoipa::path(
     get,
     path = "/api/rolls.csv",
@@ -143,8 +150,9 @@ async fn csv(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Downloa
 
 /// Any range as JSON lines
 ///
-/// Oldest first, up to the newest roll of that moment: the file ends. One object a line. A file
-/// that ends before the roll that `Rollcast-Last` names was cut: go on with `after=` its last id.
+/// Oldest first, up to the newest roll of that moment: the file ends. One object a line. Ids within
+/// a file have no gaps. One that ends before the roll that `Rollcast-Last` names was cut: go on with
+/// `after=` its last id; if other ids follow, the rolls in between were no longer kept.
 #[utoipa::path(
     get,
     path = "/api/rolls.ndjson",

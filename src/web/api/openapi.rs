@@ -65,7 +65,7 @@ pub fn public() -> AdHoc {
         Box::pin(async move {
             if request.uri().path().starts_with("/api") {
                 response.set_raw_header("Access-Control-Allow-Origin", "*");
-                let exposed = "ETag, Link, Retry-After, Rollcast-Last";
+                let exposed = "ETag, Link, Retry-After, Rollcast-Last, Rollcast-Oldest";
                 response.set_raw_header("Access-Control-Expose-Headers", exposed);
             }
         })
