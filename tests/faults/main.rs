@@ -7,5 +7,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[allow(dead_code, reason = "campaigns follow")]
 mod report;
+
+#[cfg(target_os = "linux")]
+mod power;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "campaigns follow")]
+mod shim;
