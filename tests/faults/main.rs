@@ -10,6 +10,8 @@ mod common;
 mod report;
 
 #[cfg(target_os = "linux")]
+mod errors;
+#[cfg(target_os = "linux")]
 mod power;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "campaigns follow")]
