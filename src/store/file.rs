@@ -198,7 +198,11 @@ pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let migrations = MIGRATIONS.iter().map(|sql| M::up(sql)).collect();
-    Ok(Migrations::new(migrations).to_latest(connection)?)
+    match Migrations::new(migrations).to_latest(connection) {
+        // Without the query: a migration is a page of SQL, and not what is wrong.
+        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(StoreError::Upgrade(err)),
+        result => Ok(result?),
+    }
 }
 
 /// Takes the lock that makes this process the file's only server. Readers do not take it.

@@ -303,6 +303,9 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the database cannot be brought up to date")]
     Migration(#[from] rusqlite_migration::Error),
+    /// SQLite's own error while that was done.
+    #[error("the database cannot be brought up to date")]
+    Upgrade(#[source] rusqlite::Error),
     /// The pool of readers could not be opened.
     #[error("the database cannot be opened for reading")]
     Pool(#[from] r2d2::Error),

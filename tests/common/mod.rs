@@ -197,6 +197,11 @@ impl Server {
         assert!(status.success(), "stopped with {status}: {:#?}", self.log());
     }
 
+    /// Whether the server has ended, for whatever reason.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the server's end, by itself or on a signal sent before.
     pub fn wait(&mut self) -> ExitStatus {
         let status = wait_for("the server to end", || self.child.try_wait().unwrap());

@@ -9,22 +9,27 @@ mod common;
 
 mod report;
 mod oracle;
+mod process;
+
+// The disk.
+#[cfg(target_os = "linux")]
+mod shim;
+#[cfg(target_os = "linux")]
+mod power;
+#[cfg(target_os = "linux")]
+mod errors;
+
+// The process.
 mod pagers;
 mod kills;
-mod chaos;
-mod network;
 mod panics;
-mod process;
 mod descriptors;
 mod stop;
+
+// The network.
+mod chaos;
+mod network;
 mod siege;
-
-#[path = "../../fuzz/properties.rs"]
-mod properties;
-
-mod input;
-mod requests;
-
 #[cfg(feature = "deploy")]
 #[path = "../deploy/files.rs"]
 mod files;
@@ -36,3 +41,9 @@ mod nginx;
 #[allow(dead_code, reason = "the other suite uses all of it")]
 #[path = "../deploy/program.rs"]
 mod program;
+
+// What comes in.
+#[path = "../../fuzz/properties.rs"]
+mod properties;
+mod input;
+mod requests;

@@ -1,0 +1,356 @@
+/* Stands between the server and its disk: loaded by LD_PRELOAD into the unmodified binary. It sees
+ * every call on the database, its log and its journal, and on the folder they are in.
+ *
+ *   SHIM_DATABASE  the database's path; files whose names only begin so belong to it
+ *   SHIM_CONTROL   a file that tests write and this maps: which fault, and how far the clock is off
+ *   SHIM_RECORD    a file that gets all operations in their order, if set
+ *
+ * Out of sight stay the index of the log (-shm: never durable, made anew) and the lock file.
+ * Syncs do not reach the disk: what a power cut would leave is worked out from the record. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* tests/faults/shim.rs has the same. */
+enum { NONE, READ, WRITE, SYNC, OPEN };
+struct control {
+  _Atomic uint32_t kind;       /* of the calls that fail; NONE ends the fault */
+  uint32_t error;              /* errno, or 0: only half of it is read or written */
+  uint32_t first;              /* the call that fails, counted from 1 */
+  uint32_t step;               /* and each so many calls after it; 0: only that one */
+  _Atomic uint32_t n_calls;    /* of that kind */
+  _Atomic uint32_t n_injected; /* of them failed */
+  uint32_t drop;               /* a sync that fails takes what was not synced with it */
+  uint32_t lie;                /* and says that it succeeded */
+  _Atomic int64_t clock_off;   /* nanoseconds that the time of day is wrong by */
+};
+
+#define N_FDS 65536
+static struct control *control;
+static int record = -1;
+static char database[PATH_MAX], folder[PATH_MAX];
+/* The inode behind a descriptor; 0 is none of ours. */
+static _Atomic uint64_t inode_of[N_FDS];
+static uint64_t folder_inode;
+/* One operation after the other: the record's order is the real one. */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+#define REAL(name) \
+  static __typeof__(&name) real; \
+  if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+/* What an inode held before writes that are not synced, newest first. */
+struct before {
+  struct before *older;
+  uint64_t inode;
+  off_t offset, size;
+  ssize_t n_bytes;
+  char bytes[];
+};
+static struct before *unsynced;
+
+__attribute__((constructor)) static void begin(void) {
+  const char *path = getenv("SHIM_DATABASE");
+  if (!path) return;
+  strncpy(database, path, sizeof database - 1);
+  strncpy(folder, path, sizeof folder - 1);
+  char *slash = strrchr(folder, '/');
+  if (slash) *slash = 0;
+  struct stat status;
+  if (stat(folder, &status) == 0) folder_inode = status.st_ino;
+  path = getenv("SHIM_CONTROL");
+  int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+  if (fd < 0) abort();
+  control = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (control == MAP_FAILED) abort();
+  close(fd);
+  path = getenv("SHIM_RECORD");
+  if (path && (record = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)) < 0) abort();
+}
+
+static int is_ours(const char *path) {
+  if (!control) return 0;
+  size_t n = strlen(database), length = strlen(path);
+  if (strcmp(path, folder) == 0) return 1;
+  if (strncmp(path, database, n) != 0) return 0;
+  const char *suffix = path + length - (length < 5 ? length : 5);
+  return strcmp(suffix, "-lock") != 0 && strcmp(length < 4 ? path : path + length - 4, "-shm") != 0;
+}
+
+static uint64_t inode(int fd) { return fd >= 0 && fd < N_FDS ? inode_of[fd] : 0; }
+
+/* A line of the record, in one call: a kill leaves whole lines. */
+static void note_bytes(char kind, uint64_t inode, uint64_t at, const void *bytes, uint32_t n_bytes) {
+  if (record < 0) return;
+  static __typeof__(&writev) real;
+  if (!real) real = (__typeof__(&writev))dlsym(RTLD_NEXT, "writev");
+  char head[21] = {kind};
+  memcpy(head + 1, &inode, 8);
+  memcpy(head + 9, &at, 8);
+  memcpy(head + 17, &n_bytes, 4);
+  struct iovec all[2] = {{head, sizeof head}, {(void *)bytes, n_bytes}};
+  if (real(record, all, 2) != (ssize_t)sizeof head + n_bytes) abort();
+}
+
+static void note(char kind, uint64_t inode, uint64_t at) { note_bytes(kind, inode, at, NULL, 0); }
+
+/* Whether this call is one that fails; errno says how, 0 that it does half. */
+static int fails(uint32_t kind) {
+  if (!control || control->kind != kind) return 0;
+  uint32_t n = ++control->n_calls;
+  if (n < control->first) return 0;
+  if (control->step ? (n - control->first) % control->step : n > control->first) return 0;
+  control->n_injected++;
+  errno = control->error;
+  return 1;
+}
+
+static size_t half(size_t n_bytes) { return n_bytes < 2 ? n_bytes : n_bytes / 2; }
+
+/* -- opening ------------------------------------------------------------------------------- */
+
+static int open_ours(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
+  pthread_mutex_lock(&turn);
+  int fd = -1;
+  if (!fails(OPEN)) {
+    struct stat status;
+    int is_new = lstat(path, &status) != 0;
+    fd = real(path, flags, mode);
+    if (fd >= 0 && fd < N_FDS && fstat(fd, &status) == 0) {
+      inode_of[fd] = status.st_ino;
+      if (is_new) note_bytes('C', status.st_ino, 0, path, strlen(path));
+      else if (flags & O_TRUNC) note('T', status.st_ino, 0);
+    }
+  }
+  pthread_mutex_unlock(&turn);
+  return fd;
+}
+
+#define OPENING(name) \
+  int name(const char *path, int flags, ...) { \
+    REAL(name); \
+    mode_t mode = 0; \
+    if (flags & (O_CREAT | O_TMPFILE)) { \
+      va_list rest; \
+      va_start(rest, flags); \
+      mode = va_arg(rest, mode_t); \
+      va_end(rest); \
+    } \
+    return is_ours(path) ? open_ours(real, path, flags, mode) : real(path, flags, mode); \
+  }
+OPENING(open)
+OPENING(open64)
+
+int close(int fd) {
+  REAL(close);
+  if (fd >= 0 && fd < N_FDS) inode_of[fd] = 0;
+  return real(fd);
+}
+
+/* -- reading ------------------------------------------------------------------------------- */
+
+ssize_t read(int fd, void *bytes, size_t n_bytes) {
+  REAL(read);
+  if (inode(fd) && fails(READ)) {
+    if (errno) return -1;
+    n_bytes = half(n_bytes);
+  }
+  return real(fd, bytes, n_bytes);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t n_bytes, off_t offset) {
+  REAL(pread64);
+  if (inode(fd) && fails(READ)) {
+    if (errno) return -1;
+    n_bytes = half(n_bytes);
+  }
+  return real(fd, bytes, n_bytes, offset);
+}
+
+/* -- writing ------------------------------------------------------------------------------- */
+
+static void remember(int fd, off_t offset, size_t n_bytes) {
+  if (!control->drop) return;
+  static __typeof__(&pread64) real;
+  if (!real) real = (__typeof__(&pread64))dlsym(RTLD_NEXT, "pread64");
+  struct stat status;
+  struct before *before = malloc(sizeof *before + n_bytes);
+  if (!before || fstat(fd, &status) != 0) abort();
+  *before = (struct before){unsynced, inode(fd), offset, status.st_size,
+                            real(fd, before->bytes, n_bytes, offset)};
+  unsynced = before;
+}
+
+/* Of one inode; `restore` puts back what was there. */
+static void forget(int fd, int restore) {
+  static __typeof__(&pwrite64) real;
+  static __typeof__(&ftruncate64) real_truncate;
+  if (!real) real = (__typeof__(&pwrite64))dlsym(RTLD_NEXT, "pwrite64");
+  if (!real_truncate) real_truncate = (__typeof__(&ftruncate64))dlsym(RTLD_NEXT, "ftruncate64");
+  for (struct before **at = &unsynced; *at;) {
+    struct before *before = *at;
+    if (before->inode != inode(fd)) {
+      at = &before->older;
+      continue;
+    }
+    if (restore && before->n_bytes > 0
+        && real(fd, before->bytes, before->n_bytes, before->offset) != before->n_bytes)
+      abort();
+    struct stat status;
+    if (restore && fstat(fd, &status) == 0 && status.st_size > before->size) {
+      if (real_truncate(fd, before->size) != 0) abort();
+    }
+    *at = before->older;
+    free(before);
+  }
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t n_bytes, off_t offset) {
+  REAL(pwrite64);
+  if (!inode(fd)) return real(fd, bytes, n_bytes, offset);
+  pthread_mutex_lock(&turn);
+  ssize_t n_written = -1;
+  int failed = fails(WRITE);
+  if (failed && !errno) {
+    n_bytes = half(n_bytes);
+    failed = 0;
+  }
+  if (!failed) {
+    remember(fd, offset, n_bytes);
+    n_written = real(fd, bytes, n_bytes, offset);
+    if (n_written > 0) note_bytes('W', inode(fd), offset, bytes, n_written);
+  }
+  int error = errno;
+  pthread_mutex_unlock(&turn);
+  errno = error;
+  return n_written;
+}
+
+int ftruncate64(int fd, off_t size) {
+  REAL(ftruncate64);
+  if (!inode(fd)) return real(fd, size);
+  pthread_mutex_lock(&turn);
+  int result = -1;
+  if (!fails(WRITE) || !errno) {
+    forget(fd, 0);
+    result = real(fd, size);
+    if (result == 0) note('T', inode(fd), size);
+  }
+  pthread_mutex_unlock(&turn);
+  return result;
+}
+
+static int sync_ours(int fd) {
+  pthread_mutex_lock(&turn);
+  int result = 0;
+  if (fails(SYNC)) {
+    int error = errno;
+    forget(fd, control->drop);
+    note('F', inode(fd), 0);
+    errno = error;
+    result = control->lie ? 0 : -1;
+  } else {
+    forget(fd, 0);
+    note(inode(fd) == folder_inode ? 'D' : 'S', inode(fd), 0);
+  }
+  pthread_mutex_unlock(&turn);
+  return result;
+}
+
+int fsync(int fd) {
+  REAL(fsync);
+  return inode(fd) ? sync_ours(fd) : real(fd);
+}
+
+int fdatasync(int fd) {
+  REAL(fdatasync);
+  return inode(fd) ? sync_ours(fd) : real(fd);
+}
+
+/* -- names --------------------------------------------------------------------------------- */
+
+int rename(const char *from, const char *to) {
+  REAL(rename);
+  if (!is_ours(from)) return real(from, to);
+  pthread_mutex_lock(&turn);
+  struct stat status = {0};
+  stat(from, &status);
+  int result = real(from, to);
+  char both[2 * PATH_MAX];
+  size_t n_from = strlen(from) + 1, n_to = strlen(to);
+  if (n_from + n_to > sizeof both) abort();
+  memcpy(both, from, n_from);
+  memcpy(both + n_from, to, n_to);
+  if (result == 0) note_bytes('R', status.st_ino, 0, both, n_from + n_to);
+  pthread_mutex_unlock(&turn);
+  return result;
+}
+
+int unlink(const char *path) {
+  REAL(unlink);
+  if (!is_ours(path)) return real(path);
+  pthread_mutex_lock(&turn);
+  int result = real(path);
+  if (result == 0) note_bytes('U', 0, 0, path, strlen(path));
+  int error = errno;
+  pthread_mutex_unlock(&turn);
+  errno = error;
+  return result;
+}
+
+/* -- what clients are sent ----------------------------------------------------------------- */
+
+/* In one turn with its note: no operation on a file comes between. */
+static ssize_t sent(int fd, const struct iovec *parts, int n_parts, ssize_t n_sent) {
+  int error = errno;
+  for (ssize_t left = n_sent; left > 0; parts++, n_parts--) {
+    ssize_t n_bytes = (ssize_t)parts->iov_len < left ? (ssize_t)parts->iov_len : left;
+    note_bytes('A', fd, 0, parts->iov_base, n_bytes);
+    left -= n_bytes;
+  }
+  pthread_mutex_unlock(&turn);
+  errno = error;
+  return n_sent;
+}
+
+ssize_t send(int fd, const void *bytes, size_t n_bytes, int flags) {
+  REAL(send);
+  if (record < 0) return real(fd, bytes, n_bytes, flags);
+  struct iovec part = {(void *)bytes, n_bytes};
+  pthread_mutex_lock(&turn);
+  return sent(fd, &part, 1, real(fd, bytes, n_bytes, flags));
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int n_parts) {
+  REAL(writev);
+  if (record < 0 || fd <= 2 || fd == record) return real(fd, parts, n_parts);
+  pthread_mutex_lock(&turn);
+  return sent(fd, parts, n_parts, real(fd, parts, n_parts));
+}
+
+/* -- the time of day ----------------------------------------------------------------------- */
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  REAL(clock_gettime);
+  int result = real(clock, now);
+  if (result == 0 && clock == CLOCK_REALTIME && control && control->clock_off) {
+    int64_t nanoseconds = now->tv_nsec + control->clock_off % 1000000000;
+    now->tv_sec += control->clock_off / 1000000000 + (nanoseconds >= 1000000000) - (nanoseconds < 0);
+    now->tv_nsec = (nanoseconds + 1000000000) % 1000000000;
+  }
+  return result;
+}
