@@ -63,3 +63,70 @@ pub fn delete(connection: &Connection, up_to: RollId) -> Result<u64, StoreError>
     let sql = "delete from rolls where id <= ?1";
     Ok(connection.prepare_cached(sql)?.execute([up_to.0])? as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL_COUNTED: RollId = RollId(i64::MAX);
+
+    /// Rolls from 1 on, made at these days of the year 2026 or in another year.
+    fn history(moments: &[&str]) -> Connection {
+        let connection = Connection::open_in_memory().expect("a database");
+        let schema = include_str!("../../migrations/0001_rolls.sql");
+        connection.execute_batch(schema).expect("the schema");
+        let sql = "insert into rolls (rolled_at, dice) values (?1 || 'T00:00:00.000Z', '{}')";
+        for moment in moments {
+            connection.execute(sql, [moment]).expect("a roll");
+        }
+        connection
+    }
+
+    /// Prunes step by step: the ids that are left.
+    fn prune(connection: &Connection, beyond: Beyond, last_counted: RollId) -> Vec<i64> {
+        let step = || next_step(connection, beyond, last_counted).expect("a step").up_to;
+        while let Some(up_to) = step() {
+            assert!(delete(connection, up_to).expect("a prune") > 0, "a step without end");
+        }
+        let mut ids = connection.prepare("select id from rolls order by id").expect("a query");
+        let ids = ids.query_map([], |row| row.get(0)).expect("ids");
+        ids.map(|id| id.expect("an id")).collect()
+    }
+
+    #[test]
+    fn only_the_oldest_go_and_only_in_their_turn_whatever_the_clock_said() {
+        let before = Beyond::Before("2026-06-01T00:00:00Z".parse().expect("a moment"));
+        let table: [(&[&str], &[i64]); 6] = [
+            (&["2026-01-01", "2026-05-31", "2026-06-01", "2026-06-02"], &[3, 4]),
+            // One that a wrong clock dated too early goes with those before it, not sooner.
+            (&["2026-01-01", "1970-01-01", "2026-07-01"], &[3]),
+            (&["2026-07-01", "1970-01-01", "2026-07-01"], &[1, 2, 3]),
+            // One that it dated too late stays until then, and with it all that came later.
+            (&["2026-01-01", "2099-01-01", "2026-01-02", "2026-07-01"], &[2, 3, 4]),
+            // The newest always stays.
+            (&["2026-01-01", "2026-01-02"], &[2]),
+            (&[], &[]),
+        ];
+        for (moments, left) in table {
+            assert_eq!(prune(&history(moments), before, ALL_COUNTED), left, "{moments:?}");
+        }
+    }
+
+    #[test]
+    fn a_roll_that_is_not_counted_yet_stays_and_so_does_the_newest() {
+        let table = [
+            (Beyond::Count(3), ALL_COUNTED, 2_998),
+            (Beyond::Count(1), ALL_COUNTED, 3_000),
+            (Beyond::Count(3), RollId(1_700), 1_701),
+            (Beyond::Count(3), RollId(0), 1),
+            (Beyond::Count(3_000), ALL_COUNTED, 1),
+            (Beyond::Count(i64::MAX), ALL_COUNTED, 1),
+            (Beyond::Before("2027-01-01T00:00:00Z".parse().expect("a moment")), ALL_COUNTED, 3_000),
+        ];
+        for (beyond, last_counted, oldest) in table {
+            let connection = history(&["2026-01-01"; 3_000]);
+            let left = prune(&connection, beyond, last_counted);
+            assert_eq!(left, (oldest..=3_000).collect::<Vec<_>>(), "{beyond:?} {last_counted}");
+        }
+    }
+}

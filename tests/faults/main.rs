@@ -47,3 +47,4 @@ mod program;
 mod properties;
 mod input;
 mod requests;
+mod retention;

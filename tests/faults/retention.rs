@@ -1,0 +1,258 @@
+//! Pruning under faults: killed in the middle of it nothing is lost, and the feed makes no pause.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, park_timeout};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rusqlite::Connection;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, Server, wait_for};
+use crate::report::{Row, times};
+
+/// How a reader comes back after a kill.
+#[derive(Clone, Copy, PartialEq)]
+enum Seam {
+    LastEventId,
+    /// Broken on purpose: from now on.
+    None,
+}
+
+/// What a reader got.
+#[derive(Clone, Default)]
+struct Log {
+    /// When each roll came, its id and its dice.
+    rolls: Vec<(Instant, i64, String)>,
+    /// What it was told is gone.
+    told: Vec<RangeInclusive<i64>>,
+}
+
+/// A reader that comes back whenever its stream ends.
+struct Reader {
+    log: Arc<Mutex<Log>>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(house: &House, seam: Seam, after: i64) -> Reader {
+        let url = house.url("/stream/");
+        let (log, stop) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicBool::new(false)));
+        let (kept, stopped) = (log.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let last = kept.lock().unwrap().rolls.last().map_or(after, |roll| roll.1);
+                let last_event_id = last.to_string();
+                let last_event_id = (seam == Seam::LastEventId).then_some(last_event_id.as_str());
+                let Ok(stream) = Stream::open(&url, Ask { last_event_id, post: false }) else {
+                    park_timeout(Duration::from_millis(2));
+                    continue;
+                };
+                for frame in stream {
+                    let mut log = kept.lock().unwrap();
+                    if let Some(sync) = frame.sync().filter(|sync| sync["reason"] == "pruned") {
+                        let last = log.rolls.last().map_or(after, |roll| roll.1);
+                        log.told.push(last + 1..=last + sync["missed"].as_i64().unwrap());
+                    }
+                    if let Some((id, dice)) = frame.roll() {
+                        let id = id.split('-').next().unwrap().parse().unwrap();
+                        log.rolls.push((Instant::now(), id, dice));
+                    }
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        });
+        Reader { log, stop, thread }
+    }
+
+    fn last(&self) -> i64 {
+        self.log.lock().unwrap().rolls.last().map_or(0, |roll| roll.1)
+    }
+
+    fn stop(self) -> Log {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        let log = self.log.lock().unwrap();
+        log.clone()
+    }
+}
+
+impl Log {
+    /// Rolls that did not come, though nobody said that they are gone; and those that came twice.
+    fn judge(&self) -> (usize, usize) {
+        let ids: Vec<i64> = self.rolls.iter().map(|roll| roll.1).collect();
+        let mut n_lost = 0;
+        for pair in ids.windows(2).filter(|pair| pair[1] > pair[0] + 1) {
+            let told = |id: &i64| self.told.iter().any(|range| range.contains(id));
+            n_lost += (pair[0] + 1..pair[1]).filter(|id| !told(id)).count();
+        }
+        (n_lost, ids.windows(2).filter(|pair| pair[1] <= pair[0]).count())
+    }
+
+    /// The longest time between two rolls.
+    fn longest_gap(&self) -> Duration {
+        let gaps = self.rolls.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        gaps.max().unwrap_or_default()
+    }
+}
+
+fn number(house: &House, sql: &str) -> i64 {
+    house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Kills the server `n_kills` times while it prunes, and gives back what a reader got, and the
+/// longest time until a roll came again.
+fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Duration) {
+    let n_filled = number(house, "select max(id) from rolls");
+    let seed = u64::from(std::process::id());
+    println!("moments are drawn from seed {seed}");
+    let mut moments = StdRng::seed_from_u64(seed);
+    let reader = Reader::start(house, seam, n_filled);
+    let mut recovered = Duration::ZERO;
+    for n in 0..n_kills {
+        let (begun, seen) = (Instant::now(), reader.last());
+        let mut server = Server::spawn(&mut house.command());
+        // Every other one in its start, which prunes at once.
+        if n % 2 == 1 {
+            wait_for("a roll", || (reader.last() > seen).then_some(()));
+            recovered = recovered.max(begun.elapsed());
+        }
+        let moment = Duration::from_millis(moments.random_range(0..150));
+        let start = Instant::now();
+        while start.elapsed() < moment {
+            park_timeout(moment.saturating_sub(start.elapsed()));
+        }
+        server.kill();
+    }
+    let seen = reader.last();
+    let mut server = house.start();
+    wait_for("the last server's rolls", || (reader.last() > seen + 100).then_some(()));
+    server.stop();
+    (reader.stop(), recovered)
+}
+
+#[test]
+fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
+    let n_kills = times(8, 200);
+    let house = House::new("every = '1ms'\nkeep = 20_000");
+    house.fill(times(60_000, 500_000) as i64, 1);
+    let (log, recovered) = kill_while_pruning(&house, n_kills, Seam::LastEventId);
+    // To its end.
+    let mut server = house.start();
+    wait_for("the prune", || (number(&house, "select count(*) from rolls") < 25_000).then_some(()));
+    server.stop();
+
+    let check: String =
+        house.sqlite().query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let stored = house.stored();
+    let (oldest, head) = (stored[0].0, stored.last().unwrap().0);
+    assert!(stored.iter().map(|roll| roll.0).eq(oldest..=head), "ids have gaps");
+    assert!(stored.len() >= 20_000, "only {} are left", stored.len());
+    for sql in [
+        "select seq from sqlite_sequence where name = 'rolls'",
+        "select sum(n_rolls) from tallies where die = '1D6'",
+        "select n_rolls from die_statistics where die = '1D20'",
+        "select sum(n_rolls) from result_statistics where die = '1D20'",
+    ] {
+        assert_eq!(number(&house, sql), head, "{sql}");
+    }
+    let (mut n_lost, n_repeated) = log.judge();
+    for (_, id, dice) in log.rolls.iter().filter(|roll| roll.1 >= oldest) {
+        let stored = usize::try_from(id - oldest).ok().and_then(|index| stored.get(index));
+        n_lost += usize::from(stored.is_none_or(|stored| stored.2 != *dice));
+    }
+    assert_eq!((n_lost, n_repeated), (0, 0), "{:?}", log.told);
+    assert!(log.rolls.len() > 200, "the reader saw only {} rolls", log.rolls.len());
+
+    let house = House::new("every = '1ms'\nkeep = 20_000");
+    house.fill(40_000, 1);
+    let (control, _) = kill_while_pruning(&house, 4, Seam::None);
+    let (missed, _) = control.judge();
+    assert!(missed > 0, "a reader without a cursor missed nothing");
+    Row {
+        fault: "`kill -9` while old rolls are pruned",
+        n_injected: n_kills,
+        n_lost,
+        n_repeated,
+        recovered: Some(recovered),
+        control: format!("a reader that does not resume: {missed} missed"),
+        test: "retention::killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept",
+    }
+    .write();
+}
+
+/// Longer than any pause that pruning may make, also on a slow machine.
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_large_prune_makes_no_pause_in_the_feed() {
+    let n_filled = times(60_000, 1_000_000) as i64;
+    let house = House::new("every = '5ms'\nkeep = 1_000");
+    house.fill(n_filled, 1);
+    let mut server = house.start();
+    let reader = Reader::start(&house, Seam::LastEventId, n_filled);
+    let mut longest_log = 0;
+    let begun = Instant::now();
+    wait_for_long("the prune", || {
+        let log = std::fs::metadata(house.path().join("rolls.db-wal"));
+        longest_log = longest_log.max(log.map_or(0, |log| log.len()));
+        (number(&house, "select count(*) from rolls") < 3_000).then_some(())
+    });
+    let took = begun.elapsed();
+    let seen = reader.last();
+    wait_for("rolls after it", || (reader.last() > seen + 20).then_some(()));
+    let log = reader.stop();
+    let (gap, (n_lost, n_repeated)) = (log.longest_gap(), log.judge());
+    println!(
+        "{n_filled} rolls pruned in {:.1} s; longest gap {gap:?} of {} rolls; log up to {} MB",
+        took.as_secs_f64(),
+        log.rolls.len(),
+        longest_log >> 20
+    );
+    assert_eq!((n_lost, n_repeated), (0, 0));
+    assert!(gap < PAUSE, "no roll for {gap:?}");
+    assert!(longest_log < 32 << 20, "the write-ahead log grew to {longest_log} bytes");
+    server.stop();
+
+    // The same in a single transaction, as long as one of many more rolls takes.
+    house.configure("every = '5ms'");
+    let _server = house.start();
+    let reader = Reader::start(&house, Seam::LastEventId, seen);
+    wait_for("rolls", || (reader.last() > seen).then_some(()));
+    let mut outside = Connection::open(house.database()).unwrap();
+    let delete = outside.transaction().unwrap();
+    delete.execute("delete from rolls where id < (select max(id) from rolls)", []).unwrap();
+    let begun = Instant::now();
+    wait_for("a while", || (begun.elapsed() > 2 * PAUSE).then_some(()));
+    delete.commit().unwrap();
+    let head = reader.last();
+    wait_for("rolls after it", || (reader.last() > head + 5).then_some(()));
+    let control = reader.stop().longest_gap();
+    assert!(control > PAUSE, "the check saw no pause but {control:?}");
+    Row {
+        fault: "a prune of nearly all rolls while rolls go on (longest pause of the feed)",
+        n_injected: 1,
+        n_lost,
+        n_repeated,
+        recovered: Some(gap),
+        control: format!("in a single transaction: a pause of {:.1} s", control.as_secs_f64()),
+        test: "retention::a_large_prune_makes_no_pause_in_the_feed",
+    }
+    .write();
+}
+
+/// For the whole campaign, whose prune takes longer than anything else may.
+fn wait_for_long(what: &str, mut look: impl FnMut() -> Option<()>) {
+    let start = Instant::now();
+    while look().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(600), "waited for {what}");
+        park_timeout(Duration::from_millis(20));
+    }
+}
