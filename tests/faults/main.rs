@@ -47,4 +47,6 @@ mod program;
 mod properties;
 mod input;
 mod requests;
+
+// What is no longer kept.
 mod retention;
