@@ -31,11 +31,15 @@ impl Moments {
     }
 }
 
+const FAST: &str = "every = '1ms'";
+
 /// What came of a campaign: everybody's log, and the longest time from a start to a roll that all
 /// readers have.
 struct Outcome {
     logs: Vec<(String, Log)>,
     n_stored: usize,
+    /// The rolls that were ever stored.
+    n_ever: i64,
     recovered: Duration,
 }
 
@@ -45,8 +49,9 @@ pub fn head(house: &House) -> i64 {
     house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }
 
-fn campaign(n_kills: usize, seam: Seam) -> Outcome {
-    let house = House::new("every = '1ms'");
+/// Kills a server, configured so, under three readers and a pager for each way.
+fn campaign(n_kills: usize, config: &str, seam: Seam, ways: &[Way]) -> Outcome {
+    let house = House::new(config);
     let mut moments = Moments::new();
     let manner = match seam {
         Seam::Nothing => Manner { start: None, ..Manner::EAGER.with(seam) },
@@ -54,7 +59,8 @@ fn campaign(n_kills: usize, seam: Seam) -> Outcome {
     };
     let listen = || Listener::start(house.url("/stream/"), manner);
     let readers: Vec<Listener> = (0..3).map(|_| listen()).collect();
-    let pagers = Way::ALL.map(|way| (way, Pager::start(&house, way)));
+    let pagers: Vec<(Way, Pager)> =
+        ways.iter().map(|way| (*way, Pager::start(&house, *way))).collect();
     let (mut recovered, mut said) = (Duration::ZERO, Instant::now());
     for n in 0..n_kills {
         let n_seen: Vec<usize> = readers.iter().map(|reader| reader.story().rolls.len()).collect();
@@ -99,25 +105,27 @@ fn campaign(n_kills: usize, seam: Seam) -> Outcome {
     for (way, pager) in pagers {
         logs.push((format!("{way:?}"), pager.stop()));
     }
-    let stored = Stored::read(&house);
+    let stored = Stored::read_kept(&house);
     for (who, log) in &mut logs {
-        println!("{who} saw {} of {} rolls", log.n_seen(), stored.len());
+        println!("{who} saw {} rolls, {} are stored", log.n_seen(), stored.len());
         log.settle(&stored);
     }
-    Outcome { logs, n_stored: stored.len(), recovered }
+    Outcome { logs, n_stored: stored.len(), n_ever: head(&house), recovered }
 }
 
 #[test]
 fn after_every_kill_what_was_seen_is_stored_once_and_nobody_missed_any() {
-    let control = campaign(10, Seam::Nothing);
-    let n_lost: usize = control.logs[..3].iter().map(|(_, log)| log.n_lost).sum();
+    let control = campaign(10, FAST, Seam::Nothing, &[]);
+    let n_lost: usize = control.logs.iter().map(|(_, log)| log.n_lost).sum();
     assert!(
-        control.logs[..3].iter().all(|(_, log)| log.n_lost > 0),
+        control.logs.iter().all(|(_, log)| log.n_lost > 0),
         "readers without a cursor missed nothing"
     );
 
     let n_kills = times(100, 2_000);
-    let Outcome { logs, n_stored, recovered } = campaign(n_kills, Seam::LastEventId);
+    let Outcome { logs, n_stored, n_ever, recovered } =
+        campaign(n_kills, FAST, Seam::LastEventId, &Way::ALL);
+    assert_eq!(n_ever, n_stored as i64, "the first rolls are gone");
     for (who, log) in &logs {
         log.assert_is_whole(who);
     }
@@ -129,7 +137,33 @@ fn after_every_kill_what_was_seen_is_stored_once_and_nobody_missed_any() {
         n_repeated: logs.iter().map(|(_, log)| log.n_repeated).sum(),
         recovered: Some(recovered),
         control: format!("three readers that do not resume lose {n_lost} rolls in 10 kills"),
-        test: "kills",
+        test: "kills::after_every_kill",
+    }
+    .write();
+}
+
+#[test]
+fn kills_while_old_rolls_are_deleted_cost_nobody_a_roll_either() {
+    const N_KEPT: usize = 500;
+    // Slower, so that no reader is away for as long as a roll is kept.
+    let config = format!("every = '5ms'\nkeep = {N_KEPT}");
+    let n_kills = times(30, 500);
+    let Outcome { logs, n_stored, n_ever, recovered } =
+        campaign(n_kills, &config, Seam::LastEventId, &[Way::Pages]);
+    for (who, log) in &logs {
+        log.assert_is_whole(who);
+    }
+    assert!(n_stored >= N_KEPT.min(n_ever as usize), "only {n_stored} are kept of {n_ever}");
+    assert!(n_stored < 2 * N_KEPT, "{n_stored} are kept, and should be {N_KEPT}");
+    println!("{n_stored} are kept of {n_ever}");
+    Row {
+        fault: "`kill -9` while old rolls are deleted (`keep = 500`)",
+        n_injected: n_kills,
+        n_lost: logs.iter().map(|(_, log)| log.n_lost).sum(),
+        n_repeated: logs.iter().map(|(_, log)| log.n_repeated).sum(),
+        recovered: Some(recovered),
+        control: "as above, by the same oracle".into(),
+        test: "kills::kills_while",
     }
     .write();
 }
