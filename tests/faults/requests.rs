@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_millis(30);
 const N_CLIENTS: usize = 4;
 /// What the server may grow by at its peak: the buffers of a few connections, of which one holds
 /// at most 400 KB of a request's head, and an allocator's fragments.
-const MAX_GROWTH_KB: i64 = 16_000;
+const MAX_GROWTH_KB: i64 = 8_000;
 
 /// What mutants descend from.
 const REQUESTS: &[&str] = &[
