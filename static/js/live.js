@@ -31,6 +31,7 @@ const listener = new Listener(list.dataset.stream, {
   },
   onRoll: (roll) => {
     silence.broken();
+    document.getElementById("trouble")?.remove();
     rows.add(roll);
     state.waiting(rows.waiting);
   },

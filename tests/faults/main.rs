@@ -10,9 +10,10 @@ mod common;
 mod report;
 
 #[cfg(target_os = "linux")]
+mod database;
+#[cfg(target_os = "linux")]
 mod errors;
 #[cfg(target_os = "linux")]
 mod power;
 #[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "campaigns follow")]
 mod shim;
