@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use crate::store::{Inspection, StoreError, history};
@@ -42,6 +42,9 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
     looks_like_ours(&path)?;
     let lock = lock(&path)?;
     if looks_like_ours(&path)? {
+        // By the file system, which says why it cannot be written where SQLite does not.
+        let writable = OpenOptions::new().write(true).open(&path);
+        writable.map_err(|source| file_error("write to", &path, source))?;
         let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         check_schema(&connection, &path)?;
         connection.close().map_err(|(_, error)| error)?;
@@ -270,6 +273,22 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
     let path = path.to_path_buf();
     StoreError::File { action, path, source }
+}
+
+/// Damage in words that name the file and what to do, where SQLite's name neither.
+pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
+    let damage = match &error {
+        StoreError::Sqlite(error) | StoreError::Upgrade(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ) =>
+        {
+            error.to_string()
+        }
+        _ => return error,
+    };
+    not_ours(&format!("a damaged one ({damage})"), path, "restore a backup")
 }
 
 pub fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {

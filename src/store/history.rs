@@ -15,6 +15,29 @@ pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Vec<Ro
     rolls.map(|roll| roll?).collect()
 }
 
+/// A stored roll, or why it cannot be read.
+type Numbered = (RollId, Result<Roll, StoreError>);
+
+/// The rolls after `id` with their ids, also those that cannot be read.
+pub fn each_after(
+    connection: &Connection,
+    id: RollId,
+    limit: usize,
+) -> Result<Vec<Numbered>, StoreError> {
+    let sql = "select id, rolled_at, dice from rolls where id > ?1 order by id limit ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rolls = statement
+        .query_map(params![id.0, limit as i64], |row| Ok((RollId(row.get(0)?), roll_of(row))))?;
+    Ok(rolls.collect::<Result<_, _>>()?)
+}
+
+/// Whether there is a roll after `id`.
+pub fn is_any_after(connection: &Connection, id: RollId) -> Result<bool, StoreError> {
+    let sql = "select 1 from rolls where id > ?1 order by id limit 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row([id.0], |_| Ok(())).optional()?.is_some())
+}
+
 /// The rolls of a part, as far as they are kept, and which rolls are.
 pub fn part(
     connection: &mut Connection,

@@ -332,7 +332,10 @@ impl Store {
     /// one that another server has open.
     pub async fn open(config: &StoreConfig) -> Result<Store, StoreError> {
         let path = config.database.clone();
-        blocking(move || Store::open_blocking(&path)).await
+        blocking(move || {
+            Store::open_blocking(&path).map_err(|error| file::explain_damage(error, &path))
+        })
+        .await
     }
 
     fn open_blocking(path: &Path) -> Result<Store, StoreError> {
@@ -363,7 +366,8 @@ impl Store {
     /// What is at `database`, changing nothing. Reads the whole file, to find damage.
     pub async fn inspect(config: &StoreConfig) -> Result<Inspection, StoreError> {
         let path = config.database.clone();
-        blocking(move || file::inspect(&path)).await
+        blocking(move || file::inspect(&path).map_err(|error| file::explain_damage(error, &path)))
+            .await
     }
 
     /// Copies the history to the file `to`, also while a server adds to it: all rolls up to the
@@ -524,7 +528,8 @@ impl Store {
             // Held until the query ends, even if nobody waits for it any more, so that there
             // are never more blocking threads than connections.
             let _turn = turn.expect("the store never closes its semaphore");
-            query(&mut *shared.readers.get()?)
+            let read = query(&mut *shared.readers.get()?);
+            read.map_err(|error| file::explain_damage(error, &shared.path))
         })
         .await
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use tracing::warn;
 
 use crate::roll::{Die, Roll, RollId};
 use crate::statistics::{Block, DieTally, ResultTally, Streak};
@@ -126,12 +127,19 @@ impl Tallies {
 
     /// Counts some rolls that are stored but not counted: whether there were any.
     pub fn count_some(&mut self, connection: &Connection) -> Result<bool, StoreError> {
-        let rolls = history::after(connection, self.last_id, N_AT_ONCE)?;
+        let rolls = history::each_after(connection, self.last_id, N_AT_ONCE)?;
         if rolls.is_empty() {
             return Ok(false);
         }
-        for roll in &rolls {
-            self.add(roll);
+        for (id, roll) in rolls {
+            match roll {
+                Ok(roll) => drop(self.add(&roll)),
+                // One that no rollcast wrote must not end all that is to come.
+                Err(error) => {
+                    self.last_id = id;
+                    warn!(roll.id = id.0, "roll {id} is left out of the statistics: {error}");
+                }
+            }
         }
         for (name, tally) in &self.dice {
             store_die(connection, name, tally)?;

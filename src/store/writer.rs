@@ -55,7 +55,7 @@ impl Writer {
         let mut tallies = Tallies::load(&self.connection)?;
         let (start, mut said) = (Instant::now(), Instant::now());
         // Looked first without a lock, which somebody else may hold.
-        while !history::after(&self.connection, tallies.last_id(), 1)?.is_empty() {
+        while history::is_any_after(&self.connection, tallies.last_id())? {
             let transaction = begin(&mut self.connection)?;
             tallies.count_some(&transaction)?;
             transaction.commit()?;

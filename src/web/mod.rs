@@ -75,7 +75,7 @@ pub fn rocket(
         .attach(templates())
         .attach(assets::stage(assets))
         .attach(error::stage())
-        .attach(pages::stage(&config.web, store.clone()))
+        .attach(pages::stage(&config.web, store.clone(), feed.clone(), metrics.clone()))
         .attach(api::stage(config, store.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(probes::stage(config, store, feed.clone(), metrics.clone()))

@@ -5,11 +5,14 @@ use rocket::{State, get, routes, uri};
 use rocket_dyn_templates::{Template, context};
 
 use crate::config::WebConfig;
+use crate::feed::Feed;
+use crate::metrics::Metrics;
 use crate::roll::{Roll, RollId};
 use crate::store::{Page, Store};
 use crate::web::assets::Assets;
 use crate::web::error::PageError;
 use crate::web::history;
+use crate::web::probes;
 use crate::web::view::{RollRow, Site};
 
 /// Rows that a live page keeps at most.
@@ -19,10 +22,12 @@ const ROW_LIMIT: usize = 300;
 pub struct Pages {
     pub store: Store,
     pub page_size: usize,
+    feed: Feed,
+    metrics: Metrics,
 }
 
-pub fn stage(config: &WebConfig, store: Store) -> AdHoc {
-    let pages = Pages { store, page_size: config.page_size };
+pub fn stage(config: &WebConfig, store: Store, feed: Feed, metrics: Metrics) -> AdHoc {
+    let pages = Pages { store, page_size: config.page_size, feed, metrics };
     AdHoc::on_ignite("pages", |rocket| async {
         rocket.manage(pages).mount("/", routes![newest, history::history, roll])
     })
@@ -47,6 +52,8 @@ async fn newest(
             rolls: rows(&rolls),
             cursor: cursor.to_string(),
             every_ms: site.every().as_millis(),
+            // Also said without scripts; a script alone could not know why.
+            trouble: probes::standstill(&pages.metrics, &pages.feed, site.every()),
             row_limit: ROW_LIMIT.max(pages.page_size),
             blank: site.blank_row(),
         },

@@ -59,21 +59,24 @@ async fn metrics_text(probes: &State<Probes>) -> Result<(ContentType, String), S
     Ok((content_type, text))
 }
 
+/// Why there are no new rolls; empty when there are.
+pub fn standstill(metrics: &Metrics, feed: &Feed, every: Duration) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some(fault) = metrics.fault() {
+        reasons.push(format!("no roll can be stored: {fault}"));
+    }
+    let silence = feed.silence();
+    if silence > 3 * every + SLACK {
+        let seconds = silence.as_secs_f64();
+        reasons.push(format!("no roll for {seconds:.1} s, expected one every {every:?}"));
+    }
+    reasons
+}
+
 impl Probes {
     /// Why rolls are not being kept, or soon cannot be; empty when all is well.
     async fn reasons(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if let Some(fault) = self.metrics.fault() {
-            reasons.push(format!("no roll can be stored: {fault}"));
-        }
-        let silence = self.feed.silence();
-        if silence > 3 * self.every + SLACK {
-            reasons.push(format!(
-                "no roll for {:.1} s, expected one every {:?}",
-                silence.as_secs_f64(),
-                self.every
-            ));
-        }
+        let mut reasons = standstill(&self.metrics, &self.feed, self.every);
         match self.store.disk().await {
             Err(error) => reasons.push(format!("{:#}", anyhow::Error::new(error))),
             Ok(disk) if disk.read_only => {

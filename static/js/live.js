@@ -32,6 +32,7 @@ const listener = listenerOf(list.dataset.stream, {
   },
   onRoll: (roll) => {
     silence.broken();
+    document.getElementById("trouble")?.remove();
     rows.add(roll);
     state.waiting(rows.waiting);
   },

@@ -18,6 +18,8 @@ mod shim;
 mod power;
 #[cfg(target_os = "linux")]
 mod errors;
+#[cfg(target_os = "linux")]
+mod database;
 
 // The process.
 mod pagers;

@@ -32,6 +32,8 @@ pub enum Failure {
     TooMany,
     /// They read or write only half.
     Short,
+    /// They succeed, after 0.3 s.
+    Slow,
 }
 
 /// From the call `first` on (counted from 1, from this moment).
@@ -105,6 +107,7 @@ impl Shim {
             Failure::Broken => 5,
             Failure::TooMany => 24,
             Failure::Full => 28,
+            Failure::Slow => 1_000_000,
         };
         let words = [error, first, step.unwrap_or(0), 0, 0, u32::from(drops), u32::from(lies)];
         for (n, word) in (1..).zip(words) {

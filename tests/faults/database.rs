@@ -1,0 +1,322 @@
+//! What befalls a database: for each fault the right behaviour, in words, and rolls again within 5 s
+//! of its end. What stops a start is in `tests/suite/store.rs`, and so are a locked, a deleted and
+//! a replaced file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, ROLLCAST, Server, http, wait_for};
+use crate::report::Row;
+use crate::shim::{Calls, Failure, Fault, Shim};
+
+/// After a fault's end the next roll comes within this time.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+fn get(house: &House, path: &str, accept: &str) -> (u16, String) {
+    let mut answer = http().get(house.url(path)).header("Accept", accept).call().unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+/// What `/readyz` and the first page, as it is without scripts, say.
+fn said(house: &House) -> (u16, String, String) {
+    let (status, reasons) = get(house, "/readyz", "*/*");
+    let (_, page) = get(house, "/", "text/html");
+    let trouble = page.split_once("id=\"trouble\"").map_or("", |(_, rest)| rest);
+    (status, reasons, trouble.split("</p>").next().unwrap().to_string())
+}
+
+fn ids(rolls: &[(String, String)]) -> Vec<i64> {
+    rolls.iter().map(|(id, _)| id.split('-').next().unwrap().parse().unwrap()).collect()
+}
+
+fn without_gaps(first: i64, n_rolls: usize) -> Vec<i64> {
+    (first..first + n_rolls as i64).collect()
+}
+
+#[test]
+fn on_a_full_disk_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_there_is_room() {
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    let _server = house.start_with(&mut shim.command(&house));
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    stream.rolls(5);
+    // The control: all is well, and nothing is said.
+    assert_eq!(said(&house), (200, "ready\n".into(), String::new()));
+
+    shim.inject(Fault::for_ever(Calls::Write, Failure::Full));
+    let (reasons, trouble) = wait_for("page and probe to say it", || {
+        let (status, reasons, trouble) = said(&house);
+        let told = |text: &str| text.contains("no roll can be stored") && text.contains("full");
+        (status == 503 && told(&reasons) && told(&trouble)).then_some((reasons, trouble))
+    });
+    assert!(reasons.contains("database or disk is full"), "{reasons}");
+    assert!(trouble.contains("database or disk is full"), "{trouble}");
+    let n_stored = house.stored().len();
+    assert_eq!(get(&house, "/rolls", "text/html").0, 200);
+
+    let mended = Instant::now();
+    shim.mend();
+    let rest = stream.rolls(n_stored - 5 + 1);
+    let recovered = mended.elapsed();
+    assert!(recovered < RECOVERY, "{recovered:?}");
+    assert_eq!(ids(&rest), without_gaps(6, n_stored - 5 + 1));
+    wait_for("all to be well", || (said(&house).0 == 200).then_some(()));
+    assert_eq!(said(&house).2, "");
+    Row {
+        fault: "disk full under a running server",
+        n_injected: 1,
+        n_lost: 0,
+        n_repeated: 0,
+        recovered: Some(recovered),
+        control: "before it page and `/readyz` say that all is well".into(),
+        test: "database::on_a_full_disk",
+    }
+    .write();
+}
+
+/// The page of the database file that holds this text.
+fn page_of(house: &House, text: &str) -> u64 {
+    let content = fs::read(house.database()).unwrap();
+    let at = content.windows(text.len()).position(|bytes| bytes == text.as_bytes()).unwrap();
+    at as u64 / 4096
+}
+
+#[test]
+fn a_corrupt_page_is_told_to_who_asks_for_it_and_the_stream_goes_on() {
+    let house = House::new("every = '20ms'");
+    // More than the server has in memory.
+    house.fill(3_000, 1);
+    let mut server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    stream.rolls(1);
+    let (_, rolled_at, _) = house.stored()[60].clone();
+    // The control.
+    assert_eq!(get(&house, "/api/rolls?after=50", "*/*").0, 200);
+    assert_eq!(get(&house, "/rolls?before=80", "text/html").0, 200);
+    server.stop();
+    let file = fs::OpenOptions::new().write(true).open(house.database()).unwrap();
+    file.write_all_at(&[0xA5; 4096], page_of(&house, &rolled_at) * 4096).unwrap();
+    drop(file);
+
+    let mut server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    stream.rolls(1);
+    let (status, json) = get(&house, "/api/rolls?after=50", "*/*");
+    assert_eq!(status, 503, "{json}");
+    assert!(json.contains("history cannot be read"), "{json}");
+    let (status, page) = get(&house, "/rolls?before=80", "text/html");
+    assert_eq!(status, 503, "{page}");
+    assert!(page.contains("history cannot be read"), "{page}");
+    assert_eq!(get(&house, "/", "text/html").0, 200);
+    let log = server.log();
+    assert!(log.iter().any(|line| line.contains("malformed")), "{log:#?}");
+    stream.rolls(5);
+    server.stop();
+    // On demand, with a remedy; and nothing was deleted.
+    let check = house.command().arg("check").output().unwrap();
+    let said = String::from_utf8(check.stderr).unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    assert!(said.contains("damaged") && said.contains("restore a backup"), "{said}");
+    let mut page = [0; 4096];
+    let n_pages = fs::metadata(house.database()).unwrap().size() / 4096;
+    let file = fs::File::open(house.database()).unwrap();
+    let is_left = (0..n_pages).any(|n| {
+        file.read_exact_at(&mut page, n * 4096).unwrap();
+        page == [0xA5; 4096]
+    });
+    assert!(is_left, "the damaged page was written over");
+}
+
+#[test]
+fn a_truncated_database_stops_the_start_with_a_reason_and_is_left_as_it_is() {
+    let house = House::new("every = '20ms'");
+    house.fill(3_000, 1);
+    let whole = fs::read(house.database()).unwrap();
+    for (what, content) in [
+        ("half", whole[..whole.len() / 2].to_vec()),
+        ("a page", whole[..4096].to_vec()),
+        ("a torn page", whole[..4000].to_vec()),
+        ("noise behind its header", {
+            let mut content = whole.clone();
+            content[100..].fill(0xA5);
+            content
+        }),
+    ] {
+        fs::write(house.database(), &content).unwrap();
+        let mut server = Server::spawn(&mut house.command());
+        assert_eq!(server.wait().code(), Some(1), "{what}: {:#?}", server.log());
+        let said = server.log().last().unwrap().clone();
+        assert!(said.contains("damaged") && said.contains("rolls.db"), "{what}: {said}");
+        assert!(said.contains("restore a backup"), "{what}: {said}");
+        assert!(fs::read(house.database()).unwrap() == content, "{what}: it was changed");
+    }
+    fs::write(house.database(), &whole).unwrap();
+    house.start().stop();
+}
+
+#[test]
+fn an_outside_reader_makes_the_log_grow_as_a_metric_tells_and_it_shrinks_after() {
+    const MIB: f64 = 1_048_576.0;
+    let (house, shim) = (House::new("every = '1ms'"), Shim::new());
+    let _server = house.start_with(&mut shim.command(&house));
+    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
+    let n_log_bytes = || {
+        let (_, metrics) = get(&house, "/metrics", "*/*");
+        let bytes =
+            metrics.lines().find_map(|line| line.strip_prefix("rollcast_database_log_bytes "));
+        bytes.unwrap_or_else(|| panic!("no such metric in {metrics}")).parse::<f64>().unwrap()
+    };
+    let outside = house.sqlite();
+    outside.execute_batch("begin; select count(*) from rolls").unwrap();
+    let n_held: i64 =
+        outside.query_row("select count(*) from rolls", [], |row| row.get(0)).unwrap();
+    wait_for("the log to grow", || (n_log_bytes() > 18.0 * MIB).then_some(()));
+    let n_seen: i64 =
+        outside.query_row("select count(*) from rolls", [], |row| row.get(0)).unwrap();
+    assert_eq!(n_seen, n_held, "the reader holds nothing");
+    let ended = Instant::now();
+    outside.execute_batch("commit").unwrap();
+    wait_for("the log to shrink", || (n_log_bytes() <= 16.0 * MIB).then_some(()));
+    println!("the log has shrunk {:?} after the reader left", ended.elapsed());
+}
+
+#[test]
+fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
+    const EVERY: Duration = Duration::from_millis(20);
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    let mut server = house.start_with(&mut shim.command(&house));
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let mut seen = stream.rolls(10);
+    let steps: [&dyn Fn(); 4] = [
+        &|| shim.put_clock_back(HOUR),
+        &|| shim.put_clock_ahead(24 * HOUR),
+        &|| shim.put_clock_back(24 * HOUR),
+        &|| shim.put_clock_ahead(Duration::ZERO),
+    ];
+    for step in steps {
+        let n_before = house.stored().len();
+        let stepped = Instant::now();
+        step();
+        let n_rolls = n_before + 25 - seen.len();
+        seen.extend(stream.rolls(n_rolls));
+        let n_most = stepped.elapsed().as_millis() / EVERY.as_millis() + 10;
+        let n_new = house.stored().len() - n_before;
+        assert!(n_new as u128 <= n_most, "a volley: {n_new} rolls in {:?}", stepped.elapsed());
+        assert_eq!(get(&house, "/readyz", "*/*").0, 200);
+        let (status, page) = get(&house, "/", "text/html");
+        assert_eq!(status, 200);
+        // The newest on top, whatever its time.
+        let shown: Vec<i64> = page
+            .split("data-cursor=\"")
+            .skip(2)
+            .map(|rest| rest.split('-').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(shown.len() > 5, "no rows with cursors: {page}");
+        let head = shown[0];
+        assert_eq!(shown, (0..shown.len() as i64).map(|n| head - n).collect::<Vec<_>>());
+    }
+    assert_eq!(ids(&seen), without_gaps(1, seen.len()));
+    // A client that comes back finds its place by the id.
+    let (last, _) = &seen[20];
+    let ask = Ask { last_event_id: Some(last), ..Ask::default() };
+    let mut resumed = Stream::open(&house.url("/stream/"), ask).unwrap();
+    assert_eq!(ids(&resumed.rolls(30)), without_gaps(22, 30));
+    server.stop();
+    // The control: the server's clock did step.
+    let stored = house.stored();
+    let n_back = stored.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
+    assert_eq!(n_back, 2, "expected the clock to go back twice");
+}
+
+#[test]
+fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on() {
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    house.fill(5_000, 1);
+    let _server = house.start_with(&mut shim.command(&house));
+    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    stream.rolls(1);
+    let ask = |n: usize| {
+        let start = Instant::now();
+        let (status, body) = get(&house, &format!("/api/rolls?after={}", 400 * n), "*/*");
+        (status, body, start.elapsed())
+    };
+    shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+    let answers: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..12).map(|n| scope.spawn(move || ask(n))).collect();
+        // Nobody who listens has to wait for them.
+        stream.rolls(10);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    shim.mend();
+    let busy: Vec<_> = answers.iter().filter(|(status, ..)| *status == 503).collect();
+    assert!(!busy.is_empty(), "nobody had to wait: {answers:?}");
+    for (_, body, took) in busy {
+        assert!(body.contains("busy"), "{body}");
+        assert!(*took >= Duration::from_millis(490), "told after {took:?} already");
+    }
+    wait_for("the readers to be well", || (ask(1).0 == 200).then_some(()));
+}
+
+#[test]
+fn what_may_only_be_read_stops_the_start_in_one_line() {
+    let house = House::new("every = '20ms'");
+    let fill = || house.fill(10, 1);
+    fill();
+    let root = fs::metadata(house.path()).unwrap().uid() == 0;
+    // Root may write everything: then it is nobody who runs it.
+    let program = house.path().join("program");
+    if fs::hard_link(ROLLCAST, &program).is_err() {
+        fs::copy(ROLLCAST, &program).unwrap();
+    }
+    let start = || {
+        let house_command = house.command();
+        let mut command = Command::new(&program);
+        command.current_dir(house.path());
+        for (name, value) in house_command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if root {
+            command.uid(65_534).gid(65_534);
+        }
+        let mut server = Server::spawn(&mut command);
+        let status = server.wait();
+        (status.code(), server.log().last().cloned().unwrap_or_default())
+    };
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(house.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let files: BTreeMap<_, _> =
+        [("rolls.db", fs::read(house.database()).unwrap())].into_iter().collect();
+    // The folder; then the file in a folder that may be written; then neither file nor folder.
+    for (folder, file, expected) in
+        [(0o555, 0o666, "cannot"), (0o777, 0o444, "cannot"), (0o555, 0o000, "cannot")]
+    {
+        let _ = fs::remove_file(house.path().join("rolls.db-lock"));
+        mode("rolls.db", file);
+        mode(".", folder);
+        let (code, said) = start();
+        mode(".", 0o755);
+        assert_eq!(code, Some(1), "{folder:o} {file:o}: {said}");
+        assert!(
+            said.contains(expected) && said.contains("rolls.db"),
+            "{folder:o} {file:o}: {said}"
+        );
+        mode("rolls.db", 0o644);
+        assert_eq!(fs::read(house.database()).unwrap(), files["rolls.db"]);
+        println!("{folder:o} {file:o}: {said}");
+    }
+    // The control: where it may write it starts.
+    Connection::open(house.database()).unwrap();
+    house.start().stop();
+}
