@@ -7,7 +7,7 @@ use rocket::Request;
 use rocket::http::Status;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Keep};
 use crate::roll::{Dice, Die, Face, Faces, Roll, RollId, RolledAt};
 use crate::web::assets::Assets;
 
@@ -15,12 +15,13 @@ use crate::web::assets::Assets;
 pub struct Site {
     dice: Dice,
     every: Duration,
+    keep: Keep,
 }
 
 impl Site {
     pub fn new(config: &Config) -> Site {
         let roller = config.roller.clone();
-        Site { dice: roller.dice, every: roller.every }
+        Site { dice: roller.dice, every: roller.every, keep: config.store.keep }
     }
 
     /// Time between rolls.
@@ -41,6 +42,11 @@ impl Site {
             assets: assets.base(),
             dice: self.dice.to_string(),
             every: format!("{every:#}"),
+            kept: match self.keep {
+                Keep::Forever => "every roll".into(),
+                Keep::Age(_) => format!("those of the last {}", self.keep),
+                Keep::Count(_) => format!("the newest {}", self.keep),
+            },
         }
     }
 
@@ -61,6 +67,7 @@ pub struct SiteView {
     assets: String,
     dice: String,
     every: String,
+    kept: String,
 }
 
 /// One roll of a list.

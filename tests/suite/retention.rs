@@ -182,6 +182,21 @@ fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
     let (house, _server) = quiet_house(1);
     let page = get(&house.url("/rolls?before=5"), &[]).body;
     assert!(!page.contains("no longer kept"), "{page}");
+    assert!(page.contains("keeps every roll"), "{page}");
+}
+
+#[test]
+fn every_page_says_which_rolls_are_kept() {
+    for (keep, said) in
+        [("'30d'", "keeps those of the last 30d"), ("70", "keeps the newest 70 rolls")]
+    {
+        let house = House::new(&format!("keep = {keep}"));
+        let _server = house.start();
+        for path in ["/", "/nothing"] {
+            let page = get(&house.url(path), &[]).body;
+            assert!(page.contains(said), "{path}: {page}");
+        }
+    }
 }
 
 #[test]
