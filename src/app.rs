@@ -79,7 +79,10 @@ pub async fn serve_rolls(
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     let metrics = Metrics::default();
     panics::watch(metrics.clone());
-    metrics.pruned(0, store.roll(feed.head().id).await?.1.oldest);
+    // For a metric only: an old page that is damaged must not keep the server down.
+    if let Ok((_, kept)) = store.roll(feed.head().id).await {
+        metrics.pruned(0, kept.oldest);
+    }
     let (liftoff, lifted) = oneshot::channel();
     let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
         .attach(announce(config, &feed, liftoff))

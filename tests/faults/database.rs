@@ -96,10 +96,12 @@ fn a_corrupt_page_is_told_to_who_asks_for_it_and_the_stream_goes_on() {
     let mut server = house.start();
     let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(1);
-    let (_, rolled_at, _) = house.stored()[60].clone();
+    // In the middle: the oldest and the newest rolls are looked at by each start, which ends over
+    // damage there, as the next test has it.
+    let (_, rolled_at, _) = house.stored()[1_000].clone();
     // The control.
-    assert_eq!(get(&house, "/api/rolls?after=50", "*/*").0, 200);
-    assert_eq!(get(&house, "/rolls?before=80", "text/html").0, 200);
+    assert_eq!(get(&house, "/api/rolls?after=990", "*/*").0, 200);
+    assert_eq!(get(&house, "/rolls?before=1020", "text/html").0, 200);
     server.stop();
     let file = fs::OpenOptions::new().write(true).open(house.database()).unwrap();
     file.write_all_at(&[0xA5; 4096], page_of(&house, &rolled_at) * 4096).unwrap();
@@ -108,10 +110,10 @@ fn a_corrupt_page_is_told_to_who_asks_for_it_and_the_stream_goes_on() {
     let mut server = house.start();
     let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(1);
-    let (status, json) = get(&house, "/api/rolls?after=50", "*/*");
+    let (status, json) = get(&house, "/api/rolls?after=990", "*/*");
     assert_eq!(status, 503, "{json}");
     assert!(json.contains("history cannot be read"), "{json}");
-    let (status, page) = get(&house, "/rolls?before=80", "text/html");
+    let (status, page) = get(&house, "/rolls?before=1020", "text/html");
     assert_eq!(status, 503, "{page}");
     assert!(page.contains("history cannot be read"), "{page}");
     assert_eq!(get(&house, "/", "text/html").0, 200);
@@ -169,8 +171,7 @@ fn an_outside_reader_makes_the_log_grow_as_a_metric_tells_and_it_shrinks_after()
     wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
     let n_log_bytes = || {
         let (_, metrics) = get(&house, "/metrics", "*/*");
-        let bytes =
-            metrics.lines().find_map(|line| line.strip_prefix("rollcast_database_log_bytes "));
+        let bytes = metrics.lines().find_map(|line| line.strip_prefix("rollcast_log_bytes "));
         bytes.unwrap_or_else(|| panic!("no such metric in {metrics}")).parse::<f64>().unwrap()
     };
     let outside = house.sqlite();
@@ -217,7 +218,9 @@ fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
         let shown: Vec<i64> = page
             .split("data-cursor=\"")
             .skip(2)
-            .map(|rest| rest.split('-').next().unwrap().parse().unwrap())
+            .map(|rest| rest.split(['-', '"']).next().unwrap().parse().unwrap())
+            // The row that the script clones has none.
+            .filter(|id| *id > 0)
             .collect();
         assert!(shown.len() > 5, "no rows with cursors: {page}");
         let head = shown[0];
@@ -259,7 +262,7 @@ fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on(
     let busy: Vec<_> = answers.iter().filter(|(status, ..)| *status == 503).collect();
     assert!(!busy.is_empty(), "nobody had to wait: {answers:?}");
     for (_, body, took) in busy {
-        assert!(body.contains("busy"), "{body}");
+        assert!(body.contains("try again soon"), "{body}");
         assert!(*took >= Duration::from_millis(490), "told after {took:?} already");
     }
     wait_for("the readers to be well", || (ask(1).0 == 200).then_some(()));
