@@ -124,7 +124,7 @@ fn a_download_that_breaks_goes_on_where_it_broke() {
     let rows: String = (1..=5).map(row).collect();
     assert_eq!(stdout, format!("{columns}{rows}"));
     let asked = asked.join().unwrap();
-    assert_eq!(asked[0], "/api/rolls.csv?since=3600000ms");
+    assert_eq!(asked[0], "/api/rolls.csv?since=3600s0ms");
     assert_eq!(asked[1], "/api/rolls.csv?before=6&after=2");
     assert_eq!(asked[2], "/api/rolls.csv?before=6&after=3");
 
