@@ -1,11 +1,12 @@
 //! The writer: the one connection that appends, and that prunes.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 use tracing::info;
 
 use crate::roll::{NewRoll, Roll, RollId};
@@ -37,6 +38,11 @@ type Identity = (u64, u64);
 impl Writer {
     pub fn open(database: &Path) -> Result<Writer, StoreError> {
         let connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // A file that cannot be opened for writing SQLite opens for reading, and says nothing.
+        if connection.is_readonly(MAIN_DB)? {
+            let source = io::Error::other("it could be opened for reading only");
+            return Err(file::file_error("write to", database, source));
+        }
         connection.busy_timeout(PATIENCE)?;
         file::use_log(&connection, database)?;
         // An acknowledged roll survives a power cut.
@@ -46,6 +52,9 @@ impl Writer {
         let (database, database_id) = (database.to_path_buf(), identify(database)?);
         let mut writer = Writer { connection, database, database_id, log_id: None, tallies: None };
         writer.count_all()?;
+        // The log is there now. SQLite syncs the folder, too, but passes over an error: a power
+        // cut could then take away the log with all rolls in it.
+        file::sync_folder(&writer.database)?;
         Ok(writer)
     }
 

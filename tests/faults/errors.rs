@@ -277,6 +277,7 @@ fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
         (Calls::Write, Failure::Short, false, 200, 4_000),
         (Calls::Sync, Failure::Broken, true, 400, 400),
         (Calls::Sync, Failure::Broken, false, 200, 400),
+        (Calls::SyncFolder, Failure::Broken, false, 8, 8),
         (Calls::Open, Failure::Broken, false, 40, 40),
         (Calls::Open, Failure::TooMany, false, 40, 40),
     ] {

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 /* tests/faults/shim.rs has the same. */
-enum { NONE, READ, WRITE, SYNC, OPEN };
+enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER };
 /* In place of an errno: it succeeds after this time. */
 enum { SLOW = 1000000 };
 static const struct timespec SLOW_TIME = {0, 300000000};
@@ -264,7 +264,7 @@ int ftruncate64(int fd, off_t size) {
 static int sync_ours(int fd) {
   pthread_mutex_lock(&turn);
   int result = 0;
-  if (fails(SYNC)) {
+  if (fails(inode(fd) == folder_inode ? SYNC_FOLDER : SYNC)) {
     int error = errno;
     forget(fd, control->drop);
     note('F', inode(fd), 0);

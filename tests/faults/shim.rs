@@ -19,6 +19,8 @@ pub enum Calls {
     Write,
     Sync,
     Open,
+    /// Of the folder: what makes names durable.
+    SyncFolder,
 }
 
 /// How they fail.
