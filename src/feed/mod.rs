@@ -66,9 +66,9 @@ impl From<&Roll> for Sent {
 impl Feed {
     /// A feed of the rolls in `store`, old and new, with the newest `n_recent` in memory.
     pub async fn open(store: Store, n_recent: usize) -> Result<Feed, StoreError> {
-        let page = store.page(None, n_recent).await?;
-        let mut window = Window::new(page.kept.head, n_recent);
-        for roll in page.rolls.iter().rev() {
+        let newest = store.newest(n_recent).await?;
+        let mut window = Window::new(newest.head, n_recent);
+        for roll in newest.rolls.iter().rev() {
             window.push(Sent::from(roll));
         }
         Ok(Feed(Arc::new(Shared {

@@ -6,7 +6,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::roll::{Cursor, Die, Roll, RollId, RolledAt};
-use crate::store::{Extent, Kept, Order, Page, Part, Span, StoreError};
+use crate::store::{Extent, Kept, Newest, Order, Page, Part, Span, StoreError};
 
 pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id > ?1 order by id limit ?2";
@@ -109,20 +109,16 @@ fn resolve(connection: &Connection, part: &Part, kept: Kept) -> Result<Span, Sto
     Ok(Span { after: after.max(kept.oldest.previous()), before })
 }
 
-pub fn page(
-    connection: &mut Connection,
-    before: Option<RollId>,
-    limit: usize,
-) -> Result<Page, StoreError> {
-    // One transaction, so that the rows and the links around them belong together.
+/// The newest rolls, newest first, and the head. Does not look at the oldest, so that damage there
+/// ends neither the feed nor its page.
+pub fn newest(connection: &mut Connection, limit: usize) -> Result<Newest, StoreError> {
+    // One transaction, so that both are of one moment.
     let transaction = connection.transaction()?;
-    let before = before.unwrap_or(RollId(i64::MAX));
-    let sql = "select id, rolled_at, dice from rolls where id < ?1 order by id desc limit ?2";
+    let sql = "select id, rolled_at, dice from rolls order by id desc limit ?1";
     let mut statement = transaction.prepare_cached(sql)?;
-    let rolls = statement.query_map(params![before.0, limit as i64], |row| Ok(roll_of(row)))?;
+    let rolls = statement.query_map([limit as i64], |row| Ok(roll_of(row)))?;
     let rolls = rolls.map(|roll| roll?).collect::<Result<Vec<Roll>, StoreError>>()?;
-    let kept = kept(&transaction)?;
-    Ok(Page { rolls, kept })
+    Ok(Newest { rolls, head: head(&transaction)? })
 }
 
 pub fn roll(connection: &mut Connection, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
@@ -183,16 +179,19 @@ pub fn dice(connection: &Connection) -> Result<Vec<Die>, StoreError> {
 /// Which rolls are kept. The head comes from SQLite's own sequence, so that it never goes back,
 /// whatever was deleted.
 pub fn kept(connection: &Connection) -> Result<Kept, StoreError> {
+    let head = head(connection)?;
+    let sql = "select min(id) from rolls";
+    let oldest: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(Kept { oldest: oldest.map_or(head.id.next(), RollId), head })
+}
+
+/// The newest roll that was ever made.
+fn head(connection: &Connection) -> Result<Cursor, StoreError> {
     let sql = "select seq from sqlite_sequence where name = 'rolls'";
     let head: Option<i64> =
         connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     let head = RollId(head.unwrap_or(RollId::BEFORE_FIRST.0));
-    let sql = "select min(id) from rolls";
-    let oldest: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    Ok(Kept {
-        oldest: oldest.map_or(head.next(), RollId),
-        head: find(connection, head)?.map_or(Cursor::from(head), |roll| roll.cursor()),
-    })
+    Ok(find(connection, head)?.map_or(Cursor::from(head), |roll| roll.cursor()))
 }
 
 pub fn find(connection: &Connection, id: RollId) -> Result<Option<Roll>, StoreError> {
@@ -268,10 +267,9 @@ mod tests {
     #[test]
     fn every_query_finds_its_rows_by_key_at_any_depth() {
         type Query = fn(&mut Connection) -> bool;
-        let queries: [(&str, Query); 9] = [
+        let queries: [(&str, Query); 8] = [
             ("after", |c| after(c, RollId(40), 10).is_ok()),
-            ("page", |c| page(c, Some(RollId(40)), 10).is_ok()),
-            ("the newest page", |c| page(c, None, 10).is_ok()),
+            ("newest", |c| newest(c, 10).is_ok()),
             ("roll", |c| roll(c, RollId(40)).is_ok()),
             ("at", |c| at(c, "1970-01-01T00:00:40Z".parse().expect("a moment")).is_ok()),
             ("kept", |c| kept(c).is_ok()),

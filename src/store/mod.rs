@@ -76,6 +76,15 @@ pub struct Page {
     pub kept: Kept,
 }
 
+/// The end of the history.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    /// The newest rolls, newest first.
+    pub rolls: Vec<Roll>,
+    /// The newest roll that was ever made, at that moment.
+    pub head: Cursor,
+}
+
 /// A part of the history, as somebody asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
@@ -430,9 +439,10 @@ impl Store {
         self.read(move |connection| history::after(connection, id, limit)).await
     }
 
-    /// The rolls before `before`, or the newest of all, newest first, at most `limit`.
-    pub async fn page(&self, before: Option<RollId>, limit: usize) -> Result<Page, StoreError> {
-        self.read(move |connection| history::page(connection, before, limit)).await
+    /// The newest rolls, newest first, at most `limit`, and the head. Also where the oldest are
+    /// damaged.
+    pub async fn newest(&self, limit: usize) -> Result<Newest, StoreError> {
+        self.read(move |connection| history::newest(connection, limit)).await
     }
 
     /// The roll `id`, if it is kept, and which rolls are.

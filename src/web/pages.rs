@@ -8,7 +8,7 @@ use crate::config::WebConfig;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::roll::{Roll, RollId};
-use crate::store::{Page, Store};
+use crate::store::{Newest, Store};
 use crate::web::assets::Assets;
 use crate::web::error::PageError;
 use crate::web::history;
@@ -40,15 +40,16 @@ async fn newest(
     site: &State<Site>,
     assets: &State<Assets>,
 ) -> Result<Template, PageError> {
-    let Page { rolls, kept } = pages.store.page(None, pages.page_size).await?;
+    let Newest { rolls, head } = pages.store.newest(pages.page_size).await?;
     // Of the newest row, so that the stream goes on exactly where the page ends.
-    let cursor = rolls.first().map_or(kept.head, Roll::cursor);
+    let cursor = rolls.first().map_or(head, Roll::cursor);
     Ok(Template::render(
         "index",
         context! {
             site: site.view(assets),
             title: "Live rolls",
-            older: rolls.last().filter(|roll| roll.id > kept.oldest).map(|roll| history::before(roll.id)),
+            // Also where they are no longer kept, which is what is told there.
+            older: rolls.last().filter(|roll| roll.id.0 > 1).map(|roll| history::before(roll.id)),
             rolls: rows(&rolls),
             cursor: cursor.to_string(),
             every_ms: site.every().as_millis(),

@@ -369,8 +369,8 @@ async fn under_full_speed(seam: fn(Cursor) -> Asked) -> Vec<Vec<i64>> {
             let moment = (n as i64 * N_ROLLS) / (N_READERS as i64 + 1);
             let page = timeout(PATIENCE, async {
                 loop {
-                    let page = store.page(None, 20).await.unwrap();
-                    if page.kept.head.id.0 > moment {
+                    let page = store.newest(20).await.unwrap();
+                    if page.head.id.0 > moment {
                         return page;
                     }
                     tokio::task::yield_now().await;
@@ -379,10 +379,10 @@ async fn under_full_speed(seam: fn(Cursor) -> Asked) -> Vec<Vec<i64>> {
             let page = page.await.expect("rolls to be made");
             let mut ids: Vec<i64> = page.rolls.iter().rev().map(|roll| roll.id.0).collect();
             // Every second one at any moment; the others surely after a roll that the page lacks.
-            while n % 2 == 1 && feed.head().id <= page.kept.head.id && feed.head().id.0 < N_ROLLS {
+            while n % 2 == 1 && feed.head().id <= page.head.id && feed.head().id.0 < N_ROLLS {
                 tokio::task::yield_now().await;
             }
-            let reader = feed.after(seam(page.kept.head)).await.unwrap();
+            let reader = feed.after(seam(page.head)).await.unwrap();
             ids.extend(ids_up_to(reader, N_ROLLS).await);
             ids
         }));

@@ -212,3 +212,24 @@ fn page_api_and_terminal_say_the_same() {
     }
     assert!(live.contains('█'), "{live}");
 }
+
+#[test]
+fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
+    let house = House::new("every = '50ms'");
+    // More than the feed reads at the start.
+    house.fill(2_000, 1);
+    let sql = "update rolls set dice = '{\"1D6\":\"x\"}' where id = 50";
+    rusqlite::Connection::open(house.database()).unwrap().execute_batch(sql).unwrap();
+    let server = house.start();
+    wait_for("new rolls", || (house.stored().len() > 2_005).then_some(()));
+    let seen = api(&house);
+    for die in seen["dice"].as_array().unwrap() {
+        assert_eq!(die["n_rolls"].as_i64(), seen["as_of"].as_i64().map(|n| n - 1), "{die}");
+    }
+    let said: Vec<String> = server
+        .log()
+        .into_iter()
+        .filter(|line| line.contains("left out of the statistics"))
+        .collect();
+    assert!(said.len() == 1 && said[0].contains("roll 50"), "{said:#?}");
+}
