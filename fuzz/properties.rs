@@ -10,7 +10,7 @@ use rocket::figment::{Figment, Profile};
 use rocket::http::Status;
 use rocket::http::uri::Origin;
 use rocket::local::asynchronous::{Client, LocalResponse};
-use rollcast::config::Config;
+use rollcast::config::{Config, Keep};
 use rollcast::feed::Feed;
 use rollcast::metrics::Metrics;
 use rollcast::remote::{Frame, Parser};
@@ -97,6 +97,12 @@ pub fn configuration(toml: &str) {
             assert!(times <= longest && times[0] >= Duration::from_millis(1), "{config:?}");
             assert!((1..=16).contains(&config.roller.dice.iter().count()), "{config:?}");
             assert!((1..=500).contains(&config.web.page_size), "{config:?}");
+            let is_kept = match config.store.keep {
+                Keep::Forever => true,
+                Keep::Age(age) => (1..=36_500 * 86_400).contains(&age.as_secs()),
+                Keep::Count(n_rolls) => (1..=1_000_000_000_000).contains(&n_rolls),
+            };
+            assert!(is_kept, "{config:?}");
             let limits = [config.web.max_streams, config.web.max_streams_per_address];
             assert!(limits.iter().all(|n| (1..=1_000_000).contains(n)), "{config:?}");
         }

@@ -8,13 +8,13 @@ mod etag;
 mod assets;
 mod view;
 mod error;
+mod probes;
 mod pages;
 mod history;
 mod api;
 mod slots;
 mod coalesce;
 mod stream;
-mod probes;
 mod stats;
 
 use rocket::fairing::Fairing;

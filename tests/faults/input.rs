@@ -95,13 +95,13 @@ fn an_event_stream_says_the_same_in_any_pieces_and_written_anew() {
 fn a_configuration_is_within_its_bounds_or_refused_with_a_reason() {
     let value = prop_oneof![
         "-?[0-9]{1,20}",
-        "'[0-9]{1,9}(ms|s|m|h)'",
+        "'[0-9]{1,9}(ms|s|m|h|d)'",
         "\\['[0-9]{1,3}[dD][0-9]{1,4}'(, '1D6')?\\]",
         "'\\PC{0,200}'",
         "true|\\{\\}|\\[\\]|1e400|nan|2026-11-23",
     ];
     let key = prop_oneof![
-        "every|heartbeat|dice|page_size|max_streams|max_streams_per_address|trusted_proxies|log_format|reserve_mb|database",
+        "every|heartbeat|keep|dice|page_size|max_streams|max_streams_per_address|trusted_proxies|log_format|reserve_mb|database",
         "port|address|workers|shutdown|grace|ip_header|keep_alive|ident|template_dir|tls",
         "[a-z_.]{1,12}",
     ];

@@ -231,6 +231,9 @@ fn the_api_is_for_pages_from_everywhere_and_for_reading_only() {
             let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap());
             assert_eq!(header("allow"), Some("GET, HEAD, OPTIONS"), "{method} {path}");
             assert_eq!(header("access-control-allow-origin"), Some("*"), "{method} {path}");
+            let may_ask = header("access-control-allow-headers")
+                .is_some_and(|names| method == "OPTIONS" && names.contains("If-None-Match"));
+            assert_eq!(may_ask, method == "OPTIONS", "{method} {path}");
         }
     }
     assert_eq!(http().post(house.url("/api/nothing")).send_empty().unwrap().status(), 404);

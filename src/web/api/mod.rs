@@ -47,7 +47,6 @@ pub fn stage(config: &Config, store: Store) -> AdHoc {
             .manage(api)
             .mount("/api", routes![rolls, roll, csv, ndjson, stats])
             .mount("/api", routes![openapi::document, openapi::page])
-            .mount("/api", openapi::refusals())
             .register("/api", catchers![uncaught])
             .attach(openapi::public())
     })
