@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, ROLLCAST, Server, http, wait_for};
-use crate::report::Row;
+use crate::report::{Recovered, Row};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 /// After a fault's end the next roll comes within this time.
@@ -74,7 +74,7 @@ fn on_a_full_disk_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_there_
         n_injected: 1,
         n_lost: 0,
         n_repeated: 0,
-        recovered: Some(recovered),
+        recovered: Recovered::In(recovered),
         control: "before it page and `/readyz` say that all is well".into(),
         test: "database::on_a_full_disk",
     }

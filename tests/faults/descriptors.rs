@@ -10,7 +10,7 @@ use crate::common::{House, ROLLCAST, http, wait_for};
 use crate::kills::head;
 use crate::oracle::{Stored, log_of};
 use crate::process::{cpu_shares, n_open_files};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 
 const N_FILES: usize = 100;
 
@@ -87,7 +87,7 @@ fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
         n_injected: n_times,
         n_lost: logs.iter().map(|log| log.n_lost).sum(),
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
-        recovered: Some(recovered),
+        recovered: Recovered::In(recovered),
         control: format!(
             "a process that spins takes {spin:.2} of a core, the server {exhausted:.2} \
              ({before:.2} before)"

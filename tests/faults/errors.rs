@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, PATIENCE, Server, http};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 /// After a fault's end the next roll comes within this time.
@@ -297,6 +297,7 @@ fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
     let n_injected = courses.iter().filter(|course| course.n_injected > 0).count();
     assert!(n_injected > courses.len() / 2, "only {n_injected} of {} struck", courses.len());
     let recovered = courses.iter().filter_map(|course| course.recovered).max();
+    let recovered = recovered.expect("some servers went on");
 
     // A disk that says it synced and did not: the same eyes must see that rolls are gone.
     let lying = |first| Fault {
@@ -314,7 +315,7 @@ fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
         n_injected,
         n_lost: 0,
         n_repeated: 0,
-        recovered,
+        recovered: Recovered::In(recovered),
         control: format!("a disk that says it synced: {n_unwell} of {n_unwell} servers lost rolls"),
         test: "errors::whatever_call_fails",
     }

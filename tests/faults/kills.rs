@@ -8,7 +8,7 @@ use crate::common::listener::{Listener, Manner, Seam};
 use crate::common::{House, Server, wait_for};
 use crate::oracle::{Log, Stored, log_of};
 use crate::pagers::{Pager, Way};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 
 /// A small generator of moments, seeded so that a failure can be told: SplitMix64,
 /// <https://prng.di.unimi.it/splitmix64.c>.
@@ -135,7 +135,7 @@ fn after_every_kill_what_was_seen_is_stored_once_and_nobody_missed_any() {
         n_injected: n_kills,
         n_lost: logs.iter().map(|(_, log)| log.n_lost).sum(),
         n_repeated: logs.iter().map(|(_, log)| log.n_repeated).sum(),
-        recovered: Some(recovered),
+        recovered: Recovered::In(recovered),
         control: format!("three readers that do not resume lose {n_lost} rolls in 10 kills"),
         test: "kills::after_every_kill",
     }
@@ -161,8 +161,8 @@ fn kills_while_old_rolls_are_deleted_cost_nobody_a_roll_either() {
         n_injected: n_kills,
         n_lost: logs.iter().map(|(_, log)| log.n_lost).sum(),
         n_repeated: logs.iter().map(|(_, log)| log.n_repeated).sum(),
-        recovered: Some(recovered),
-        control: "as above, by the same oracle".into(),
+        recovered: Recovered::In(recovered),
+        control: "none of its own: the oracle of `kills::after_every_kill`".into(),
         test: "kills::kills_while",
     }
     .write();

@@ -11,7 +11,7 @@ use crate::common::tail::Tail;
 use crate::common::{House, PATIENCE, wait_for};
 use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 
 /// How many bytes an answer has up to and with its third roll: status, headers, chunks, `retry`,
 /// `sync` and the rolls.
@@ -107,7 +107,7 @@ fn a_stream_that_is_cut_at_any_byte_goes_on_without_gap_or_repeat() {
         n_injected,
         n_lost: logs.iter().map(|log| log.n_lost).sum(),
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
-        recovered: Some(recovered),
+        recovered: Recovered::In(recovered),
         control: format!(
             "without a cursor {n_lost} rolls are lost; counting cut-off events, {n_wrong} are \
              wrong, lost or repeated"
@@ -187,8 +187,8 @@ fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
         n_injected,
         n_lost: logs.iter().map(|log| log.n_lost).sum(),
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
-        recovered: Some(recovered),
-        control: "as above, by the same oracle".into(),
+        recovered: Recovered::In(recovered),
+        control: "none of its own: the oracle of `network::a_stream_that_is_cut`".into(),
         test: "network::tail_goes_on",
     }
     .write();
@@ -272,8 +272,8 @@ fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
         n_injected: N_LISTENERS * n_faults + N_TAILS * (n_tail_faults + 1),
         n_lost: logs.iter().map(|log| log.n_lost).sum(),
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
-        recovered: Some(recovered),
-        control: "as above, by the same oracle".into(),
+        recovered: Recovered::In(recovered),
+        control: "none of its own: the oracle of `network::a_stream_that_is_cut`".into(),
         test: "network::latency",
     }
     .write();

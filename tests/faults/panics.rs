@@ -28,7 +28,7 @@ use tracing_subscriber::EnvFilter;
 use crate::common::events::{Ask, Frame, Stream as EventSource};
 use crate::common::{House, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Log, Stored};
-use crate::report::Row;
+use crate::report::{Recovered, Row};
 
 /// Names what is to panic, for the process of its own.
 const FAULT: &str = "ROLLCAST_TEST_FAULT";
@@ -199,7 +199,7 @@ fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resu
         n_injected: 4,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
-        recovered: Some(Duration::ZERO),
+        recovered: Recovered::Words("with the next request".into()),
         control: "unwatched ones are not counted".into(),
         test: "panics::a_page",
     }
@@ -231,8 +231,8 @@ fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_orde
         n_injected: 1,
         n_lost: 0,
         n_repeated: 0,
-        recovered: None,
-        control: "none until then, and it runs".into(),
+        recovered: Recovered::Ends,
+        control: "none of its own".into(),
         test: "panics::a_roller",
     }
     .write();

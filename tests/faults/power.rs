@@ -19,7 +19,7 @@ use rollcast::statistics::DieTally;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, wait_for};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 /// What a disk writes whole or not at all.
@@ -654,7 +654,7 @@ fn after_a_power_cut_at_any_moment_every_roll_that_was_sent_is_stored() {
         n_injected: places.len(),
         n_lost: 0,
         n_repeated: 0,
-        recovered: Some(recovered.into_inner().unwrap()),
+        recovered: Recovered::In(recovered.into_inner().unwrap()),
         control: format!("`synchronous = normal`: {n_losing} cuts lost rolls"),
         test: "power::after_a_power_cut",
     }
@@ -694,7 +694,7 @@ fn after_failed_syncs_a_power_cut_takes_no_roll_that_was_sent() {
         n_injected: verdicts.len(),
         n_lost: 0,
         n_repeated: 0,
-        recovered: Some(recovered.into_inner().unwrap()),
+        recovered: Recovered::In(recovered.into_inner().unwrap()),
         control: format!("a disk that says it synced: {n_unwell} cuts lost rolls or more"),
         test: "power::after_failed_syncs",
     }
@@ -758,7 +758,7 @@ fn whichever_sync_of_the_folder_fails_a_power_cut_takes_no_roll_that_was_sent() 
         n_injected,
         n_lost: 0,
         n_repeated: 0,
-        recovered: None,
+        recovered: Recovered::Ends,
         control: format!(
             "a disk that says it synced it: {n_unwell} of {} cuts lost rolls or more",
             places.len()

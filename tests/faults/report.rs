@@ -13,12 +13,22 @@ pub struct Row {
     pub n_lost: usize,
     /// Rolls that a client got more than once.
     pub n_repeated: usize,
-    /// The longest time from a fault's end to the next roll; `None` where the server has to end.
-    pub recovered: Option<Duration>,
+    /// What became of the server.
+    pub recovered: Recovered,
     /// What was broken on purpose, and what the same oracle then said.
     pub control: String,
     /// The test's name, as `cargo test --test faults NAME` takes it.
     pub test: &'static str,
+}
+
+/// How a server comes through a fault.
+pub enum Recovered {
+    /// It goes on: the longest time from the fault's end to the next roll.
+    In(Duration),
+    /// It has to end, with the reason.
+    Ends,
+    /// Something else was measured, or nothing: in words.
+    Words(String),
 }
 
 /// How often to inject: a quick part with all tests, the whole by `make torture`.
@@ -29,9 +39,10 @@ pub fn times(quick: usize, whole: usize) -> usize {
 impl Row {
     /// Prints the line, and leaves it where `make torture` collects them.
     pub fn write(&self) {
-        let recovered = match self.recovered {
-            Some(time) => format!("{:.1} s", time.as_secs_f64()),
-            None => "ends, with the reason".into(),
+        let recovered = match &self.recovered {
+            Recovered::In(time) => format!("{:.1} s", time.as_secs_f64()),
+            Recovered::Ends => "ends, with the reason".into(),
+            Recovered::Words(words) => words.clone(),
         };
         let Row { fault, n_injected, n_lost, n_repeated, control, test, .. } = self;
         let line = format!(

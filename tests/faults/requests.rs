@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, http, wait_for};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 
 /// Silence after which a request is taken for one that the server waits for the rest of. What is
 /// answered later shows in the server's log.
@@ -329,7 +329,7 @@ fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
     assert_eq!(page.status(), 200, "an honest request after them");
     drop(page);
     let grown_kb = kilobytes(&server, "VmHWM") - before_kb;
-    // An idle connection is kept for five seconds.
+    // All of them have hung up.
     wait_for("no connection to be left", || (n_sockets(&server) <= n_before).then_some(()));
 
     let head = newest(&house);
@@ -365,7 +365,7 @@ fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
         n_injected: n_mutants as usize,
         n_lost,
         n_repeated,
-        recovered: Some(recovered),
+        recovered: Recovered::In(recovered),
         control: planted_fault(),
         test: "requests::nearly_right",
     }

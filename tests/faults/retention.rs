@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, wait_for};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 
 /// How a reader comes back after a kill.
 #[derive(Clone, Copy, PartialEq)]
@@ -183,7 +183,7 @@ fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
         n_injected: n_kills,
         n_lost,
         n_repeated,
-        recovered: Some(recovered),
+        recovered: Recovered::In(recovered),
         control: format!("a reader that does not resume: {missed} missed"),
         test: "retention::killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept",
     }
@@ -239,11 +239,11 @@ fn a_large_prune_makes_no_pause_in_the_feed() {
     let control = reader.stop().longest_gap();
     assert!(control > PAUSE, "the check saw no pause but {control:?}");
     Row {
-        fault: "a prune of nearly all rolls while rolls go on (longest pause of the feed)",
+        fault: "a prune of nearly all rolls while rolls go on",
         n_injected: 1,
         n_lost,
         n_repeated,
-        recovered: Some(gap),
+        recovered: Recovered::Words(format!("{} ms, the longest pause", gap.as_millis())),
         control: format!("in a single transaction: a pause of {:.1} s", control.as_secs_f64()),
         test: "retention::a_large_prune_makes_no_pause_in_the_feed",
     }

@@ -13,7 +13,7 @@ use crate::common::listener::{Listener, Manner};
 use crate::common::{House, Server, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
-use crate::report::Row;
+use crate::report::{Recovered, Row};
 
 const N_LISTENERS: usize = 20;
 const N_DEAF: usize = 300;
@@ -286,8 +286,14 @@ fn large_house() -> House {
 impl Siege {
     fn write(&self, fault: &'static str, control: String, test: &'static str) {
         let Siege { n_hostile, n_lost, n_repeated, p99_before, p99, kib, recovered, .. } = *self;
-        println!("{fault}: p99 {p99_before:?} before, {p99:?} under siege, {} MiB", kib >> 10);
-        let (n_injected, recovered) = (n_hostile, Some(recovered));
+        let recovered = Recovered::Words(format!(
+            "p99 of the healthy {} to {} ms, +{} MiB; forgotten in {:.1} s",
+            p99_before.as_millis(),
+            p99.as_millis(),
+            kib >> 10,
+            recovered.as_secs_f64()
+        ));
+        let n_injected = n_hostile;
         Row { fault, n_injected, n_lost, n_repeated, recovered, control, test }.write();
     }
 }
@@ -319,7 +325,7 @@ fn hostile_clients_on_loopback_harm_no_one_but_are_never_sent_away() {
     server.stop();
     siege.write(
         "a crowd on loopback: never read, slow headers, idle, half closed, connects for 2 s",
-        format!("behind a slow network {late}"),
+        format!("behind a slow network {late}, over the bound"),
         "siege::hostile_clients_on_loopback",
     );
 }
@@ -341,7 +347,7 @@ fn hostile_clients_are_sent_away_by_nginx() {
     assert_eq!(siege.n_held, 0, "streams that nobody reads are still open");
     siege.write(
         "the same crowd through nginx",
-        format!("without nginx all {} of them stay", N_SLOW + N_IDLE + N_DEAF),
+        "without it (above) the slow, the idle and the unread stay".into(),
         "siege::hostile_clients_are_sent_away",
     );
 }

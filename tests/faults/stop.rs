@@ -14,7 +14,7 @@ use crate::common::listener::{Listener, Manner};
 use crate::common::{House, Server, http, wait_for};
 use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
-use crate::report::{Row, times};
+use crate::report::{Recovered, Row, times};
 
 /// What supervisord gives it before SIGKILL.
 fn stop_wait() -> Duration {
@@ -88,11 +88,16 @@ fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
         n_injected,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
-        recovered: Some(recovered),
+        recovered: stopped(slowest, recovered),
         control: "SIGKILL leaves a log behind and no exit code".into(),
         test: "stop::signals",
     }
     .write();
+}
+
+fn stopped(slowest: Duration, recovered: Duration) -> Recovered {
+    let (slowest, recovered) = (slowest.as_secs_f64(), recovered.as_secs_f64());
+    Recovered::Words(format!("stops within {slowest:.1} s; {recovered:.1} s after the next start"))
 }
 
 /// The size of the write-ahead log.
@@ -139,8 +144,8 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
         n_injected: n_times,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
-        recovered: Some(recovered),
-        control: "the lock held: no roll was stored meanwhile".into(),
+        recovered: stopped(slowest, recovered),
+        control: "none of its own".into(),
         test: "stop::it_stops_in_a_commit",
     }
     .write();
@@ -223,7 +228,7 @@ fn it_stops_in_downloads_and_long_queries_and_what_was_cut_off_can_be_fetched() 
         n_injected: n_cut,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
-        recovered: Some(recovered),
+        recovered: stopped(slowest, recovered),
         control: format!("with `grace = 60` it still runs after the {:?} it has", stop_wait()),
         test: "stop::it_stops_in_downloads",
     }
@@ -290,7 +295,11 @@ fn a_thousand_streams_end_in_order_and_are_sent_back_spread_out() {
         n_injected: N_STREAMS,
         n_lost,
         n_repeated,
-        recovered: Some(Duration::from_millis(*latest)),
+        recovered: Recovered::Words(format!(
+            "stops within {:.1} s; the last is told to come back in {:.1} s",
+            took.as_secs_f64(),
+            *latest as f64 / 1e3
+        )),
         control: format!("one `retry:` for all: {control}"),
         test: "stop::a_thousand",
     }
