@@ -114,11 +114,12 @@ fn resolve(connection: &Connection, part: &Part, kept: Kept) -> Result<Span, Sto
 pub fn newest(connection: &mut Connection, limit: usize) -> Result<Newest, StoreError> {
     // One transaction, so that both are of one moment.
     let transaction = connection.transaction()?;
-    let sql = "select id, rolled_at, dice from rolls order by id desc limit ?1";
+    let head = head(&transaction)?;
+    let sql = "select id, rolled_at, dice from rolls where id <= ?1 order by id desc limit ?2";
     let mut statement = transaction.prepare_cached(sql)?;
-    let rolls = statement.query_map([limit as i64], |row| Ok(roll_of(row)))?;
+    let rolls = statement.query_map(params![head.id.0, limit as i64], |row| Ok(roll_of(row)))?;
     let rolls = rolls.map(|roll| roll?).collect::<Result<Vec<Roll>, StoreError>>()?;
-    Ok(Newest { rolls, head: head(&transaction)? })
+    Ok(Newest { rolls, head })
 }
 
 pub fn roll(connection: &mut Connection, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
