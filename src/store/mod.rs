@@ -23,7 +23,7 @@ use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
@@ -531,17 +531,27 @@ impl Store {
         &self,
         query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let waiting = timeout(TURN, self.0.turns.clone().acquire_owned()).await;
-        let turn = waiting.map_err(|_elapsed| StoreError::Busy)?;
         let shared = self.0.clone();
-        blocking(move || {
-            // Held until the query ends, even if nobody waits for it any more, so that there
-            // are never more blocking threads than connections.
-            let _turn = turn.expect("the store never closes its semaphore");
-            let read = query(&mut *shared.readers.get()?);
-            read.map_err(|error| file::explain_damage(error, &shared.path))
-        })
-        .await
+        // A task of its own takes the turn. Who asked may be polled no further, as a stream is whose
+        // client does not read, and would keep a turn that it was given meanwhile: a few such
+        // clients had all of them. The set ends the task if nobody waits for it any more.
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let waiting = timeout(TURN, shared.turns.clone().acquire_owned()).await;
+            let turn = waiting.map_err(|_elapsed| StoreError::Busy)?;
+            blocking(move || {
+                // Held until the query ends, even if nobody waits for it any more, so that there
+                // are never more blocking threads than connections.
+                let _turn = turn.expect("the store never closes its semaphore");
+                let read = query(&mut *shared.readers.get()?);
+                read.map_err(|error| file::explain_damage(error, &shared.path))
+            })
+            .await
+        });
+        match task.join_next().await.expect("one task") {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }
 
