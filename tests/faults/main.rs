@@ -32,6 +32,8 @@ mod stop;
 mod chaos;
 mod network;
 mod siege;
+#[cfg(target_os = "linux")]
+mod vanished;
 #[cfg(feature = "deploy")]
 #[path = "../deploy/files.rs"]
 mod files;

@@ -15,7 +15,7 @@ use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
 use crate::report::{Recovered, Row};
 
-const N_LISTENERS: usize = 20;
+pub const N_LISTENERS: usize = 20;
 const N_DEAF: usize = 300;
 /// Of each of these the kernel keeps a megabyte between nginx and the server.
 #[cfg(feature = "deploy")]
@@ -30,9 +30,9 @@ const SIEGE: Duration = Duration::from_secs(13);
 /// What those who behave may wait for a roll, 99 of 100 times, on a machine that is slow and busy.
 const BOUND: Duration = Duration::from_secs(2);
 /// What a hostile connection may cost the server.
-const KIB_A_CONNECTION: u64 = 100;
+pub const KIB_A_CONNECTION: u64 = 100;
 /// And the server besides, whatever comes.
-const KIB_AT_MOST: u64 = 32 << 10;
+pub const KIB_AT_MOST: u64 = 32 << 10;
 
 /// Connections that are held.
 struct Crowd {
@@ -143,7 +143,7 @@ fn connect_again_and_again(port: u16, time: Duration) -> usize {
 }
 
 /// The streams that the server counts.
-fn n_streams(house: &House) -> usize {
+pub fn n_streams(house: &House) -> usize {
     let text = http().get(house.url("/metrics")).call().unwrap().body_mut().read_to_string();
     let text = text.unwrap();
     let sample = text.lines().find_map(|line| line.strip_prefix("rollcast_streams_open "));
@@ -151,7 +151,7 @@ fn n_streams(house: &House) -> usize {
 }
 
 /// The longest wait of 99 in 100 rolls that all listeners got from these places in their logs on.
-fn p99(listeners: &[Listener], from: &[usize]) -> Duration {
+pub fn p99(listeners: &[Listener], from: &[usize]) -> Duration {
     let mut delays = Vec::new();
     for (listener, from) in listeners.iter().zip(from) {
         delays.extend(listener.story().rolls[*from..].iter().map(|seen| seen.delay()));
@@ -161,18 +161,18 @@ fn p99(listeners: &[Listener], from: &[usize]) -> Duration {
     delays[delays.len() * 99 / 100]
 }
 
-fn places(listeners: &[Listener]) -> Vec<usize> {
+pub fn places(listeners: &[Listener]) -> Vec<usize> {
     listeners.iter().map(|listener| listener.story().rolls.len()).collect()
 }
 
-fn park(time: Duration) {
+pub fn park(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
         std::thread::park_timeout(time.saturating_sub(start.elapsed()));
     }
 }
 
-fn is_in_time(p99: Duration) -> Result<(), String> {
+pub fn is_in_time(p99: Duration) -> Result<(), String> {
     if p99 < BOUND { Ok(()) } else { Err(format!("99 of 100 rolls came within {p99:?}")) }
 }
 
