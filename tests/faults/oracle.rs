@@ -8,28 +8,16 @@ use rusqlite::Connection;
 use crate::common::House;
 use crate::common::listener::Story;
 
-/// The rolls that a house keeps, as `41-1763861860123 {"1D6":4}`.
-pub struct Stored {
-    /// The oldest of them, by its number.
-    oldest: i64,
-    rolls: Vec<String>,
-}
+/// The rolls that a house has stored, as `41-1763861860123 {"1D6":4}`, from number 1 on.
+pub struct Stored(Vec<String>);
 
 impl Stored {
     /// All rolls of a house whose server has ended, and which keeps all of them; complains about a
     /// database that is not whole.
     pub fn read(house: &House) -> Stored {
-        let stored = Stored::read_kept(house);
-        assert_eq!(stored.oldest, 1, "the first rolls are gone");
-        stored
-    }
-
-    /// The same of a house that deletes the oldest.
-    pub fn read_kept(house: &House) -> Stored {
         let rolls = house.stored();
-        let oldest = rolls.first().map_or(1, |roll| roll.0);
-        for (index, (id, ..)) in rolls.iter().enumerate() {
-            assert_eq!(*id, index as i64 + oldest, "stored ids have a gap");
+        for ((id, ..), expected) in rolls.iter().zip(1..) {
+            assert_eq!(*id, expected, "stored ids have a gap");
         }
         // As a writer: after a kill the log has to be taken in first.
         let database = Connection::open(house.database()).unwrap();
@@ -37,18 +25,17 @@ impl Stored {
         assert_eq!(one("pragma integrity_check"), "ok");
         let tallied = "select cast(coalesce(sum(n_rolls), 0) as text) from tallies
                        where die = '1D6'";
-        let n_ever = oldest - 1 + rolls.len() as i64;
-        assert_eq!(one(tallied), n_ever.to_string(), "rolls that are not in the tallies");
+        assert_eq!(one(tallied), rolls.len().to_string(), "rolls that are not in the tallies");
         let text = |(id, rolled_at, dice): (i64, String, String)| roll_text(id, &rolled_at, &dice);
-        Stored { oldest, rolls: rolls.into_iter().map(text).collect() }
+        Stored(rolls.into_iter().map(text).collect())
     }
 
     pub fn len(&self) -> usize {
-        self.rolls.len()
+        self.0.len()
     }
 
     fn get(&self, id: i64) -> Option<&String> {
-        self.rolls.get(usize::try_from(id - self.oldest).ok()?)
+        self.0.get(usize::try_from(id - 1).ok()?)
     }
 }
 
@@ -114,7 +101,7 @@ impl Log {
     pub fn settle(&mut self, stored: &Stored) {
         for (id, text) in std::mem::take(&mut self.seen) {
             let expected = stored.get(id);
-            if expected == Some(&text) || id < stored.oldest {
+            if expected == Some(&text) {
                 continue;
             }
             // Who has seen a roll that is not kept has lost it.
@@ -171,8 +158,7 @@ pub fn log_of(story: &Story, after: i64) -> Log {
 
 #[test]
 fn the_oracle_sees_what_is_lost_repeated_changed_or_not_stored() {
-    let rolls = (1..=5).map(|id| format!("{id}-0 {{}}")).collect();
-    let stored = Stored { oldest: 1, rolls };
+    let stored = Stored((1..=5).map(|id| format!("{id}-0 {{}}")).collect());
     let judge = |seen: &[(i64, &str)]| {
         let mut log = Log::after(0);
         seen.iter().for_each(|(id, dice)| log.see(*id, format!("{id}-0 {dice}")));

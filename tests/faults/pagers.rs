@@ -24,6 +24,8 @@ pub enum Way {
     JsonPages,
     /// `/api/rolls.ndjson`, from further back each time; what a kill cuts off is asked for anew.
     Downloads,
+    /// Broken on purpose: the same, but a file counts as whole wherever it ends.
+    CarelessDownloads,
 }
 
 /// A client on a thread of its own, until it is stopped.
@@ -41,6 +43,7 @@ struct Walker {
 }
 
 impl Way {
+    /// Those that are as they should be.
     pub const ALL: [Way; 3] = [Way::Pages, Way::JsonPages, Way::Downloads];
 }
 
@@ -52,7 +55,8 @@ impl Pager {
         let thread = thread::spawn(move || match way {
             Way::Pages => walker.walk_back(),
             Way::JsonPages => walker.follow_pages(),
-            Way::Downloads => walker.download(),
+            Way::Downloads => walker.download(false),
+            Way::CarelessDownloads => walker.download(true),
         });
         Pager { log, over, thread }
     }
@@ -127,7 +131,7 @@ impl Walker {
         }
     }
 
-    fn download(&self) {
+    fn download(&self, is_careless: bool) {
         while !self.is_over() {
             let mut log = self.log.lock().unwrap();
             let start = (log.last() - BACK).max(0);
@@ -137,7 +141,8 @@ impl Walker {
             let mut end = None::<i64>;
             while !self.is_over() && end.is_none_or(|end| self.log.lock().unwrap().last() < end) {
                 let last = self.log.lock().unwrap().last();
-                let path = format!("/api/rolls.ndjson?after={last}");
+                let after = end.filter(|_| is_careless).unwrap_or(last);
+                let path = format!("/api/rolls.ndjson?after={after}");
                 let answer = self.agent.get(format!("{}{path}", self.base)).call();
                 let Some(answer) = answer.ok().filter(|answer| answer.status() == 200) else {
                     thread::park_timeout(Duration::from_millis(2));

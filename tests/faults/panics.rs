@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::future::ready;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -57,6 +58,13 @@ fn the_process_in_which_something_panics() {
     let ended = app::run(&config, async {
         match fault.as_str() {
             "roller" => app::serve_rolls(&config, rolls_until_a_panic(config.file.clone())).await,
+            "a task of its own" => {
+                // Dropped, and so let go.
+                drop(tokio::spawn(
+                    rolls_until_a_panic(config.file.clone()).for_each(|_| ready(())),
+                ));
+                serve_faulty_routes(&config, Metrics::default(), panics::watch).await
+            }
             "unwatched" => serve_faulty_routes(&config, Metrics::default(), |_| {}).await,
             _ => serve_faulty_routes(&config, Metrics::default(), panics::watch).await,
         }
@@ -208,6 +216,17 @@ fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resu
 
 #[test]
 fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_order() {
+    // Control: in a task that nobody waits for it ends nothing; all looks well, without rolls.
+    let house = House::new("every = '1h'");
+    let mut server = start(&house, "a task of its own");
+    let healthz = || http().get(house.url("/healthz")).call().ok();
+    wait_for("the server to listen", healthz);
+    fs::write(house.path().join("go"), "").unwrap();
+    wait_for("the panic", || faults(&server).first().cloned());
+    assert_eq!(healthz().map(|answer| answer.status().as_u16()), Some(200));
+    assert!(!server.has_ended(), "{:#?}", server.log());
+    drop(server);
+
     let house = House::new("every = '1h'");
     let mut server = start(&house, "roller");
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
@@ -232,7 +251,7 @@ fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_orde
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::Ends,
-        control: "none of its own".into(),
+        control: "in a task that nobody waits for, the server goes on without rolls".into(),
         test: "panics::a_roller",
     }
     .write();

@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, wait_for};
+use crate::kills::Moments;
 use crate::report::{Recovered, Row, times};
 
 /// How a reader comes back after a kill.
@@ -112,9 +111,7 @@ fn number(house: &House, sql: &str) -> i64 {
 /// longest time until a roll came again.
 fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Duration) {
     let n_filled = number(house, "select max(id) from rolls");
-    let seed = u64::from(std::process::id());
-    println!("moments are drawn from seed {seed}");
-    let mut moments = StdRng::seed_from_u64(seed);
+    let mut moments = Moments::new();
     let reader = Reader::start(house, seam, n_filled);
     let mut recovered = Duration::ZERO;
     for n in 0..n_kills {
@@ -125,7 +122,7 @@ fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Durati
             wait_for("a roll", || (reader.last() > seen).then_some(()));
             recovered = recovered.max(begun.elapsed());
         }
-        let moment = Duration::from_millis(moments.random_range(0..150));
+        let moment = Duration::from_millis(moments.next_below(150));
         let start = Instant::now();
         while start.elapsed() < moment {
             park_timeout(moment.saturating_sub(start.elapsed()));
@@ -185,7 +182,7 @@ fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
         n_repeated,
         recovered: Recovered::In(recovered),
         control: format!("a reader that does not resume: {missed} missed"),
-        test: "retention::killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept",
+        test: "retention::killed_while",
     }
     .write();
 }
