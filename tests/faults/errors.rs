@@ -9,11 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, PATIENCE, Server, http};
-use crate::report::{Recovered, Row, times};
+use crate::report::{Recovered, Row, is_late, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
-/// After a fault's end the next roll comes within this time.
-const RECOVERY: Duration = Duration::from_secs(5);
 /// Servers at once.
 const N_AT_ONCE: usize = 6;
 /// How often a fault that lasts has to strike before it ends.
@@ -193,7 +191,7 @@ fn run(plan: Plan) -> Result<Course, String> {
         (Some(()), End::Itself | End::Mended) => watch(&mut server, pager, next)?,
         _ => None,
     };
-    if recovered.is_some_and(|time| time > RECOVERY) {
+    if recovered.is_some_and(is_late) {
         return Err(format!("the next rolls came after {recovered:?}"));
     }
     if recovered.is_none() {

@@ -31,14 +31,30 @@ pub enum Recovered {
     Words(String),
 }
 
+/// After a fault's end rolls go on within this time.
+const RECOVERY: Duration = Duration::from_secs(5);
+
 /// How often to inject: a quick part with all tests, the whole by `make torture`.
 pub fn times(quick: usize, whole: usize) -> usize {
-    if std::env::var_os("ROLLCAST_TORTURE").is_some() { whole } else { quick }
+    if is_whole() { whole } else { quick }
+}
+
+fn is_whole() -> bool {
+    std::env::var_os("ROLLCAST_TORTURE").is_some()
+}
+
+/// Whether a recovery took too long. Asked by the whole campaign alone: with all tests nothing
+/// hangs on how busy the machine is.
+pub fn is_late(recovered: Duration) -> bool {
+    is_whole() && recovered > RECOVERY
 }
 
 impl Row {
     /// Prints the line, and leaves it where `make torture` collects them.
     pub fn write(&self) {
+        if let Recovered::In(time) = self.recovered {
+            assert!(!is_late(time), "{}: rolls went on after {time:?}", self.fault);
+        }
         let recovered = match &self.recovered {
             Recovered::In(time) => format!("{:.1} s", time.as_secs_f64()),
             Recovered::Ends => "ends, with the reason".into(),
