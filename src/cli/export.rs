@@ -1,7 +1,7 @@
 //! `rollcast export`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::cli::{Failure, GAP};
 use crate::config::Config;
 use crate::record::{Encoder, Format};
 use crate::remote::{Remote, RemoteError, Url};
-use crate::roll::{Cursor, RollId};
+use crate::roll::{Cursor, RollId, RolledAt};
 use crate::since::Since;
 use crate::store::{Archive, Extent, Part, StoreError};
 
@@ -28,6 +28,8 @@ const N_ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// A server that has not sent a whole file after so long is asked again, for the rest.
 const FILE_FOR: Duration = Duration::from_secs(600);
+/// Bytes: many times those of a roll of a thousand dice.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// Writes past rolls, oldest first, up to the newest roll of this moment. From the database, also
 /// while a server adds to it; or from a server, where a broken download goes on where it broke.
@@ -239,7 +241,8 @@ struct Copy<'a> {
     /// The columns of a CSV file.
     first_line: Option<Vec<u8>>,
     row: &'a mut InARow,
-    last: Option<RollId>,
+    /// With its moment, so that a server whose history was replaced meanwhile says so.
+    last: Option<Cursor>,
     /// The last roll of the whole file.
     end: Option<RollId>,
     /// Whether a roll came on this connection: within a file they follow each other.
@@ -288,11 +291,11 @@ impl Copy<'_> {
         let mut columns = self.format == Format::Csv;
         let why = loop {
             let mut line = Vec::new();
-            match lines.read_until(b'\n', &mut line) {
+            match lines.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
                 Ok(0) => break anyhow::anyhow!("the server ended the file early"),
                 // A line without its end.
                 Ok(_) if line.last() != Some(&b'\n') => {
-                    break anyhow::anyhow!("the connection ended within a line");
+                    break anyhow::anyhow!("a line without an end came");
                 }
                 Ok(_) if columns => {
                     columns = false;
@@ -302,7 +305,8 @@ impl Copy<'_> {
                 Err(error) => break anyhow::Error::new(error).context("the connection broke"),
             }
         };
-        let whole = !columns && self.last.unwrap_or(RollId::BEFORE_FIRST) >= end;
+        let last = self.last.map_or(RollId::BEFORE_FIRST, |last| last.id);
+        let whole = !columns && last >= end;
         Ok(if whole { Received::Whole } else { Received::Cut { end, why } })
     }
 
@@ -324,24 +328,19 @@ impl Copy<'_> {
     }
 
     fn roll(&mut self, line: &[u8], end: RollId, out: &mut Output) -> Result<(), Stopped> {
-        let id = match self.format {
-            Format::Csv => line.split(|byte| *byte == b',').next(),
-            Format::Ndjson | Format::Json => {
-                let rest = line.strip_prefix(br#"{"id":"#);
-                rest.and_then(|rest| rest.split(|byte| *byte == b',').next())
-            }
-        };
-        let id = id.and_then(|id| std::str::from_utf8(id).ok()?.parse::<RollId>().ok());
-        let fits = |id: &RollId, last: RollId| *id == last.next() || (*id > last && !self.goes_on);
-        let next = id.filter(|id| self.last.is_none_or(|last| fits(id, last)));
-        let Some(id) = next else {
+        let last = self.last.map(|last| last.id);
+        let fits = |id: RollId, last: RollId| id == last.next() || (id > last && !self.goes_on);
+        let next = cursor_of(self.format, line)
+            .filter(|cursor| last.is_none_or(|last| fits(cursor.id, last)));
+        let Some(cursor) = next else {
             let line = String::from_utf8_lossy(line).trim_end().to_string();
-            let error = match self.last {
+            let error = match last {
                 Some(last) => anyhow::anyhow!("expected roll {}, got `{line}`", last.next()),
                 None => anyhow::anyhow!("expected a roll, got `{line}`"),
             };
             return Err(Stopped::Broken(Broken::Read(error)));
         };
+        let id = cursor.id;
         self.row.came(id);
         self.goes_on = true;
         if self.format == Format::Json {
@@ -352,9 +351,26 @@ impl Copy<'_> {
         }
         let n_rolls = u64::try_from(end.0 - id.0 + 1).unwrap_or(1);
         self.progress.get_or_insert_with(|| Progress::new(n_rolls)).add(1);
-        self.last = Some(id);
+        self.last = Some(cursor);
         Ok(())
     }
+}
+
+/// The roll that a line of a file has.
+fn cursor_of(format: Format, line: &[u8]) -> Option<Cursor> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (id, rest, end) = match format {
+        Format::Csv => {
+            let (id, rest) = line.split_once(',')?;
+            (id, rest, ',')
+        }
+        Format::Ndjson | Format::Json => {
+            let (id, rest) = line.strip_prefix(r#"{"id":"#)?.split_once(r#","rolled_at":""#)?;
+            (id, rest, '"')
+        }
+    };
+    let rolled_at: RolledAt = rest.split(end).next()?.trim_end().parse().ok()?;
+    Some(Cursor { id: id.parse().ok()?, unix_millis: Some(rolled_at.unix_millis()) })
 }
 
 /// How far an export is.

@@ -79,7 +79,7 @@ enum Heard {
 /// Where somebody who follows is.
 struct Follower {
     json: bool,
-    /// Where to go on; `None` before the first roll and sync.
+    /// Where to go on; `None` where only the server knows, until its first sync.
     cursor: Option<Cursor>,
     retry: Duration,
     n_gaps: u64,
@@ -114,8 +114,8 @@ pub fn tail(
     };
     let silence = args.silence.unwrap_or(silence);
     let remote = Remote::new(url, args.trust.certificates()?);
-    let path = start(&remote, &args).map_err(anyhow::Error::new)?;
-    let mut follower = Follower { json: args.json, cursor: None, retry: FIRST_RETRY, n_gaps: 0 };
+    let (path, cursor) = start(&remote, &args).map_err(anyhow::Error::new)?;
+    let mut follower = Follower { json: args.json, cursor, retry: FIRST_RETRY, n_gaps: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let end = runtime.block_on(follower.follow(&remote, &path, silence));
@@ -129,16 +129,17 @@ pub fn tail(
     }
 }
 
-/// The stream that starts where it shall.
-fn start(remote: &Remote, args: &TailArgs) -> Result<String, RemoteError> {
+/// The stream that starts where it shall, and after which roll that is, where that is known.
+fn start(remote: &Remote, args: &TailArgs) -> Result<(String, Option<Cursor>), RemoteError> {
+    let after = |cursor: Cursor| (format!("/stream/?after={cursor}"), Some(cursor));
     if let Some(cursor) = args.after {
-        return Ok(format!("/stream/?after={cursor}"));
+        return Ok(after(cursor));
     }
     if let Some(since) = args.since {
-        return Ok(format!("/stream/?since={}", since.in_query()));
+        return Ok((format!("/stream/?since={}", since.in_query()), None));
     }
     if args.n == 0 {
-        return Ok("/stream/".into());
+        return Ok(("/stream/".into(), None));
     }
     let path = format!("/api/rolls?limit={}", args.n);
     let json = ("application/json", "rolls");
@@ -148,8 +149,8 @@ fn start(remote: &Remote, args: &TailArgs) -> Result<String, RemoteError> {
         body.get("rolls")?.as_array()?.last()?.get("id")?.as_i64()
     });
     // Where there are none yet, the first one to come is wanted.
-    let after = oldest.map_or(RollId::BEFORE_FIRST, |id| RollId(id).previous());
-    Ok(format!("/stream/?after={after}"))
+    let last = oldest.map_or(RollId::BEFORE_FIRST, |id| RollId(id).previous());
+    Ok(after(last.into()))
 }
 
 impl Follower {
@@ -227,20 +228,29 @@ impl Follower {
         Ok(out.flush()?)
     }
 
+    /// What follows, and with it where to go on if not even one roll of it comes.
     fn sync(&mut self, data: &str) {
         let sync: Value = serde_json::from_str(data).unwrap_or_default();
         let text = |name: &str| sync.get(name).and_then(Value::as_str);
-        let head = text("head").and_then(|head| head.parse().ok());
-        if text("mode") == Some("reset") {
-            let reason = text("reason").unwrap_or("unknown");
-            match sync.get("missed").and_then(Value::as_u64) {
-                Some(missed) => self.gap(format_args!("{missed} rolls are gone ({reason})")),
-                None => self.gap(format_args!("rolls from now on (the cursor is {reason})")),
+        let head: Option<Cursor> = text("head").and_then(|head| head.parse().ok());
+        let missed = sync.get("missed").and_then(Value::as_i64);
+        match (text("mode"), text("reason"), missed) {
+            // Rolls since a time: those that are missing begin so many before the newest.
+            (Some("resumed"), _, Some(missed)) if self.cursor.is_none() => {
+                self.cursor = head.map(|head| RollId(head.id.0.saturating_sub(missed)).into());
             }
-            // What follows does not join what was before.
-            self.cursor = if reason == "pruned" { None } else { head };
-        } else if text("mode") == Some("live") {
-            self.cursor = head;
+            (Some("reset"), Some(reason @ "pruned"), Some(missed)) => {
+                self.gap(format_args!("{missed} rolls are gone ({reason})"));
+                let past = |last: Cursor| RollId(last.id.0.saturating_add(missed)).into();
+                self.cursor = self.cursor.map(past);
+            }
+            (Some("reset"), reason, _) => {
+                let reason = reason.unwrap_or("unknown");
+                self.gap(format_args!("rolls from now on (the cursor is {reason})"));
+                self.cursor = head;
+            }
+            (Some("live"), ..) => self.cursor = head,
+            _ => {}
         }
     }
 

@@ -125,8 +125,8 @@ fn a_download_that_breaks_goes_on_where_it_broke() {
     assert_eq!(stdout, format!("{columns}{rows}"));
     let asked = asked.join().unwrap();
     assert_eq!(asked[0], "/api/rolls.csv?since=3600s0ms");
-    assert_eq!(asked[1], "/api/rolls.csv?before=6&after=2");
-    assert_eq!(asked[2], "/api/rolls.csv?before=6&after=3");
+    assert_eq!(asked[1], "/api/rolls.csv?before=6&after=2-1795392002123");
+    assert_eq!(asked[2], "/api/rolls.csv?before=6&after=3-1795392003123");
 
     // A row that is left out in the middle is never passed over.
     let gap = csv(5, format!("{columns}{}{}", row(1), row(3)));

@@ -177,3 +177,34 @@ fn a_roll_that_does_not_come_is_a_gap_though_the_server_says_nothing_of_it() {
     assert_eq!(tail.interrupt(), 3);
     assert!(tail.said().contains("gap: 2 rolls before roll 7"), "{}", tail.said());
 }
+
+#[test]
+fn a_stream_that_breaks_before_its_first_roll_is_resumed_where_it_would_have_begun() {
+    let sync = |json: &str| format!("retry: 50\n\nevent: sync\ndata: {json}\n\n");
+    let cut =
+        |json: &str| stream(&sync(json)).replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
+    let house = House::new("");
+    // What follows the sync begins behind so many; the roll after it is no gap of its own.
+    for (options, first, last_event_id, n_gaps) in [
+        (
+            ["--after", "3"],
+            r#"{"mode":"reset","reason":"pruned","head":"9-1795392009123","missed":4}"#,
+            "7",
+            1,
+        ),
+        (["--since", "10m"], r#"{"mode":"resumed","head":"9-1795392009123","missed":2}"#, "7", 0),
+    ] {
+        let resumed = sync(r#"{"mode":"resumed","head":"9-1795392009123","missed":2}"#);
+        let roll = "id: 8-1795392008123\ndata: {\"1D6\":4}\n\n";
+        let (url, asked) = answer_in_turn(vec![cut(first), stream(&format!("{resumed}{roll}"))]);
+        let arguments = ["tail", "--json", options[0], options[1], &url];
+        let mut tail = Tail::spawn(house.command().args(arguments));
+        asked.recv_timeout(PATIENCE).unwrap();
+        let (_, request) = asked.recv_timeout(PATIENCE).unwrap();
+        let header = format!("last-event-id: {last_event_id}\r\n");
+        assert!(request.contains(&header), "{options:?}: {request}");
+        tail.wait_for_lines(1);
+        assert_eq!(tail.interrupt(), if n_gaps > 0 { 3 } else { 0 }, "{}", tail.said());
+        assert_eq!(tail.said().matches("gap:").count(), n_gaps, "{}", tail.said());
+    }
+}
