@@ -44,8 +44,10 @@ Environment:
   ROCKET_PORT=5001         any key of Rocket's; values as in the file
   ROCKET_ROLLCAST={every=\"200ms\"}   any keys of ours
   RUST_LOG=debug           what is logged
+  NO_COLOR=1               doctor without colours
 
-Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.";
+Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration; of tail and export
+3, rolls are missing; of doctor 1, faults were found, 2, there is nobody, or wrong usage.";
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {

@@ -214,7 +214,7 @@ mod tests {
     fn the_longest_runs_of_many_rolls_are_known_before() {
         // Of 2 rolls of a coin: half have a streak of 2, the others only of 1.
         assert_eq!(of("1D2").longest_streak(2, [0.49, 0.6]), [1, 2]);
-        // The quantiles of 1,000 to 3,000 logs simulated with NumPy. Streaks are short, so they
+        // The quantiles of 1,000 to 3,000 histories simulated with NumPy. Streaks are short, so they
         // must be the same; droughts of several results are not quite independent in a short log.
         let at = [0.025, 0.5, 0.975];
         let table = [

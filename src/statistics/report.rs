@@ -47,7 +47,7 @@ pub struct DieReport {
     pub blocks: BlockReport,
 }
 
-/// A figure, and where it lies with fair dice in 95 of 100 logs of this size.
+/// A figure, and where it lies with fair dice in 95 of 100 histories of this size.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Chance {
     /// What was seen; `null` before the first roll.
@@ -71,7 +71,7 @@ pub struct Bin {
     pub n_rolls: u64,
     /// How often it is to be expected.
     pub expected: f64,
-    /// With fair dice it comes at least so often in all but 2.5 of 100 logs,
+    /// With fair dice it comes at least so often in all but 2.5 of 100 histories,
     pub low: u64,
     /// and at most so often in all but 2.5.
     pub high: u64,
@@ -94,7 +94,7 @@ pub struct Run {
     pub expected: Option<Range>,
 }
 
-/// Where a length lies with fair dice in about 95 of 100 logs.
+/// Where a length lies with fair dice in about 95 of 100 histories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Range {
     /// The lower end.
@@ -152,7 +152,7 @@ pub struct PValueBin {
     pub n_blocks: u64,
     /// How many are to be expected.
     pub expected: f64,
-    /// At least so many in all but 2.5 of 100 logs,
+    /// At least so many in all but 2.5 of 100 histories,
     pub low: u64,
     /// and at most so many in all but 2.5.
     pub high: u64,

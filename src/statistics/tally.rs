@@ -247,11 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fair_die_is_called_unfair_in_at_most_one_of_twenty_logs_however_often_one_looks() {
+    fn a_fair_die_is_called_unfair_in_at_most_one_of_twenty_histories_however_often_one_looks() {
         let caught = alarms(1.0, |tally| tally.alarm_id.is_some());
         let n_alarms = caught.iter().flatten().count();
         // 20 of 400 at most are to be expected; 33 or more would come once in 300 tests.
-        println!("{n_alarms} false alarms in {N_RUNS} fair logs of {N_ROLLS} rolls");
+        println!("{n_alarms} false alarms in {N_RUNS} fair histories of {N_ROLLS} rolls");
         assert!((4..33).contains(&n_alarms), "{n_alarms} of {N_RUNS}");
     }
 
@@ -266,7 +266,7 @@ mod tests {
             tally.n_rolls >= 30 && chi_square > 11.07
         });
         let n_alarms = caught.iter().flatten().count();
-        println!("{n_alarms} false alarms of a naive chi-square in {N_RUNS} fair logs");
+        println!("{n_alarms} false alarms of a naive chi-square in {N_RUNS} fair histories");
         assert!(n_alarms as u64 > N_RUNS / 2, "{n_alarms} of {N_RUNS}");
     }
 

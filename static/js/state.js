@@ -5,7 +5,7 @@ const TEXTS = {
   connecting: "Connecting…",
   live: "Live",
   reconnecting: "Reconnecting…",
-  busy: "The server is full, trying again",
+  busy: "Too many streams are open, trying again",
   stalled: "Stalled",
   paused: "Paused",
 };

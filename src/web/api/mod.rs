@@ -173,7 +173,7 @@ async fn ndjson(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Down
 /// All statistics
 ///
 /// Of each die that was ever rolled, over all rolls ever made, also those that are no longer kept:
-/// counts, mean, streaks and droughts beside what fair dice show in 95 of 100 logs of this size;
+/// counts, mean, streaks and droughts beside what fair dice show in 95 of 100 histories of this size;
 /// an e-value that may be watched live; p-values of complete blocks.
 #[utoipa::path(
     get,
