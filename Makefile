@@ -97,9 +97,10 @@ test: # install what the tests need, where it is missing, then run all of them
 # One campaign after the other, since each takes the whole machine.
 torture: # the whole fault campaign, up to an hour; its table goes to target/torture.md
 	features=$$(tests/setup.sh) && rm -rf target/tmp/faults && ROLLCAST_TORTURE=1 \
-		cargo test --locked --features "$$features" --test faults -- --nocapture --test-threads=1
+		cargo test --locked --features "$$features" --test faults -- --nocapture --test-threads=1; \
+	code=$$?; \
 	{ echo '| fault | injected | lost | repeated | recovered in | control | `cargo test --test faults …` |'; \
-		echo '|---|---|---|---|---|---|---|'; cat target/tmp/faults/*.row; } >target/torture.md
+		echo '|---|---|---|---|---|---|---|'; cat target/tmp/faults/*.row; } >target/torture.md; exit $$code
 
 lint: # check format and common mistakes
 	cargo fmt --check
