@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rocket::Shutdown;
 use rocket::error::ErrorKind;
@@ -101,8 +102,9 @@ pub async fn serve_rolls(
         }
     });
     let pump = pump(rolls, store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
+    let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     // On the pump's thread: what writes takes turns.
-    let pruner = prune(config.store.keep, store.clone(), metrics);
+    let pruner = prune(config.store.keep, newest, store.clone(), metrics);
     let pump = async move {
         match lifted.await {
             Ok(()) => select! {
