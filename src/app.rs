@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rocket::Shutdown;
 use rocket::error::ErrorKind;
@@ -73,10 +74,20 @@ pub async fn serve_rolls(
     config: &Config,
     rolls: impl Stream<Item = NewRoll> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let stop_signal = stop_signal().context("cannot listen for signals")?;
+    let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
     allow_open_files(config.web.max_streams);
-    let store = Store::open(&config.store).await?;
-    let feed = Feed::open(store.clone(), N_RECENT).await?;
+    let open = async {
+        let store = Store::open(&config.store).await?;
+        Ok::<_, StoreError>((store.clone(), Feed::open(store, N_RECENT).await?))
+    };
+    // A database whose rolls are not counted yet takes a while. It may be left at any moment.
+    let (store, feed) = select! {
+        opened = open => opened?,
+        name = &mut stop_signal => {
+            info!("{name} received, stopped before it had started");
+            return Ok(());
+        }
+    };
     let metrics = Metrics::default();
     panics::watch(metrics.clone());
     // For a metric only: an old page that is damaged must not keep the server down.
@@ -101,8 +112,9 @@ pub async fn serve_rolls(
         }
     });
     let pump = pump(rolls, store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
+    let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     // On the pump's thread: what writes takes turns.
-    let pruner = prune(config.store.keep, store.clone(), metrics);
+    let pruner = prune(config.store.keep, newest, store.clone(), metrics);
     let pump = async move {
         match lifted.await {
             Ok(()) => select! {

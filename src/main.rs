@@ -1,5 +1,6 @@
 //! Parses, runs, prints what went wrong, and says so by its exit code.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,7 +14,8 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("rollcast: {:#}", failure.error);
+            // Not by `eprintln`, which panics where it cannot be written: the exit code still tells.
+            let _ = writeln!(io::stderr(), "rollcast: {:#}", failure.error);
             ExitCode::from(failure.exit_code)
         }
     }

@@ -29,6 +29,7 @@ pub fn watch(metrics: Metrics) {
             BacktraceStatus::Captured => Some(backtrace.to_string()),
             _ => None,
         };
+        // Must not panic itself, which would end the process: no log line does (`cli`).
         error!(
             thread = thread.name(),
             backtrace, "a fault of rollcast itself, please report it: {message} (at {place})"

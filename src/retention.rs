@@ -25,17 +25,19 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// How long pruning goes on in silence.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Prunes for as long as it is polled; does nothing where all is kept.
+/// Prunes for as long as it is polled; does nothing where all is kept. `newest` is when the newest
+/// roll so far was made, if there is one.
 ///
 /// A prune that fails never stops the rolls: it is tried again later.
-pub async fn prune(keep: Keep, store: Store, metrics: Metrics) {
-    let mut clock = SteadyClock::start(Instant::now(), Timestamp::now());
+pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics: Metrics) {
+    // Also a clock that was wrong before the start is not believed at once, as of a machine that has
+    // not asked for the time yet.
+    let mut clock = SteadyClock::start(Instant::now(), newest.unwrap_or_else(Timestamp::now));
     let mut retry = FIRST_RETRY;
     let mut said = String::new();
     let mut long = LongPrune::default();
     loop {
-        let now = clock.now(Instant::now(), Timestamp::now());
-        let Some(beyond) = beyond(keep, now) else { return pending().await };
+        let Some(beyond) = beyond(keep, &mut clock) else { return pending().await };
         let start = Instant::now();
         let pause = match store.prune(beyond).await {
             Ok(Pruned { n_rolls, oldest, more }) => {
@@ -65,11 +67,12 @@ pub async fn prune(keep: Keep, store: Store, metrics: Metrics) {
     }
 }
 
-/// What is no longer to be kept where it is `now`, if anything ever.
-fn beyond(keep: Keep, now: Timestamp) -> Option<Beyond> {
+/// What is no longer to be kept now, if anything ever.
+fn beyond(keep: Keep, clock: &mut SteadyClock) -> Option<Beyond> {
     match keep {
         Keep::Forever => None,
         Keep::Age(age) => {
+            let now = clock.now(Instant::now(), Timestamp::now());
             let moment = now.checked_sub(age).unwrap_or(Timestamp::MIN);
             Some(Beyond::Before(RolledAt::truncate(moment)))
         }
@@ -105,8 +108,8 @@ impl LongPrune {
 }
 
 /// The time of day, except that a jump ahead is not believed at once: a clock that is wrong for a
-/// moment must not delete a history. A machine that was asleep jumps ahead, too; then pruning
-/// resumes an hour later.
+/// moment must not delete a history. A machine that was asleep jumps ahead, too, as does a server
+/// that was stopped for a while; then pruning by the clock resumes an hour later.
 struct SteadyClock {
     /// A pair of readings that is believed.
     anchor: (Instant, Timestamp),
@@ -136,8 +139,8 @@ impl SteadyClock {
         }
         let since = *self.ahead_since.get_or_insert_with(|| {
             warn!(
-                "the clock jumped ahead from {expected:.0} to {wall:.0}: rolls are pruned as if it \
-                 had not, for an hour"
+                "the clock jumped ahead, or this was stopped for a while: it shows {wall:.0} after \
+                 {expected:.0}; for an hour rolls are pruned as if it showed the latter"
             );
             instant
         });
@@ -152,6 +155,26 @@ impl SteadyClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_ahead_of_the_newest_roll_at_the_start_is_not_believed_for_an_hour() {
+        let start = Instant::now();
+        let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
+        let table = [
+            // It was ahead, and then set.
+            (1, "2027-11-25T12:00:00Z", "2026-11-25T12:00:01Z"),
+            (60, "2027-11-25T12:01:00Z", "2026-11-25T12:01:00Z"),
+            (70, "2026-11-25T12:01:30Z", "2026-11-25T12:01:30Z"),
+            // It is right, and the server was stopped for long.
+            (80, "2026-12-25T12:00:00Z", "2026-11-25T12:01:40Z"),
+            (3_680, "2026-12-25T13:00:00Z", "2026-12-25T13:00:00Z"),
+        ];
+        let mut clock = SteadyClock::start(start, moment("2026-11-25T12:00:00Z"));
+        for (seconds, wall, expected) in table {
+            let seen = clock.now(start + Duration::from_secs(seconds), moment(wall));
+            assert_eq!(seen, moment(expected), "after {seconds} s, at {wall}");
+        }
+    }
 
     #[test]
     fn a_clock_that_jumps_ahead_is_believed_an_hour_later_and_one_that_is_set_back_at_once() {

@@ -176,7 +176,12 @@ fn start_logging(format: LogFormat) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("expected a log filter in RUST_LOG, got `{filter}`"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // A line that cannot be written (a full disk, a pipe that nobody reads any more) is lost.
+        // To tell of it on standard error as well would be a panic, and in the panic hook the end.
+        .log_internal_errors(false);
     let started = match format {
         LogFormat::Text => logs
             .with_ansi(io::stderr().is_terminal())

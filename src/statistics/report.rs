@@ -10,8 +10,8 @@ use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS};
 
 /// Rows of results that are shown at most: neighbouring results of larger dice share one.
 const MOST_BINS: usize = 60;
-/// Results up to which droughts are compared with what is expected.
-const MOST_DROUGHT_RESULTS: usize = 1_000;
+/// Results up to which streaks and droughts are compared with what is expected.
+const MOST_RUN_RESULTS: usize = 1_000;
 /// Ends of an interval that holds 95 % of what fair dice show, with its middle.
 const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];
 /// The same in standard deviations of the normal distribution.
@@ -229,17 +229,16 @@ fn bins(tally: &DieTally) -> Vec<Bin> {
 }
 
 fn longest_streak(tally: &DieTally) -> Run {
-    let expected = (tally.n_rolls > 0).then(|| {
-        let [low, median, high] = tally.fair.longest_streak(tally.n_rolls, CENTRAL);
-        Range { low, median, high }
-    });
     let seen = tally.longest;
     let goes_on = seen.length == tally.streak.length && seen.result == tally.streak.result;
     Run {
         result: (tally.n_rolls > 0).then_some(seen.result),
         length: seen.length,
         id: (!goes_on).then_some(tally.longest_id.0),
-        expected: expected.filter(|_| tally.results.len() <= MOST_DROUGHT_RESULTS),
+        expected: has_expected_runs(tally).then(|| {
+            let [low, median, high] = tally.fair.longest_streak(tally.n_rolls, CENTRAL);
+            Range { low, median, high }
+        }),
     }
 }
 
@@ -253,16 +252,20 @@ fn longest_drought(tally: &DieTally) -> Run {
         (*length, std::cmp::Reverse(*index))
     });
     let (index, length) = longest.unwrap_or((0, 0));
-    let few = tally.n_rolls > 0 && tally.results.len() <= MOST_DROUGHT_RESULTS;
     Run {
         result: (tally.n_rolls > 0).then(|| tally.fair.result(index)),
         length,
         id: None,
-        expected: few.then(|| {
+        expected: has_expected_runs(tally).then(|| {
             let [low, median, high] = tally.fair.longest_drought(tally.n_rolls, CENTRAL);
             Range { low, median, high }
         }),
     }
+}
+
+/// Whether runs are compared with what is expected, which takes a while for many results.
+fn has_expected_runs(tally: &DieTally) -> bool {
+    tally.n_rolls > 0 && tally.results.len() <= MOST_RUN_RESULTS
 }
 
 fn blocks(tally: &DieTally) -> BlockReport {

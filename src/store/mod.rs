@@ -27,8 +27,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
-use crate::roll::{Cursor, Die, Face, NewRoll, Roll, RollId, RolledAt};
-use crate::statistics::DieTally;
+use crate::roll::{Cursor, Dice, Die, Face, NewRoll, Roll, RollId, RolledAt};
+use crate::statistics::{DieTally, Statistics};
 use crate::store::writer::Writer;
 
 pub use self::archive::Archive;
@@ -450,18 +450,28 @@ impl Store {
         self.read(move |connection| history::roll(connection, id)).await
     }
 
-    /// What all rolls add up to, by die, and the newest roll that is counted.
-    pub async fn tallies(&self) -> Result<(RollId, Vec<DieTally>), StoreError> {
-        self.read(|connection| {
+    /// What all rolls add up to, where `dice` are those rolled now; `None` where `known` is still
+    /// the newest roll that is counted ([`RollId::BEFORE_FIRST`] before the first).
+    pub async fn statistics(
+        &self,
+        dice: Dice,
+        known: RollId,
+    ) -> Result<Option<Statistics>, StoreError> {
+        self.read(move |connection| {
             // One transaction, so that all of it is as of the same roll.
             let snapshot = connection.transaction()?;
-            Ok(statistics::Tallies::load(&snapshot)?.into_dice())
+            if statistics::last_id(&snapshot)? == known {
+                return Ok(None);
+            }
+            let (as_of, tallies) = statistics::Tallies::load(&snapshot)?.into_dice();
+            // Here, too: of many large dice it takes a while.
+            Ok(Some(Statistics::of(as_of, &tallies, &dice)))
         })
         .await
     }
 
-    /// The same of a file that may be in use; `None` where no server that keeps statistics has
-    /// opened it yet. Changes nothing.
+    /// What all rolls add up to, by die, and the newest roll that is counted, of a file that may
+    /// be in use; `None` where no server that keeps statistics has opened it yet. Changes nothing.
     pub async fn tallies_of(
         config: &StoreConfig,
     ) -> Result<Option<(RollId, Vec<DieTally>)>, StoreError> {

@@ -256,6 +256,12 @@ fn store_block(connection: &Connection, name: &str, tally: &DieTally) -> Result<
     Ok(())
 }
 
+/// The last roll that is counted.
+pub fn last_id(connection: &Connection) -> Result<RollId, StoreError> {
+    let sql = "select ifnull(max(last_id), 0) from die_statistics";
+    Ok(RollId(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?))
+}
+
 /// Whether this database keeps statistics: one of an older schema does not yet.
 pub fn are_kept(connection: &Connection) -> Result<bool, StoreError> {
     let sql = "select 1 from sqlite_schema where name = 'die_statistics'";

@@ -46,8 +46,10 @@ impl Client {
         if !proxies.trusted.contains(&peer) {
             return Client { address: Some(peer) };
         }
-        // The last one: what stands before it was there when the proxy added its own.
-        let forwarded = request.headers().get(header).last().and_then(|a| a.trim().parse().ok());
+        // The last one, of lines and of a list in one: what stands before it was there when the
+        // proxy added its own.
+        let last = request.headers().get(header).last().and_then(|list| list.rsplit(',').next());
+        let forwarded = last.and_then(|address| address.trim().parse().ok());
         Client { address: forwarded.map(|address: IpAddr| address.to_canonical()) }
     }
 

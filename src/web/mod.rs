@@ -11,11 +11,11 @@ mod error;
 mod probes;
 mod pages;
 mod history;
+mod stats;
 mod api;
 mod slots;
 mod coalesce;
 mod stream;
-mod stats;
 
 use rocket::fairing::Fairing;
 use rocket::{Build, Rocket};
@@ -76,8 +76,8 @@ pub fn rocket(
         .attach(assets::stage(assets))
         .attach(error::stage())
         .attach(pages::stage(&config.web, store.clone(), feed.clone(), metrics.clone()))
-        .attach(api::stage(config, store.clone()))
         .attach(stats::stage(config, store.clone()))
+        .attach(api::stage(config, store.clone()))
         .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics));
     Ok(rocket)

@@ -2,33 +2,69 @@
 
 mod plot;
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use rocket::fairing::AdHoc;
 use rocket::{State, get, routes};
 use rocket_dyn_templates::{Template, context};
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::roll::Dice;
+use crate::roll::{Dice, RollId};
 use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::web::assets::Assets;
 use crate::web::error::PageError;
 use crate::web::view::Site;
 
 use self::plot::{Counts, Meter, PValues};
 
-struct Stats {
+/// The statistics as of the newest roll, reckoned once a roll however many ask.
+pub struct Stats {
     store: Store,
     /// Those that are rolled now.
     dice: Dice,
+    /// Held while they are reckoned, by one at a time, so that pages find a reader meanwhile.
+    last: Mutex<Reckoned>,
+}
+
+struct Reckoned {
+    statistics: Arc<Statistics>,
+    /// As of the newest roll at this moment, or later.
+    at: Instant,
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
-    let stats = Stats { store, dice: config.roller.dice.clone() };
+    let stats = Stats::new(store, config.roller.dice.clone());
     AdHoc::on_ignite("statistics", |rocket| async {
         rocket.manage(stats).mount("/", routes![page])
     })
+}
+
+impl Stats {
+    fn new(store: Store, dice: Dice) -> Stats {
+        // Those before the first roll.
+        let statistics = Arc::new(Statistics { as_of: RollId::BEFORE_FIRST.0, dice: Vec::new() });
+        Stats { store, dice, last: Mutex::new(Reckoned { statistics, at: Instant::now() }) }
+    }
+
+    /// As of the newest roll when this is called, or a later one.
+    pub async fn newest(&self) -> Result<Arc<Statistics>, StoreError> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        // Who waits takes what was begun meanwhile: a queue of them waits for two, not for one each.
+        if last.at < asked {
+            let (at, known) = (Instant::now(), RollId(last.statistics.as_of));
+            if let Some(statistics) = self.store.statistics(self.dice.clone(), known).await? {
+                last.statistics = Arc::new(statistics);
+            }
+            last.at = at;
+        }
+        Ok(last.statistics.clone())
+    }
 }
 
 /// Plots of all dice, drawn anew by the script as rolls arrive.
@@ -38,15 +74,14 @@ async fn page(
     site: &State<Site>,
     assets: &State<Assets>,
 ) -> Result<Template, PageError> {
-    let (as_of, tallies) = stats.store.tallies().await?;
-    let Statistics { as_of, dice } = Statistics::of(as_of, &tallies, &stats.dice);
-    let dice: Vec<DieView> = dice.into_iter().map(DieView::from).collect();
+    let statistics = stats.newest().await?;
+    let dice: Vec<DieView> = statistics.dice.iter().map(DieView::from).collect();
     Ok(Template::render(
         "stats",
         context! {
             site: site.view(assets),
             title: "Statistics",
-            cursor: as_of,
+            cursor: statistics.as_of,
             every_ms: site.every().as_millis(),
             dice,
         },
@@ -110,9 +145,9 @@ struct PValueRow {
     between: String,
 }
 
-impl From<DieReport> for DieView {
-    fn from(report: DieReport) -> DieView {
-        let DieReport { mean, results, fairness, blocks, .. } = &report;
+impl From<&DieReport> for DieView {
+    fn from(report: &DieReport) -> DieView {
+        let DieReport { mean, results, fairness, blocks, .. } = report;
         let rows = results.iter().map(|bin| ResultRow {
             result: span(bin.from, bin.to),
             n_rolls: grouped(bin.n_rolls),
@@ -152,7 +187,7 @@ impl From<DieReport> for DieView {
             }),
             p_values: PValues::of(blocks),
             p_rows: p_rows.collect(),
-            name: report.die,
+            name: report.die.clone(),
         }
     }
 }
@@ -170,6 +205,33 @@ impl RunView {
                 }
                 None => "–".into(),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::config::{Keep, StoreConfig};
+    use crate::roll::{Die, Face, Faces, NewRoll, RolledAt};
+
+    #[tokio::test]
+    async fn statistics_are_reckoned_once_a_roll_however_many_ask() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("rolls.db");
+        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
+        let store = Store::open(&config).await.expect("a store");
+        let die: Die = "1D6".parse().expect("a die");
+        let stats = Stats::new(store.clone(), vec![die].try_into().expect("dice"));
+        for n in 0..3 {
+            let (first, second) = (stats.newest().await, stats.newest().await);
+            let (first, second) = (first.expect("statistics"), second.expect("statistics"));
+            assert_eq!((first.as_of, first.dice.len()), (n, usize::from(n > 0)));
+            assert!(Arc::ptr_eq(&first, &second), "reckoned twice after roll {n}");
+            let dice = Faces(vec![Face { die, result: 6 }]);
+            let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
+            store.append(vec![NewRoll { rolled_at, dice }]).await.expect("a roll");
         }
     }
 }

@@ -25,6 +25,8 @@ mod database;
 mod pagers;
 mod kills;
 mod panics;
+#[cfg(target_os = "linux")]
+mod logs;
 mod descriptors;
 mod stop;
 

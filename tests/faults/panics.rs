@@ -37,10 +37,15 @@ const N_GOOD_ROLLS: u32 = 3;
 
 /// A house in which something panics, as a process.
 fn start(house: &House, fault: &str) -> Server {
+    Server::spawn(&mut command(house, fault))
+}
+
+/// The process of its own.
+pub fn command(house: &House, fault: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "panics::the_process_in_which_something_panics", "--nocapture"]);
     command.env(FAULT, fault).env("ROCKET_CONFIG", house.path().join("Rocket.toml"));
-    Server::spawn(&mut command)
+    command
 }
 
 /// What runs in the process of its own; among the other tests it has nothing to do.

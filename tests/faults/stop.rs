@@ -151,6 +151,42 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
     .write();
 }
 
+#[test]
+fn it_stops_in_a_start_that_counts_many_rolls_and_the_next_one_goes_on_counting() {
+    const N_FILLED: i64 = 500_000;
+    let house = House::new("every = '1h'");
+    house.fill(N_FILLED, 1);
+    let n_counted = || -> i64 {
+        let sql = "select coalesce(max(last_id), 0) from die_statistics";
+        house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let mut server = Server::spawn(&mut house.command());
+    wait_for("some to be counted", || (n_counted() > 0).then_some(()));
+    let took = stop(&mut server, &["TERM"]);
+    let log = server.log();
+    assert!(log.iter().any(|line| line.contains("stopped before it had started")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("listening on")), "{log:#?}");
+
+    let started = Instant::now();
+    let mut server = house.start();
+    wait_for("a roll", || (n_counted() == N_FILLED + 1).then_some(()));
+    let recovered = started.elapsed();
+    server.stop();
+    let sql = "select n_rolls from die_statistics where die = '1D6'";
+    let n_rolls: i64 = house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(n_rolls, N_FILLED + 1, "some were counted twice, or not at all");
+    Row {
+        fault: "SIGTERM in a start that counts many rolls",
+        n_injected: 1,
+        n_lost: 0,
+        n_repeated: 0,
+        recovered: stopped(took, recovered),
+        control: "none of its own".into(),
+        test: "stop::it_stops_in_a_start",
+    }
+    .write();
+}
+
 /// Opens a download, with part of it read, so that the rest fills all buffers.
 fn download(house: &House, after: i64) -> (i64, BufReader<ureq::BodyReader<'static>>) {
     let url = house.url(&format!("/api/rolls.ndjson?after={after}"));

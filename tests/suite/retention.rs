@@ -73,6 +73,19 @@ fn the_newest_roll_stays_whatever_its_age() {
 }
 
 #[test]
+fn a_start_long_after_the_newest_roll_may_have_a_wrong_clock_and_deletes_nothing_at_once() {
+    let house = House::new("every = '20ms'\nkeep = '36h'");
+    // Of more than two days ago.
+    house.fill(3_000, 1);
+    let server = house.start();
+    // Three seconds of rolls, in which all of those would be gone.
+    wait_for("rolls", || (kept(&house).1 > 3_150).then_some(()));
+    assert_eq!(kept(&house).0, 1);
+    let said = |line: &String| line.contains("the clock jumped ahead, or this was stopped");
+    wait_for("it to be said", || server.log().iter().any(said).then_some(()));
+}
+
+#[test]
 fn no_roll_goes_before_its_time_and_none_stays_long_after() {
     let house = House::new("every = '20ms'\nkeep = '2s'");
     let _server = house.start();

@@ -1,6 +1,7 @@
 //! The statistics: counted with every roll, from the first one on, the same wherever they are shown.
 
 use std::collections::BTreeMap;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -232,4 +233,26 @@ fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
         .filter(|line| line.contains("left out of the statistics"))
         .collect();
     assert!(said.len() == 1 && said[0].contains("roll 50"), "{said:#?}");
+}
+
+#[test]
+fn many_who_ask_for_the_statistics_of_the_largest_dice_all_get_them_and_pages_find_a_reader() {
+    let dice: Vec<String> = (85..=100).map(|n_dice| format!("{n_dice}D1000")).collect();
+    let house = House::new(&format!("every = '1h'\ndice = {dice:?}"));
+    let _server = house.start();
+    wait_for("the first roll", || house.stored().first().cloned());
+    let stats = house.url("/api/stats");
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            let stats = stats.clone();
+            thread::spawn(move || get(&stats))
+        })
+        .collect();
+    while !asking.iter().all(JoinHandle::is_finished) {
+        get(&house.url("/rolls"));
+    }
+    let answers: Vec<String> = asking.into_iter().map(|asking| asking.join().unwrap()).collect();
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    let answer: Value = serde_json::from_str(&answers[0]).unwrap();
+    assert_eq!((&answer["as_of"], answer["dice"].as_array().unwrap().len()), (&1.into(), 16));
 }

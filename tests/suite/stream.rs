@@ -391,7 +391,11 @@ fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
         // A proxy that adds its header to the client's own: the last one is its word.
         (&["198.51.100.6", "192.0.2.1"], "192.0.2.1"),
         (&["192.0.2.1", "nonsense"], "unknown"),
-        (&["198.51.100.6, 192.0.2.1"], "unknown"),
+        (&["198.51.100.6, 192.0.2.1"], "192.0.2.1"),
+        (&["nonsense,192.0.2.1"], "192.0.2.1"),
+        (&["198.51.100.6", "198.51.100.7 , 2001:db8::1"], "2001:db8::1"),
+        (&["192.0.2.1, nonsense"], "unknown"),
+        (&["192.0.2.1,"], "unknown"),
         (&[], "unknown"),
     ] {
         assert_eq!(told(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
@@ -427,6 +431,10 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
     let again = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
     let other = first_event(&behind_proxy, "X-Real-IP: 192.0.2.2\r\n");
     assert_eq!([&one.0, &again.0, &other.0], ["sync", "busy", "sync"]);
+    // Forged, in front of what a proxy adds to the same line.
+    let forged = ["198.51.100.6", "x"]
+        .map(|claimed| first_event(&behind_proxy, &format!("X-Real-IP: {claimed}, 192.0.2.3\r\n")));
+    assert_eq!([&forged[0].0, &forged[1].0], ["sync", "busy"]);
     // An IPv6 network of 64 bits is one client.
     let same = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"]
         .map(|address| first_event(&behind_proxy, &format!("X-Real-IP: {address}\r\n")));

@@ -90,7 +90,7 @@ pub fn links(asked: &AskedPage, page: &Page) -> String {
             ((first.id > page.kept.oldest).then_some(prev), more.then_some(next))
         }
         Order::NewestFirst => {
-            let newer = RollId(first.id.0 + limit as i64 + 1);
+            let newer = asked.newer(first);
             let prev = if newer > page.kept.head.id {
                 format!("limit={limit}")
             } else {

@@ -11,7 +11,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::roll::{Cursor, ValueError};
+use crate::roll::{Cursor, Roll, RollId, ValueError};
 use crate::since::Since;
 use crate::store::{Order, Page, Part};
 use crate::web::error::{ApiError, PageError};
@@ -116,13 +116,21 @@ impl AskedPage {
         }
     }
 
-    /// Whether no later roll can change the answer. Where it begins at a time, it can: a clock
-    /// may step back.
+    /// Where the page of newer rolls ends, before the one given back; `first` is this one's first.
+    pub fn newer(&self, first: &Roll) -> RollId {
+        RollId(first.id.0 + self.limit as i64 + 1)
+    }
+
+    /// Whether no later roll can change the answer, links included. Where it begins at a time, one
+    /// can: a clock may step back.
     pub fn is_closed(&self, page: &Page) -> bool {
         let head = page.kept.head.id;
         let up_to = self.part.before.is_some_and(|before| before.id <= head.next());
         match self.part {
-            Part { after: None, since: None, .. } => up_to,
+            // Until the page of newer rolls is full, the link to it changes.
+            Part { after: None, since: None, .. } => {
+                up_to && page.rolls.first().is_none_or(|first| self.newer(first) <= head)
+            }
             Part { after: Some(_), .. } => up_to || page.rolls.len() == self.limit,
             Part { after: None, since: Some(_), .. } => false,
         }

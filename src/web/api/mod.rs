@@ -13,13 +13,14 @@ use utoipa::ToSchema;
 
 use crate::config::{Config, Keep};
 use crate::record::{Format, RollJson};
-use crate::roll::{Dice, RollId};
+use crate::roll::RollId;
 use crate::statistics::Statistics;
 use crate::store::Store;
 use crate::web::api::answer::{Answer, links};
 use crate::web::api::asked::{Asked, AskedPage, Limit, NothingAsked};
 use crate::web::api::download::{Download, Turns};
 use crate::web::error::{ApiError, ErrorJson, PageError};
+use crate::web::stats::Stats;
 
 /// What the API reads.
 struct Api {
@@ -27,8 +28,6 @@ struct Api {
     downloads: Turns,
     /// Whether rolls are pruned, which changes answers that no later roll changes.
     keep: Keep,
-    /// Those that are rolled now.
-    dice: Dice,
 }
 
 impl Api {
@@ -40,8 +39,7 @@ impl Api {
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
-    let (keep, dice) = (config.store.keep, config.roller.dice.clone());
-    let api = Api { store, downloads: Turns::default(), keep, dice };
+    let api = Api { store, downloads: Turns::default(), keep: config.store.keep };
     AdHoc::on_ignite("the API", |rocket| async {
         rocket
             .manage(api)
@@ -191,11 +189,10 @@ async fn ndjson(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Down
 #[get("/stats")]
 async fn stats(
     asked: Result<NothingAsked, ApiError>,
-    api: &State<Api>,
+    stats: &State<Stats>,
 ) -> Result<Answer, ApiError> {
     asked?;
-    let (as_of, tallies) = api.store.tallies().await?;
-    Ok(Answer::json(&Statistics::of(as_of, &tallies, &api.dice)))
+    Ok(Answer::json(&*stats.newest().await?))
 }
 
 /// What is not there is told in JSON here, whatever the client prefers.

@@ -1,0 +1,65 @@
+//! A log that cannot be written: its lines are lost, and nothing else is.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, Server, http, wait_for};
+use crate::kills::head;
+use crate::panics;
+
+/// How a shell sends its log to a disk without room, and to a pipe that nobody reads any more (to
+/// open one for writing waits for its reader, which opens it and is gone).
+const LOGS: [&str; 2] = [
+    "exec \"$0\" \"$@\" 2>/dev/full",
+    "rm -f pipe; mkfifo pipe; : <pipe & exec \"$0\" \"$@\" 2>pipe",
+];
+
+/// A server with such a log, so that what it says is not seen.
+fn start(house: &House, log: &str, command: &Command) -> Server {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", log]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    Server::spawn(shell.current_dir(house.path()))
+}
+
+#[test]
+fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
+    for log in LOGS {
+        let house = House::new("every = '20ms'");
+        let mut server = start(&house, log, &house.command());
+        wait_for("the server to listen", || {
+            assert!(!server.has_ended(), "{log}: it ended instead");
+            http().get(house.url("/healthz")).call().ok()
+        });
+        let n_stored = head(&house);
+        let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
+        let mut stream = Stream::open(&house.url("/stream/"), ask).unwrap();
+        // Each request is a line.
+        for path in ["/", "/stats", "/none"] {
+            let answer = http().get(house.url(path)).call().unwrap();
+            assert_eq!(answer.status(), if path == "/none" { 404 } else { 200 }, "{log}: {path}");
+        }
+        let n_rolls = n_stored as usize + 20;
+        assert_eq!(stream.rolls(n_rolls).len(), n_rolls, "{log}");
+        server.stop();
+
+        // What ends it is told by its exit code, where no word can be.
+        let mut wrong = house.command();
+        wrong.env("ROCKET_ROLLCAST", "{every='never'}");
+        assert_eq!(start(&house, log, &wrong).wait().code(), Some(2), "{log}");
+
+        // Control: logs that tell of their own errors on standard error.
+        let mut control = start(&house, log, &panics::command(&house, "routes"));
+        let ended = wait_for("the control to end", || {
+            let _ = http().get(house.url("/healthz")).call();
+            control.has_ended().then(|| control.wait())
+        });
+        assert_eq!(ended.signal(), Some(6), "{log}: it ended otherwise, with {ended}");
+    }
+}
