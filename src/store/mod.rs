@@ -22,7 +22,7 @@ use std::time::Duration;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
@@ -35,6 +35,9 @@ pub use self::archive::Archive;
 
 /// Read-only connections, and so the most requests that read at once.
 const N_READERS: u32 = 4;
+/// Of those, how many may read at length. The others are left to short reads: a page or the start
+/// of a stream finds a reader however many search, download or are far behind.
+const N_LONG_READS: usize = N_READERS as usize - 2;
 /// How long a request waits for its turn to read.
 const TURN: Duration = Duration::from_millis(500);
 
@@ -42,10 +45,21 @@ const TURN: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
+/// How much a query reads.
+#[derive(Clone, Copy)]
+enum Length {
+    /// A few rolls, or a page of them.
+    Short,
+    /// Thousands of rolls, or one batch after the other.
+    Long,
+}
+
 struct Shared {
     writer: Mutex<Writer>,
     readers: Pool<SqliteConnectionManager>,
     turns: Arc<Semaphore>,
+    /// Taken before the turn by what reads at length.
+    long_reads: Arc<Semaphore>,
     path: PathBuf,
     /// Held for as long as the store is open: a second server is refused.
     _lock: File,
@@ -367,6 +381,7 @@ impl Store {
             writer: Mutex::new(writer),
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
+            long_reads: Arc::new(Semaphore::new(N_LONG_READS)),
             path,
             _lock: lock,
         })))
@@ -436,23 +451,23 @@ impl Store {
 
     /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
     pub async fn after(&self, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        self.read(move |connection| history::after(connection, id, limit)).await
+        self.read(Length::Long, move |connection| history::after(connection, id, limit)).await
     }
 
     /// The newest rolls, newest first, at most `limit`, and the head. Also where the oldest are
     /// damaged.
     pub async fn newest(&self, limit: usize) -> Result<Newest, StoreError> {
-        self.read(move |connection| history::newest(connection, limit)).await
+        self.read(Length::Short, move |connection| history::newest(connection, limit)).await
     }
 
     /// The roll `id`, if it is kept, and which rolls are.
     pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
-        self.read(move |connection| history::roll(connection, id)).await
+        self.read(Length::Short, move |connection| history::roll(connection, id)).await
     }
 
     /// What all rolls add up to, by die, and the newest roll that is counted.
     pub async fn tallies(&self) -> Result<(RollId, Vec<DieTally>), StoreError> {
-        self.read(|connection| {
+        self.read(Length::Long, |connection| {
             // One transaction, so that all of it is as of the same roll.
             let snapshot = connection.transaction()?;
             Ok(statistics::Tallies::load(&snapshot)?.into_dice())
@@ -490,12 +505,12 @@ impl Store {
     /// Ids are the order of rolls; where the clock once stepped back, several rolls fit and any
     /// of them is found.
     pub async fn at(&self, moment: RolledAt) -> Result<Option<RollId>, StoreError> {
-        self.read(move |connection| history::at(connection, moment)).await
+        self.read(Length::Short, move |connection| history::at(connection, moment)).await
     }
 
     /// The place before the first roll at or after `moment`, or the head.
     pub async fn since(&self, moment: RolledAt) -> Result<Cursor, StoreError> {
-        self.read(move |connection| history::since(connection, moment)).await
+        self.read(Length::Short, move |connection| history::since(connection, moment)).await
     }
 
     /// The rolls of a part, at most `limit`.
@@ -504,7 +519,8 @@ impl Store {
     ///
     /// [`StoreError::OtherHistory`] if a bound is not of this one.
     pub async fn part(&self, part: Part, order: Order, limit: usize) -> Result<Page, StoreError> {
-        self.read(move |connection| history::part(connection, &part, order, limit)).await
+        self.read(Length::Short, move |connection| history::part(connection, &part, order, limit))
+            .await
     }
 
     /// Where a part begins and ends now, to be read in batches with [`Store::between`].
@@ -513,22 +529,24 @@ impl Store {
     ///
     /// As for [`Store::part`].
     pub async fn extent(&self, part: Part) -> Result<Extent, StoreError> {
-        self.read(move |connection| history::extent(connection, &part)).await
+        self.read(Length::Short, move |connection| history::extent(connection, &part)).await
     }
 
     /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
     pub async fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        self.read(move |connection| history::between(connection, span, limit)).await
+        self.read(Length::Long, move |connection| history::between(connection, span, limit)).await
     }
 
     /// A page of the rolls that fit, at most `limit`. For a face, a bounded number of rolls is
     /// looked at: see [`Found::looked_at`].
     pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
-        self.read(move |connection| search::search(connection, &search, limit)).await
+        let length = if search.face.is_some() { Length::Long } else { Length::Short };
+        self.read(length, move |connection| search::search(connection, &search, limit)).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
+        length: Length,
         query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = self.0.clone();
@@ -537,12 +555,12 @@ impl Store {
         // clients had all of them. The set ends the task if nobody waits for it any more.
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let waiting = timeout(TURN, shared.turns.clone().acquire_owned()).await;
+            let waiting = timeout(TURN, shared.turn(length)).await;
             let turn = waiting.map_err(|_elapsed| StoreError::Busy)?;
             blocking(move || {
                 // Held until the query ends, even if nobody waits for it any more, so that there
                 // are never more blocking threads than connections.
-                let _turn = turn.expect("the store never closes its semaphore");
+                let _turn = turn;
                 let read = query(&mut *shared.readers.get()?);
                 read.map_err(|error| file::explain_damage(error, &shared.path))
             })
@@ -552,6 +570,21 @@ impl Store {
             Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+}
+
+impl Shared {
+    /// A turn to read, kept until it is dropped.
+    async fn turn(&self, length: Length) -> (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit) {
+        let one_of = async |semaphore: &Arc<Semaphore>| {
+            let permit = semaphore.clone().acquire_owned().await;
+            permit.expect("the store never closes its semaphores")
+        };
+        let long_read = match length {
+            Length::Short => None,
+            Length::Long => Some(one_of(&self.long_reads).await),
+        };
+        (long_read, one_of(&self.turns).await)
     }
 }
 

@@ -1,15 +1,10 @@
 //! A file of rolls of any size, made while it is sent: memory holds one batch.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use futures::stream::{self, Stream};
 use rocket::Request;
 use rocket::http::ContentType;
 use rocket::response::stream::ByteStream;
 use rocket::response::{self, Responder};
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::record::{Encoder, Format};
@@ -20,21 +15,6 @@ use crate::store::{Extent, Span, Store, StoreError};
 const BATCH: usize = 1_000;
 /// What is handed to the connection at a time: about a batch.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Batches of all downloads that are read at once: half of the store's readers, so that pages find
-/// one however many downloads there are.
-const N_TURNS: usize = 2;
-/// Until a batch for which there was no turn is asked for again.
-const NEXT_TURN: Duration = Duration::from_millis(100);
-
-/// Whose turn it is to read, among all downloads.
-#[derive(Clone)]
-pub struct Turns(Arc<Semaphore>);
-
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns(Arc::new(Semaphore::new(N_TURNS)))
-    }
-}
 
 /// A file of rolls.
 pub struct Download {
@@ -47,7 +27,6 @@ pub struct Download {
 /// How far a file is.
 struct File {
     store: Store,
-    turns: Turns,
     encoder: Encoder,
     span: Span,
     begun: bool,
@@ -57,13 +36,9 @@ struct File {
 
 impl Download {
     /// The rolls of `extent`.
-    pub fn new(
-        format: Format,
-        Extent { span, dice }: Extent,
-        (store, turns): (Store, Turns),
-    ) -> Download {
+    pub fn new(format: Format, Extent { span, dice }: Extent, store: Store) -> Download {
         let encoder = Encoder::new(format, dice);
-        let file = File { store, turns, encoder, span, begun: false, sent: false };
+        let file = File { store, encoder, span, begun: false, sent: false };
         let last = match span.n_rolls() {
             0 => RollId::BEFORE_FIRST,
             _ => span.before.previous(),
@@ -91,20 +66,17 @@ impl File {
             return Some(self.encoder.head());
         }
         let last = self.span.after;
-        let Turns(turns) = self.turns.clone();
-        let turn = turns.acquire().await;
         let rolls = loop {
             match self.store.between(self.span, BATCH).await {
                 Ok(rolls) => break rolls,
                 // Its turn will come; half a file is of no use.
-                Err(StoreError::Busy) => sleep(NEXT_TURN).await,
+                Err(StoreError::Busy) => {}
                 Err(error) => {
                     error!("a download is cut short: {:#}", anyhow::Error::new(error));
                     return None;
                 }
             }
         };
-        drop(turn);
         // What is gone before the first roll is sent is missing at the beginning, as it is for
         // whoever asks a moment later.
         let first = rolls.first()?.id;

@@ -18,13 +18,12 @@ use crate::statistics::Statistics;
 use crate::store::Store;
 use crate::web::api::answer::{Answer, links};
 use crate::web::api::asked::{Asked, AskedPage, Limit, NothingAsked};
-use crate::web::api::download::{Download, Turns};
+use crate::web::api::download::Download;
 use crate::web::error::{ApiError, ErrorJson, PageError};
 
 /// What the API reads.
 struct Api {
     store: Store,
-    downloads: Turns,
     /// Whether rolls are pruned, which changes answers that no later roll changes.
     keep: Keep,
     /// Those that are rolled now.
@@ -34,14 +33,13 @@ struct Api {
 impl Api {
     async fn download(&self, format: Format, asked: &Asked) -> Result<Download, ApiError> {
         let extent = self.store.extent(asked.part()).await?;
-        let source = (self.store.clone(), self.downloads.clone());
-        Ok(Download::new(format, extent, source))
+        Ok(Download::new(format, extent, self.store.clone()))
     }
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
     let (keep, dice) = (config.store.keep, config.roller.dice.clone());
-    let api = Api { store, downloads: Turns::default(), keep, dice };
+    let api = Api { store, keep, dice };
     AdHoc::on_ignite("the API", |rocket| async {
         rocket
             .manage(api)

@@ -1,0 +1,43 @@
+//! The store's few readers, on a disk that is slow: who gets one, and for how long.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::common::events::{Ask, Stream};
+use crate::common::{House, http, wait_for};
+use crate::shim::{Calls, Failure, Fault, Shim};
+
+/// More than the server has in memory.
+const N_ROLLS: i64 = 20_000;
+/// Looks at 5,000 rolls for a face that never came up.
+const SEARCH: &str = "/rolls?die=1D12&result=7";
+const N_SEARCHES: usize = 200;
+
+fn get(house: &House, path: &str) -> (u16, String) {
+    let mut answer = http().get(house.url(path)).call().unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+/// Asks, and does not wait for the answer.
+fn ask(house: &House, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    socket
+}
+
+#[test]
+fn pages_and_resumes_find_a_reader_however_many_search_at_once() {
+    let (house, shim) = (House::new("every = '1h'"), Shim::new());
+    house.fill(N_ROLLS, 1);
+    let server = house.start_with(&mut shim.command(&house));
+    shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+    let _searches: Vec<TcpStream> = (0..N_SEARCHES).map(|_| ask(&house, SEARCH)).collect();
+    // As many as there are readers, were all of them to be had.
+    wait_for("searches to read", || (shim.n_injected() >= 8).then_some(()));
+    for path in ["/", "/rolls", "/rolls/19000", "/api/rolls?limit=10"] {
+        let (status, page) = get(&house, path);
+        assert_eq!(status, 200, "{path}: {page}; {:#?}", server.log());
+    }
+    let mut stream = Stream::open(&house.url("/stream/?after=19990"), Ask::default()).unwrap();
+    assert_eq!(stream.frames(2)[1].sync().unwrap()["mode"], "resumed");
+}
