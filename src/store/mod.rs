@@ -17,7 +17,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
@@ -40,6 +40,11 @@ const N_READERS: u32 = 4;
 const N_LONG_READS: usize = N_READERS as usize - 2;
 /// How long a request waits for its turn to read.
 const TURN: Duration = Duration::from_millis(500);
+/// How long a request may then read; the longest take some milliseconds on a disk that is well.
+/// A stop waits for them, and is to be done before a supervisor kills (10 s).
+const LONGEST_READ: Duration = Duration::from_secs(5);
+/// SQLite's steps between two looks at that: some 50 µs.
+const READ_STEPS: i32 = 1_000;
 
 /// The rolls of one database file; cheap to clone.
 #[derive(Clone)]
@@ -314,6 +319,9 @@ pub enum StoreError {
     /// All readers are busy.
     #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
     Busy,
+    /// A read that was ended.
+    #[error("expected to read this in {} s, it takes longer; is the disk slow?", LONGEST_READ.as_secs())]
+    TooLong,
     /// A cursor that was not given out by this history.
     #[error("expected a cursor of this history, got `{0}`; it has no such roll")]
     OtherHistory(Cursor),
@@ -345,6 +353,11 @@ impl StoreError {
             ),
             _ => false,
         }
+    }
+
+    /// Whether it is a matter of load, so that the same read may succeed a moment later.
+    pub fn is_load(&self) -> bool {
+        matches!(self, StoreError::Busy | StoreError::TooLong)
     }
 }
 
@@ -561,8 +574,15 @@ impl Store {
                 // Held until the query ends, even if nobody waits for it any more, so that there
                 // are never more blocking threads than connections.
                 let _turn = turn;
-                let read = query(&mut *shared.readers.get()?);
-                read.map_err(|error| file::explain_damage(error, &shared.path))
+                let mut connection = shared.readers.get()?;
+                let begun = Instant::now();
+                // Takes the place of the one that watched over the read before.
+                let is_over = move || begun.elapsed() > LONGEST_READ;
+                connection.progress_handler(READ_STEPS, Some(is_over))?;
+                query(&mut connection).map_err(|error| match error {
+                    StoreError::Sqlite(error) if was_interrupted(&error) => StoreError::TooLong,
+                    error => file::explain_damage(error, &shared.path),
+                })
             })
             .await
         });
@@ -586,6 +606,10 @@ impl Shared {
         };
         (long_read, one_of(&self.turns).await)
     }
+}
+
+fn was_interrupted(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
 /// Runs blocking work where no other task waits behind it.

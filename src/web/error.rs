@@ -96,7 +96,7 @@ impl From<StoreError> for PageError {
         if matches!(error, StoreError::OtherHistory(_)) {
             return PageError::new(Status::Conflict, error.to_string());
         }
-        let is_load = matches!(error, StoreError::Busy);
+        let is_load = error.is_load();
         let cause = anyhow::Error::new(error);
         if is_load {
             warn!("cannot read the history: {cause:#}");

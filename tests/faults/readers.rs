@@ -2,6 +2,9 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
+
+use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, http, wait_for};
@@ -40,4 +43,43 @@ fn pages_and_resumes_find_a_reader_however_many_search_at_once() {
     }
     let mut stream = Stream::open(&house.url("/stream/?after=19990"), Ask::default()).unwrap();
     assert_eq!(stream.frames(2)[1].sync().unwrap()["mode"], "resumed");
+}
+
+#[test]
+fn a_read_that_takes_too_long_is_ended_and_told() {
+    let (house, shim) = (House::new("every = '1h'"), Shim::new());
+    house.fill(N_ROLLS, 1);
+    let _server = house.start_with(&mut shim.command(&house));
+    let control = get(&house, SEARCH);
+    assert_eq!(control.0, 200, "{}", control.1);
+    // Other rolls, which no reader has in memory: a hundred pages or so, of 0.3 s each.
+    shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+    let (status, page) = get(&house, &format!("{SEARCH}&before=10000"));
+    assert_eq!(status, 503, "{page}");
+    assert!(page.contains("try again soon"), "{page}");
+    // The connection that was interrupted answers as ever.
+    shim.mend();
+    for _ in 0..8 {
+        assert_eq!(get(&house, &format!("{SEARCH}&before=10000")).0, 200);
+    }
+}
+
+#[test]
+fn a_download_whose_batch_takes_too_long_goes_on_and_is_whole() {
+    let (house, shim) = (House::new("every = '1h'"), Shim::new());
+    house.fill(N_ROLLS, 1);
+    // So large that a batch is on forty pages.
+    let large: Vec<String> = (2..=14).map(|n| format!("'{n}D1000', 1000")).collect();
+    let large = large.join(", ");
+    let sql = format!("update rolls set dice = json_object({large}) where id < 1000");
+    Connection::open(house.database()).unwrap().execute(&sql, []).unwrap();
+    let _server = house.start_with(&mut shim.command(&house));
+    shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+    thread::scope(|scope| {
+        let file = scope.spawn(|| get(&house, "/api/rolls.ndjson?before=1000"));
+        // Of 0.3 s each, and so longer than a read may take.
+        wait_for("a batch to be ended", || (shim.n_injected() >= 25).then_some(()));
+        shim.mend();
+        assert_eq!(file.join().unwrap(), get(&house, "/api/rolls.ndjson?before=1000"));
+    });
 }

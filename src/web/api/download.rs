@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
-use crate::store::{Extent, Span, Store, StoreError};
+use crate::store::{Extent, Span, Store};
 
 /// Rolls that are read at a time.
 const BATCH: usize = 1_000;
@@ -70,7 +70,7 @@ impl File {
             match self.store.between(self.span, BATCH).await {
                 Ok(rolls) => break rolls,
                 // Its turn will come; half a file is of no use.
-                Err(StoreError::Busy) => {}
+                Err(error) if error.is_load() => {}
                 Err(error) => {
                     error!("a download is cut short: {:#}", anyhow::Error::new(error));
                     return None;
