@@ -380,7 +380,11 @@ impl Store {
         let writer = Writer::open(&path)?;
         let manager = SqliteConnectionManager::file(&path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| connection.pragma_update(None, "query_only", true));
+            .with_init(|connection| {
+                connection.pragma_update(None, "query_only", true)?;
+                // SQLite opens a log only when it first reads.
+                connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
+            });
         // All connections open now, while there are file descriptors to be had.
         let readers = Pool::builder()
             .max_size(N_READERS)

@@ -1,13 +1,15 @@
 //! The store's few readers, on a disk that is slow: who gets one, and for how long.
 
-use std::io::Write;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
 use rusqlite::Connection;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, http, wait_for};
+use crate::common::{House, Server, http, wait_for};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 /// More than the server has in memory.
@@ -82,4 +84,46 @@ fn a_download_whose_batch_takes_too_long_goes_on_and_is_whole() {
         shim.mend();
         assert_eq!(file.join().unwrap(), get(&house, "/api/rolls.ndjson?before=1000"));
     });
+}
+
+#[test]
+fn out_of_file_descriptors_every_reader_has_the_history_open() {
+    let (house, shim) = (House::new("every = '1h'"), Shim::new());
+    house.fill(N_ROLLS, 1);
+    let server = house.start_with(&mut shim.command(&house));
+    // As many clients as there are readers, connected while there is a descriptor for each.
+    let clients: Vec<ureq::Agent> = (0..4).map(|_| http()).collect();
+    for client in &clients {
+        let mut answer = client.get(house.url("/healthz")).call().unwrap();
+        assert_eq!(answer.body_mut().read_to_string().unwrap(), "healthy\n");
+    }
+    allow_no_more_files(&server);
+    let unheard = ask(&house, "/healthz");
+    // So that each gets a reader of its own.
+    shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+    thread::scope(|scope| {
+        for (n, client) in (1..).zip(&clients) {
+            let url = house.url(&format!("/api/rolls?after={}", n * 1_000));
+            let server = &server;
+            scope.spawn(move || {
+                let mut answer = client.get(url).call().unwrap();
+                assert_eq!(answer.status(), 200, "{:#?}", server.log());
+                // To its end, so that the connection stays.
+                answer.body_mut().read_to_string().unwrap();
+            });
+        }
+    });
+    // Control: there was indeed no descriptor for one more.
+    unheard.set_nonblocking(true).unwrap();
+    let error = (&unheard).read(&mut [0]).expect_err("it is not even accepted");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+/// Takes from a server all descriptors that it does not use.
+fn allow_no_more_files(server: &Server) {
+    let is_used = |n: &u64| fs::exists(format!("/proc/{}/fd/{n}", server.pid())).unwrap();
+    let current = (0..).find(|n| !is_used(n));
+    let pid = Pid::from_raw(server.pid().try_into().unwrap());
+    let limit = getrlimit(Resource::Nofile);
+    prlimit(pid, Resource::Nofile, Rlimit { current, ..limit }).unwrap();
 }
