@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use crate::config::StoreConfig;
 use crate::roll::{Cursor, Die, Face, NewRoll, Roll, RollId, RolledAt};
 use crate::statistics::DieTally;
+use crate::store::file::OpenFiles;
 use crate::store::writer::Writer;
 
 pub use self::archive::Archive;
@@ -65,6 +66,7 @@ struct Shared {
     turns: Arc<Semaphore>,
     /// Taken before the turn by what reads at length.
     long_reads: Arc<Semaphore>,
+    files: Arc<OpenFiles>,
     path: PathBuf,
     /// Held for as long as the store is open: a second server is refused.
     _lock: File,
@@ -308,6 +310,15 @@ pub enum StoreError {
         .0.display()
     )]
     Moved(PathBuf),
+    /// The same, as far as anybody can tell.
+    #[error("cannot tell whether `{}` is still the file in use", .path.display())]
+    OutOfSight {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file system does not allow a write-ahead log.
     #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
     NoLog {
@@ -347,6 +358,8 @@ impl StoreError {
     pub fn is_final(&self) -> bool {
         match self {
             StoreError::Moved(_) | StoreError::Malformed(_) => true,
+            // The rolls are in that file, wherever it is: appended again they would be there twice.
+            StoreError::OutOfSight { .. } => true,
             StoreError::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
@@ -378,6 +391,7 @@ impl Store {
         let (path, lock) = file::claim(path)?;
         // Before the readers open: a file that somebody restored may not be in WAL mode.
         let writer = Writer::open(&path)?;
+        let files = writer.files();
         let manager = SqliteConnectionManager::file(&path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|connection| {
@@ -399,6 +413,7 @@ impl Store {
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
             long_reads: Arc::new(Semaphore::new(N_LONG_READS)),
+            files,
             path,
             _lock: lock,
         })))
@@ -583,10 +598,13 @@ impl Store {
                 // Takes the place of the one that watched over the read before.
                 let is_over = move || begun.elapsed() > LONGEST_READ;
                 connection.progress_handler(READ_STEPS, Some(is_over))?;
-                query(&mut connection).map_err(|error| match error {
+                let read = query(&mut connection).map_err(|error| match error {
                     StoreError::Sqlite(error) if was_interrupted(&error) => StoreError::TooLong,
                     error => file::explain_damage(error, &shared.path),
-                })
+                })?;
+                // What was committed to a file that is gone is nobody's to see: it is lost.
+                shared.files.check()?;
+                Ok(read)
             })
             .await
         });
