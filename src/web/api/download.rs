@@ -1,20 +1,52 @@
 //! A file of rolls of any size, made while it is sent: memory holds one batch.
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use futures::stream::{self, Stream};
 use rocket::Request;
 use rocket::http::ContentType;
 use rocket::response::stream::ByteStream;
 use rocket::response::{self, Responder};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
 use crate::store::{Extent, Span, Store};
+use crate::web::client::Client;
+use crate::web::error::PageError;
+use crate::web::slots::{Busy, BusyReason, Slot, Slots};
 
 /// Rolls that are read at a time.
 const BATCH: usize = 1_000;
 /// What is handed to the connection at a time: about a batch.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Downloads at a time: each holds a descriptor and some buffers for as long as its client likes.
+const N_IN_ALL: usize = 64;
+const N_PER_ADDRESS: usize = 8;
+/// When one who was turned away may come back: drawn anew for each.
+const RETRY_SECONDS: RangeInclusive<u64> = 15..=45;
+
+/// Places for downloads.
+pub fn places() -> Arc<Slots> {
+    Slots::new(N_IN_ALL, N_PER_ADDRESS)
+}
+
+/// A place for the client, or what to do without.
+pub fn place(places: &Arc<Slots>, client: Client) -> Result<Slot, PageError> {
+    places.take(client.address).map_err(|Busy { reason, limit }| {
+        info!(%client, limit, "download refused ({}), client {client}", reason.word());
+        let message = match reason {
+            BusyReason::Total => format!(
+                "All {limit} downloads are taken; try again soon, or read by the page (/api/rolls)."
+            ),
+            BusyReason::Address => format!(
+                "Your address has all of its {limit} downloads; try again when one has ended."
+            ),
+        };
+        PageError::too_many(message, rand::random_range(RETRY_SECONDS))
+    })
+}
 
 /// A file of rolls.
 pub struct Download {
@@ -29,6 +61,8 @@ struct File {
     store: Store,
     encoder: Encoder,
     span: Span,
+    /// Until the file is sent, or its client gone.
+    _slot: Slot,
     begun: bool,
     /// Whether a roll was sent.
     sent: bool,
@@ -36,9 +70,14 @@ struct File {
 
 impl Download {
     /// The rolls of `extent`.
-    pub fn new(format: Format, Extent { span, dice }: Extent, store: Store) -> Download {
+    pub fn new(
+        format: Format,
+        Extent { span, dice }: Extent,
+        store: Store,
+        slot: Slot,
+    ) -> Download {
         let encoder = Encoder::new(format, dice);
-        let file = File { store, encoder, span, begun: false, sent: false };
+        let file = File { store, encoder, span, _slot: slot, begun: false, sent: false };
         let last = match span.n_rolls() {
             0 => RollId::BEFORE_FIRST,
             _ => span.before.previous(),
