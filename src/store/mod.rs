@@ -14,6 +14,8 @@ mod search;
 mod disk;
 
 use std::fs::File;
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +25,7 @@ use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
@@ -608,10 +610,8 @@ impl Store {
             })
             .await
         });
-        match task.join_next().await.expect("one task") {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        let joined = task.join_next().await.expect("one task");
+        outcome(joined).await
     }
 }
 
@@ -638,8 +638,45 @@ fn was_interrupted(error: &rusqlite::Error) -> bool {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match spawn_blocking(work).await {
+    outcome(spawn_blocking(work).await).await
+}
+
+/// What a task came to; its panic goes on here.
+async fn outcome<T>(joined: Result<T, JoinError>) -> T {
+    match joined.map_err(JoinError::try_into_panic) {
         Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime ended and took the task with it, before it began. Who asked ends as well.
+        Err(Err(_cancelled)) => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use futures::FutureExt;
+    use tempfile::TempDir;
+
+    use crate::config::Keep;
+
+    async fn store() -> (TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("rolls.db");
+        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
+        let store = Store::open(&config).await.expect("a store");
+        (folder, store)
+    }
+
+    #[test]
+    fn who_asks_while_the_runtime_ends_does_not_panic() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (_folder, store) = runtime.block_on(store());
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        // As the pump does, whose thread is not one of the runtime's.
+        let _entered = handle.enter();
+        assert!(store.append(Vec::new()).now_or_never().is_none());
+        assert!(store.newest(1).now_or_never().is_none());
     }
 }
