@@ -68,6 +68,8 @@ struct Shared {
     turns: Arc<Semaphore>,
     /// Taken before the turn by what reads at length.
     long_reads: Arc<Semaphore>,
+    /// Taken by who looks at the disk.
+    looks: Arc<Semaphore>,
     files: Arc<OpenFiles>,
     path: PathBuf,
     /// Held for as long as the store is open: a second server is refused.
@@ -332,6 +334,9 @@ pub enum StoreError {
     /// All readers are busy.
     #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
     Busy,
+    /// The disk hangs.
+    #[error("the database's disk does not answer within {} ms", TURN.as_millis())]
+    NoAnswer,
     /// A read that was ended.
     #[error("expected to read this in {} s, it takes longer; is the disk slow?", LONGEST_READ.as_secs())]
     TooLong,
@@ -415,6 +420,7 @@ impl Store {
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
             long_reads: Arc::new(Semaphore::new(N_LONG_READS)),
+            looks: Arc::new(Semaphore::new(1)),
             files,
             path,
             _lock: lock,
@@ -478,9 +484,22 @@ impl Store {
     }
 
     /// What the database takes of its disk, and what is left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoAnswer`] if the disk hangs.
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         let shared = self.0.clone();
-        blocking(move || disk::look(&shared.path)).await
+        let answer = timeout(TURN, async {
+            // One at a time: a disk that hangs holds the thread that looks, and probes go on coming.
+            let look = permit(&shared.looks).await;
+            blocking(move || {
+                let _look = look;
+                disk::look(&shared.path)
+            })
+            .await
+        });
+        answer.await.map_err(|_elapsed| StoreError::NoAnswer)?
     }
 
     /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
@@ -618,16 +637,16 @@ impl Store {
 impl Shared {
     /// A turn to read, kept until it is dropped.
     async fn turn(&self, length: Length) -> (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit) {
-        let one_of = async |semaphore: &Arc<Semaphore>| {
-            let permit = semaphore.clone().acquire_owned().await;
-            permit.expect("the store never closes its semaphores")
-        };
         let long_read = match length {
             Length::Short => None,
-            Length::Long => Some(one_of(&self.long_reads).await),
+            Length::Long => Some(permit(&self.long_reads).await),
         };
-        (long_read, one_of(&self.turns).await)
+        (long_read, permit(&self.turns).await)
     }
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    semaphore.clone().acquire_owned().await.expect("the store never closes its semaphores")
 }
 
 fn was_interrupted(error: &rusqlite::Error) -> bool {
@@ -656,6 +675,7 @@ mod tests {
     use super::*;
 
     use futures::FutureExt;
+    use futures::future::join_all;
     use tempfile::TempDir;
 
     use crate::config::Keep;
@@ -678,5 +698,18 @@ mod tests {
         let _entered = handle.enter();
         assert!(store.append(Vec::new()).now_or_never().is_none());
         assert!(store.newest(1).now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_one_look_at_the_disk_hangs_others_are_told_in_time() {
+        let (_folder, store) = store().await;
+        store.disk().await.expect("control: nothing hangs");
+        let hanging = permit(&store.0.looks).await;
+        let begun = tokio::time::Instant::now();
+        let told = join_all((0..100).map(|_| store.disk())).await;
+        assert!(told.iter().all(|look| matches!(look, Err(StoreError::NoAnswer))), "{told:?}");
+        assert!(begun.elapsed() < 2 * TURN, "told after {:?}", begun.elapsed());
+        drop(hanging);
+        store.disk().await.expect("nothing hangs any more");
     }
 }
