@@ -37,8 +37,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Rolls that may come due during one commit: what is stored at once when the disk is slow.
 const MAX_GROUP: usize = 64;
-/// Files that are no streams: the database's, the log, sockets, and pages being fetched.
-const N_OWN_FILES: u64 = 64;
+/// Files that are no streams: the database's, the log, sockets, pages being fetched, and 64
+/// downloads.
+const N_OWN_FILES: u64 = 128;
 
 /// Runs `work` on a runtime with as many threads as are configured.
 pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<T> {

@@ -87,7 +87,7 @@ impl Reader {
                 self.fetching = None;
                 match rolls {
                     // Its turn will come; a client has no use for an end here.
-                    Err(StoreError::Busy) => {}
+                    Err(error) if error.is_load() => {}
                     rolls => {
                         if let Some(item) = self.take_in(rolls?) {
                             return Poll::Ready(Ok(Some(item)));

@@ -6,6 +6,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -247,6 +248,58 @@ pub fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     match mode.as_str() {
         "wal" => Ok(()),
         _ => Err(StoreError::NoLog { path: path.to_path_buf(), mode }),
+    }
+}
+
+/// The files that a store has open, to look whether they are still those at their paths: a commit
+/// into a deleted file succeeds, and is lost with the file.
+pub struct OpenFiles {
+    database: Placed,
+    log: Placed,
+}
+
+/// A file at its place, known by device and inode.
+pub struct Placed {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl OpenFiles {
+    /// The `database` and its log, which is there once a connection has read.
+    pub fn new(database: Placed) -> Result<OpenFiles, StoreError> {
+        let log = Placed::at(&log_path(&database.path))?;
+        Ok(OpenFiles { database, log })
+    }
+
+    /// An error if they are not.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.log.check()
+    }
+}
+
+impl Placed {
+    /// The file that is at `path` now.
+    pub fn at(path: &Path) -> Result<Placed, StoreError> {
+        Ok(Placed { path: path.to_path_buf(), id: identify(path)? })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if identify(&self.path)? == self.id {
+            Ok(())
+        } else {
+            Err(StoreError::Moved(self.path.clone()))
+        }
+    }
+}
+
+fn identify(path: &Path) -> Result<(u64, u64), StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(StoreError::Moved(path.to_path_buf()))
+        }
+        Err(source) => Err(StoreError::OutOfSight { path: path.to_path_buf(), source }),
     }
 }
 

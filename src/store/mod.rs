@@ -14,38 +14,63 @@ mod search;
 mod disk;
 
 use std::fs::File;
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::roll::{Cursor, Dice, Die, Face, NewRoll, Roll, RollId, RolledAt};
 use crate::statistics::{DieTally, Statistics};
+use crate::store::file::OpenFiles;
 use crate::store::writer::Writer;
 
 pub use self::archive::Archive;
 
 /// Read-only connections, and so the most requests that read at once.
 const N_READERS: u32 = 4;
+/// Of those, how many may read at length. The others are left to short reads: a page or the start
+/// of a stream finds a reader however many search, download or are far behind.
+const N_LONG_READS: usize = N_READERS as usize - 2;
 /// How long a request waits for its turn to read.
 const TURN: Duration = Duration::from_millis(500);
+/// How long a request may then read; the longest take some milliseconds on a disk that is well.
+/// A stop waits for them, and is to be done before a supervisor kills (10 s).
+const LONGEST_READ: Duration = Duration::from_secs(5);
+/// SQLite's steps between two looks at that: some 50 µs.
+const READ_STEPS: i32 = 1_000;
 
 /// The rolls of one database file; cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
+/// How much a query reads.
+#[derive(Clone, Copy)]
+enum Length {
+    /// A few rolls, or a page of them.
+    Short,
+    /// Thousands of rolls, or one batch after the other.
+    Long,
+}
+
 struct Shared {
     writer: Mutex<Writer>,
     readers: Pool<SqliteConnectionManager>,
     turns: Arc<Semaphore>,
+    /// Taken before the turn by what reads at length.
+    long_reads: Arc<Semaphore>,
+    /// Taken by who looks at the disk.
+    looks: Arc<Semaphore>,
+    files: Arc<OpenFiles>,
     path: PathBuf,
     /// Held for as long as the store is open: a second server is refused.
     _lock: File,
@@ -289,6 +314,15 @@ pub enum StoreError {
         .0.display()
     )]
     Moved(PathBuf),
+    /// The same, as far as anybody can tell.
+    #[error("cannot tell whether `{}` is still the file in use", .path.display())]
+    OutOfSight {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file system does not allow a write-ahead log.
     #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
     NoLog {
@@ -300,6 +334,12 @@ pub enum StoreError {
     /// All readers are busy.
     #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
     Busy,
+    /// The disk hangs.
+    #[error("the database's disk does not answer within {} ms", TURN.as_millis())]
+    NoAnswer,
+    /// A read that was ended.
+    #[error("expected to read this in {} s, it takes longer; is the disk slow?", LONGEST_READ.as_secs())]
+    TooLong,
     /// A cursor that was not given out by this history.
     #[error("expected a cursor of this history, got `{0}`; it has no such roll")]
     OtherHistory(Cursor),
@@ -325,12 +365,19 @@ impl StoreError {
     pub fn is_final(&self) -> bool {
         match self {
             StoreError::Moved(_) | StoreError::Malformed(_) => true,
+            // The rolls are in that file, wherever it is: appended again they would be there twice.
+            StoreError::OutOfSight { .. } => true,
             StoreError::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
             ),
             _ => false,
         }
+    }
+
+    /// Whether it is a matter of load, so that the same read may succeed a moment later.
+    pub fn is_load(&self) -> bool {
+        matches!(self, StoreError::Busy | StoreError::TooLong)
     }
 }
 
@@ -351,9 +398,14 @@ impl Store {
         let (path, lock) = file::claim(path)?;
         // Before the readers open: a file that somebody restored may not be in WAL mode.
         let writer = Writer::open(&path)?;
+        let files = writer.files();
         let manager = SqliteConnectionManager::file(&path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| connection.pragma_update(None, "query_only", true));
+            .with_init(|connection| {
+                connection.pragma_update(None, "query_only", true)?;
+                // SQLite opens a log only when it first reads.
+                connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
+            });
         // All connections open now, while there are file descriptors to be had.
         let readers = Pool::builder()
             .max_size(N_READERS)
@@ -367,6 +419,9 @@ impl Store {
             writer: Mutex::new(writer),
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
+            long_reads: Arc::new(Semaphore::new(N_LONG_READS)),
+            looks: Arc::new(Semaphore::new(1)),
+            files,
             path,
             _lock: lock,
         })))
@@ -429,25 +484,38 @@ impl Store {
     }
 
     /// What the database takes of its disk, and what is left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoAnswer`] if the disk hangs.
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         let shared = self.0.clone();
-        blocking(move || disk::look(&shared.path)).await
+        let answer = timeout(TURN, async {
+            // One at a time: a disk that hangs holds the thread that looks, and probes go on coming.
+            let look = permit(&shared.looks).await;
+            blocking(move || {
+                let _look = look;
+                disk::look(&shared.path)
+            })
+            .await
+        });
+        answer.await.map_err(|_elapsed| StoreError::NoAnswer)?
     }
 
     /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
     pub async fn after(&self, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        self.read(move |connection| history::after(connection, id, limit)).await
+        self.read(Length::Long, move |connection| history::after(connection, id, limit)).await
     }
 
     /// The newest rolls, newest first, at most `limit`, and the head. Also where the oldest are
     /// damaged.
     pub async fn newest(&self, limit: usize) -> Result<Newest, StoreError> {
-        self.read(move |connection| history::newest(connection, limit)).await
+        self.read(Length::Short, move |connection| history::newest(connection, limit)).await
     }
 
     /// The roll `id`, if it is kept, and which rolls are.
     pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
-        self.read(move |connection| history::roll(connection, id)).await
+        self.read(Length::Short, move |connection| history::roll(connection, id)).await
     }
 
     /// What all rolls add up to, where `dice` are those rolled now; `None` where `known` is still
@@ -457,7 +525,7 @@ impl Store {
         dice: Dice,
         known: RollId,
     ) -> Result<Option<Statistics>, StoreError> {
-        self.read(move |connection| {
+        self.read(Length::Long, move |connection| {
             // One transaction, so that all of it is as of the same roll.
             let snapshot = connection.transaction()?;
             if statistics::last_id(&snapshot)? == known {
@@ -500,12 +568,12 @@ impl Store {
     /// Ids are the order of rolls; where the clock once stepped back, several rolls fit and any
     /// of them is found.
     pub async fn at(&self, moment: RolledAt) -> Result<Option<RollId>, StoreError> {
-        self.read(move |connection| history::at(connection, moment)).await
+        self.read(Length::Short, move |connection| history::at(connection, moment)).await
     }
 
     /// The place before the first roll at or after `moment`, or the head.
     pub async fn since(&self, moment: RolledAt) -> Result<Cursor, StoreError> {
-        self.read(move |connection| history::since(connection, moment)).await
+        self.read(Length::Short, move |connection| history::since(connection, moment)).await
     }
 
     /// The rolls of a part, at most `limit`.
@@ -514,7 +582,8 @@ impl Store {
     ///
     /// [`StoreError::OtherHistory`] if a bound is not of this one.
     pub async fn part(&self, part: Part, order: Order, limit: usize) -> Result<Page, StoreError> {
-        self.read(move |connection| history::part(connection, &part, order, limit)).await
+        self.read(Length::Short, move |connection| history::part(connection, &part, order, limit))
+            .await
     }
 
     /// Where a part begins and ends now, to be read in batches with [`Store::between`].
@@ -523,22 +592,24 @@ impl Store {
     ///
     /// As for [`Store::part`].
     pub async fn extent(&self, part: Part) -> Result<Extent, StoreError> {
-        self.read(move |connection| history::extent(connection, &part)).await
+        self.read(Length::Short, move |connection| history::extent(connection, &part)).await
     }
 
     /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
     pub async fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        self.read(move |connection| history::between(connection, span, limit)).await
+        self.read(Length::Long, move |connection| history::between(connection, span, limit)).await
     }
 
     /// A page of the rolls that fit, at most `limit`. For a face, a bounded number of rolls is
     /// looked at: see [`Found::looked_at`].
     pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
-        self.read(move |connection| search::search(connection, &search, limit)).await
+        let length = if search.face.is_some() { Length::Long } else { Length::Short };
+        self.read(length, move |connection| search::search(connection, &search, limit)).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
+        length: Length,
         query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = self.0.clone();
@@ -547,30 +618,108 @@ impl Store {
         // clients had all of them. The set ends the task if nobody waits for it any more.
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let waiting = timeout(TURN, shared.turns.clone().acquire_owned()).await;
+            let waiting = timeout(TURN, shared.turn(length)).await;
             let turn = waiting.map_err(|_elapsed| StoreError::Busy)?;
             blocking(move || {
                 // Held until the query ends, even if nobody waits for it any more, so that there
                 // are never more blocking threads than connections.
-                let _turn = turn.expect("the store never closes its semaphore");
-                let read = query(&mut *shared.readers.get()?);
-                read.map_err(|error| file::explain_damage(error, &shared.path))
+                let _turn = turn;
+                let mut connection = shared.readers.get()?;
+                let begun = Instant::now();
+                // Takes the place of the one that watched over the read before.
+                let is_over = move || begun.elapsed() > LONGEST_READ;
+                connection.progress_handler(READ_STEPS, Some(is_over))?;
+                let read = query(&mut connection).map_err(|error| match error {
+                    StoreError::Sqlite(error) if was_interrupted(&error) => StoreError::TooLong,
+                    error => file::explain_damage(error, &shared.path),
+                })?;
+                // What was committed to a file that is gone is nobody's to see: it is lost.
+                shared.files.check()?;
+                Ok(read)
             })
             .await
         });
-        match task.join_next().await.expect("one task") {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        let joined = task.join_next().await.expect("one task");
+        outcome(joined).await
     }
+}
+
+impl Shared {
+    /// A turn to read, kept until it is dropped.
+    async fn turn(&self, length: Length) -> (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit) {
+        let long_read = match length {
+            Length::Short => None,
+            Length::Long => Some(permit(&self.long_reads).await),
+        };
+        (long_read, permit(&self.turns).await)
+    }
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    semaphore.clone().acquire_owned().await.expect("the store never closes its semaphores")
+}
+
+fn was_interrupted(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
 /// Runs blocking work where no other task waits behind it.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match spawn_blocking(work).await {
+    outcome(spawn_blocking(work).await).await
+}
+
+/// What a task came to; its panic goes on here.
+async fn outcome<T>(joined: Result<T, JoinError>) -> T {
+    match joined.map_err(JoinError::try_into_panic) {
         Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime ended and took the task with it, before it began. Who asked ends as well.
+        Err(Err(_cancelled)) => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use futures::FutureExt;
+    use futures::future::join_all;
+    use tempfile::TempDir;
+
+    use crate::config::Keep;
+
+    async fn store() -> (TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("rolls.db");
+        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
+        let store = Store::open(&config).await.expect("a store");
+        (folder, store)
+    }
+
+    #[test]
+    fn who_asks_while_the_runtime_ends_does_not_panic() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (_folder, store) = runtime.block_on(store());
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        // As the pump does, whose thread is not one of the runtime's.
+        let _entered = handle.enter();
+        assert!(store.append(Vec::new()).now_or_never().is_none());
+        assert!(store.newest(1).now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_one_look_at_the_disk_hangs_others_are_told_in_time() {
+        let (_folder, store) = store().await;
+        store.disk().await.expect("control: nothing hangs");
+        let hanging = permit(&store.0.looks).await;
+        let begun = tokio::time::Instant::now();
+        let told = join_all((0..100).map(|_| store.disk())).await;
+        assert!(told.iter().all(|look| matches!(look, Err(StoreError::NoAnswer))), "{told:?}");
+        assert!(begun.elapsed() < 2 * TURN, "told after {:?}", begun.elapsed());
+        drop(hanging);
+        store.disk().await.expect("nothing hangs any more");
     }
 }

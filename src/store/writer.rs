@@ -1,15 +1,15 @@
 //! The writer: the one connection that appends, and that prunes.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 use tracing::info;
 
 use crate::roll::{NewRoll, Roll, RollId};
+use crate::store::file::{OpenFiles, Placed};
 use crate::store::prune::{self, Step};
 use crate::store::statistics::Tallies;
 use crate::store::{Beyond, Pruned, StoreError, file, history};
@@ -23,21 +23,15 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 
 pub struct Writer {
     connection: Connection,
-    database: PathBuf,
-    /// The files that `connection` has open. The log's is known from the first commit on, which
-    /// makes it.
-    database_id: Identity,
-    log_id: Option<Identity>,
+    files: Arc<OpenFiles>,
     /// As of the newest roll. `None` after a failed attempt, when they may be ahead of it.
     tallies: Option<Tallies>,
 }
 
-/// Device and inode.
-type Identity = (u64, u64);
-
 impl Writer {
     pub fn open(database: &Path) -> Result<Writer, StoreError> {
-        let connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let placed = Placed::at(database)?;
         // A file that cannot be opened for writing SQLite opens for reading, and says nothing.
         if connection.is_readonly(MAIN_DB)? {
             let source = io::Error::other("it could be opened for reading only");
@@ -49,37 +43,17 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
-        let (database, database_id) = (database.to_path_buf(), identify(database)?);
-        let mut writer = Writer { connection, database, database_id, log_id: None, tallies: None };
-        writer.count_all()?;
+        let tallies = count_all(&mut connection)?;
         // The log is there now. SQLite syncs the folder, too, but passes over an error: a power
         // cut could then take away the log with all rolls in it.
-        file::sync_folder(&writer.database)?;
-        Ok(writer)
+        file::sync_folder(database)?;
+        let files = Arc::new(OpenFiles::new(placed)?);
+        Ok(Writer { connection, files, tallies: Some(tallies) })
     }
 
-    /// Counts the rolls that are stored but not in the statistics: all of a database that had
-    /// none.
-    fn count_all(&mut self) -> Result<(), StoreError> {
-        let mut tallies = Tallies::load(&self.connection)?;
-        let (start, mut said) = (Instant::now(), Instant::now());
-        // Looked first without a lock, which somebody else may hold.
-        while history::is_any_after(&self.connection, tallies.last_id())? {
-            let transaction = begin(&mut self.connection)?;
-            tallies.count_some(&transaction)?;
-            transaction.commit()?;
-            if said.elapsed() > TELL_EVERY {
-                said = Instant::now();
-                let last_id = tallies.last_id().0;
-                info!(last_id, "counting past rolls for the statistics: {last_id} so far");
-            }
-        }
-        if start.elapsed() > TELL_EVERY {
-            let seconds = start.elapsed().as_secs_f64();
-            info!(seconds, "all past rolls are counted, in {seconds:.1} s");
-        }
-        self.tallies = Some(tallies);
-        Ok(())
+    /// The files that it writes to.
+    pub fn files(&self) -> Arc<OpenFiles> {
+        self.files.clone()
     }
 
     pub fn append(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
@@ -92,7 +66,7 @@ impl Writer {
             let _ = self.checkpoint();
         }
         let stored = stored?;
-        self.check_files()?;
+        self.files.check()?;
         Ok(stored)
     }
 
@@ -138,25 +112,34 @@ impl Writer {
         Ok(n_rolls)
     }
 
-    /// A commit into a deleted file succeeds, and is lost with the file.
-    fn check_files(&mut self) -> Result<(), StoreError> {
-        if identify(&self.database)? != self.database_id {
-            return Err(StoreError::Moved(self.database.clone()));
-        }
-        let log = file::log_path(&self.database);
-        let log_id = identify(&log)?;
-        if *self.log_id.get_or_insert(log_id) != log_id {
-            return Err(StoreError::Moved(log));
-        }
-        Ok(())
-    }
-
     /// Moves the log into the database, as far as readers allow: whether all of it.
     pub fn checkpoint(&self) -> Result<bool, StoreError> {
         let sql = "pragma wal_checkpoint(truncate)";
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(n_busy == 0)
     }
+}
+
+/// Counts the rolls that are stored but not in the statistics: all of a database that had none.
+fn count_all(connection: &mut Connection) -> Result<Tallies, StoreError> {
+    let mut tallies = Tallies::load(connection)?;
+    let (start, mut said) = (Instant::now(), Instant::now());
+    // Looked first without a lock, which somebody else may hold.
+    while history::is_any_after(connection, tallies.last_id())? {
+        let transaction = begin(connection)?;
+        tallies.count_some(&transaction)?;
+        transaction.commit()?;
+        if said.elapsed() > TELL_EVERY {
+            said = Instant::now();
+            let last_id = tallies.last_id().0;
+            info!(last_id, "counting past rolls for the statistics: {last_id} so far");
+        }
+    }
+    if start.elapsed() > TELL_EVERY {
+        let seconds = start.elapsed().as_secs_f64();
+        info!(seconds, "all past rolls are counted, in {seconds:.1} s");
+    }
+    Ok(tallies)
 }
 
 /// Immediate: a transaction that reads before it writes could fail halfway.
@@ -169,9 +152,4 @@ fn insert(transaction: &Transaction<'_>, new: &NewRoll) -> Result<Roll, StoreErr
     let sql = "insert into rolls (rolled_at, dice) values (?1, ?2) returning id, rolled_at, dice";
     let values = (new.rolled_at.to_string(), new.dice.to_string());
     transaction.prepare_cached(sql)?.query_row(values, |row| Ok(history::roll_of(row)))?
-}
-
-fn identify(path: &Path) -> Result<Identity, StoreError> {
-    let metadata = fs::metadata(path).map_err(|_| StoreError::Moved(path.to_path_buf()))?;
-    Ok((metadata.dev(), metadata.ino()))
 }

@@ -1,11 +1,13 @@
 //! Who is asking: the client's address, also from behind a proxy.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocket::Request;
 use rocket::fairing::AdHoc;
+use rocket::request::{FromRequest, Outcome};
+use rocket::{Request, async_trait};
 use tracing::warn;
 
 use crate::config::WebConfig;
@@ -64,6 +66,15 @@ impl Client {
                  streams are not limited per address (see rollcast.trusted_proxies)"
             );
         }
+    }
+}
+
+#[async_trait]
+impl<'r> FromRequest<'r> for Client {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Client, Infallible> {
+        Outcome::Success(Client::of(request))
     }
 }
 

@@ -57,8 +57,8 @@ impl PageError {
         PageError::new(status, message)
     }
 
-    /// Too many open streams, for a client that cannot be told inside a stream.
-    pub fn too_many_streams(message: String, retry_after_seconds: u64) -> PageError {
+    /// Too many open streams, for a client that cannot be told inside a stream, or downloads.
+    pub fn too_many(message: String, retry_after_seconds: u64) -> PageError {
         PageError {
             retry_after_seconds: Some(retry_after_seconds),
             ..PageError::new(Status::ServiceUnavailable, message)
@@ -96,7 +96,7 @@ impl From<StoreError> for PageError {
         if matches!(error, StoreError::OtherHistory(_)) {
             return PageError::new(Status::Conflict, error.to_string());
         }
-        let is_load = matches!(error, StoreError::Busy);
+        let is_load = error.is_load();
         let cause = anyhow::Error::new(error);
         if is_load {
             warn!("cannot read the history: {cause:#}");

@@ -1,4 +1,4 @@
-//! Places for streams: so many in all, so many for one client address.
+//! Places for streams, or for downloads: so many in all, so many for one client address.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,8 +6,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-
-use crate::config::WebConfig;
 
 /// Why a client is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -19,9 +17,9 @@ pub struct Busy {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BusyReason {
-    /// As many streams are open as the server takes.
+    /// As many are open as the server takes.
     Total,
-    /// As many streams are open as one address gets.
+    /// As many are open as one address gets.
     Address,
 }
 
@@ -46,14 +44,14 @@ impl fmt::Display for BusyReason {
 
 /// Which places are taken.
 pub struct Slots {
-    max_streams: usize,
-    max_streams_per_address: usize,
+    max_in_all: usize,
+    max_per_address: usize,
     open: Mutex<OpenSlots>,
 }
 
 #[derive(Default)]
 struct OpenSlots {
-    n_streams: usize,
+    n_in_all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -64,30 +62,25 @@ pub struct Slot {
 }
 
 impl Slots {
-    pub fn new(config: &WebConfig) -> Arc<Slots> {
-        Arc::new(Slots {
-            max_streams: config.max_streams,
-            max_streams_per_address: config.max_streams_per_address,
-            open: Mutex::default(),
-        })
+    pub fn new(max_in_all: usize, max_per_address: usize) -> Arc<Slots> {
+        Arc::new(Slots { max_in_all, max_per_address, open: Mutex::default() })
     }
 
     /// A place for a client; one without a known address counts only in all.
     pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Busy> {
         let address = address.map(shared_address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.n_streams >= self.max_streams {
-            return Err(Busy { reason: BusyReason::Total, limit: self.max_streams });
+        if open.n_in_all >= self.max_in_all {
+            return Err(Busy { reason: BusyReason::Total, limit: self.max_in_all });
         }
         if let Some(address) = address {
-            let n_streams = open.by_address.entry(address).or_default();
-            if *n_streams >= self.max_streams_per_address {
-                let limit = self.max_streams_per_address;
-                return Err(Busy { reason: BusyReason::Address, limit });
+            let n_open = open.by_address.entry(address).or_default();
+            if *n_open >= self.max_per_address {
+                return Err(Busy { reason: BusyReason::Address, limit: self.max_per_address });
             }
-            *n_streams += 1;
+            *n_open += 1;
         }
-        open.n_streams += 1;
+        open.n_in_all += 1;
         Ok(Slot { slots: self.clone(), address })
     }
 }
@@ -95,11 +88,11 @@ impl Slots {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.slots.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.n_streams -= 1;
+        open.n_in_all -= 1;
         let Some(address) = self.address else { return };
-        let n_streams = open.by_address.get_mut(&address).expect("an open stream is counted");
-        *n_streams -= 1;
-        if *n_streams == 0 {
+        let n_open = open.by_address.get_mut(&address).expect("what is open is counted");
+        *n_open -= 1;
+        if *n_open == 0 {
             open.by_address.remove(&address);
         }
     }
@@ -120,18 +113,13 @@ fn shared_address(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn slots(max_streams: usize, max_streams_per_address: usize) -> Arc<Slots> {
-        let open = Mutex::default();
-        Arc::new(Slots { max_streams, max_streams_per_address, open })
-    }
-
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().expect("an address"))
     }
 
     #[test]
     fn an_address_gets_its_share_and_a_place_that_is_left_is_free_again() {
-        let slots = slots(10, 2);
+        let slots = Slots::new(10, 2);
         let first = slots.take(address("192.0.2.1")).ok();
         let _second = slots.take(address("::ffff:192.0.2.1")).ok();
         let turned_away = slots.take(address("192.0.2.1")).err();
@@ -143,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_of_64_bits_counts_as_one_address() {
-        let slots = slots(10, 1);
+        let slots = Slots::new(10, 1);
         let _first = slots.take(address("2001:db8:0:1::1")).ok();
         assert!(slots.take(address("2001:db8:0:1:ffff::2")).is_err(), "the same /64");
         assert!(slots.take(address("2001:db8:0:2::1")).is_ok(), "the /64 next to it");
@@ -151,7 +139,7 @@ mod tests {
 
     #[test]
     fn unknown_addresses_count_only_in_all_and_everything_is_given_back() {
-        let slots = slots(3, 1);
+        let slots = Slots::new(3, 1);
         let all: Vec<Slot> = (0..3).filter_map(|_| slots.take(None).ok()).collect();
         assert_eq!(all.len(), 3);
         let turned_away = slots.take(None).err();
@@ -159,6 +147,6 @@ mod tests {
         drop(all);
         drop(slots.take(address("192.0.2.1")));
         let open = slots.open.lock().expect("not poisoned");
-        assert_eq!((open.n_streams, open.by_address.len()), (0, 0));
+        assert_eq!((open.n_in_all, open.by_address.len()), (0, 0));
     }
 }

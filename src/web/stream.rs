@@ -40,7 +40,7 @@ const BUSY_RETRY_MS: std::ops::RangeInclusive<u64> = 15_000..=45_000;
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 pub fn stage(config: &WebConfig, feed: Feed, metrics: Metrics) -> AdHoc {
-    let slots = Slots::new(config);
+    let slots = Slots::new(config.max_streams, config.max_streams_per_address);
     let closing = feed.clone();
     AdHoc::on_ignite("the stream", |rocket| async {
         rocket
@@ -361,6 +361,6 @@ impl From<Refusal> for PageError {
             BusyReason::Total => format!("All {limit} streams are in use; try again soon."),
             BusyReason::Address => format!("Your address has all of its {limit} streams open."),
         };
-        PageError::too_many_streams(message, rand::random_range(BUSY_RETRY_MS) / 1_000)
+        PageError::too_many(message, rand::random_range(BUSY_RETRY_MS) / 1_000)
     }
 }

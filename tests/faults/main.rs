@@ -20,6 +20,8 @@ mod power;
 mod errors;
 #[cfg(target_os = "linux")]
 mod database;
+#[cfg(target_os = "linux")]
+mod readers;
 
 // The process.
 mod pagers;

@@ -348,6 +348,47 @@ fn pages_find_a_reader_however_many_downloads_there_are() {
     }
 }
 
+/// A download that is begun and not read on, and its first words.
+fn begin_download(house: &House, address: &str) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    let request = "GET /api/rolls.ndjson HTTP/1.1\r\nHost: localhost\r\nX-Real-IP: ";
+    socket.write_all(format!("{request}{address}\r\n\r\n").as_bytes()).unwrap();
+    let mut words = [0; 64];
+    socket.read_exact(&mut words).unwrap();
+    (socket, String::from_utf8_lossy(&words).into())
+}
+
+#[test]
+fn downloads_are_limited_in_all_and_per_address_and_a_place_that_is_left_is_free_again() {
+    let house = House::new("every = '1h'");
+    // A file that no buffer holds.
+    house.fill(200_000, 1);
+    let _server = house.start();
+    let mut open = Vec::new();
+    for n in 0..64 {
+        let (socket, words) = begin_download(&house, &format!("192.0.2.{}", 1 + n / 8));
+        assert!(words.starts_with("HTTP/1.1 200 "), "download {n}: {words}");
+        open.push(socket);
+        if n == 7 {
+            let answer = get(&house.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.1")]);
+            assert_eq!(answer.status, 503);
+            assert!(answer.says("Your address has all of its 8 downloads"), "{}", answer.body);
+            assert!((15..=45).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
+        }
+    }
+    let answer = get(&house.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.99")]);
+    assert_eq!(answer.status, 503);
+    assert!(answer.says("All 64 downloads are taken"), "{}", answer.body);
+    for path in ["/", "/rolls", "/api/rolls"] {
+        assert_eq!(get(&house.url(path), &[("X-Real-IP", "192.0.2.1")]).status, 200, "{path}");
+    }
+    drop(open.pop());
+    wait_for("the place that was left", || {
+        let (_, words) = begin_download(&house, "192.0.2.99");
+        words.starts_with("HTTP/1.1 200 ").then_some(())
+    });
+}
+
 fn newest(house: &House) -> i64 {
     house.sqlite().query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
 }

@@ -257,20 +257,43 @@ fn a_stop_does_not_wait_for_a_roll_that_cannot_be_stored() {
     assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
 }
 
+type Fault = fn(&House);
+/// What is done to a database in use, and what the server then says.
+const TAKEN_AWAY: [(&str, Fault, &str); 4] = [
+    (
+        "deleted",
+        |house| fs::remove_file(house.database()).unwrap(),
+        "was moved, deleted or replaced",
+    ),
+    (
+        "without its log",
+        |house| fs::remove_file(house.path().join("rolls.db-wal")).unwrap(),
+        "was moved, deleted or replaced",
+    ),
+    (
+        "replaced",
+        |house| {
+            let copy = house.path().join("copy.db");
+            fs::copy(house.database(), &copy).unwrap();
+            fs::rename(copy, house.database()).unwrap();
+        },
+        "was moved, deleted or replaced",
+    ),
+    (
+        "out of sight",
+        |house| {
+            let link = house.path().join("link");
+            std::os::unix::fs::symlink("rolls.db", &link).unwrap();
+            // A link to itself.
+            fs::rename(link, house.database()).unwrap();
+        },
+        "cannot tell whether",
+    ),
+];
+
 #[test]
 fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
-    type Fault = fn(&House);
-    let table: [(&str, Fault); 3] = [
-        ("deleted", |house| fs::remove_file(house.database()).unwrap()),
-        ("without its log", |house| fs::remove_file(house.path().join("rolls.db-wal")).unwrap()),
-        ("replaced", |house| {
-            let copy = house.path().join("copy.db");
-            let status = Command::new("cp").arg(house.database()).arg(&copy).status().unwrap();
-            assert!(status.success());
-            fs::rename(copy, house.database()).unwrap();
-        }),
-    ];
-    for (what, fault) in table {
+    for (what, fault, reason) in TAKEN_AWAY {
         let house = House::new("every = '5ms'");
         let mut server = house.start();
         let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
@@ -282,7 +305,7 @@ fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
         let status = server.wait();
         assert_eq!(status.code(), Some(1), "{what}: {:#?}", server.log());
         let said = server.log().last().unwrap().clone();
-        assert!(said.contains("was moved, deleted or replaced"), "{what}: {said}");
+        assert!(said.contains(reason), "{what}: {said}");
         let last_seen = stream.filter_map(|frame| frame.roll()).last();
         let head: i64 = Connection::open(&old)
             .unwrap()
@@ -292,6 +315,28 @@ fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
             let id: i64 = id.split('-').next().unwrap().parse().unwrap();
             assert!(id <= head, "{what}: roll {id} was seen, {head} is the last in the old file");
         }
+    }
+}
+
+#[test]
+fn nobody_is_shown_rolls_of_a_file_that_is_gone() {
+    for (what, fault, reason) in TAKEN_AWAY {
+        // So that no commit comes and ends it.
+        let house = House::new("every = '1h'");
+        house.fill(5_000, 1);
+        let server = house.start();
+        let get = |path: &str| http().get(house.url(path)).call().unwrap();
+        let paths = ["/", "/rolls", "/rolls/1", "/api/rolls", "/api/rolls/1", "/api/rolls.csv"];
+        for path in paths {
+            assert_eq!(get(path).status(), 200, "{path}, control");
+        }
+        fault(&house);
+        for path in paths {
+            assert_eq!(get(path).status(), 503, "{path}, {what}");
+        }
+        assert!(server.log().iter().any(|line| line.contains(reason)), "{:#?}", server.log());
+        let mut stream = Stream::open(&house.url("/stream/?after=1"), Ask::default()).unwrap();
+        assert!(stream.all(|frame| frame.roll().is_none()), "{what}: a roll");
     }
 }
 

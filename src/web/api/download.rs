@@ -1,39 +1,51 @@
 //! A file of rolls of any size, made while it is sent: memory holds one batch.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{self, Stream};
 use rocket::Request;
 use rocket::http::ContentType;
 use rocket::response::stream::ByteStream;
 use rocket::response::{self, Responder};
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
-use crate::store::{Extent, Span, Store, StoreError};
+use crate::store::{Extent, Span, Store};
+use crate::web::client::Client;
+use crate::web::error::PageError;
+use crate::web::slots::{Busy, BusyReason, Slot, Slots};
 
 /// Rolls that are read at a time.
 const BATCH: usize = 1_000;
 /// What is handed to the connection at a time: about a batch.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Batches of all downloads that are read at once: half of the store's readers, so that pages find
-/// one however many downloads there are.
-const N_TURNS: usize = 2;
-/// Until a batch for which there was no turn is asked for again.
-const NEXT_TURN: Duration = Duration::from_millis(100);
+/// Downloads at a time: each holds a descriptor and some buffers for as long as its client likes.
+const N_IN_ALL: usize = 64;
+const N_PER_ADDRESS: usize = 8;
+/// When one who was turned away may come back: drawn anew for each.
+const RETRY_SECONDS: RangeInclusive<u64> = 15..=45;
 
-/// Whose turn it is to read, among all downloads.
-#[derive(Clone)]
-pub struct Turns(Arc<Semaphore>);
+/// Places for downloads.
+pub fn places() -> Arc<Slots> {
+    Slots::new(N_IN_ALL, N_PER_ADDRESS)
+}
 
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns(Arc::new(Semaphore::new(N_TURNS)))
-    }
+/// A place for the client, or what to do without.
+pub fn place(places: &Arc<Slots>, client: Client) -> Result<Slot, PageError> {
+    places.take(client.address).map_err(|Busy { reason, limit }| {
+        info!(%client, limit, "download refused ({}), client {client}", reason.word());
+        let message = match reason {
+            BusyReason::Total => format!(
+                "All {limit} downloads are taken; try again soon, or read by the page (/api/rolls)."
+            ),
+            BusyReason::Address => format!(
+                "Your address has all of its {limit} downloads; try again when one has ended."
+            ),
+        };
+        PageError::too_many(message, rand::random_range(RETRY_SECONDS))
+    })
 }
 
 /// A file of rolls.
@@ -47,9 +59,10 @@ pub struct Download {
 /// How far a file is.
 struct File {
     store: Store,
-    turns: Turns,
     encoder: Encoder,
     span: Span,
+    /// Until the file is sent, or its client gone.
+    _slot: Slot,
     begun: bool,
     /// Whether a roll was sent.
     sent: bool,
@@ -60,10 +73,11 @@ impl Download {
     pub fn new(
         format: Format,
         Extent { span, dice }: Extent,
-        (store, turns): (Store, Turns),
+        store: Store,
+        slot: Slot,
     ) -> Download {
         let encoder = Encoder::new(format, dice);
-        let file = File { store, turns, encoder, span, begun: false, sent: false };
+        let file = File { store, encoder, span, _slot: slot, begun: false, sent: false };
         let last = match span.n_rolls() {
             0 => RollId::BEFORE_FIRST,
             _ => span.before.previous(),
@@ -91,20 +105,17 @@ impl File {
             return Some(self.encoder.head());
         }
         let last = self.span.after;
-        let Turns(turns) = self.turns.clone();
-        let turn = turns.acquire().await;
         let rolls = loop {
             match self.store.between(self.span, BATCH).await {
                 Ok(rolls) => break rolls,
                 // Its turn will come; half a file is of no use.
-                Err(StoreError::Busy) => sleep(NEXT_TURN).await,
+                Err(error) if error.is_load() => {}
                 Err(error) => {
                     error!("a download is cut short: {:#}", anyhow::Error::new(error));
                     return None;
                 }
             }
         };
-        drop(turn);
         // What is gone before the first roll is sent is missing at the beginning, as it is for
         // whoever asks a moment later.
         let first = rolls.first()?.id;

@@ -6,6 +6,8 @@ mod answer;
 mod download;
 mod openapi;
 
+use std::sync::Arc;
+
 use rocket::fairing::AdHoc;
 use rocket::{State, catch, catchers, get, routes};
 use serde::Serialize;
@@ -18,28 +20,35 @@ use crate::statistics::Statistics;
 use crate::store::Store;
 use crate::web::api::answer::{Answer, links};
 use crate::web::api::asked::{Asked, AskedPage, Limit, NothingAsked};
-use crate::web::api::download::{Download, Turns};
+use crate::web::api::download::Download;
+use crate::web::client::Client;
 use crate::web::error::{ApiError, ErrorJson, PageError};
+use crate::web::slots::Slots;
 use crate::web::stats::Stats;
 
 /// What the API reads.
 struct Api {
     store: Store,
-    downloads: Turns,
+    downloads: Arc<Slots>,
     /// Whether rolls are pruned, which changes answers that no later roll changes.
     keep: Keep,
 }
 
 impl Api {
-    async fn download(&self, format: Format, asked: &Asked) -> Result<Download, ApiError> {
+    async fn download(
+        &self,
+        format: Format,
+        asked: &Asked,
+        client: Client,
+    ) -> Result<Download, ApiError> {
+        let slot = download::place(&self.downloads, client)?;
         let extent = self.store.extent(asked.part()).await?;
-        let source = (self.store.clone(), self.downloads.clone());
-        Ok(Download::new(format, extent, source))
+        Ok(Download::new(format, extent, self.store.clone(), slot))
     }
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
-    let api = Api { store, downloads: Turns::default(), keep: config.store.keep };
+    let api = Api { store, downloads: download::places(), keep: config.store.keep };
     AdHoc::on_ignite("the API", |rocket| async {
         rocket
             .manage(api)
@@ -137,12 +146,16 @@ async fn roll(
          headers(("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"))),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A value that cannot be used", body = ErrorJson),
-        (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now, or too many files are being downloaded; see `Retry-After`", body = ErrorJson),
     )
 )]
 #[get("/rolls.csv")]
-async fn csv(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Download, ApiError> {
-    api.download(Format::Csv, &asked?).await
+async fn csv(
+    asked: Result<Asked, ApiError>,
+    client: Client,
+    api: &State<Api>,
+) -> Result<Download, ApiError> {
+    api.download(Format::Csv, &asked?, client).await
 }
 
 /// Any range as JSON lines
@@ -160,12 +173,16 @@ async fn csv(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Downloa
          headers(("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"))),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A value that cannot be used", body = ErrorJson),
-        (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now, or too many files are being downloaded; see `Retry-After`", body = ErrorJson),
     )
 )]
 #[get("/rolls.ndjson")]
-async fn ndjson(asked: Result<Asked, ApiError>, api: &State<Api>) -> Result<Download, ApiError> {
-    api.download(Format::Ndjson, &asked?).await
+async fn ndjson(
+    asked: Result<Asked, ApiError>,
+    client: Client,
+    api: &State<Api>,
+) -> Result<Download, ApiError> {
+    api.download(Format::Ndjson, &asked?, client).await
 }
 
 /// All statistics
