@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, ROLLCAST, Server, http, wait_for};
+use crate::kills::head;
 use crate::report::{Recovered, Row};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
@@ -262,8 +263,12 @@ fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on(
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     let answers: Vec<_> = thread::scope(|scope| {
         let clients: Vec<_> = (0..12).map(|n| scope.spawn(move || ask(n))).collect();
-        // Nobody who listens has to wait for them.
-        stream.rolls(10);
+        wait_for("a slow read", || (shim.n_injected() >= 1).then_some(()));
+        // Nobody who listens has to wait for them: rolls that are made now come before they end.
+        let struck = head(&house);
+        while ids(&stream.rolls(1))[0] < struck + 5 {}
+        let n_waiting = clients.iter().filter(|client| !client.is_finished()).count();
+        assert!(n_waiting > 0, "all requests were answered before five rolls came");
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     shim.mend();
