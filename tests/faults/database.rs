@@ -250,6 +250,8 @@ fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
 
 #[test]
 fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on() {
+    /// The server's, each of which is busy for many slow reads.
+    const N_READERS: u32 = 4;
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     house.fill(5_000, 1);
     let _server = house.start_with(&mut shim.command(&house));
@@ -257,18 +259,22 @@ fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on(
     stream.rolls(1);
     let ask = |n: usize| {
         let start = Instant::now();
-        let (status, body) = get(&house, &format!("/api/rolls?after={}", 400 * n), "*/*");
+        let (status, body) =
+            get(&house, &format!("/api/rolls?limit=1000&after={}", 300 * n), "*/*");
         (status, body, start.elapsed())
     };
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     let answers: Vec<_> = thread::scope(|scope| {
         let clients: Vec<_> = (0..12).map(|n| scope.spawn(move || ask(n))).collect();
-        wait_for("a slow read", || (shim.n_injected() >= 1).then_some(()));
-        // Nobody who listens has to wait for them: rolls that are made now come before they end.
+        wait_for("slow reads", || (shim.n_injected() >= N_READERS).then_some(()));
+        // Nobody who listens has to wait for them: rolls that are made now come before a reader
+        // is free again, which takes each of them a dozen slow reads and more.
         let struck = head(&house);
         while ids(&stream.rolls(1))[0] < struck + 5 {}
+        let n_reads = shim.n_injected();
+        assert!(n_reads < 10 * N_READERS, "five rolls came after {n_reads} slow reads");
         let n_waiting = clients.iter().filter(|client| !client.is_finished()).count();
-        assert!(n_waiting > 0, "all requests were answered before five rolls came");
+        assert!(n_waiting >= N_READERS as usize, "only {n_waiting} requests still waited");
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     shim.mend();
