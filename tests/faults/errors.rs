@@ -204,12 +204,16 @@ fn run(plan: Plan) -> Result<Course, String> {
             }
         }
         // It goes on where there is no fault.
+        let started = Instant::now();
         let mut command = house.command();
         server = Server::spawn(&mut command);
         let n_before = listener.n_seen();
-        let next = || (listener.n_seen() > n_before + 2).then_some(());
-        if watch(&mut server, pager, next)?.is_none() {
+        let next = || (listener.n_seen() > n_before + 2).then(|| started.elapsed());
+        let Some(recovered) = watch(&mut server, pager, next)? else {
             return Err(format!("a start without the fault ended, too: {:#?}", server.log()));
+        };
+        if is_late(recovered) {
+            return Err(format!("{recovered:?} after the start without it came the next rolls"));
         }
     }
     server.signal("TERM");

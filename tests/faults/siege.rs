@@ -13,7 +13,7 @@ use crate::common::listener::{Listener, Manner};
 use crate::common::{House, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
-use crate::report::{Recovered, Row};
+use crate::report::{Recovered, Row, assert_in_time};
 
 pub const N_LISTENERS: usize = 20;
 const N_DEAF: usize = 300;
@@ -343,6 +343,7 @@ impl Siege {
     fn write(&self, fault: &'static str, control: String, test: &'static str) {
         let Siege { n_hostile, n_lost, n_repeated, p99_before, p99, kib, recovered, .. } = *self;
         let Connects { n_tried, n_taken } = self.connects;
+        assert_in_time(fault, recovered);
         let recovered = Recovered::Words(format!(
             "p99 of the healthy {} to {} ms, a page by a new connection within {:.1} s, +{} MiB; \
              {} connects a second, {} % of them taken; forgotten in {:.1} s",
