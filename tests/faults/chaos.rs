@@ -4,8 +4,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,10 @@ struct Shared {
     /// The server's `retry:` of 1 to 5 s becomes one of 50 ms, for clients that heed it.
     hurries: bool,
     n_connections: AtomicUsize,
+    /// When the last answer was cut off or fell silent.
+    last_fault: Mutex<Option<Instant>>,
+    /// How long after that the next roll came through.
+    recovered: Mutex<Option<Duration>>,
     gone: AtomicBool,
 }
 
@@ -87,6 +91,8 @@ impl Chaos {
             plan,
             hurries,
             n_connections: AtomicUsize::new(0),
+            last_fault: Mutex::new(None),
+            recovered: Mutex::new(None),
             gone: AtomicBool::new(false),
         });
         let serving = shared.clone();
@@ -109,6 +115,13 @@ impl Chaos {
 
     pub fn n_connections(&self) -> usize {
         self.shared.n_connections.load(Ordering::SeqCst)
+    }
+
+    /// The time from where the last answer was cut off, or fell silent, to the next roll that came
+    /// through; `None` while there was none. For a plan whose faults come first, and a client that
+    /// has one connection at a time.
+    pub fn recovered(&self) -> Option<Duration> {
+        *self.shared.recovered.lock().unwrap()
     }
 }
 
@@ -134,6 +147,10 @@ impl Shared {
                 let _ = server.shutdown(Shutdown::Both);
             });
             let _ = self.answer(&server, &client, fault);
+            if fault.is_some() {
+                // Before its client can know of it and come back.
+                *self.last_fault.lock().unwrap() = Some(Instant::now());
+            }
             if let Some(Fault { end: End::Silence(silence), .. }) = fault {
                 let fell_silent = Instant::now();
                 let is_over =
@@ -172,6 +189,11 @@ impl Shared {
             }
             let piece = &piece[..n_bytes.min(n_left)];
             n_left -= piece.len();
+            if fault.is_none() && piece.windows(4).any(|bytes| bytes == b"\nid:") {
+                let ended = *self.last_fault.lock().unwrap();
+                let mut recovered = self.recovered.lock().unwrap();
+                *recovered = recovered.or(ended.map(|ended| ended.elapsed()));
+            }
             match fault.map(|fault| fault.pace) {
                 None | Some(Pace::AtOnce) => client.write_all(piece)?,
                 Some(Pace::Late(delay)) => {

@@ -1,6 +1,6 @@
 //! What befalls a database: for each fault the right behaviour, in words, and rolls again within 5 s
-//! of its end. What stops a start is in `tests/suite/store.rs`, and so are a locked, a deleted and
-//! a replaced file.
+//! of its end. What stops a start is in `tests/suite/store.rs`, and so are a deleted and a replaced
+//! file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,8 @@ use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, ROLLCAST, Server, http, wait_for};
-use crate::report::{Recovered, Row};
+use crate::kills::head;
+use crate::report::{Recovered, Row, assert_in_time};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 fn get(house: &House, path: &str, accept: &str) -> (u16, String) {
@@ -38,43 +39,79 @@ fn without_gaps(first: i64, n_rolls: usize) -> Vec<i64> {
     (first..first + n_rolls as i64).collect()
 }
 
-#[test]
-fn on_a_full_disk_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_there_is_room() {
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    let _server = house.start_with(&mut shim.command(&house));
+/// A house whose server cannot store for a while: pages, streams and probes stay, and say why.
+/// Gives back how long after the mend the next roll came.
+fn stall(house: &House, why: &str, fault: impl FnOnce(), mend: impl FnOnce()) -> Duration {
     let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
     // The control: all is well, and nothing is said.
-    assert_eq!(said(&house), (200, "ready\n".into(), String::new()));
+    assert_eq!(said(house), (200, "ready\n".into(), String::new()));
 
-    shim.inject(Fault::for_ever(Calls::Write, Failure::Full));
-    let (reasons, trouble) = wait_for("page and probe to say it", || {
-        let (status, reasons, trouble) = said(&house);
-        let told = |text: &str| text.contains("no roll can be stored") && text.contains("full");
-        (status == 503 && told(&reasons) && told(&trouble)).then_some((reasons, trouble))
+    fault();
+    wait_for(&format!("page and probe to say `{why}`"), || {
+        let (status, reasons, trouble) = said(house);
+        let told = |text: &str| text.contains("no roll can be stored") && text.contains(why);
+        (status == 503 && told(&reasons) && told(&trouble)).then_some(())
     });
-    assert!(reasons.contains("database or disk is full"), "{reasons}");
-    assert!(trouble.contains("database or disk is full"), "{trouble}");
     let n_stored = house.stored().len();
-    assert_eq!(get(&house, "/rolls", "text/html").0, 200);
+    assert_eq!(get(house, "/rolls", "text/html").0, 200);
 
     let mended = Instant::now();
-    shim.mend();
+    mend();
     let rest = stream.rolls(n_stored - 5 + 1);
     let recovered = mended.elapsed();
     assert_eq!(ids(&rest), without_gaps(6, n_stored - 5 + 1));
-    wait_for("all to be well", || (said(&house).0 == 200).then_some(()));
-    assert_eq!(said(&house).2, "");
+    wait_for("all to be well", || (said(house).0 == 200).then_some(()));
+    assert_eq!(said(house).2, "");
+    assert_eq!(ids(&stream.rolls(20)), without_gaps(n_stored as i64 + 2, 20));
+    recovered
+}
+
+/// The same as a row of the table.
+fn stalled(fault: &'static str, recovered: Duration, test: &'static str) {
     Row {
-        fault: "disk full under a running server",
+        fault,
         n_injected: 1,
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::In(recovered),
         control: "before it page and `/readyz` say that all is well".into(),
-        test: "database::on_a_full_disk",
+        test,
     }
     .write();
+}
+
+#[test]
+fn on_a_full_disk_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_there_is_room() {
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    let _server = house.start_with(&mut shim.command(&house));
+    let fault = || shim.inject(Fault::for_ever(Calls::Write, Failure::Full));
+    let recovered = stall(&house, "database or disk is full", fault, || shim.mend());
+    stalled("disk full under a running server", recovered, "database::on_a_full_disk");
+}
+
+#[test]
+fn on_a_disk_that_fails_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_it_is_well() {
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    let _server = house.start_with(&mut shim.command(&house));
+    let fault = || shim.inject(Fault::for_ever(Calls::Write, Failure::Broken));
+    let recovered = stall(&house, "disk I/O error", fault, || shim.mend());
+    stalled("writes fail under a running server", recovered, "database::on_a_disk_that_fails");
+}
+
+#[test]
+fn behind_an_outside_writer_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_it_is_done() {
+    let house = House::new("every = '20ms'");
+    let _server = house.start();
+    let outside = Connection::open(house.database()).unwrap();
+    let lock = || wait_for("the lock", || outside.execute_batch("begin immediate").ok());
+    let unlock = || outside.execute_batch("rollback").unwrap();
+    let recovered = stall(&house, "database is locked", lock, unlock);
+    stalled(
+        "an outside writer holds the lock under a running server",
+        recovered,
+        "database::behind_an_outside_writer",
+    );
 }
 
 /// The page of the database file that holds this text.
@@ -193,6 +230,7 @@ fn an_outside_reader_makes_the_log_grow_as_a_metric_tells_and_it_shrinks_after()
     let ended = Instant::now();
     outside.execute_batch("commit").unwrap();
     wait_for("the log to shrink", || (n_log_bytes() <= 16.0 * MIB).then_some(()));
+    assert_in_time("an outside reader", ended.elapsed());
     println!("the log has shrunk {:?} after the reader left", ended.elapsed());
 }
 
@@ -249,6 +287,8 @@ fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
 
 #[test]
 fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on() {
+    /// The server's, each of which is busy for many slow reads.
+    const N_READERS: u32 = 4;
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     house.fill(5_000, 1);
     let _server = house.start_with(&mut shim.command(&house));
@@ -256,14 +296,22 @@ fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on(
     stream.rolls(1);
     let ask = |n: usize| {
         let start = Instant::now();
-        let (status, body) = get(&house, &format!("/api/rolls?after={}", 400 * n), "*/*");
+        let (status, body) =
+            get(&house, &format!("/api/rolls?limit=1000&after={}", 300 * n), "*/*");
         (status, body, start.elapsed())
     };
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     let answers: Vec<_> = thread::scope(|scope| {
         let clients: Vec<_> = (0..12).map(|n| scope.spawn(move || ask(n))).collect();
-        // Nobody who listens has to wait for them.
-        stream.rolls(10);
+        wait_for("slow reads", || (shim.n_injected() >= N_READERS).then_some(()));
+        // Nobody who listens has to wait for them: rolls that are made now come before a reader
+        // is free again, which takes each of them a dozen slow reads and more.
+        let struck = head(&house);
+        while ids(&stream.rolls(1))[0] < struck + 5 {}
+        let n_reads = shim.n_injected();
+        assert!(n_reads < 10 * N_READERS, "five rolls came after {n_reads} slow reads");
+        let n_waiting = clients.iter().filter(|client| !client.is_finished()).count();
+        assert!(n_waiting >= N_READERS as usize, "only {n_waiting} requests still waited");
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     shim.mend();

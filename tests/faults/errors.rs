@@ -204,12 +204,16 @@ fn run(plan: Plan) -> Result<Course, String> {
             }
         }
         // It goes on where there is no fault.
+        let started = Instant::now();
         let mut command = house.command();
         server = Server::spawn(&mut command);
         let n_before = listener.n_seen();
-        let next = || (listener.n_seen() > n_before + 2).then_some(());
-        if watch(&mut server, pager, next)?.is_none() {
+        let next = || (listener.n_seen() > n_before + 2).then(|| started.elapsed());
+        let Some(recovered) = watch(&mut server, pager, next)? else {
             return Err(format!("a start without the fault ended, too: {:#?}", server.log()));
+        };
+        if is_late(recovered) {
+            return Err(format!("{recovered:?} after the start without it came the next rolls"));
         }
     }
     server.signal("TERM");
@@ -249,41 +253,50 @@ fn run_all(plans: Vec<Plan>) -> Vec<(Plan, Result<Course, String>)> {
     done.into_inner().unwrap()
 }
 
-/// The calls to fail: the first ones, and a spread of later ones.
-fn firsts(n_calls: usize, last: u32) -> Vec<u32> {
-    let n_calls = n_calls as u32;
-    // Of few it is all a spread.
-    let n_early = if n_calls < 10 { 0 } else { (3 * n_calls / 4).min(last - 1) };
-    let n_late = n_calls - n_early;
-    // Far between at the end, where one roll is much like another.
-    let late = (0..n_late).map(|n| {
-        let part = (f64::from(n) / f64::from(n_late - 1)).powi(3);
-        n_early + 1 + (f64::from(last - n_early - 1) * part) as u32
+/// The calls to fail: all of the first ones, and a spread of later ones up to the last, far between
+/// at the end, where one roll is much like another. None twice.
+fn firsts(n_early: u32, n_late: u32, last: u32) -> Vec<u32> {
+    let late = (1..=n_late).map(|n| {
+        let part = (f64::from(n) / f64::from(n_late)).powi(3);
+        n_early + n.max((f64::from(last - n_early) * part) as u32)
     });
     (1..=n_early).chain(late).collect()
 }
 
 #[test]
+fn each_of_the_first_calls_fails_and_no_later_one_twice() {
+    for (n_early, n_late, last) in [(400, 30, 2_000), (140, 45, 400), (1, 3, 8), (40, 0, 40)] {
+        let firsts = firsts(n_early, n_late, last);
+        assert!(firsts.iter().copied().take(n_early as usize).eq(1..=n_early), "{firsts:?}");
+        assert!(firsts.windows(2).all(|pair| pair[0] < pair[1]), "{firsts:?}");
+        assert_eq!((firsts.len() as u32, firsts.last()), (n_early + n_late, Some(&last)));
+    }
+}
+
+#[test]
 fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
     let mut plans = Vec::new();
-    // So many in all, up to the last, which is in a checkpoint.
-    for (calls, failure, drops, n_calls, last) in [
-        (Calls::Read, Failure::Broken, false, 400, 2_000),
-        (Calls::Read, Failure::Short, false, 200, 2_000),
-        (Calls::Write, Failure::Broken, false, 400, 4_000),
-        (Calls::Write, Failure::Full, false, 200, 4_000),
-        (Calls::Write, Failure::Short, false, 200, 4_000),
-        (Calls::Sync, Failure::Broken, true, 400, 400),
-        (Calls::Sync, Failure::Broken, false, 200, 400),
-        (Calls::SyncFolder, Failure::Broken, false, 8, 8),
-        (Calls::Open, Failure::Broken, false, 40, 40),
-        (Calls::Open, Failure::TooMany, false, 40, 40),
+    // So many of the first calls and of later ones, up to the last, which is in a checkpoint: in
+    // the whole campaign 2,088, each once and for ever.
+    for (calls, failure, drops, n_early, n_late, last) in [
+        (Calls::Read, Failure::Broken, false, 400, 30, 2_000),
+        (Calls::Read, Failure::Short, false, 140, 45, 2_000),
+        (Calls::Write, Failure::Broken, false, 400, 30, 4_000),
+        (Calls::Write, Failure::Full, false, 140, 45, 4_000),
+        (Calls::Write, Failure::Short, false, 140, 45, 4_000),
+        (Calls::Sync, Failure::Broken, true, 400, 0, 400),
+        (Calls::Sync, Failure::Broken, false, 140, 45, 400),
+        (Calls::SyncFolder, Failure::Broken, false, 8, 0, 8),
+        (Calls::Open, Failure::Broken, false, 40, 0, 40),
+        (Calls::Open, Failure::TooMany, false, 40, 0, 40),
     ] {
-        let n_calls = times(4, n_calls);
-        for (n, first) in firsts(n_calls, last).into_iter().enumerate() {
+        let (n_early, n_late) = (times(1, n_early), times(3, n_late));
+        let firsts = firsts(n_early as u32, n_late as u32, last);
+        for (n, first) in firsts.into_iter().enumerate() {
             let once = Fault { first, step: None, drops, ..Fault::for_ever(calls, failure) };
             let for_ever = Fault { step: Some(1), ..once };
-            let end = if n % 2 == 0 { End::Mended } else { End::Killed };
+            // In pairs: calls may alternate, too, say between a page and what comes before it.
+            let end = if n / 2 % 2 == 0 { End::Mended } else { End::Killed };
             plans.push(Plan { fault: once, end: End::Itself });
             plans.push(Plan { fault: for_ever, end });
         }

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{self, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::{self, Stream};
@@ -29,7 +29,7 @@ use tracing_subscriber::EnvFilter;
 use crate::common::events::{Ask, Frame, Stream as EventSource};
 use crate::common::{House, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Log, Stored};
-use crate::report::{Recovered, Row};
+use crate::report::{Recovered, Row, assert_in_time};
 
 /// Names what is to panic, for the process of its own.
 const FAULT: &str = "ROLLCAST_TEST_FAULT";
@@ -247,8 +247,10 @@ fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_orde
     assert!(said.contains("rollcast: the roller broke down"), "{log:#?}");
     assert!(faults(&server)[0].contains("the dice fell off the table"), "{log:#?}");
     assert_eq!(house.stored().len(), N_GOOD_ROLLS as usize, "what was rolled before is stored");
+    let started = Instant::now();
     let mut server = house.start();
     wait_for("it to go on", || (house.stored().len() > N_GOOD_ROLLS as usize).then_some(()));
+    assert_in_time("the roller panics", started.elapsed());
     server.stop();
     Row {
         fault: "the roller panics",

@@ -33,6 +33,8 @@ pub enum Recovered {
 
 /// After a fault's end rolls go on within this time.
 const RECOVERY: Duration = Duration::from_secs(5);
+/// And on a machine that is slow, or busy with other tests: still no back-off of a minute.
+const RECOVERY_OF_THE_BUSY: Duration = Duration::from_secs(25);
 
 /// How often to inject: a quick part with all tests, the whole by `make torture`.
 pub fn times(quick: usize, whole: usize) -> usize {
@@ -43,17 +45,21 @@ fn is_whole() -> bool {
     std::env::var_os("ROLLCAST_TORTURE").is_some()
 }
 
-/// Whether a recovery took too long. Asked by the whole campaign alone: with all tests nothing
-/// hangs on how busy the machine is.
+/// Whether a recovery took too long.
 pub fn is_late(recovered: Duration) -> bool {
-    is_whole() && recovered > RECOVERY
+    recovered > if is_whole() { RECOVERY } else { RECOVERY_OF_THE_BUSY }
+}
+
+/// For a row that tells more of a recovery than the time it took.
+pub fn assert_in_time(fault: &str, recovered: Duration) {
+    assert!(!is_late(recovered), "{fault}: rolls went on after {recovered:?}");
 }
 
 impl Row {
     /// Prints the line, and leaves it where `make torture` collects them.
     pub fn write(&self) {
         if let Recovered::In(time) = self.recovered {
-            assert!(!is_late(time), "{}: rolls went on after {time:?}", self.fault);
+            assert_in_time(self.fault, time);
         }
         let recovered = match &self.recovered {
             Recovered::In(time) => format!("{:.1} s", time.as_secs_f64()),

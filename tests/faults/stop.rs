@@ -14,7 +14,7 @@ use crate::common::listener::{Listener, Manner};
 use crate::common::{House, Server, http, wait_for};
 use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
-use crate::report::{Recovered, Row, times};
+use crate::report::{Recovered, Row, assert_in_time, times};
 
 /// What supervisord gives it before SIGKILL.
 fn stop_wait() -> Duration {
@@ -96,6 +96,7 @@ fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
 }
 
 fn stopped(slowest: Duration, recovered: Duration) -> Recovered {
+    assert_in_time("stopped and started again", recovered);
     let (slowest, recovered) = (slowest.as_secs_f64(), recovered.as_secs_f64());
     Recovered::Words(format!("stops within {slowest:.1} s; {recovered:.1} s after the next start"))
 }

@@ -301,20 +301,26 @@ fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
         // Another name for the same file, to look into it after the fault.
         let old = house.path().join("old.db");
         fs::hard_link(house.database(), &old).unwrap();
+        let newest = |database: &Connection| -> i64 {
+            database.query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
+        };
+        // No commit comes between what everybody has seen and the fault.
+        let outside = Connection::open(house.database()).unwrap();
+        wait_for("the lock", || outside.execute_batch("begin immediate").ok());
+        let n_stored = newest(&outside);
+        assert_eq!(stream.rolls(n_stored as usize - 10).len(), n_stored as usize - 10);
         fault(&house);
+        outside.execute_batch("rollback").unwrap();
+        drop(outside);
         let status = server.wait();
         assert_eq!(status.code(), Some(1), "{what}: {:#?}", server.log());
         let said = server.log().last().unwrap().clone();
         assert!(said.contains(reason), "{what}: {said}");
-        let last_seen = stream.filter_map(|frame| frame.roll()).last();
-        let head: i64 = Connection::open(&old)
-            .unwrap()
-            .query_row("select max(id) from rolls", [], |row| row.get(0))
-            .unwrap();
-        if let Some((id, _)) = last_seen {
-            let id: i64 = id.split('-').next().unwrap().parse().unwrap();
-            assert!(id <= head, "{what}: roll {id} was seen, {head} is the last in the old file");
-        }
+        let published = stream.find_map(|frame| frame.roll());
+        assert_eq!(published, None, "{what}: published though its file is gone");
+        // The control: there was one that could have been published.
+        let n_old = newest(&Connection::open(&old).unwrap());
+        assert!(n_old > n_stored, "{what}: no roll was stored after the fault");
     }
 }
 
