@@ -335,8 +335,12 @@ impl ValueError {
 
 /// A text from outside, as long as it may be in a message: its first 80 characters.
 pub fn shortened(text: &str) -> String {
-    const LONGEST: usize = 80;
-    match text.char_indices().nth(LONGEST) {
+    shortened_to(80, text)
+}
+
+/// The first `n_chars` characters of a text from outside, and `…` where that is not all.
+pub fn shortened_to(n_chars: usize, text: &str) -> String {
+    match text.char_indices().nth(n_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into(),
     }

@@ -7,6 +7,7 @@ use rocket::http::{Method, Status};
 use rocket::{Data, Request, Response, async_trait};
 use tracing::info;
 
+use crate::roll::shortened_to;
 use crate::web::client::Client;
 
 pub fn stage() -> impl Fairing {
@@ -14,6 +15,10 @@ pub fn stage() -> impl Fairing {
 }
 
 struct AccessLog;
+
+/// Characters of an address that are logged, twice a line: all of each that is ours, and not all of
+/// one as long as a whole head.
+const LONGEST_URI: usize = 200;
 
 /// When the request arrived and what it was: Rocket turns a HEAD into a GET.
 struct Arrived(Instant, Method);
@@ -24,7 +29,7 @@ pub fn is_unread(request: &Request<'_>, status: Status) -> bool {
     if request.local_cache(|| None::<Arrived>).is_some() {
         return false;
     }
-    let (uri, status, client) = (request.uri(), status.code, Client::of(request));
+    let (uri, status, client) = (uri(request), status.code, Client::of(request));
     info!(%uri, status, %client, "unreadable request, answered with {status}, client {client}");
     true
 }
@@ -42,11 +47,15 @@ impl Fairing for AccessLog {
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let Some(Arrived(arrived, method)) = request.local_cache(|| None) else { return };
         let duration_ms = (arrived.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let (uri, status) = (request.uri(), response.status().code);
+        let (uri, status) = (uri(request), response.status().code);
         let client = Client::of(request);
         info!(
             %method, %uri, status, duration_ms, %client,
             "{method} {uri} {status} in {duration_ms:.1} ms, client {client}",
         );
     }
+}
+
+fn uri(request: &Request<'_>) -> String {
+    shortened_to(LONGEST_URI, &request.uri().to_string())
 }

@@ -126,6 +126,29 @@ fn a_request_that_cannot_be_read_is_refused_with_the_headers_of_every_answer_and
 }
 
 #[test]
+fn a_long_address_is_logged_as_far_as_it_says_something() {
+    let (house, server) = quiet_house(1);
+    let query = "y".repeat(6_000);
+    for method in ["GET", "PURGE"] {
+        let request = format!("{method} /rolls?{query} HTTP/1.1\r\nHost: x\r\n\r\n");
+        answer(&house, request.as_bytes());
+    }
+    // Of ours, the longest there is.
+    let cursor = format!("{}-1795602085317", "9".repeat(18));
+    let longest =
+        format!("/api/rolls?after={cursor}&before={cursor}&since=2026-11-23T00:01:00Z&limit=1000");
+    get(&house.url(&longest), &[]);
+    let lines = wait_for("the access lines", || {
+        let long = |line: &String| line.contains("\"uri\":\"/rolls?yyy") || line.contains(&longest);
+        let lines: Vec<String> = server.log().into_iter().filter(long).collect();
+        (lines.len() == 3).then_some(lines)
+    });
+    for line in &lines {
+        assert!(line.len() < 1_000 && line.contains('…') != line.contains(&longest), "{line}");
+    }
+}
+
+#[test]
 fn http_2_is_the_proxys_and_not_spoken_here() {
     let (house, _server) = quiet_house(1);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
