@@ -6,7 +6,9 @@ use std::process::Command;
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, http, wait_for};
 use crate::kills::head;
+use crate::oracle::{Log, Stored};
 use crate::panics;
+use crate::report::{Recovered, Row};
 
 /// How a shell sends its log to a disk without room, and to a pipe that nobody reads any more (to
 /// open one for writing waits for its reader, which opens it and is gone).
@@ -30,6 +32,7 @@ fn start(house: &House, log: &str, command: &Command) -> Server {
 
 #[test]
 fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
+    let (mut n_lost, mut n_repeated) = (0, 0);
     for log in LOGS {
         let house = House::new("every = '20ms'");
         let mut server = start(&house, log, &house.command());
@@ -45,9 +48,14 @@ fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
             let answer = http().get(house.url(path)).call().unwrap();
             assert_eq!(answer.status(), if path == "/none" { 404 } else { 200 }, "{log}: {path}");
         }
-        let n_rolls = n_stored as usize + 20;
-        assert_eq!(stream.rolls(n_rolls).len(), n_rolls, "{log}");
+        let mut seen = Log::after(0);
+        for (id, dice) in stream.rolls(n_stored as usize + 20) {
+            seen.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+        }
         server.stop();
+        seen.settle(&Stored::read(&house));
+        seen.assert_is_whole(log);
+        (n_lost, n_repeated) = (n_lost + seen.n_lost, n_repeated + seen.n_repeated);
 
         // What ends it is told by its exit code, where no word can be.
         let mut wrong = house.command();
@@ -62,4 +70,14 @@ fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
         });
         assert_eq!(ended.signal(), Some(6), "{log}: it ended otherwise, with {ended}");
     }
+    Row {
+        fault: "the log cannot be written: its disk is full, nobody reads its pipe",
+        n_injected: LOGS.len(),
+        n_lost,
+        n_repeated,
+        recovered: Recovered::Words("only its lines are lost".into()),
+        control: "one that tells of that on standard error is aborted".into(),
+        test: "logs::a_log",
+    }
+    .write();
 }
