@@ -92,10 +92,10 @@ impl Kept {
     }
 }
 
-/// A page of the history, newest roll first.
+/// A page of the history.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The rolls.
+    /// The rolls, in the [`Order`] that was asked for.
     pub rolls: Vec<Roll>,
     /// Which rolls there were at that moment.
     pub kept: Kept,
@@ -576,7 +576,7 @@ impl Store {
         self.read(Length::Short, move |connection| history::since(connection, moment)).await
     }
 
-    /// The rolls of a part, at most `limit`.
+    /// The rolls of a part, at most `limit`: its first ones, or its last ones with the newest first.
     ///
     /// # Errors
     ///

@@ -17,6 +17,7 @@ const N_ROLLS: i64 = 20_000;
 /// Looks at 5,000 rolls for a face that never came up.
 const SEARCH: &str = "/rolls?die=1D12&result=7";
 const N_SEARCHES: usize = 200;
+const N_PROBES: usize = 40;
 
 fn get(house: &House, path: &str) -> (u16, String) {
     let mut answer = http().get(house.url(path)).call().unwrap();
@@ -126,4 +127,24 @@ fn allow_no_more_files(server: &Server) {
     let pid = Pid::from_raw(server.pid().try_into().unwrap());
     let limit = getrlimit(Resource::Nofile);
     prlimit(pid, Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+}
+
+#[test]
+fn probes_of_a_disk_that_does_not_answer_are_told_so_and_hold_one_thread() {
+    let (house, shim) = (House::new("every = '1h'"), Shim::new());
+    let server = house.start_with(&mut shim.command(&house));
+    let n_threads = || fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().count();
+    assert_eq!(get(&house, "/readyz"), (200, "ready\n".into()), "control");
+    let before = n_threads();
+
+    shim.inject(Fault::for_ever(Calls::Look, Failure::Slow));
+    let _probes: Vec<TcpStream> = (0..N_PROBES).map(|_| ask(&house, "/readyz")).collect();
+    let (status, reasons) = get(&house, "/readyz");
+    assert_eq!(status, 503, "{reasons}");
+    assert!(reasons.contains("the database's disk does not answer"), "{reasons}");
+    let grown = n_threads() - before;
+    assert!(grown < N_PROBES / 2, "{grown} more threads for {N_PROBES} probes");
+
+    shim.mend();
+    wait_for("the disk to answer", || (get(&house, "/readyz").0 == 200).then_some(()));
 }

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 /* tests/faults/shim.rs has the same. */
-enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER };
+enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER, LOOK };
 /* In place of an errno: it succeeds after this time. */
 enum { SLOW = 1000000 };
 static const struct timespec SLOW_TIME = {0, 300000000};
@@ -317,6 +317,16 @@ int unlink(const char *path) {
   pthread_mutex_unlock(&turn);
   errno = error;
   return result;
+}
+
+/* -- looking ------------------------------------------------------------------------------- */
+
+int statx(int dir, const char *restrict path, int flags, unsigned mask,
+          struct statx *restrict status) {
+  REAL(statx);
+  /* Of a descriptor, or of nothing, there is no path. */
+  if (dir == AT_FDCWD && is_ours(path) && fails(LOOK) && errno) return -1;
+  return real(dir, path, flags, mask, status);
 }
 
 /* -- what clients are sent ----------------------------------------------------------------- */

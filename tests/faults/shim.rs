@@ -21,6 +21,8 @@ pub enum Calls {
     Open,
     /// Of the folder: what makes names durable.
     SyncFolder,
+    /// Of stat, at a path.
+    Look,
 }
 
 /// How they fail.
