@@ -758,7 +758,9 @@ fn whichever_sync_of_the_folder_fails_a_power_cut_takes_no_roll_that_was_sent() 
         n_injected,
         n_lost: 0,
         n_repeated: 0,
-        recovered: Recovered::Ends,
+        recovered: Recovered::Words(format!(
+            "{n_ended} starts end, with the reason, and the next goes on; the others go on"
+        )),
         control: format!(
             "a disk that says it synced it: {n_unwell} of {} cuts lost rolls or more",
             places.len()
