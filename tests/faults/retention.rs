@@ -22,8 +22,10 @@ enum Seam {
 }
 
 /// What a reader got.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Log {
+    /// It asked for what comes after this roll.
+    after: i64,
     /// When each roll came, its id and its dice.
     rolls: Vec<(Instant, i64, String)>,
     /// What it was told is gone.
@@ -40,7 +42,8 @@ struct Reader {
 impl Reader {
     fn start(house: &House, seam: Seam, after: i64) -> Reader {
         let url = house.url("/stream/");
-        let (log, stop) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicBool::new(false)));
+        let (log, stop) =
+            (Arc::new(Mutex::new(Log::after(after))), Arc::new(AtomicBool::new(false)));
         let (kept, stopped) = (log.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
@@ -85,9 +88,14 @@ impl Reader {
 }
 
 impl Log {
+    fn after(after: i64) -> Log {
+        Log { after, rolls: Vec::new(), told: Vec::new() }
+    }
+
     /// Rolls that did not come, though nobody said that they are gone; and those that came twice.
     fn judge(&self) -> (usize, usize) {
-        let ids: Vec<i64> = self.rolls.iter().map(|roll| roll.1).collect();
+        let ids: Vec<i64> =
+            [self.after].into_iter().chain(self.rolls.iter().map(|roll| roll.1)).collect();
         let mut n_lost = 0;
         for pair in ids.windows(2).filter(|pair| pair[1] > pair[0] + 1) {
             let told = |id: &i64| self.told.iter().any(|range| range.contains(id));
@@ -105,6 +113,16 @@ impl Log {
 
 fn number(house: &House, sql: &str) -> i64 {
     house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_is_missing_before_the_first_roll_is_lost_too() {
+    let mut log = Log::after(10);
+    let roll = |id| (Instant::now(), id, String::new());
+    log.rolls = vec![roll(13), roll(14), roll(14)];
+    assert_eq!(log.judge(), (2, 1));
+    log.told.push(11..=11);
+    assert_eq!(log.judge(), (1, 1));
 }
 
 /// Kills the server `n_kills` times while it prunes, and gives back what a reader got, and the
