@@ -17,6 +17,7 @@ use crate::common::{House, ROLLCAST, Server, http, wait_for};
 use crate::kills::head;
 use crate::report::{Recovered, Row, assert_in_time};
 use crate::shim::{Calls, Failure, Fault, Shim};
+use crate::siege::park;
 
 fn get(house: &House, path: &str, accept: &str) -> (u16, String) {
     let mut answer = http().get(house.url(path)).header("Accept", accept).call().unwrap();
@@ -283,6 +284,37 @@ fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
     let stored = house.stored();
     let n_back = stored.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
     assert_eq!(n_back, 2, "expected the clock to go back twice");
+}
+
+#[test]
+fn after_a_suspend_rolls_go_on_in_order_and_without_a_volley() {
+    const EVERY: Duration = Duration::from_millis(20);
+    const SUSPENDED: Duration = Duration::from_secs(3);
+    let house = House::new("every = '20ms'");
+    let mut server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let n_before = stream.rolls(10).len();
+    server.signal("STOP");
+    let suspended = Instant::now();
+    // Once it stands still.
+    let n_stored = wait_for("no roll to come", || {
+        let n_stored = house.stored().len();
+        park(10 * EVERY);
+        (house.stored().len() == n_stored).then_some(n_stored)
+    });
+    park(SUSPENDED.saturating_sub(suspended.elapsed()));
+    // The control: it did, for many rolls' time.
+    assert_eq!(house.stored().len(), n_stored, "the server was not suspended");
+
+    let woken = Instant::now();
+    server.signal("CONT");
+    let seen = stream.rolls(n_stored + 25 - n_before);
+    let n_most = woken.elapsed().as_millis() / EVERY.as_millis() + 10;
+    let n_new = house.stored().len() - n_stored;
+    assert!(n_new as u128 <= n_most, "a volley: {n_new} rolls in {:?}", woken.elapsed());
+    assert_eq!(ids(&seen), without_gaps(n_before as i64 + 1, seen.len()));
+    wait_for("all to be well", || (said(&house).0 == 200).then_some(()));
+    server.stop();
 }
 
 #[test]
