@@ -17,6 +17,7 @@ use crate::common::{House, ROLLCAST, Server, http, wait_for};
 use crate::kills::head;
 use crate::report::{Recovered, Row, assert_in_time};
 use crate::shim::{Calls, Failure, Fault, Shim};
+use crate::siege::park;
 
 fn get(house: &House, path: &str, accept: &str) -> (u16, String) {
     let mut answer = http().get(house.url(path)).header("Accept", accept).call().unwrap();
@@ -286,6 +287,37 @@ fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
 }
 
 #[test]
+fn after_a_suspend_rolls_go_on_in_order_and_without_a_volley() {
+    const EVERY: Duration = Duration::from_millis(20);
+    const SUSPENDED: Duration = Duration::from_secs(3);
+    let house = House::new("every = '20ms'");
+    let mut server = house.start();
+    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let n_before = stream.rolls(10).len();
+    server.signal("STOP");
+    let suspended = Instant::now();
+    // Once it stands still.
+    let n_stored = wait_for("no roll to come", || {
+        let n_stored = house.stored().len();
+        park(10 * EVERY);
+        (house.stored().len() == n_stored).then_some(n_stored)
+    });
+    park(SUSPENDED.saturating_sub(suspended.elapsed()));
+    // The control: it did, for many rolls' time.
+    assert_eq!(house.stored().len(), n_stored, "the server was not suspended");
+
+    let woken = Instant::now();
+    server.signal("CONT");
+    let seen = stream.rolls(n_stored + 25 - n_before);
+    let n_most = woken.elapsed().as_millis() / EVERY.as_millis() + 10;
+    let n_new = house.stored().len() - n_stored;
+    assert!(n_new as u128 <= n_most, "a volley: {n_new} rolls in {:?}", woken.elapsed());
+    assert_eq!(ids(&seen), without_gaps(n_before as i64 + 1, seen.len()));
+    wait_for("all to be well", || (said(&house).0 == 200).then_some(()));
+    server.stop();
+}
+
+#[test]
 fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on() {
     /// The server's, each of which is busy for many slow reads.
     const N_READERS: u32 = 4;
@@ -335,7 +367,7 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
     if fs::hard_link(ROLLCAST, &program).is_err() {
         fs::copy(ROLLCAST, &program).unwrap();
     }
-    let start = || {
+    let spawn = || {
         let house_command = house.command();
         let mut command = Command::new(&program);
         command.current_dir(house.path());
@@ -348,7 +380,10 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
         if root {
             command.uid(65_534).gid(65_534);
         }
-        let mut server = Server::spawn(&mut command);
+        Server::spawn(&mut command)
+    };
+    let start = || {
+        let mut server = spawn();
         let status = server.wait();
         (status.code(), server.log().last().cloned().unwrap_or_default())
     };
@@ -375,7 +410,11 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
         assert_eq!(fs::read(house.database()).unwrap(), files["rolls.db"]);
         println!("{folder:o} {file:o}: {said}");
     }
-    // The control: where it may write it starts.
-    Connection::open(house.database()).unwrap();
-    house.start().stop();
+    // The control: where the same user may write it starts.
+    let _ = fs::remove_file(house.path().join("rolls.db-lock"));
+    mode("rolls.db", 0o666);
+    mode(".", 0o777);
+    let mut server = spawn();
+    wait_for("it to listen", || http().get(house.url("/healthz")).call().ok());
+    server.stop();
 }

@@ -113,19 +113,18 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
     let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
     let (mut slowest, mut recovered) = (Duration::ZERO, Duration::ZERO);
     let n_times = times(2, 20);
-    for n in 0..n_times {
+    for _ in 0..n_times {
         let mut server = house.start();
         let n_seen = listener.story().last();
         wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
         let writer = Connection::open(house.database()).unwrap();
         // It waits for its turn between two of the server's commits.
         wait_for("the lock", || writer.execute_batch("begin immediate").ok());
-        if n % 2 == 1 {
-            wait_for("the commit to fail", || {
-                let log = server.log();
-                log.iter().any(|line| line.contains("no roll can be stored")).then_some(())
-            });
-        }
+        // From here on it tries again and again, and waits for the lock nearly all of the time.
+        wait_for("the commit to fail", || {
+            let log = server.log();
+            log.iter().any(|line| line.contains("no roll can be stored")).then_some(())
+        });
         let n_stored = head(&house);
         slowest = slowest.max(stop(&mut server, &["TERM"]));
         assert_eq!(head(&house), n_stored, "the lock did not hold");
@@ -141,7 +140,7 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
     log.assert_is_whole("the listener");
     println!("the slowest took {slowest:?}");
     Row {
-        fault: "SIGTERM in a commit that an outside writer holds up",
+        fault: "SIGTERM while an outside writer holds up all commits",
         n_injected: n_times,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
@@ -184,6 +183,74 @@ fn it_stops_in_a_start_that_counts_many_rolls_and_the_next_one_goes_on_counting(
         recovered: stopped(took, recovered),
         control: "none of its own".into(),
         test: "stop::it_stops_in_a_start",
+    }
+    .write();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_stops_in_queries_that_a_slow_disk_holds_up() {
+    use crate::shim::{Calls, Failure, Fault, Shim};
+
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    house.fill(20_000, 1);
+    // Searches that read for longer than it has to stop, and more of them than may read at once.
+    let search = || {
+        shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+        let clients: Vec<_> = (2..10)
+            .map(|n| {
+                let path = format!("/rolls?die=1D20&result=20&before={}", 2_000 * n);
+                let url = house.url(&path);
+                std::thread::spawn(move || http().get(url).call().is_err())
+            })
+            .collect();
+        wait_for("slow reads", || (shim.n_injected() >= 4).then_some(()));
+        clients
+    };
+    let (mut slowest, mut recovered, mut n_cut) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut log = Log::after(20_000);
+    let n_times = times(1, 10);
+    for _ in 0..n_times {
+        let started = Instant::now();
+        let mut server = house.start_with(&mut shim.command(&house));
+        let url = house.url(&format!("/stream/?after={}", log.last()));
+        let mut stream = Stream::open(&url, Ask::default()).unwrap();
+        let mut see = |(id, dice): (String, String)| {
+            log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+        };
+        stream.rolls(3).into_iter().for_each(&mut see);
+        recovered = recovered.max(started.elapsed());
+        let clients = search();
+        slowest = slowest.max(stop(&mut server, &["TERM"]));
+        shim.mend();
+        stream.filter_map(|frame| frame.roll()).for_each(&mut see);
+        let n_now = clients.into_iter().filter_map(|client| client.join().ok());
+        let n_now = n_now.filter(|is_cut| *is_cut).count();
+        assert!(n_now > 0, "no query was held up");
+        n_cut += n_now;
+    }
+    log.settle(&Stored::read(&house));
+    log.assert_is_whole("the listener");
+
+    // Control: with patience it waits for them, until they are ended as too long.
+    let mut command = shim.command(&house);
+    let mut patient = house.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
+    let clients = search();
+    let waited = stop(&mut patient, &["TERM"]);
+    assert!(waited > Duration::from_secs(3), "no query was waited for: {waited:?}");
+    clients.into_iter().for_each(|client| drop(client.join()));
+    println!("the slowest took {slowest:?}; {n_cut} queries were cut off");
+    Row {
+        fault: "SIGTERM in queries that a slow disk holds up",
+        n_injected: n_times,
+        n_lost: log.n_lost,
+        n_repeated: log.n_repeated,
+        recovered: stopped(slowest, recovered),
+        control: format!(
+            "with `grace = 60` it waits until they are ended, {:.1} s",
+            waited.as_secs_f64()
+        ),
+        test: "stop::it_stops_in_queries",
     }
     .write();
 }

@@ -207,6 +207,31 @@ fn silence_is_filled_with_comments_that_carry_no_id() {
     assert_eq!(stream.frames(2), [Frame::Comment, Frame::Comment]);
 }
 
+#[test]
+fn who_leaves_a_silent_stream_gives_its_place_back_with_the_next_heartbeat() {
+    let house = House::new("every = '1h'\nheartbeat = '1s'\nmax_streams = 1");
+    let _server = house.start();
+    let open = || Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let mut stream = open();
+    stream.frames(2);
+    // Control: as long as it listens there is no place, whatever its heartbeat.
+    let is_comment = |frame: &Frame| *frame == Frame::Comment;
+    assert_eq!(stream.by_ref().filter(is_comment).take(2).count(), 2);
+    assert_eq!(busy_frames(&house).1, json!({"reason": "total", "limit": 1}));
+
+    drop(stream);
+    let mut next = wait_for("a place", || {
+        let mut stream = open();
+        let is_open = stream.find_map(|frame| match frame {
+            Frame::Event { name, .. } => Some(name == "sync"),
+            _ => None,
+        });
+        (is_open == Some(true)).then_some(stream)
+    });
+    // It is a whole one.
+    assert_eq!(next.find(is_comment), Some(Frame::Comment));
+}
+
 /// The chunks of a chunked answer, as they are cut, until `n` of them are there.
 fn chunks(house: &House, path: &str, n: usize) -> Vec<String> {
     let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", house.port())).unwrap());
