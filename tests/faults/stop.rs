@@ -152,6 +152,76 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
     .write();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn it_stops_in_queries_that_a_slow_disk_holds_up() {
+    use crate::shim::{Calls, Failure, Fault, Shim};
+
+    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
+    house.fill(20_000, 1);
+    // Searches that read for longer than it has to stop, and more of them than may read at once.
+    let search = || {
+        shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
+        let clients: Vec<_> = (2..10)
+            .map(|n| {
+                let path = format!("/rolls?die=1D20&result=20&before={}", 2_000 * n);
+                let url = house.url(&path);
+                std::thread::spawn(move || http().get(url).call().is_err())
+            })
+            .collect();
+        wait_for("slow reads", || (shim.n_injected() >= 4).then_some(()));
+        clients
+    };
+    let (mut slowest, mut recovered, mut n_cut) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut log = Log::after(20_000);
+    let n_times = times(1, 10);
+    for _ in 0..n_times {
+        let started = Instant::now();
+        let mut server = house.start_with(&mut shim.command(&house));
+        let url = house.url(&format!("/stream/?after={}", log.last()));
+        let mut stream = Stream::open(&url, Ask::default()).unwrap();
+        let mut see = |(id, dice): (String, String)| {
+            log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+        };
+        stream.rolls(3).into_iter().for_each(&mut see);
+        recovered = recovered.max(started.elapsed());
+        let clients = search();
+        slowest = slowest.max(stop(&mut server, &["TERM"]));
+        shim.mend();
+        stream.filter_map(|frame| frame.roll()).for_each(&mut see);
+        let n_now = clients.into_iter().filter_map(|client| client.join().ok());
+        let n_now = n_now.filter(|is_cut| *is_cut).count();
+        assert!(n_now > 0, "no query was held up");
+        n_cut += n_now;
+    }
+    log.settle(&Stored::read(&house));
+    log.assert_is_whole("the listener");
+
+    // Control: with patience for such queries it would be killed.
+    let mut command = shim.command(&house);
+    let mut patient = house.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
+    let clients = search();
+    patient.signal("TERM");
+    let asked = Instant::now();
+    while asked.elapsed() < stop_wait() {
+        std::thread::park_timeout(stop_wait().saturating_sub(asked.elapsed()));
+    }
+    patient.kill();
+    assert_eq!(patient.wait().code(), None, "it had ended by itself");
+    clients.into_iter().for_each(|client| drop(client.join()));
+    println!("the slowest took {slowest:?}; {n_cut} queries were cut off");
+    Row {
+        fault: "SIGTERM in queries that a slow disk holds up",
+        n_injected: n_times,
+        n_lost: log.n_lost,
+        n_repeated: log.n_repeated,
+        recovered: stopped(slowest, recovered),
+        control: format!("with `grace = 60` it still runs after the {:?} it has", stop_wait()),
+        test: "stop::it_stops_in_queries",
+    }
+    .write();
+}
+
 /// Opens a download, with part of it read, so that the rest fills all buffers.
 fn download(house: &House, after: i64) -> (i64, BufReader<ureq::BodyReader<'static>>) {
     let url = house.url(&format!("/api/rolls.ndjson?after={after}"));
