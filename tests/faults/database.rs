@@ -367,7 +367,7 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
     if fs::hard_link(ROLLCAST, &program).is_err() {
         fs::copy(ROLLCAST, &program).unwrap();
     }
-    let start = || {
+    let spawn = || {
         let house_command = house.command();
         let mut command = Command::new(&program);
         command.current_dir(house.path());
@@ -380,7 +380,10 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
         if root {
             command.uid(65_534).gid(65_534);
         }
-        let mut server = Server::spawn(&mut command);
+        Server::spawn(&mut command)
+    };
+    let start = || {
+        let mut server = spawn();
         let status = server.wait();
         (status.code(), server.log().last().cloned().unwrap_or_default())
     };
@@ -407,7 +410,11 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
         assert_eq!(fs::read(house.database()).unwrap(), files["rolls.db"]);
         println!("{folder:o} {file:o}: {said}");
     }
-    // The control: where it may write it starts.
-    Connection::open(house.database()).unwrap();
-    house.start().stop();
+    // The control: where the same user may write it starts.
+    let _ = fs::remove_file(house.path().join("rolls.db-lock"));
+    mode("rolls.db", 0o666);
+    mode(".", 0o777);
+    let mut server = spawn();
+    wait_for("it to listen", || http().get(house.url("/healthz")).call().ok());
+    server.stop();
 }
