@@ -11,9 +11,13 @@ mod stats;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
@@ -83,6 +87,11 @@ enum Command {
     },
 }
 
+/// Lines of the log that wait to be written: some megabytes.
+const MOST_LINES: usize = 10_000;
+/// How long the end waits for the last of them.
+const FLUSH_FOR: Duration = Duration::from_secs(2);
+
 /// Ends a command that did what it should, but for rolls that were missed.
 const GAP: u8 = 3;
 
@@ -126,8 +135,10 @@ impl Cli {
 }
 
 fn serve(config: Config) -> Result<(), Failure> {
-    start_logging(config.log_format).map_err(|error| Failure { error, exit_code: 2 })?;
-    Ok(app::run(&config, app::serve(&config))??)
+    let log = start_logging(config.log_format).map_err(|error| Failure { error, exit_code: 2 })?;
+    let ended = app::run(&config, app::serve(&config));
+    flush(log);
+    Ok(ended??)
 }
 
 fn check(config: Config) -> Result<(), Failure> {
@@ -166,7 +177,10 @@ fn say(name: &str, text: String) -> anyhow::Result<()> {
 }
 
 /// Before Rocket is built, which would otherwise bring its own logger.
-fn start_logging(format: LogFormat) -> anyhow::Result<()> {
+///
+/// Lines are written by a thread of their own, so that a reader of the log that stops reading
+/// stops nobody else; what comes once [`MOST_LINES`] wait for it is lost.
+fn start_logging(format: LogFormat) -> anyhow::Result<WorkerGuard> {
     // Rocket tells of each request itself, a 404 as an error and a closed stream as a warning;
     // our access log says it once. Panics and template errors are still told.
     let default = "info,rocket=off,rocket_dyn_templates=warn";
@@ -176,9 +190,13 @@ fn start_logging(format: LogFormat) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("expected a log filter in RUST_LOG, got `{filter}`"))?;
+    let (lines, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(MOST_LINES)
+        .thread_name("log")
+        .finish(io::stderr());
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(lines)
         // A line that cannot be written (a full disk, a pipe that nobody reads any more) is lost.
         // To tell of it on standard error as well would be a panic, and in the panic hook the end.
         .log_internal_errors(false);
@@ -194,5 +212,17 @@ fn start_logging(format: LogFormat) -> anyhow::Result<()> {
             .try_init(),
         LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+    Ok(guard)
+}
+
+/// Waits for the last lines to be written, where somebody reads them.
+fn flush(log: WorkerGuard) {
+    let (tell, flushed) = mpsc::channel();
+    // Where nobody does, dropping it may block: it complains on standard output.
+    thread::spawn(move || {
+        drop(log);
+        let _ = tell.send(());
+    });
+    let _ = flushed.recv_timeout(FLUSH_FOR);
 }

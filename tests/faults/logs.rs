@@ -10,6 +10,7 @@ use crate::oracle::{Log, Stored};
 use crate::panics;
 use crate::report::{Recovered, Row};
 
+const N_LINES: usize = 11_000;
 /// How a shell sends its log to a disk without room, and to a pipe that nobody reads any more (to
 /// open one for writing waits for its reader, which opens it and is gone).
 const LOGS: [&str; 2] = [
@@ -28,6 +29,41 @@ fn start(house: &House, log: &str, command: &Command) -> Server {
         };
     }
     Server::spawn(shell.current_dir(house.path()))
+}
+
+/// A pipe whose reader is there, but reads nothing.
+#[test]
+fn a_log_that_nobody_reads_on_stops_nothing() {
+    let house = House::new("every = '20ms'");
+    // It opens the pipe for both, so that it waits for nobody; standard output goes there, too.
+    let log = "rm -f pipe; mkfifo pipe; exec \"$0\" \"$@\" <>pipe >&0 2>&0";
+    let mut server = start(&house, log, &house.command());
+    wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
+    // Many times the 64 KiB that a pipe holds, and more lines than the server keeps.
+    let agent = http();
+    for _ in 0..N_LINES {
+        assert_eq!(agent.get(house.url("/healthz")).call().unwrap().status(), 200);
+    }
+    let n_stored = head(&house);
+    let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
+    let mut stream = Stream::open(&house.url("/stream/"), ask).unwrap();
+    let mut seen = Log::after(0);
+    for (id, dice) in stream.rolls(n_stored as usize + 20) {
+        seen.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
+    }
+    server.stop();
+    seen.settle(&Stored::read(&house));
+    seen.assert_is_whole("a listener");
+    Row {
+        fault: "the reader of the log's pipe stops reading",
+        n_injected: 1,
+        n_lost: seen.n_lost,
+        n_repeated: seen.n_repeated,
+        recovered: Recovered::Words(format!("goes on for {N_LINES} lines, and stops in order")),
+        control: "none of its own".into(),
+        test: "logs::a_log_that_nobody",
+    }
+    .write();
 }
 
 #[test]
@@ -77,7 +113,7 @@ fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
         n_repeated,
         recovered: Recovered::Words("only its lines are lost".into()),
         control: "one that tells of that on standard error is aborted".into(),
-        test: "logs::a_log",
+        test: "logs::a_log_that_cannot",
     }
     .write();
 }
