@@ -1,5 +1,6 @@
 //! A log that cannot be written: its lines are lost, and nothing else is.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -11,6 +12,8 @@ use crate::panics;
 use crate::report::{Recovered, Row};
 
 const N_LINES: usize = 11_000;
+/// More than a pipe holds.
+const N_LINES_OF_A_PIPE: usize = 1_000;
 /// How a shell sends its log to a disk without room, and to a pipe that nobody reads any more (to
 /// open one for writing waits for its reader, which opens it and is gone).
 const LOGS: [&str; 2] = [
@@ -54,6 +57,15 @@ fn a_log_that_nobody_reads_on_stops_nothing() {
     server.stop();
     seen.settle(&Stored::read(&house));
     seen.assert_is_whole("a listener");
+
+    // Nor does it hold up the end of one that cannot go on: its exit code is there all the same.
+    let mut server = start(&house, log, &house.command());
+    wait_for("the server to listen", || agent.get(house.url("/healthz")).call().ok());
+    for _ in 0..N_LINES_OF_A_PIPE {
+        assert_eq!(agent.get(house.url("/healthz")).call().unwrap().status(), 200);
+    }
+    fs::rename(house.database(), house.path().join("moved.db")).unwrap();
+    assert_eq!(server.wait().code(), Some(1), "how a server ends whose database is gone");
     Row {
         fault: "the reader of the log's pipe stops reading",
         n_injected: 1,
