@@ -35,6 +35,8 @@ struct Reckoned {
     statistics: Arc<Statistics>,
     /// As of the newest roll at this moment, or later.
     at: Instant,
+    /// When they could last not be reckoned.
+    failed_at: Option<Instant>,
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
@@ -48,7 +50,11 @@ impl Stats {
     fn new(store: Store, dice: Dice) -> Stats {
         // Those before the first roll.
         let statistics = Arc::new(Statistics { as_of: RollId::BEFORE_FIRST.0, dice: Vec::new() });
-        Stats { store, dice, last: Mutex::new(Reckoned { statistics, at: Instant::now() }) }
+        Stats {
+            store,
+            dice,
+            last: Mutex::new(Reckoned { statistics, at: Instant::now(), failed_at: None }),
+        }
     }
 
     /// As of the newest roll when this is called, or a later one.
@@ -57,9 +63,19 @@ impl Stats {
         let mut last = self.last.lock().await;
         // Who waits takes what was begun meanwhile: a queue of them waits for two, not for one each.
         if last.at < asked {
+            // Who waited for an attempt that failed makes none of its own, or each would wait longer
+            // than the one before.
+            if last.failed_at.is_some_and(|failed_at| failed_at > asked) {
+                return Err(StoreError::Busy);
+            }
             let (at, known) = (Instant::now(), RollId(last.statistics.as_of));
-            if let Some(statistics) = self.store.statistics(self.dice.clone(), known).await? {
-                last.statistics = Arc::new(statistics);
+            match self.store.statistics(self.dice.clone(), known).await {
+                Ok(Some(statistics)) => last.statistics = Arc::new(statistics),
+                Ok(None) => {}
+                Err(error) => {
+                    last.failed_at = Some(Instant::now());
+                    return Err(error);
+                }
             }
             last.at = at;
         }
