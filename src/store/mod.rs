@@ -46,12 +46,15 @@ const TURN: Duration = Duration::from_millis(500);
 /// How long a request may then read; the longest take some milliseconds on a disk that is well.
 /// A stop waits for them, and is to be done before a supervisor kills (10 s).
 const LONGEST_READ: Duration = Duration::from_secs(5);
-/// SQLite's steps between two looks at that: some 50 µs.
-const READ_STEPS: i32 = 1_000;
+/// SQLite's steps between two looks at that: some 3 µs, or a few pages of a disk that is slow.
+const READ_STEPS: i32 = 50;
 
 /// The rolls of one database file; cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
+
+/// Rolls that a short read gets at most: a page of them.
+const MOST_SHORT: usize = 128;
 
 /// How much a query reads.
 #[derive(Clone, Copy)]
@@ -495,6 +498,7 @@ impl Store {
             let look = permit(&shared.looks).await;
             blocking(move || {
                 let _look = look;
+                shared.files.check()?;
                 disk::look(&shared.path)
             })
             .await
@@ -582,8 +586,8 @@ impl Store {
     ///
     /// [`StoreError::OtherHistory`] if a bound is not of this one.
     pub async fn part(&self, part: Part, order: Order, limit: usize) -> Result<Page, StoreError> {
-        self.read(Length::Short, move |connection| history::part(connection, &part, order, limit))
-            .await
+        let length = if limit > MOST_SHORT { Length::Long } else { Length::Short };
+        self.read(length, move |connection| history::part(connection, &part, order, limit)).await
     }
 
     /// Where a part begins and ends now, to be read in batches with [`Store::between`].

@@ -331,6 +331,7 @@ fn nobody_is_shown_rolls_of_a_file_that_is_gone() {
         let house = House::new("every = '1h'");
         house.fill(5_000, 1);
         let server = house.start();
+        wait_for("the first roll", || (house.stored().len() > 5_000).then_some(()));
         let get = |path: &str| http().get(house.url(path)).call().unwrap();
         let paths = ["/", "/rolls", "/rolls/1", "/api/rolls", "/api/rolls/1", "/api/rolls.csv"];
         for path in paths {
