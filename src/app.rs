@@ -114,6 +114,8 @@ pub async fn serve_rolls(
     });
     let pump = pump(rolls, store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
     let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    // The next one was not due before that.
+    let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
     // On the pump's thread: what writes takes turns.
     let pruner = prune(config.store.keep, newest, store.clone(), metrics);
     let pump = async move {
