@@ -13,7 +13,7 @@ use crate::common::listener::{Listener, Manner};
 use crate::common::{House, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
-use crate::report::{Recovered, Row, assert_in_time};
+use crate::report::{Recovered, Row, assert_in_time, times};
 
 pub const N_LISTENERS: usize = 20;
 const N_DEAF: usize = 300;
@@ -270,9 +270,9 @@ fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
     }
     let connects = connecting.join().unwrap();
     let Connects { n_tried, n_taken } = connects;
-    // Half of what it is to be, on a busy machine.
-    let n_least = N_CONNECTS_A_SECOND * CONNECTING.as_secs() as usize / 2;
-    assert!(n_tried >= n_least, "only {n_tried} connects in {CONNECTING:?}");
+    // Half of what it is to be; on a machine that is busy with other tests a tenth.
+    let n_all = N_CONNECTS_A_SECOND * CONNECTING.as_secs() as usize;
+    assert!(n_tried >= n_all / times(10, 2), "only {n_tried} connects in {CONNECTING:?}");
     assert_eq!(n_refused, 0, "of {n_pages} pages of the history, so many were refused");
     let p99_under_siege = p99(&listeners, &from);
     let n_waiting = crowd.n_waiting();

@@ -146,7 +146,9 @@ fn a_kept_page_is_the_same_after_later_rolls_and_an_open_one_is_not() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     wait_for("40 rolls", || (house.stored().len() >= 40).then_some(()));
+    // The newest first: they are open only until some more rolls have come.
     let newest_first = (1..=40)
+        .rev()
         .flat_map(|before| [1, 5, 20].map(|limit| format!("?before={before}&limit={limit}")));
     let others = ["?after=5&limit=20", "?after=5&before=30", "/7"].map(String::from);
     let look = |query: &str| get(&house.url(&format!("/api/rolls{query}")), &[]);
