@@ -95,7 +95,7 @@ test: # install what the tests need, where it is missing, then run all of them
 	features=$$(tests/setup.sh) && cargo test --locked --features "$$features"
 
 # One campaign after the other, since each takes the whole machine.
-torture: # the whole fault campaign, up to an hour; its table goes to target/torture.md
+torture: # the whole fault campaign, most of an hour; its table goes to target/torture.md
 	features=$$(tests/setup.sh) && rm -rf target/tmp/faults && ROLLCAST_TORTURE=1 \
 		cargo test --locked --features "$$features" --test faults -- --nocapture --test-threads=1; \
 	code=$$?; \
