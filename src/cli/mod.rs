@@ -89,8 +89,8 @@ enum Command {
 
 /// Lines of the log that wait to be written: some megabytes.
 const MOST_LINES: usize = 10_000;
-/// How long the end waits for the last of them.
-const FLUSH_FOR: Duration = Duration::from_secs(2);
+/// How long the end waits for what is said last.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// Ends a command that did what it should, but for rolls that were missed.
 const GAP: u8 = 3;
@@ -137,7 +137,9 @@ impl Cli {
 fn serve(config: Config) -> Result<(), Failure> {
     let log = start_logging(config.log_format).map_err(|error| Failure { error, exit_code: 2 })?;
     let ended = app::run(&config, app::serve(&config));
-    flush(log);
+    // It waits for the last lines to be written, and where nobody reads them complains about that
+    // on standard output.
+    say_last(move || drop(log));
     Ok(ended??)
 }
 
@@ -216,13 +218,13 @@ fn start_logging(format: LogFormat) -> anyhow::Result<WorkerGuard> {
     Ok(guard)
 }
 
-/// Waits for the last lines to be written, where somebody reads them.
-fn flush(log: WorkerGuard) {
-    let (tell, flushed) = mpsc::channel();
-    // Where nobody does, dropping it may block: it complains on standard output.
+/// Says something at the end, which whoever stops reading must not hold up: waits for it 2 s at
+/// most.
+pub fn say_last(say: impl FnOnce() + Send + 'static) {
+    let (tell, said) = mpsc::channel();
     thread::spawn(move || {
-        drop(log);
+        say();
         let _ = tell.send(());
     });
-    let _ = flushed.recv_timeout(FLUSH_FOR);
+    let _ = said.recv_timeout(LAST_WORD);
 }

@@ -41,10 +41,12 @@ const N_READERS: u32 = 4;
 /// Of those, how many may read at length. The others are left to short reads: a page or the start
 /// of a stream finds a reader however many search, download or are far behind.
 const N_LONG_READS: usize = N_READERS as usize - 2;
+/// Rolls that a short read gets at most: a page of them.
+const MOST_SHORT: usize = 128;
 /// How long a request waits for its turn to read.
 const TURN: Duration = Duration::from_millis(500);
 /// How long a request may then read; the longest take some milliseconds on a disk that is well.
-/// A stop waits for them, and is to be done before a supervisor kills (10 s).
+/// Well below the 10 s that a supervisor gives a stop.
 const LONGEST_READ: Duration = Duration::from_secs(5);
 /// SQLite's steps between two looks at that: some 3 µs, or a few pages of a disk that is slow.
 const READ_STEPS: i32 = 50;
@@ -52,9 +54,6 @@ const READ_STEPS: i32 = 50;
 /// The rolls of one database file; cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
-
-/// Rolls that a short read gets at most: a page of them.
-const MOST_SHORT: usize = 128;
 
 /// How much a query reads.
 #[derive(Clone, Copy)]

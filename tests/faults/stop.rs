@@ -40,6 +40,17 @@ fn stop(server: &mut Server, signals: &[&str]) -> Duration {
     took
 }
 
+/// A control: told to stop it is not done in time, and would be killed.
+fn assert_is_killed(server: &mut Server) {
+    server.signal("TERM");
+    let asked = Instant::now();
+    while asked.elapsed() < stop_wait() {
+        std::thread::park_timeout(stop_wait().saturating_sub(asked.elapsed()));
+    }
+    server.kill();
+    assert_eq!(server.wait().code(), None, "it had ended by itself");
+}
+
 #[test]
 fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
     let orders: [&[&str]; 7] = [
@@ -236,13 +247,7 @@ fn it_stops_in_queries_that_a_slow_disk_holds_up() {
     let mut command = shim.command(&house);
     let mut patient = house.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
     let clients = search();
-    patient.signal("TERM");
-    let asked = Instant::now();
-    while asked.elapsed() < stop_wait() {
-        std::thread::park_timeout(stop_wait().saturating_sub(asked.elapsed()));
-    }
-    patient.kill();
-    assert_eq!(patient.wait().code(), None, "it had ended by itself");
+    assert_is_killed(&mut patient);
     clients.into_iter().for_each(|client| drop(client.join()));
     println!("the slowest took {slowest:?}; {n_cut} queries were cut off");
     Row {
@@ -314,13 +319,7 @@ fn it_stops_in_downloads_and_long_queries_and_what_was_cut_off_can_be_fetched() 
     let mut patient = house.start_with(house.command().env("ROCKET_SHUTDOWN", "{grace=60}"));
     let (_, mut lines) = download(&house, 0);
     read(&mut lines, 1, &mut Log::after(0));
-    patient.signal("TERM");
-    let asked = Instant::now();
-    while asked.elapsed() < stop_wait() {
-        std::thread::park_timeout(stop_wait().saturating_sub(asked.elapsed()));
-    }
-    patient.kill();
-    assert_eq!(patient.wait().code(), None, "it had ended by itself");
+    assert_is_killed(&mut patient);
 
     let mut server = house.start();
     let (end, mut lines) = download(&house, log.last());
