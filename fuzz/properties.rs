@@ -11,12 +11,15 @@ use rocket::http::Status;
 use rocket::http::uri::Origin;
 use rocket::local::asynchronous::{Client, LocalResponse};
 use rollcast::config::{Config, Keep};
+use rollcast::cursor::Cursor;
+use rollcast::dice::{Die, Results};
 use rollcast::feed::Feed;
 use rollcast::metrics::Metrics;
 use rollcast::remote::{Frame, Parser};
-use rollcast::roll::{Cursor, Die, Faces, NewRoll, RollId, RolledAt, ValueError};
-use rollcast::since::{Since, moment};
+use rollcast::roll::{NewRoll, RollId, RolledAt};
 use rollcast::store::Store;
+use rollcast::text::ValueError;
+use rollcast::time_spec::{TimeSpec, moment};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -38,15 +41,15 @@ pub fn values(text: &str) {
     if let Some(rolled_at) = clear::<RolledAt>(text) {
         assert_eq!(rolled_at.to_string().parse(), Ok(rolled_at));
     }
-    if let Some(since) = clear::<Since>(text) {
-        let again = since.in_query().parse::<Since>();
-        assert_eq!(again.map(Since::in_query), Ok(since.in_query()));
+    if let Some(since) = clear::<TimeSpec>(text) {
+        let again = since.in_query().parse::<TimeSpec>();
+        assert_eq!(again.map(TimeSpec::in_query), Ok(since.in_query()));
         since.moment(Timestamp::MIN);
         since.moment(Timestamp::MAX);
     }
     let _ = moment(text);
-    if let Ok(faces) = text.parse::<Faces>() {
-        assert_eq!(faces.to_string().parse::<Faces>().expect("its own text"), faces);
+    if let Ok(faces) = text.parse::<Results>() {
+        assert_eq!(faces.to_string().parse::<Results>().expect("its own text"), faces);
     }
 }
 

@@ -19,7 +19,8 @@ use rocket::figment::{Figment, Metadata, Profile, Provider};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::roll::{Dice, Die, ValueError};
+use crate::dice::{Dice, Die};
+use crate::text::ValueError;
 
 pub use self::keep::Keep;
 

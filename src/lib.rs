@@ -13,8 +13,11 @@
 //! `since` and `record` are values too: a time as people name it, and rolls as they are taken
 //! away. `remote` and the doctor look at all of it from outside, over the network.
 
+pub mod text;
+pub mod dice;
 pub mod roll;
-pub mod since;
+pub mod cursor;
+pub mod time_spec;
 pub mod record;
 pub mod metrics;
 pub mod panics;

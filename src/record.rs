@@ -5,7 +5,9 @@ use std::fmt;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use utoipa::ToSchema;
 
-use crate::roll::{Die, Faces, Roll, ValueError};
+use crate::dice::{Die, Results};
+use crate::roll::Roll;
+use crate::text::ValueError;
 
 /// A roll.
 #[derive(serde::Serialize, ToSchema)]
@@ -34,7 +36,7 @@ impl From<&Roll> for RollJson {
     }
 }
 
-struct DiceJson(Faces);
+struct DiceJson(Results);
 
 impl Serialize for DiceJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

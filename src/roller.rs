@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rand::{Rng, RngExt};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::roll::{Dice, Die, Face, Faces, NewRoll, RolledAt};
+use crate::dice::{Dice, Die, DieResult, Results};
+use crate::roll::{NewRoll, RolledAt};
 
 /// New rolls of `dice`, the first at once and then one every `every` (not zero).
 ///
@@ -22,16 +23,16 @@ pub fn rolls(every: Duration, dice: Dice, rng: impl Rng) -> impl Stream<Item = N
         let new = NewRoll {
             // The system's clock may step back: it is the id that orders rolls.
             rolled_at: RolledAt::truncate(Timestamp::now()),
-            dice: Faces(faces),
+            dice: Results(faces),
         };
         Some((new, (ticks, dice, rng)))
     })
 }
 
-fn throw(die: Die, rng: &mut impl Rng) -> Face {
+fn throw(die: Die, rng: &mut impl Rng) -> DieResult {
     let n_sides = u32::from(die.n_sides());
     let result = (0..die.n_dice()).map(|_| rng.random_range(1..=n_sides)).sum();
-    Face { die, result }
+    DieResult { die, result }
 }
 
 #[cfg(test)]
@@ -85,7 +86,7 @@ mod tests {
         let mut counts = BTreeMap::<(String, u32), u32>::new();
         let mut rolls = pin!(rolls.take(N_ROLLS as usize));
         while let Some(roll) = rolls.next().await {
-            for Face { die, result } in roll.dice.0 {
+            for DieResult { die, result } in roll.dice.0 {
                 *counts.entry((die.to_string(), result)).or_default() += 1;
             }
         }

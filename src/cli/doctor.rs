@@ -12,7 +12,7 @@ use crate::cli::progress::ProgressLine;
 use crate::cli::trust::TrustArgs;
 use crate::doctor::{Plan, Progress, examine};
 use crate::remote::Url;
-use crate::roll::ValueError;
+use crate::text::ValueError;
 
 /// Opens page and stream as a browser would, and says what is wrong and which line to change. Works
 /// on any event stream; what cannot be judged is called unknown.

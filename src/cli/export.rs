@@ -15,11 +15,12 @@ use crate::cli::progress::ProgressLine;
 use crate::cli::trust::TrustArgs;
 use crate::cli::{Failure, GAP};
 use crate::config::Config;
+use crate::cursor::Cursor;
 use crate::record::{Encoder, Format};
 use crate::remote::{Remote, RemoteError, Url};
-use crate::roll::{Cursor, RollId, RolledAt};
-use crate::since::Since;
+use crate::roll::{RollId, RolledAt};
 use crate::store::{Archive, Extent, Part, StoreError};
+use crate::time_spec::TimeSpec;
 
 /// Rolls that are read at a time.
 const BATCH: usize = 1_000;
@@ -52,7 +53,7 @@ pub struct ExportArgs {
     before: Option<Cursor>,
     /// Only rolls since then: a time ago such as 10m, or an instant
     #[arg(long, value_name = "WHEN", conflicts_with = "after")]
-    since: Option<Since>,
+    since: Option<TimeSpec>,
     /// Write to this file, which appears when it is whole, instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,

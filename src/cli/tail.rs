@@ -18,10 +18,11 @@ use crate::cli::doctor::time;
 use crate::cli::trust::TrustArgs;
 use crate::cli::{Failure, GAP, local};
 use crate::config::Config;
+use crate::cursor::Cursor;
 use crate::record::RollJson;
 use crate::remote::{Frame, Parser, Remote, RemoteError, Url};
-use crate::roll::{Cursor, Roll, RollId, RolledAt};
-use crate::since::Since;
+use crate::roll::{Roll, RollId, RolledAt};
+use crate::time_spec::TimeSpec;
 
 /// Silence after which a stream elsewhere is taken for dead: three heartbeats, as they are where
 /// nobody has configured them.
@@ -51,7 +52,7 @@ pub struct TailArgs {
     n: u16,
     /// Start with the rolls since then: a time ago such as 10m, or an instant
     #[arg(long, value_name = "WHEN", conflicts_with = "n")]
-    since: Option<Since>,
+    since: Option<TimeSpec>,
     /// Start after this roll: a cursor such as 41-1763861860123, or an id
     #[arg(long, value_name = "CURSOR", conflicts_with_all = ["n", "since"])]
     after: Option<Cursor>,

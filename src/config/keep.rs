@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use crate::since;
+use crate::time_spec;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const LEAST_AGE: SignedDuration = SignedDuration::from_secs(1);
@@ -61,7 +61,7 @@ impl Visitor<'_> for TextOrNumber {
         if text == "forever" {
             return Ok(Keep::Forever);
         }
-        since::ago(text)
+        time_spec::ago(text)
             .filter(|age| (LEAST_AGE..=MOST_AGE).contains(age))
             .map(Keep::Age)
             .ok_or_else(|| refusal(text))

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ureq::tls::Certificate;
 
+use crate::cursor::Cursor;
 use crate::doctor::client::{Answer, Arrival, Client, Connection, NoAnswer, Tls, Watch};
 use crate::remote::Frame;
 use crate::remote::Url;
-use crate::roll::{Cursor, RolledAt};
+use crate::roll::RolledAt;
 
 /// An address that is nobody's (<https://www.rfc-editor.org/rfc/rfc5737>), to claim as one's own.
 pub const FORGED: &str = "192.0.2.77";

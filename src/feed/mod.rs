@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::roll::{Cursor, Roll, RolledAt};
+use crate::cursor::Cursor;
+use crate::roll::{Roll, RolledAt};
 use crate::store::{Store, StoreError};
 
 use self::waiters::Waiters;

@@ -1,7 +1,8 @@
 //! Where a stream starts, and what that means for what its client has: the cursor table.
 
+use crate::cursor::Cursor;
 use crate::feed::window::Window;
-use crate::roll::{Cursor, RollId};
+use crate::roll::RollId;
 use crate::store::Kept;
 
 /// What a client asks for.

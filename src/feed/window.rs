@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::cursor::Cursor;
 use crate::feed::Sent;
-use crate::roll::{Cursor, RollId};
+use crate::roll::RollId;
 
 /// The newest rolls, oldest first.
 pub struct Window {

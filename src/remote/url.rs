@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use ureq::http::Uri;
 
-use crate::roll::ValueError;
+use crate::text::ValueError;
 
 /// An absolute address without a fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]

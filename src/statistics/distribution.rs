@@ -1,6 +1,6 @@
 //! What fair dice show: the exact distribution of their sum, and of runs in many rolls.
 
-use crate::roll::Die;
+use crate::dice::Die;
 use crate::statistics::N_BLOCK_ROLLS;
 
 /// Expected rolls a cell of a block has at least: below five the chi-square distribution no longer

@@ -5,7 +5,8 @@ use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
 use utoipa::ToSchema;
 
-use crate::roll::{Dice, RollId};
+use crate::dice::Dice;
+use crate::roll::RollId;
 use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS};
 
 /// Rows of results that are shown at most: neighbouring results of larger dice share one.

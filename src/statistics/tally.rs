@@ -3,7 +3,8 @@
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-use crate::roll::{Die, RollId};
+use crate::dice::Die;
+use crate::roll::RollId;
 use crate::statistics::{ALARM, Distribution, N_BLOCK_ROLLS};
 
 /// Bins of the p-values between 0 and 1.

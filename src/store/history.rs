@@ -5,7 +5,9 @@ use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::roll::{Cursor, Die, Roll, RollId, RolledAt};
+use crate::cursor::Cursor;
+use crate::dice::Die;
+use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::{Extent, Kept, Newest, Order, Page, Part, Span, StoreError};
 
 pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {

@@ -29,7 +29,9 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
-use crate::roll::{Cursor, Dice, Die, Face, NewRoll, Roll, RollId, RolledAt};
+use crate::cursor::Cursor;
+use crate::dice::{Dice, Die, DieResult};
+use crate::roll::{NewRoll, Roll, RollId, RolledAt};
 use crate::statistics::{DieTally, Statistics};
 use crate::store::file::OpenFiles;
 use crate::store::writer::Writer;
@@ -163,7 +165,7 @@ pub struct Search {
     /// Rolls from the first moment on, before the second one.
     pub day: Option<(RolledAt, RolledAt)>,
     /// Rolls with this face.
-    pub face: Option<Face>,
+    pub face: Option<DieResult>,
     /// The page of the oldest rolls after this one.
     pub after: Option<RollId>,
     /// The page of the newest rolls before this one.

@@ -8,7 +8,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::roll::{Face, Roll, RollId};
+use crate::dice::DieResult;
+use crate::roll::{Roll, RollId};
 use crate::store::history::{find, first_at, kept, roll_of};
 use crate::store::{Found, Search, Span, StoreError};
 
@@ -60,7 +61,7 @@ pub fn search(
 fn walk(
     connection: &Connection,
     span: Span,
-    face: Option<Face>,
+    face: Option<DieResult>,
     limit: usize,
     upward: bool,
 ) -> Result<Vec<Roll>, StoreError> {
@@ -88,7 +89,7 @@ fn walk(
 }
 
 /// How often a die showed a face, of all time.
-fn n_ever(connection: &Connection, face: Face) -> Result<u64, StoreError> {
+fn n_ever(connection: &Connection, face: DieResult) -> Result<u64, StoreError> {
     let sql = "select n_rolls from tallies where die = ?1 and face = ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let values = params![face.die.to_string(), face.result];

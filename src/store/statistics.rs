@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::warn;
 
-use crate::roll::{Die, Roll, RollId};
+use crate::dice::Die;
+use crate::roll::{Roll, RollId};
 use crate::statistics::{Block, DieTally, ResultTally, Streak};
 use crate::store::{StoreError, history};
 

@@ -1,20 +1,9 @@
 //! The web: pages, the stream and static files. The only place that knows HTTP and HTML.
 
-mod client;
-mod access;
-mod headers;
-mod methods;
-mod etag;
-mod assets;
-mod view;
-mod error;
-mod probes;
+mod http;
 mod pages;
-mod history;
-mod stats;
+mod probes;
 mod api;
-mod slots;
-mod coalesce;
 mod stream;
 
 use rocket::fairing::Fairing;
@@ -26,10 +15,12 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-use self::assets::Assets;
-use self::view::Site;
+use self::http::{access, client, error, headers, methods};
+use self::pages::assets::{self, Assets};
+use self::pages::stats;
+use self::pages::view::Site;
 
-pub use self::assets::AssetsError;
+pub use self::pages::assets::AssetsError;
 
 /// Templates, in which a slash stays a slash: Tera's own escape turns it into `&#x2F;`, which
 /// makes every address in a page's source unreadable and protects from nothing here (all

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::feed::Feed;
 use crate::metrics::{Metrics, Outside};
 use crate::store::{Store, StoreError};
-use crate::web::error::wants_json;
+use crate::web::http::error::wants_json;
 
 /// The format that Prometheus is told: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -16,10 +16,11 @@ use rocket::response::stream::{Event, EventStream};
 use rocket::{State, get, routes};
 use rollcast::app;
 use rollcast::config::Config;
+use rollcast::dice::{DieResult, Results};
 use rollcast::feed::{Asked, Feed, Item, N_RECENT};
 use rollcast::metrics::Metrics;
 use rollcast::panics;
-use rollcast::roll::{Face, Faces, NewRoll, RolledAt};
+use rollcast::roll::{NewRoll, RolledAt};
 use rollcast::store::Store;
 use rollcast::web;
 use serde_json::Value;
@@ -91,10 +92,10 @@ fn rolls_until_a_panic(beside: PathBuf) -> impl Stream<Item = NewRoll> {
                 sleep(Duration::from_millis(10)).await;
             }
             assert!(n <= N_GOOD_ROLLS, "the dice fell off the table");
-            let face = Face { die: "1D6".parse().unwrap(), result: n };
+            let face = DieResult { die: "1D6".parse().unwrap(), result: n };
             NewRoll {
                 rolled_at: RolledAt::truncate(jiff::Timestamp::now()),
-                dice: Faces(vec![face]),
+                dice: Results(vec![face]),
             }
         }
     })

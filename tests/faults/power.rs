@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use rollcast::roll::{Faces, RollId};
+use rollcast::dice::Results;
+use rollcast::roll::RollId;
 use rollcast::statistics::DieTally;
 
 use crate::common::events::{Ask, Stream};
@@ -301,7 +302,7 @@ impl Truth {
         let mut faces = BTreeMap::<(String, u32), u64>::new();
         let mut statistics = vec![String::new()];
         for (id, _, dice) in &rolls {
-            for face in dice.parse::<Faces>().unwrap().0 {
+            for face in dice.parse::<Results>().unwrap().0 {
                 let name = face.die.to_string();
                 let tally = tallies.entry(name.clone());
                 let tally = tally.or_insert_with(|| DieTally::new(face.die));

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollcast::config::{Keep, StoreConfig};
+use rollcast::cursor::Cursor;
+use rollcast::dice::{DieResult, Results};
 use rollcast::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
-use rollcast::roll::{Cursor, Face, Faces, NewRoll, Roll, RollId, RolledAt};
+use rollcast::roll::{NewRoll, Roll, RollId, RolledAt};
 use rollcast::store::Store;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -282,8 +284,8 @@ impl World {
 }
 
 fn new_roll(n: u32) -> NewRoll {
-    let face = Face { die: "1D6".parse().unwrap(), result: 1 + n % 6 };
-    NewRoll { rolled_at: RolledAt::truncate(jiff::Timestamp::now()), dice: Faces(vec![face]) }
+    let face = DieResult { die: "1D6".parse().unwrap(), result: 1 + n % 6 };
+    NewRoll { rolled_at: RolledAt::truncate(jiff::Timestamp::now()), dice: Results(vec![face]) }
 }
 
 async fn append(store: &Store, n: u32) -> Roll {

@@ -4,11 +4,11 @@ use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::cursor::Cursor;
 use crate::doctor::client::{Answer, NoAnswer, Watch};
 use crate::doctor::judge::way::{LIMITS, status_remedy};
 use crate::doctor::judge::{Finding, fault, fine, seconds, unknown};
 use crate::doctor::visit::{CLAIMS, FORGED, Seen, busy, told_address};
-use crate::roll::Cursor;
 
 /// Clocks further apart than this mislead people.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);

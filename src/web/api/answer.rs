@@ -11,7 +11,7 @@ use crate::config::Keep;
 use crate::roll::RollId;
 use crate::store::{Order, Page};
 use crate::web::api::asked::AskedPage;
-use crate::web::etag;
+use crate::web::http::etag;
 
 /// A day and not a year: a roll never changes, but a database that is restored from a backup
 /// goes on with the same ids and other rolls.

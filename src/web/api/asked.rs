@@ -11,16 +11,18 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::roll::{Cursor, Roll, RollId, ValueError};
-use crate::since::Since;
+use crate::cursor::Cursor;
+use crate::roll::{Roll, RollId};
 use crate::store::{Order, Page, Part};
-use crate::web::error::{ApiError, PageError};
+use crate::text::ValueError;
+use crate::time_spec::TimeSpec;
+use crate::web::http::error::{ApiError, PageError};
 
 /// Which rolls.
 pub struct Asked {
     after: Option<Cursor>,
     before: Option<Cursor>,
-    since: Option<Since>,
+    since: Option<TimeSpec>,
 }
 
 /// How many rolls, 1 to 1,000.

@@ -13,9 +13,9 @@ use tracing::{error, info, warn};
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
 use crate::store::{Extent, Span, Store};
-use crate::web::client::Client;
-use crate::web::error::PageError;
-use crate::web::slots::{Busy, BusyReason, Slot, Slots};
+use crate::web::http::client::Client;
+use crate::web::http::error::PageError;
+use crate::web::http::slots::{Busy, BusyReason, Slot, Slots};
 
 /// Rolls that are read at a time.
 const BATCH: usize = 1_000;

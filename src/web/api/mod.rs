@@ -21,10 +21,10 @@ use crate::store::Store;
 use crate::web::api::answer::{Answer, links};
 use crate::web::api::asked::{Asked, AskedPage, Limit, NothingAsked};
 use crate::web::api::download::Download;
-use crate::web::client::Client;
-use crate::web::error::{ApiError, ErrorJson, PageError};
-use crate::web::slots::Slots;
-use crate::web::stats::Stats;
+use crate::web::http::client::Client;
+use crate::web::http::error::{ApiError, ErrorJson, PageError};
+use crate::web::http::slots::Slots;
+use crate::web::pages::stats::Stats;
 
 /// What the API reads.
 struct Api {

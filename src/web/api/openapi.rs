@@ -10,9 +10,9 @@ use utoipa::OpenApi;
 
 use crate::web::api::answer::Answer;
 use crate::web::api::asked::NothingAsked;
-use crate::web::assets::Assets;
-use crate::web::error::{ApiError, ErrorJson};
-use crate::web::view::Site;
+use crate::web::http::error::{ApiError, ErrorJson};
+use crate::web::pages::assets::Assets;
+use crate::web::pages::view::Site;
 
 const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only and public: no \
     key, no cookies, and pages from elsewhere may ask. New rolls come over `/stream/` as \

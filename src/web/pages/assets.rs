@@ -15,7 +15,7 @@ use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, routes};
 
-use crate::web::etag;
+use crate::web::http::etag;
 
 /// The files of one moment.
 struct Files {

@@ -8,8 +8,9 @@ use rocket::http::Status;
 use serde::Serialize;
 
 use crate::config::{Config, Keep};
-use crate::roll::{Dice, Die, Face, Faces, Roll, RollId, RolledAt};
-use crate::web::assets::Assets;
+use crate::dice::{Dice, Die, DieResult, Results};
+use crate::roll::{Roll, RollId, RolledAt};
+use crate::web::pages::assets::Assets;
 
 /// The same for all pages.
 pub struct Site {
@@ -52,11 +53,11 @@ impl Site {
 
     /// A row with the configured dice, for the script to clone.
     pub fn blank_row(&self) -> RollRow {
-        let faces = self.dice.iter().map(|die| Face { die, result: u32::from(die.n_dice()) });
+        let faces = self.dice.iter().map(|die| DieResult { die, result: u32::from(die.n_dice()) });
         RollRow::from(&Roll {
             id: RollId::BEFORE_FIRST,
             rolled_at: RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH),
-            dice: Faces(faces.collect()),
+            dice: Results(faces.collect()),
         })
     }
 }
@@ -108,8 +109,8 @@ impl From<&Roll> for RollRow {
     }
 }
 
-impl From<&Face> for DieRow {
-    fn from(&Face { die, result }: &Face) -> DieRow {
+impl From<&DieResult> for DieRow {
+    fn from(&DieResult { die, result }: &DieResult) -> DieRow {
         let pips = die.n_dice() == 1 && die.n_sides() == 6;
         let symbol = match die.n_sides() {
             6 if pips => format!("d6-{result}"),

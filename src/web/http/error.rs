@@ -9,9 +9,10 @@ use serde::Serialize;
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use crate::roll::{RollId, ValueError, shortened};
+use crate::roll::RollId;
 use crate::store::{Kept, StoreError};
-use crate::web::view::ErrorView;
+use crate::text::{ValueError, shortened};
+use crate::web::pages::view::ErrorView;
 use crate::web::{access, headers, methods};
 
 /// An answer other than the one asked for.

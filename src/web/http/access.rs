@@ -7,8 +7,8 @@ use rocket::http::{Method, Status};
 use rocket::{Data, Request, Response, async_trait};
 use tracing::info;
 
-use crate::roll::shortened_to;
-use crate::web::client::Client;
+use crate::text::shortened_to;
+use crate::web::http::client::Client;
 
 pub fn stage() -> impl Fairing {
     AccessLog

@@ -24,12 +24,12 @@ use tracing::{info, warn};
 use crate::config::WebConfig;
 use crate::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
 use crate::metrics::{Metrics, StreamCount};
-use crate::since::Since;
 use crate::store::StoreError;
-use crate::web::client::Client;
-use crate::web::coalesce::coalesce;
-use crate::web::error::PageError;
-use crate::web::slots::{Busy, BusyReason, Slot, Slots};
+use crate::time_spec::TimeSpec;
+use crate::web::http::client::Client;
+use crate::web::http::coalesce::coalesce;
+use crate::web::http::error::PageError;
+use crate::web::http::slots::{Busy, BusyReason, Slot, Slots};
 
 /// When a client comes back, in milliseconds: drawn anew for each, so that a restart does not
 /// bring all of them back in the same instant.
@@ -248,7 +248,7 @@ struct Caller {
 #[derive(Clone, Copy)]
 enum Start {
     Asked(Asked),
-    Since(Since),
+    Since(TimeSpec),
 }
 
 #[async_trait]

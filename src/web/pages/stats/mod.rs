@@ -12,13 +12,14 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::roll::{Dice, RollId};
+use crate::dice::Dice;
+use crate::roll::RollId;
 use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
 use crate::store::{Store, StoreError};
-use crate::web::assets::Assets;
-use crate::web::error::PageError;
-use crate::web::view::Site;
+use crate::web::http::error::PageError;
+use crate::web::pages::assets::Assets;
+use crate::web::pages::view::Site;
 
 use self::plot::{Counts, Meter, PValues};
 
@@ -230,7 +231,8 @@ mod tests {
     use super::*;
 
     use crate::config::{Keep, StoreConfig};
-    use crate::roll::{Die, Face, Faces, NewRoll, RolledAt};
+    use crate::dice::{Die, DieResult, Results};
+    use crate::roll::{NewRoll, RolledAt};
 
     #[tokio::test]
     async fn statistics_are_reckoned_once_a_roll_however_many_ask() {
@@ -245,7 +247,7 @@ mod tests {
             let (first, second) = (first.expect("statistics"), second.expect("statistics"));
             assert_eq!((first.as_of, first.dice.len()), (n, usize::from(n > 0)));
             assert!(Arc::ptr_eq(&first, &second), "reckoned twice after roll {n}");
-            let dice = Faces(vec![Face { die, result: 6 }]);
+            let dice = Results(vec![DieResult { die, result: 6 }]);
             let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
             store.append(vec![NewRoll { rolled_at, dice }]).await.expect("a roll");
         }

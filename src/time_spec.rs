@@ -6,46 +6,49 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::roll::{RolledAt, ValueError};
+use crate::roll::RolledAt;
+use crate::text::ValueError;
 
 /// From when on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
+pub enum TimeSpec {
     /// So long ago.
     Ago(SignedDuration),
     /// At this moment.
     At(RolledAt),
 }
 
-impl Since {
+impl TimeSpec {
     /// The moment that is meant, where it is `now`.
     pub fn moment(self, now: Timestamp) -> RolledAt {
         match self {
             // Whatever lies before the calendar begins lies before the first roll.
-            Since::Ago(ago) => RolledAt::truncate(now.checked_sub(ago).unwrap_or(Timestamp::MIN)),
-            Since::At(moment) => moment,
+            TimeSpec::Ago(ago) => {
+                RolledAt::truncate(now.checked_sub(ago).unwrap_or(Timestamp::MIN))
+            }
+            TimeSpec::At(moment) => moment,
         }
     }
 
     /// The same as the value of a query, where a plus would mean a space.
     pub fn in_query(self) -> String {
         match self {
-            Since::Ago(ago) => format!("{}s{}ms", ago.as_secs(), ago.subsec_millis()),
-            Since::At(moment) => moment.to_string(),
+            TimeSpec::Ago(ago) => format!("{}s{}ms", ago.as_secs(), ago.subsec_millis()),
+            TimeSpec::At(moment) => moment.to_string(),
         }
     }
 }
 
-impl FromStr for Since {
+impl FromStr for TimeSpec {
     type Err = ValueError;
 
     /// Reads a time ago, `10m` or `1h 30m`, or what [`moment`] reads.
-    fn from_str(text: &str) -> Result<Since, ValueError> {
+    fn from_str(text: &str) -> Result<TimeSpec, ValueError> {
         let expected = "a time ago such as `10m`, or a moment such as `2026-11-23T01:37:40Z`";
         if let Ok(moment) = moment(text) {
-            return Ok(Since::At(moment));
+            return Ok(TimeSpec::At(moment));
         }
-        ago(text).map(Since::Ago).ok_or_else(|| ValueError::new(expected, text))
+        ago(text).map(TimeSpec::Ago).ok_or_else(|| ValueError::new(expected, text))
     }
 }
 
@@ -100,10 +103,10 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in table {
-            let seen = text.parse::<Since>().ok().map(|since| since.moment(now).to_string());
+            let seen = text.parse::<TimeSpec>().ok().map(|since| since.moment(now).to_string());
             assert_eq!(seen.as_deref(), expected, "`{text}`");
         }
-        let long: Since = "9000000d".parse().expect("a long time ago");
+        let long: TimeSpec = "9000000d".parse().expect("a long time ago");
         assert!(long.moment(now) < RolledAt::truncate(Timestamp::UNIX_EPOCH));
     }
 }

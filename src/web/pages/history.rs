@@ -9,13 +9,15 @@ use rocket::{Either, State, get};
 use rocket_dyn_templates::{Template, context};
 use serde::Serialize;
 
-use crate::roll::{Die, Face, RollId, RolledAt, ValueError};
-use crate::since::moment;
+use crate::dice::{Die, DieResult};
+use crate::roll::{RollId, RolledAt};
 use crate::store::{Found, Search, Store};
-use crate::web::assets::Assets;
-use crate::web::error::PageError;
+use crate::text::ValueError;
+use crate::time_spec::moment;
+use crate::web::http::error::PageError;
 use crate::web::pages::Pages;
-use crate::web::view::{RollRow, Site};
+use crate::web::pages::assets::Assets;
+use crate::web::pages::view::{RollRow, Site};
 
 /// What the address asks for; what is left empty in a form asks for nothing.
 #[derive(FromForm)]
@@ -72,7 +74,7 @@ pub fn of_day(day: Date) -> String {
 #[derive(Default)]
 struct Filter {
     day: Option<Date>,
-    face: Option<Face>,
+    face: Option<DieResult>,
 }
 
 impl Filter {
@@ -101,7 +103,7 @@ impl Filter {
     }
 
     fn title(&self) -> String {
-        let with = self.face.map(|Face { die, result }| format!(" with {result} on {die}"));
+        let with = self.face.map(|DieResult { die, result }| format!(" with {result} on {die}"));
         let of = self.day.map(|day| format!(" of {day}"));
         match (with, of) {
             (None, None) => "Past rolls".into(),
@@ -113,7 +115,9 @@ impl Filter {
     fn href(&self, place: Option<(&str, RollId)>) -> String {
         let mut query = Vec::new();
         query.extend(self.day.map(|day| format!("day={day}")));
-        query.extend(self.face.map(|Face { die, result }| format!("die={die}&result={result}")));
+        query.extend(
+            self.face.map(|DieResult { die, result }| format!("die={die}&result={result}")),
+        );
         query.extend(place.map(|(name, id)| format!("{name}={id}")));
         if query.is_empty() { "/rolls".into() } else { format!("/rolls?{}", query.join("&")) }
     }
@@ -244,12 +248,12 @@ fn bounds(day: Date) -> Result<(RolledAt, RolledAt), ValueError> {
     Ok((RolledAt::truncate(from), RolledAt::truncate(until)))
 }
 
-fn face(die: Die, text: &str) -> Result<Face, ValueError> {
+fn face(die: Die, text: &str) -> Result<DieResult, ValueError> {
     let (least, most) =
         (u32::from(die.n_dice()), u32::from(die.n_dice()) * u32::from(die.n_sides()));
     let result = text.parse().ok().filter(|result| (least..=most).contains(result));
     let result = result.ok_or_else(|| ValueError::new("a result that the die can show", text))?;
-    Ok(Face { die, result })
+    Ok(DieResult { die, result })
 }
 
 fn given(text: Option<&str>) -> Option<&str> {

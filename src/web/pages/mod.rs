@@ -1,5 +1,10 @@
 //! The pages: the newest rolls and one roll. Both work without scripts.
 
+pub mod assets;
+pub mod view;
+pub mod history;
+pub mod stats;
+
 use rocket::fairing::AdHoc;
 use rocket::{State, get, routes, uri};
 use rocket_dyn_templates::{Template, context};
@@ -9,11 +14,10 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::roll::{Roll, RollId};
 use crate::store::{Newest, Store};
-use crate::web::assets::Assets;
-use crate::web::error::PageError;
-use crate::web::history;
+use crate::web::http::error::PageError;
+use crate::web::pages::assets::Assets;
+use crate::web::pages::view::{RollRow, Site};
 use crate::web::probes;
-use crate::web::view::{RollRow, Site};
 
 /// Rows that a live page keeps at most.
 const ROW_LIMIT: usize = 300;

@@ -1,0 +1,10 @@
+//! HTTP middleware that all endpoints share.
+
+pub mod client;
+pub mod access;
+pub mod headers;
+pub mod methods;
+pub mod etag;
+pub mod error;
+pub mod slots;
+pub mod coalesce;
