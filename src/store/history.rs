@@ -197,6 +197,24 @@ fn head(connection: &Connection) -> Result<Cursor, StoreError> {
     Ok(find(connection, head)?.map_or(Cursor::from(head), |roll| roll.cursor()))
 }
 
+/// The id of the next roll: never one that was used before, whatever was deleted.
+pub fn next_id(connection: &Connection) -> Result<RollId, StoreError> {
+    let sql = "select max(coalesce((select seq from sqlite_sequence where name = 'rolls'), 0),
+                          coalesce((select max(id) from rolls), 0))";
+    let newest: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let next = newest.checked_add(1);
+    let next = next.ok_or_else(|| StoreError::Malformed(format!("roll {newest}, the last id")))?;
+    Ok(RollId(next))
+}
+
+/// Whether the row with the roll's id holds this roll; `None` if there is no such row. The row
+/// need not be readable as a roll.
+pub fn is_stored_as(connection: &Connection, roll: &Roll) -> Result<Option<bool>, StoreError> {
+    let sql = "select rolled_at = ?2 and dice = ?3 from rolls where id = ?1";
+    let values = params![roll.id.0, roll.rolled_at.to_string(), roll.dice.to_string()];
+    Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?)
+}
+
 pub fn find(connection: &Connection, id: RollId) -> Result<Option<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id = ?1";
     let mut statement = connection.prepare_cached(sql)?;

@@ -1,24 +1,25 @@
-//! The store: keeps every roll. Takes a [`NewRoll`], gives back the stored [`Roll`].
+//! The store: keeps every roll in one SQLite file.
 //!
-//! The only place that knows SQL, and the only blocking calls: each runs on a blocking thread.
-//! There is one writer, and a small pool of read-only connections for requests.
+//! The only place that knows SQL, and the only blocking calls: writes run on the writer's own
+//! thread, reads on blocking threads. There is one writer, and a small pool of read-only
+//! connections for requests.
 
 mod history;
 mod statistics;
 mod file;
 mod writer;
+mod writer_thread;
 mod prune;
 mod backup;
 mod archive;
 mod search;
 mod disk;
 
-use std::fs::File;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use r2d2::Pool;
@@ -31,10 +32,11 @@ use tokio::time::timeout;
 use crate::config::StoreConfig;
 use crate::cursor::Cursor;
 use crate::dice::{Dice, Die, DieResult};
-use crate::roll::{NewRoll, Roll, RollId, RolledAt};
+use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::{DieTally, Statistics};
 use crate::store::file::OpenFiles;
 use crate::store::writer::Writer;
+use crate::store::writer_thread::WriterThread;
 
 pub use self::archive::Archive;
 
@@ -67,7 +69,7 @@ enum Length {
 }
 
 struct Shared {
-    writer: Mutex<Writer>,
+    writer: WriterThread,
     readers: Pool<SqliteConnectionManager>,
     turns: Arc<Semaphore>,
     /// Taken before the turn by what reads at length.
@@ -76,8 +78,6 @@ struct Shared {
     looks: Arc<Semaphore>,
     files: Arc<OpenFiles>,
     path: PathBuf,
-    /// Held for as long as the store is open: a second server is refused.
-    _lock: File,
 }
 
 /// Which rolls there are: those after `oldest.previous()`, up to `head`.
@@ -347,6 +347,24 @@ pub enum StoreError {
     /// A cursor that was not given out by this history.
     #[error("expected a cursor of this history, got `{0}`; it has no such roll")]
     OtherHistory(Cursor),
+    /// A roll that is not stored has another id than the next one.
+    #[error("expected roll {expected} as the next one, got roll {given}")]
+    NotNext {
+        /// The id of the next roll.
+        expected: RollId,
+        /// The id of the roll that was given.
+        given: RollId,
+    },
+    /// Another roll is stored under the id of a roll that was given.
+    #[error(
+        "expected roll {expected} as the next one, got another roll {given} than the stored one"
+    )]
+    Conflict {
+        /// The id of the next roll.
+        expected: RollId,
+        /// The id of the roll that was given.
+        given: RollId,
+    },
     /// A stored row that no rollcast wrote.
     #[error("expected a stored roll, got {0}")]
     Malformed(String),
@@ -359,17 +377,22 @@ pub enum StoreError {
     /// SQLite's own error while that was done.
     #[error("the database cannot be brought up to date")]
     Upgrade(#[source] rusqlite::Error),
+    /// The writer's thread could not be started.
+    #[error("cannot start a thread for the database")]
+    Thread(#[source] std::io::Error),
     /// The pool of readers could not be opened.
     #[error("the database cannot be opened for reading")]
     Pool(#[from] r2d2::Error),
 }
 
 impl StoreError {
-    /// Whether trying again is of no use: commits would be lost, or the roll itself is refused.
+    /// Whether trying the same again is of no use: commits would be lost, or the roll itself is
+    /// refused.
     pub fn is_final(&self) -> bool {
         match self {
             StoreError::Moved(_) | StoreError::Malformed(_) => true,
-            // The rolls are in that file, wherever it is: appended again they would be there twice.
+            StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
+            // The rolls are in that file, wherever it is, and may be lost with it.
             StoreError::OutOfSight { .. } => true,
             StoreError::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
@@ -419,15 +442,16 @@ impl Store {
             .max_lifetime(None)
             .test_on_check_out(false)
             .build(manager)?;
+        // The lock refuses a second server for as long as the store is open.
+        let writer = WriterThread::start(writer, lock).map_err(StoreError::Thread)?;
         Ok(Store(Arc::new(Shared {
-            writer: Mutex::new(writer),
+            writer,
             readers,
             turns: Arc::new(Semaphore::new(N_READERS as usize)),
             long_reads: Arc::new(Semaphore::new(N_LONG_READS)),
             looks: Arc::new(Semaphore::new(1)),
             files,
             path,
-            _lock: lock,
         })))
     }
 
@@ -452,39 +476,29 @@ impl Store {
         blocking(move || backup::copy(&database, &to, existing, &stop, progress)).await
     }
 
-    /// Stores rolls in one commit and gives back the stored rows, which are then durable.
+    /// Stores rolls that have their ids, in ascending order, in one commit. They are durable when
+    /// this returns. A roll that is stored already, with the same time and dice, is left as it is.
     ///
-    /// After an error that is not [final](StoreError::is_final) none of them is stored, and they
-    /// may be appended again.
-    pub async fn append(&self, rolls: Vec<NewRoll>) -> Result<Vec<Roll>, StoreError> {
-        let shared = self.0.clone();
-        blocking(move || {
-            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.append(&rolls)
-        })
-        .await
+    /// # Errors
+    ///
+    /// [`StoreError::NotNext`] if a roll that is not stored has another id than the next one,
+    /// [`StoreError::Conflict`] if another roll is stored under its id. After an error that is not
+    /// [final](StoreError::is_final) none of the rolls is stored by this call, and the same call
+    /// may be repeated.
+    pub async fn apply(&self, rolls: Vec<Roll>) -> Result<(), StoreError> {
+        self.0.writer.run(move |writer| writer.apply(&rolls)).await
     }
 
     /// Deletes the oldest of the rolls beyond what is kept, in one short transaction; the newest
     /// roll always stays. Does not wait for an outside writer.
     pub async fn prune(&self, beyond: Beyond) -> Result<Pruned, StoreError> {
-        let shared = self.0.clone();
-        blocking(move || {
-            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.prune(beyond)
-        })
-        .await
+        self.0.writer.run(move |writer| writer.prune(beyond)).await
     }
 
     /// Moves the write-ahead log into the database file, for an orderly end: whether all of it
     /// could be moved, which an outside reader can prevent.
     pub async fn checkpoint(&self) -> Result<bool, StoreError> {
-        let shared = self.0.clone();
-        blocking(move || {
-            let writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.checkpoint()
-        })
-        .await
+        self.0.writer.run(|writer| writer.checkpoint()).await
     }
 
     /// What the database takes of its disk, and what is left.
@@ -704,14 +718,13 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_while_the_runtime_ends_does_not_panic() {
+    fn a_read_while_the_runtime_ends_does_not_panic() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let (_folder, store) = runtime.block_on(store());
         let handle = runtime.handle().clone();
         drop(runtime);
         // As the pump does, whose thread is not one of the runtime's.
         let _entered = handle.enter();
-        assert!(store.append(Vec::new()).now_or_never().is_none());
         assert!(store.newest(1).now_or_never().is_none());
     }
 
