@@ -99,7 +99,7 @@ impl Filter {
         let (after, before) = (id("after", asked.after)?, id("before", asked.before)?);
         let day = self.day.map(bounds).transpose();
         let day = day.map_err(|error| PageError::invalid("day", error))?;
-        Ok(Search { day, face: self.face, after, before })
+        Ok(Search { day, result: self.face, after, before })
     }
 
     fn title(&self) -> String {
