@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
@@ -15,7 +16,6 @@ use rollcast::cursor::Cursor;
 use rollcast::dice::{Die, Results};
 use rollcast::feed::Feed;
 use rollcast::metrics::Metrics;
-use rollcast::remote::{Frame, Parser};
 use rollcast::roll::{Roll, RollId, RolledAt};
 use rollcast::store::Store;
 use rollcast::text::ValueError;
