@@ -63,11 +63,13 @@ fn the_process_in_which_something_panics() {
     let config = Config::load().unwrap();
     let ended = app::run(&config, async {
         match fault.as_str() {
-            "roller" => app::serve_rolls(&config, rolls_until_a_panic(config.file.clone())).await,
+            "roller" => {
+                app::serve_rolls(&config, rolls_until_a_panic(config.file.clone().unwrap())).await
+            }
             "a task of its own" => {
                 // Dropped, and so let go.
                 drop(tokio::spawn(
-                    rolls_until_a_panic(config.file.clone()).for_each(|_| ready(())),
+                    rolls_until_a_panic(config.file.clone().unwrap()).for_each(|_| ready(())),
                 ));
                 serve_faulty_routes(&config, Metrics::default(), panics::watch).await
             }
