@@ -93,7 +93,7 @@ deb: build # a Debian package, target/rollcast_<version>_<architecture>.deb
 	@deploy/debian/build.sh
 
 test: # install what the tests need, where it is missing, then run all of them
-	features=$$(tests/setup.sh) && cargo test --locked --features "$$features"
+	features=$$(tests/setup.sh) && cargo test --locked --workspace --features "$$features"
 
 # One campaign after the other, since each takes the whole machine.
 torture: # the whole fault campaign, most of an hour; its table goes to target/torture.md
@@ -104,8 +104,8 @@ torture: # the whole fault campaign, most of an hour; its table goes to target/t
 		echo '|---|---|---|---|---|---|---|'; cat target/tmp/faults/*.row; } >target/torture.md; exit $$code
 
 lint: # check format and common mistakes
-	cargo fmt --check
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 bench: bench-build # measure beside the peers, into docs/bench; 15 minutes on a machine with nothing else to do
 	bench/setup.sh
@@ -133,7 +133,7 @@ UNUSED = -A unmatched-skip -A unnecessary-skip -A license-not-encountered \
 deny: # check licences, duplicates and sources of all dependencies against deny.toml
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --no-default-features \
 		--root target/tools --version =0.20.2 cargo-deny
-	$(DENY) --manifest-path Cargo.toml check -D unmatched-skip -D unnecessary-skip \
+	$(DENY) --manifest-path Cargo.toml --workspace check -D unmatched-skip -D unnecessary-skip \
 		-A license-exception-not-encountered $(DENIED)
 	$(DENY) --manifest-path bench/Cargo.toml --workspace check $(UNUSED) $(DENIED)
 	$(DENY) --manifest-path fuzz/Cargo.toml check $(UNUSED) $(DENIED)

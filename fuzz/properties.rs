@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
@@ -15,8 +16,7 @@ use rollcast::cursor::Cursor;
 use rollcast::dice::{Die, Results};
 use rollcast::feed::Feed;
 use rollcast::metrics::Metrics;
-use rollcast::remote::{Frame, Parser};
-use rollcast::roll::{NewRoll, RollId, RolledAt};
+use rollcast::roll::{Roll, RollId, RolledAt};
 use rollcast::store::Store;
 use rollcast::text::ValueError;
 use rollcast::time_spec::{TimeSpec, moment};
@@ -137,13 +137,14 @@ impl Server {
             config.store.database = folder.path().join("rolls.db");
             config.rocket = config.rocket.merge(("log_level", "off"));
             let store = Store::open(&config.store).await.expect("a store");
-            let rolls = (0..100).map(|n| NewRoll {
+            let rolls = (0..100).map(|n| Roll {
+                id: RollId(n + 1),
                 rolled_at: RolledAt::truncate(
                     Timestamp::from_second(1_795_392_000 + n).expect("a moment"),
                 ),
                 dice: r#"{"1D6":4,"1D20":17}"#.parse().expect("faces"),
             });
-            store.append(rolls.collect()).await.expect("room");
+            store.apply(rolls.collect()).await.expect("room");
             let feed = Feed::open(store.clone(), 16).await.expect("a feed");
             let rocket = rollcast::web::rocket(&config, store, feed, Metrics::default());
             Client::untracked(rocket.expect("routes")).await.expect("a rocket")

@@ -1,17 +1,14 @@
 //! The house: opens the rooms, runs the pump, stops in order.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::io;
-use std::mem;
 use std::pin::pin;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use jiff::Timestamp;
-use rand::rngs::StdRng;
-use rocket::Shutdown;
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,24 +16,21 @@ use tokio::runtime::Handle;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
+use crate::clock::ticks;
 use crate::config::{Config, RollerConfig};
+use crate::dice::Results;
+use crate::draw::Draw;
 use crate::feed::{Feed, N_RECENT};
 use crate::metrics::Metrics;
 use crate::panics;
+use crate::pump::Pump;
 use crate::retention::prune;
-use crate::roll::{NewRoll, Roll};
-use crate::roller::rolls;
+use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::{Store, StoreError};
 use crate::web;
 
-/// Time until a roll that could not be stored is tried again: doubled up to the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// Rolls that may come due during one commit: what is stored at once when the disk is slow.
-const MAX_GROUP: usize = 64;
 /// Files that are no streams: the database's, the log, sockets, pages being fetched, and 64
 /// downloads.
 const N_OWN_FILES: u64 = 128;
@@ -67,13 +61,15 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
 /// Rolls and serves until a signal, or until rolls can no longer be kept.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let RollerConfig { every, dice } = config.roller.clone();
-    serve_rolls(config, rolls(every, dice, rand::make_rng::<StdRng>())).await
+    let mut draw = Draw::from_entropy(dice);
+    serve_rolls(config, ticks(every), move |id| draw.draw(id)).await
 }
 
-/// The same with rolls from elsewhere.
+/// The same with ticks and dice from elsewhere.
 pub async fn serve_rolls(
     config: &Config,
-    rolls: impl Stream<Item = NewRoll> + Send + 'static,
+    ticks: impl Stream<Item = RolledAt> + Send + 'static,
+    draw: impl FnMut(RollId) -> Results + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
     allow_open_files(config.web.max_streams);
@@ -112,7 +108,23 @@ pub async fn serve_rolls(
             shutdown.notify();
         }
     });
-    let pump = pump(rolls, store.clone(), feed.clone(), metrics.clone(), shutdown.clone());
+    let pump = Pump {
+        head: feed.head().id,
+        draw,
+        apply: {
+            let store = store.clone();
+            move |rolls| {
+                let store = store.clone();
+                async move { store.apply(rolls).await }
+            }
+        },
+        publish: {
+            let feed = feed.clone();
+            move |rolls: &[Roll]| feed.publish(rolls)
+        },
+        metrics: metrics.clone(),
+    };
+    let pump = pump.run(ticks, shutdown.clone());
     let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     // The next one was not due before that.
     let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
@@ -227,97 +239,6 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
             _ = hang_up.recv() => "SIGHUP",
         }
     })
-}
-
-/// Moves rolls from the dice to the store to the feed, until the server stops.
-///
-/// Rolls that come due during a commit are stored together by the next one, so that the clock is
-/// kept also where a commit takes longer than the time between rolls.
-async fn pump(
-    rolls: impl Stream<Item = NewRoll>,
-    store: Store,
-    feed: Feed,
-    metrics: Metrics,
-    mut shutdown: Shutdown,
-) -> Result<(), StoreError> {
-    let mut rolls = pin!(rolls);
-    let mut due = Vec::new();
-    loop {
-        select! {
-            biased;
-            () = &mut shutdown => return Ok(()),
-            () = ready(()), if !due.is_empty() => {}
-            Some(new) = rolls.next() => due.push(new),
-        }
-        let group = mem::take(&mut due);
-        let asked = Instant::now();
-        let mut commit = pin!(store.append(group.clone()));
-        let stored = loop {
-            select! {
-                biased;
-                stored = &mut commit => break stored,
-                Some(new) = rolls.next(), if due.len() < MAX_GROUP => due.push(new),
-            }
-        };
-        let stored = match stored {
-            Ok(stored) => {
-                metrics.appended(stored.len(), asked.elapsed());
-                stored
-            }
-            Err(error) => {
-                // Ticks that were missed: after an outage comes its one group, never a volley.
-                due.clear();
-                match keep(&store, group, error, &metrics, &mut shutdown).await? {
-                    Some(stored) => stored,
-                    None => return Ok(()),
-                }
-            }
-        };
-        for Roll { id, .. } in &stored {
-            debug!(roll.id = id.0, "stored roll {id}");
-        }
-        feed.publish(&stored);
-    }
-}
-
-/// Stores rolls that could not be stored because of `error`, however long that takes: the same
-/// ones, and nobody sees them before they are stored. Meanwhile none is rolled. `None` when the
-/// server stops first.
-async fn keep(
-    store: &Store,
-    group: Vec<NewRoll>,
-    mut error: StoreError,
-    metrics: &Metrics,
-    shutdown: &mut Shutdown,
-) -> Result<Option<Vec<Roll>>, StoreError> {
-    let mut pause = FIRST_RETRY;
-    let (mut n_failures, mut said) = (0_u32, String::new());
-    loop {
-        if error.is_final() {
-            return Err(error);
-        }
-        n_failures += 1;
-        // Each fault once, not with every attempt: a full disk should not fill the log as well.
-        let fault = format!("{:#}", anyhow!(error));
-        metrics.append_failed(fault.clone());
-        if fault != said {
-            error!("no roll can be stored, trying again: {fault}");
-            said = fault;
-        }
-        select! {
-            () = &mut *shutdown => return Ok(None),
-            () = sleep(pause) => pause = (pause * 2).min(LONGEST_RETRY),
-        }
-        let asked = Instant::now();
-        error = match store.append(group.clone()).await {
-            Ok(stored) => {
-                metrics.appended(stored.len(), asked.elapsed());
-                info!(n_failures, "rolls are stored again");
-                return Ok(Some(stored));
-            }
-            Err(error) => error,
-        };
-    }
 }
 
 /// Says where the server listens and what it does, once it listens; then the pump may start.

@@ -1,17 +1,16 @@
 //! rollcast rolls dice on a clock, keeps every roll in SQLite, and pushes it to every open
-//! browser over server-sent events.
+//! browser over Server-Sent Events.
 //!
-//! The modules stand in the order in which a roll flows through them, each using only those
-//! before it:
+//! Modules are listed in dependency order, which is also the order in which data flows. Each
+//! module depends only on those above it.
 //!
 //! ```text
-//! roll ──► roller ─────────► store ─────────► feed ─────────► web
-//! values   Stream<NewRoll>   NewRoll → Roll   after(cursor)   HTML · SSE
-//!                └──────────── pump, in app.rs ────────────┘
+//! clock ──► pump ─────────────► store ─────────► feed ──────────► web
+//! tick      Roll (id, dice)     apply(rolls)     after(cursor)    HTML · SSE · JSON
 //! ```
 //!
-//! `since` and `record` are values too: a time as people name it, and rolls as they are taken
-//! away. `remote` and the doctor look at all of it from outside, over the network.
+//! A tick is only a timestamp. The pump takes the next id, draws the dice for that id, has the
+//! store commit the roll, and then publishes it to the feed.
 
 pub mod text;
 pub mod dice;
@@ -22,7 +21,8 @@ pub mod record;
 pub mod metrics;
 pub mod panics;
 pub mod config;
-pub mod roller;
+pub mod clock;
+pub mod draw;
 pub mod statistics;
 pub mod store;
 pub mod retention;
@@ -30,5 +30,6 @@ pub mod feed;
 pub mod web;
 pub mod remote;
 pub mod doctor;
+pub mod pump;
 pub mod app;
 pub mod cli;

@@ -87,16 +87,7 @@ impl FromStr for RolledAt {
     }
 }
 
-/// A roll that is not stored yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRoll {
-    /// When the dice fell.
-    pub rolled_at: RolledAt,
-    /// What they showed.
-    pub dice: Results,
-}
-
-/// A stored roll.
+/// A roll whose id is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roll {
     /// Its place in the history.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::select;
@@ -20,7 +21,7 @@ use crate::cli::{Failure, GAP, local};
 use crate::config::Config;
 use crate::cursor::Cursor;
 use crate::record::RollJson;
-use crate::remote::{Frame, Parser, Remote, RemoteError, Url};
+use crate::remote::{Remote, RemoteError, Url};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::time_spec::TimeSpec;
 

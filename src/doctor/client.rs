@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -18,7 +19,6 @@ use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, TlsConfig};
 
 use crate::remote::Url;
-use crate::remote::{Frame, Parser};
 
 /// As many as browsers follow would only be a loop.
 const MAX_HOPS: usize = 5;

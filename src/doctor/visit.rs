@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use event_stream::parser::Frame;
 use jiff::{SignedDuration, Timestamp};
 use ureq::tls::Certificate;
 
 use crate::cursor::Cursor;
 use crate::doctor::client::{Answer, Arrival, Client, Connection, NoAnswer, Tls, Watch};
-use crate::remote::Frame;
 use crate::remote::Url;
 use crate::roll::RolledAt;
 

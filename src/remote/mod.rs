@@ -1,7 +1,6 @@
 //! A server elsewhere, as commands see it: its address, its answers, and the events of its stream.
 
 mod url;
-mod events;
 
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use ureq::Agent;
 use ureq::http::{Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-pub use self::events::{Frame, Parser};
 pub use self::url::Url;
 
 /// How long a connection may take, and again an answer to begin.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 use tracing::info;
 
-use crate::roll::{NewRoll, Roll, RollId};
+use crate::roll::{Roll, RollId};
 use crate::store::file::{OpenFiles, Placed};
 use crate::store::prune::{self, Step};
 use crate::store::statistics::Tallies;
-use crate::store::{Beyond, Pruned, StoreError, file, history};
+use crate::store::{Cutoff, Pruned, StoreError, file, history};
 
 /// How long the commit of a roll waits for an outside writer's lock.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -56,44 +56,46 @@ impl Writer {
         self.files.clone()
     }
 
-    pub fn append(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
-        let stored = self.commit(rolls);
-        if let Err(StoreError::Sqlite(error)) = &stored
+    pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
+        let applied = self.commit(rolls);
+        if let Err(StoreError::Sqlite(error)) = &applied
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {
             // The log is the larger part of a young database: emptying it may make room for
             // the next attempt. If that fails too, the full disk is what counts.
             let _ = self.checkpoint();
         }
-        let stored = stored?;
-        self.files.check()?;
-        Ok(stored)
+        applied?;
+        self.files.check()
     }
 
-    fn commit(&mut self, rolls: &[NewRoll]) -> Result<Vec<Roll>, StoreError> {
+    fn commit(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
         let transaction = begin(&mut self.connection)?;
+        // First of all, so that rolls that do not fit leave the tallies in memory alone.
+        let new = not_stored(&transaction, rolls)?;
         let mut tallies = match self.tallies.take() {
             Some(tallies) => tallies,
             None => Tallies::load(&transaction)?,
         };
-        let stored: Vec<Roll> =
-            rolls.iter().map(|new| insert(&transaction, new)).collect::<Result<_, _>>()?;
-        for roll in &stored {
+        for roll in new {
+            insert(&transaction, roll)?;
+        }
+        for roll in new {
             tallies.append(&transaction, roll)?;
         }
         transaction.commit()?;
         self.tallies = Some(tallies);
-        Ok(stored)
+        Ok(())
     }
 
-    /// Deletes some of the oldest rolls, if there are any beyond what is kept.
-    pub fn prune(&mut self, beyond: Beyond) -> Result<Pruned, StoreError> {
+    /// Deletes some of the oldest rolls, if there are any cutoff what is kept.
+    pub fn prune(&mut self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
         let last_counted = match &self.tallies {
             Some(tallies) => tallies.last_id(),
             None => Tallies::load(&self.connection)?.last_id(),
         };
         // Looked first without a lock, which somebody else may hold.
-        let Step { kept, up_to } = prune::next_step(&self.connection, beyond, last_counted)?;
+        let Step { kept, up_to } = prune::next_step(&self.connection, cutoff, last_counted)?;
         let Some(up_to) = up_to else {
             return Ok(Pruned { n_rolls: 0, oldest: kept.oldest, more: false });
         };
@@ -147,9 +149,131 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
-/// The stored row, not the input, is what everybody gets to see.
-fn insert(transaction: &Transaction<'_>, new: &NewRoll) -> Result<Roll, StoreError> {
-    let sql = "insert into rolls (rolled_at, dice) values (?1, ?2) returning id, rolled_at, dice";
-    let values = (new.rolled_at.to_string(), new.dice.to_string());
-    transaction.prepare_cached(sql)?.query_row(values, |row| Ok(history::roll_of(row)))?
+/// The rolls that are not stored yet. They follow the newest roll, or this is an error.
+fn not_stored<'a>(connection: &Connection, rolls: &'a [Roll]) -> Result<&'a [Roll], StoreError> {
+    let next = history::next_id(connection)?;
+    let mut n_stored = 0;
+    for roll in rolls {
+        match history::is_stored_as(connection, roll)? {
+            Some(true) => n_stored += 1,
+            Some(false) => return Err(StoreError::Conflict { expected: next, given: roll.id }),
+            None => break,
+        }
+    }
+    let new = &rolls[n_stored..];
+    let mut expected = next;
+    for Roll { id: given, .. } in new {
+        if *given != expected {
+            return Err(StoreError::NotNext { expected, given: *given });
+        }
+        expected = expected.next();
+    }
+    Ok(new)
+}
+
+/// Readers get what the row holds, so it must read back as the roll that was given.
+fn insert(transaction: &Transaction<'_>, roll: &Roll) -> Result<(), StoreError> {
+    let sql = "insert into rolls (id, rolled_at, dice) values (?1, ?2, ?3)
+               returning id, rolled_at, dice";
+    let values = (roll.id.0, roll.rolled_at.to_string(), roll.dice.to_string());
+    let stored =
+        transaction.prepare_cached(sql)?.query_row(values, |row| Ok(history::roll_of(row)))??;
+    if stored != *roll {
+        let id = roll.id;
+        return Err(StoreError::Malformed(format!("roll {id}: it reads back as {stored:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tempfile::TempDir;
+
+    fn writer() -> (TempDir, Writer) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, _lock) = file::claim(&folder.path().join("rolls.db")).expect("a database");
+        let writer = Writer::open(&path).expect("a writer");
+        (folder, writer)
+    }
+
+    /// Roll `id` with this result of 1D6.
+    fn roll(id: i64, result: u32) -> Roll {
+        let rolled_at = format!("2026-11-23T01:37:{id:02}.123Z").parse().expect("a timestamp");
+        let dice = format!("{{\"1D6\":{result}}}").parse().expect("results");
+        Roll { id: RollId(id), rolled_at, dice }
+    }
+
+    fn stored(writer: &Writer) -> Vec<Roll> {
+        history::after(&writer.connection, RollId::BEFORE_FIRST, 100).expect("rolls")
+    }
+
+    #[test]
+    fn rolls_that_are_stored_are_left_as_they_are_and_the_rest_of_a_group_is_stored() {
+        let (_folder, mut writer) = writer();
+        let rolls: Vec<Roll> = (1..=5).map(|id| roll(id, id as u32)).collect();
+        for n_rolls in [0, 2, 2, 1, 5, 5] {
+            writer.apply(&rolls[..n_rolls]).expect("rolls that fit");
+        }
+        writer.apply(&rolls[3..]).expect("rolls that fit");
+        assert_eq!(stored(&writer), rolls);
+        let sql = "select sum(n_rolls) from tallies";
+        let n_counted: i64 = writer.connection.query_row(sql, [], |row| row.get(0)).expect("a sum");
+        assert_eq!(n_counted, 5, "rolls were counted twice, or not at all");
+    }
+
+    #[test]
+    fn all_but_the_next_roll_is_refused_and_the_others_of_its_group_with_it() {
+        let (_folder, mut writer) = writer();
+        let rolls: Vec<Roll> = (1..=3).map(|id| roll(id, 1)).collect();
+        writer.apply(&rolls).expect("rolls that fit");
+        // Others may delete rows; their ids are never given again.
+        writer.connection.execute("delete from rolls where id in (1, 3)", []).expect("a deletion");
+        let table: [(&[Roll], i64, i64, bool); 7] = [
+            (&[roll(5, 1)], 4, 5, false),
+            (&[roll(4, 1), roll(6, 1)], 5, 6, false),
+            (&[roll(4, 1), roll(4, 1)], 5, 4, false),
+            (&[roll(1, 1)], 4, 1, false),
+            (&[roll(3, 1), roll(4, 1)], 4, 3, false),
+            (&[roll(2, 2)], 4, 2, true),
+            (&[roll(0, 1)], 4, 0, false),
+        ];
+        for (rolls, next, wrong, conflicts) in table {
+            let error = writer.apply(rolls).expect_err("rolls that do not fit");
+            let (expected, given, is_conflict) = match error {
+                StoreError::NotNext { expected, given } => (expected, given, false),
+                StoreError::Conflict { expected, given } => (expected, given, true),
+                other => panic!("expected a roll that does not fit, got {other} for {rolls:?}"),
+            };
+            assert_eq!((expected, given), (RollId(next), RollId(wrong)), "{rolls:?}");
+            assert_eq!(is_conflict, conflicts, "{rolls:?}");
+        }
+        assert_eq!(stored(&writer), [roll(2, 1)]);
+        writer.apply(&[roll(4, 6)]).expect("the next roll");
+        assert_eq!(stored(&writer), [roll(2, 1), roll(4, 6)]);
+    }
+
+    #[test]
+    fn a_row_that_is_not_a_roll_is_another_roll_than_the_one_given() {
+        let (_folder, mut writer) = writer();
+        let sql = "insert into rolls (rolled_at, dice) values ('garbage', '[]')";
+        writer.connection.execute(sql, []).expect("a row");
+        let error = writer.apply(&[roll(1, 1)]).expect_err("its id is taken");
+        assert!(
+            matches!(error, StoreError::Conflict { expected: RollId(2), given: RollId(1) }),
+            "{error}"
+        );
+        writer.apply(&[roll(2, 1)]).expect("the next roll");
+    }
+
+    #[test]
+    fn rolls_are_refused_once_there_is_no_id_left() {
+        let (_folder, mut writer) = writer();
+        let sql = "insert into rolls (id, rolled_at, dice) values (?1, 'garbage', '[]')";
+        writer.connection.execute(sql, [i64::MAX]).expect("a row");
+        let error = writer.apply(&[roll(1, 1)]).expect_err("no id is left");
+        assert!(error.is_final(), "{error}");
+        assert!(error.to_string().contains("9223372036854775807"), "{error}");
+    }
 }

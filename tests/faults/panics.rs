@@ -20,7 +20,7 @@ use rollcast::dice::{DieResult, Results};
 use rollcast::feed::{Asked, Feed, Item, N_RECENT};
 use rollcast::metrics::Metrics;
 use rollcast::panics;
-use rollcast::roll::{NewRoll, RolledAt};
+use rollcast::roll::{RollId, RolledAt};
 use rollcast::store::Store;
 use rollcast::web;
 use serde_json::Value;
@@ -63,14 +63,14 @@ fn the_process_in_which_something_panics() {
     let config = Config::load().unwrap();
     let ended = app::run(&config, async {
         match fault.as_str() {
-            "roller" => {
-                app::serve_rolls(&config, rolls_until_a_panic(config.file.clone().unwrap())).await
-            }
+            "roller" => app::serve_rolls(&config, ticks(config.file.clone().unwrap()), draw).await,
             "a task of its own" => {
+                let ticks = ticks(config.file.clone().unwrap()).enumerate();
                 // Dropped, and so let go.
-                drop(tokio::spawn(
-                    rolls_until_a_panic(config.file.clone().unwrap()).for_each(|_| ready(())),
-                ));
+                drop(tokio::spawn(ticks.for_each(|(n, _)| {
+                    draw(RollId(n as i64 + 1));
+                    ready(())
+                })));
                 serve_faulty_routes(&config, Metrics::default(), panics::watch).await
             }
             "unwatched" => serve_faulty_routes(&config, Metrics::default(), |_| {}).await,
@@ -85,22 +85,23 @@ fn the_process_in_which_something_panics() {
     process::exit(0);
 }
 
-/// A few, and then a panic, as soon as there is a file `go` beside another file.
-fn rolls_until_a_panic(beside: PathBuf) -> impl Stream<Item = NewRoll> {
+/// A few at once, and the others as soon as there is a file `go` beside another file.
+fn ticks(beside: PathBuf) -> impl Stream<Item = RolledAt> {
     stream::iter(1..).then(move |n| {
         let go = beside.with_file_name("go");
         async move {
             while n > N_GOOD_ROLLS && !go.exists() {
                 sleep(Duration::from_millis(10)).await;
             }
-            assert!(n <= N_GOOD_ROLLS, "the dice fell off the table");
-            let face = DieResult { die: "1D6".parse().unwrap(), result: n };
-            NewRoll {
-                rolled_at: RolledAt::truncate(jiff::Timestamp::now()),
-                dice: Results(vec![face]),
-            }
+            RolledAt::truncate(jiff::Timestamp::now())
         }
     })
+}
+
+/// Panics after the first few rolls.
+fn draw(RollId(id): RollId) -> Results {
+    assert!(id <= i64::from(N_GOOD_ROLLS), "the dice fell off the table");
+    Results(vec![DieResult { die: "1D6".parse().unwrap(), result: id as u32 }])
 }
 
 async fn serve_faulty_routes(

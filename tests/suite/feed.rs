@@ -11,7 +11,7 @@ use rollcast::config::{Keep, StoreConfig};
 use rollcast::cursor::Cursor;
 use rollcast::dice::{DieResult, Results};
 use rollcast::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
-use rollcast::roll::{NewRoll, Roll, RollId, RolledAt};
+use rollcast::roll::{Roll, RollId, RolledAt};
 use rollcast::store::Store;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -283,13 +283,13 @@ impl World {
     }
 }
 
-fn new_roll(n: u32) -> NewRoll {
-    let face = DieResult { die: "1D6".parse().unwrap(), result: 1 + n % 6 };
-    NewRoll { rolled_at: RolledAt::truncate(jiff::Timestamp::now()), dice: Results(vec![face]) }
-}
-
+/// Stores the roll after the first `n`.
 async fn append(store: &Store, n: u32) -> Roll {
-    store.append(vec![new_roll(n)]).await.unwrap().pop().unwrap()
+    let result = DieResult { die: "1D6".parse().unwrap(), result: 1 + n % 6 };
+    let rolled_at = RolledAt::truncate(jiff::Timestamp::now());
+    let roll = Roll { id: RollId(i64::from(n) + 1), rolled_at, dice: Results(vec![result]) };
+    store.apply(vec![roll.clone()]).await.unwrap();
+    roll
 }
 
 async fn next(reader: &mut Reader) -> Item {

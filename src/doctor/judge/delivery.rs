@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use event_stream::parser::Frame;
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::doctor::client::{End, Watch};
 use crate::doctor::judge::{Finding, fault, fine, in_ms, in_words, note, seconds, unknown};
 use crate::doctor::visit::{Seen, busy, sync};
-use crate::remote::Frame;
 
 /// A roll that comes later than the quickest by this much was held back.
 const LATE: SignedDuration = SignedDuration::from_millis(250);

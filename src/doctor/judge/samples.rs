@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use event_stream::parser::Frame;
 use jiff::Timestamp;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::doctor::client::{Answer, Arrival, Connection, End, Watch};
 use crate::doctor::judge::{Finding, Verdict};
 use crate::doctor::visit::{Page, PageRolls, Resumed, Seen};
-use crate::remote::Frame;
 
 /// When the visit began, in Unix milliseconds: 2026-11-23T01:37:40Z.
 pub const START_MS: i64 = 1_795_397_860_000;

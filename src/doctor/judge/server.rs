@@ -213,13 +213,14 @@ fn apart(ahead: SignedDuration) -> String {
 mod tests {
     use std::time::Duration;
 
+    use event_stream::parser::Frame;
+
     use super::*;
     use crate::doctor::client::End;
     use crate::doctor::judge::Verdict::{Fault, Fine, Unknown};
     use crate::doctor::judge::samples::{
         START_MS, answer, event, expect, foreign, rolls, seen, stream_answer, sync, watch,
     };
-    use crate::remote::Frame;
 
     #[test]
     fn an_address_is_forwarded_and_cannot_be_claimed() {

@@ -65,7 +65,7 @@ impl<'r> HistoryQuery<'r> {
         let (after, before) = (id("after", self.after)?, id("before", self.before)?);
         let day = filter.day.map(bounds).transpose();
         let day = day.map_err(|error| PageError::invalid("day", error))?;
-        Ok(Search { day, face: filter.result, after, before })
+        Ok(Search { day, result: filter.result, after, before })
     }
 }
 

@@ -228,7 +228,7 @@ mod tests {
 
     use crate::config::{Keep, StoreConfig};
     use crate::dice::{Die, DieResult, Results};
-    use crate::roll::{NewRoll, RolledAt};
+    use crate::roll::{Roll, RollId, RolledAt};
 
     #[tokio::test]
     async fn statistics_are_reckoned_once_a_roll_however_many_ask() {
@@ -245,7 +245,8 @@ mod tests {
             assert!(Arc::ptr_eq(&first, &second), "reckoned twice after roll {n}");
             let dice = Results(vec![DieResult { die, result: 6 }]);
             let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
-            store.append(vec![NewRoll { rolled_at, dice }]).await.expect("a roll");
+            let id = RollId(n + 1);
+            store.apply(vec![Roll { id, rolled_at, dice }]).await.expect("a roll");
         }
     }
 }

@@ -1,34 +1,42 @@
-//! What an event stream says, piece by piece as it arrives.
-//!
-//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>.
+//! Reads frames from bytes, in whatever pieces the bytes arrive.
 
-/// Bytes of one line, and of one event's data, that are looked at: what comes without an end is no
-/// event stream.
-const LINE_BYTES: usize = 1 << 20;
+/// How many bytes of one line, and of one event's data, are kept. The rest is dropped: input
+/// without line ends is no event stream.
+pub const MAX_BYTES: usize = 1 << 20;
 
-/// A part of a stream that means something by itself.
+/// One thing that a stream tells its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Something for the page.
+    /// An event with data.
     Event {
-        /// `message` where the stream names none.
+        /// Its type; `message` where the stream names none.
         name: String,
-        /// The last event id that this event itself set.
+        /// The id, if this event itself sets one.
         id: Option<String>,
-        /// Its lines, joined.
+        /// The data lines, joined with LF.
         data: String,
     },
-    /// A reconnection time, in milliseconds.
+    /// How long to wait before a reconnect, in milliseconds. It comes as soon as its line is
+    /// complete, so before the event whose block it is in.
     Retry(u64),
-    /// A line that keeps the connection busy.
+    /// A comment line.
     Comment,
 }
 
-/// Turns bytes into frames. Fields may come in any pieces.
+/// Turns bytes into frames.
+///
+/// ```
+/// use event_stream::parser::{Frame, Parser};
+///
+/// let mut parser = Parser::default();
+/// assert_eq!(parser.feed(b"retry: 2500\nid: 40\ndata: "), [Frame::Retry(2_500)]);
+/// let (name, id, data) = ("message".into(), Some("40".into()), "six".into());
+/// assert_eq!(parser.feed(b"six\n\n"), [Frame::Event { name, id, data }]);
+/// ```
 #[derive(Default)]
 pub struct Parser {
     line: Vec<u8>,
-    /// The last byte was a carriage return, so a line feed right after it ends nothing.
+    /// The last byte was a CR, so an LF right after it belongs to the same line end.
     after_return: bool,
     started: bool,
     name: String,
@@ -37,7 +45,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// The frames that these bytes complete.
+    /// Takes the next bytes of the stream and returns the frames that they complete, in order.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         for &byte in bytes {
@@ -50,7 +58,7 @@ impl Parser {
                 }
                 _ => {
                     self.after_return = false;
-                    if self.line.len() < LINE_BYTES {
+                    if self.line.len() < MAX_BYTES {
                         self.line.push(byte);
                     }
                 }
@@ -60,7 +68,7 @@ impl Parser {
     }
 
     fn end_line(&mut self, line: &str) -> Option<Frame> {
-        // One byte order mark, at the very beginning.
+        // The format allows one byte order mark, at the very beginning.
         let line = if self.started { line } else { line.strip_prefix('\u{FEFF}').unwrap_or(line) };
         self.started = true;
         if line.is_empty() {
@@ -75,7 +83,7 @@ impl Parser {
             "event" => self.name = value.into(),
             "id" if !value.contains('\0') => self.id = Some(value.into()),
             "data" => match &mut self.data {
-                Some(data) if data.len() + value.len() >= LINE_BYTES => {}
+                Some(data) if data.len() + value.len() >= MAX_BYTES => {}
                 Some(data) => {
                     data.push('\n');
                     data.push_str(value);
@@ -100,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_the_same_in_whatever_pieces_they_come() {
+    fn frames_do_not_depend_on_how_the_bytes_are_cut() {
         let text = "\u{FEFF}: hello\r\nretry: 10\rretry: soon\n\nevent: sync\ndata: {}\n\n\
                     id: 4-17\r\ndata:a\r\ndata: b\r\n\r\nid: 5\n\nnonsense\ndata\n\nevent: x\n\n";
         let expected = [
@@ -119,18 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn data_without_an_end_is_kept_up_to_a_limit() {
+    fn data_beyond_the_limit_is_dropped() {
         let mut parser = Parser::default();
         let line = format!("data: {}\n", "x".repeat(1_000));
         for _ in 0..3_000 {
             assert_eq!(parser.feed(line.as_bytes()), []);
         }
         let [Frame::Event { data, .. }] = &parser.feed(b"\n")[..] else { panic!("no event") };
-        assert!(data.len() > LINE_BYTES / 2 && data.len() <= LINE_BYTES, "{} bytes", data.len());
+        assert!(data.len() > MAX_BYTES / 2 && data.len() <= MAX_BYTES, "{} bytes", data.len());
     }
 
     #[test]
-    fn what_is_not_complete_is_no_event() {
+    fn an_event_counts_once_its_blank_line_has_arrived() {
         let mut parser = Parser::default();
         assert_eq!(parser.feed(b"id: 1\ndata: half"), []);
         assert_eq!(parser.feed(b"\n"), []);
