@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::config::Keep;
 use crate::metrics::Metrics;
 use crate::roll::RolledAt;
-use crate::store::{Beyond, Pruned, Store};
+use crate::store::{Cutoff, Pruned, Store};
 
 /// How often is looked whether there is something to prune: many rolls in one commit cost less
 /// than a commit each.
@@ -37,9 +37,9 @@ pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics:
     let mut said = String::new();
     let mut long = LongPrune::default();
     loop {
-        let Some(beyond) = beyond(keep, &mut clock) else { return pending().await };
+        let Some(cutoff) = cutoff(keep, &mut clock) else { return pending().await };
         let start = Instant::now();
-        let pause = match store.prune(beyond).await {
+        let pause = match store.prune(cutoff).await {
             Ok(Pruned { n_rolls, oldest, more }) => {
                 metrics.pruned(n_rolls, oldest);
                 long.went_on(n_rolls, more);
@@ -68,15 +68,15 @@ pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics:
 }
 
 /// What is no longer to be kept now, if anything ever.
-fn beyond(keep: Keep, clock: &mut SteadyClock) -> Option<Beyond> {
+fn cutoff(keep: Keep, clock: &mut SteadyClock) -> Option<Cutoff> {
     match keep {
         Keep::Forever => None,
         Keep::Age(age) => {
             let now = clock.now(Instant::now(), Timestamp::now());
             let moment = now.checked_sub(age).unwrap_or(Timestamp::MIN);
-            Some(Beyond::Before(RolledAt::truncate(moment)))
+            Some(Cutoff::Before(RolledAt::truncate(moment)))
         }
-        Keep::Count(n_rolls) => Some(Beyond::Count(n_rolls)),
+        Keep::Count(n_rolls) => Some(Cutoff::Count(n_rolls)),
     }
 }
 

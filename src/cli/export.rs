@@ -19,7 +19,7 @@ use crate::cursor::Cursor;
 use crate::record::{Encoder, Format};
 use crate::remote::{Remote, RemoteError, Url};
 use crate::roll::{RollId, RolledAt};
-use crate::store::{Archive, Extent, Part, StoreError};
+use crate::store::{Archive, Extent, RollRange, StoreError};
 use crate::time_spec::TimeSpec;
 
 /// Rolls that are read at a time.
@@ -157,21 +157,21 @@ fn from_database(
 ) -> Result<(), Broken> {
     let mut archive = Archive::open(&config.store)?;
     let since = args.since.map(|since| since.moment(Timestamp::now()));
-    let part = Part { after: args.after, before: args.before, since };
-    let Extent { mut span, dice } = archive.extent(&part)?;
+    let range = RollRange { after: args.after, before: args.before, since };
+    let Extent { mut ids, dice } = archive.extent(&range)?;
     let mut encoder = Encoder::new(args.format(), dice);
-    let mut progress = Progress::new(span.n_rolls());
+    let mut progress = Progress::new(ids.n_rolls());
     out.write_all(&encoder.head())?;
     loop {
-        let rolls = archive.between(span, BATCH)?;
+        let rolls = archive.between(ids, BATCH)?;
         let Some(last) = rolls.last() else { break };
-        span.after = last.id;
+        ids.after = last.id;
         rolls.iter().for_each(|roll| row.came(roll.id));
         let text = encoder.rolls(&rolls).map_err(|error| Broken::Read(error.into()))?;
         out.write_all(&text)?;
         progress.add(rolls.len() as u64);
     }
-    row.skipped_to(span.before);
+    row.skipped_to(ids.before);
     Ok(out.write_all(&encoder.foot())?)
 }
 

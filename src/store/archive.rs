@@ -4,7 +4,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::StoreConfig;
 use crate::roll::Roll;
-use crate::store::{Extent, Part, Span, StoreError, file, history};
+use crate::store::{Extent, IdRange, RollRange, StoreError, file, history};
 
 /// The history in a file. Its calls block.
 pub struct Archive(Connection);
@@ -30,14 +30,14 @@ impl Archive {
     /// # Errors
     ///
     /// [`StoreError::OtherHistory`] if a bound is not of this one.
-    pub fn extent(&mut self, part: &Part) -> Result<Extent, StoreError> {
-        history::extent(&mut self.0, part)
+    pub fn extent(&mut self, range: &RollRange) -> Result<Extent, StoreError> {
+        history::extent(&mut self.0, range)
     }
 
-    /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
+    /// The rolls of a ids, oldest first, at most `limit`. Empty means that no more are kept.
     ///
     /// Read in batches, so that no long transaction keeps a server's log from shrinking.
-    pub fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        history::between(&self.0, span, limit)
+    pub fn between(&self, ids: IdRange, limit: usize) -> Result<Vec<Roll>, StoreError> {
+        history::between(&self.0, ids, limit)
     }
 }

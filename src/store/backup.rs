@@ -19,7 +19,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::geteuid;
 
-use crate::store::{BackupStep, Existing, Kept, StoreError, file, history};
+use crate::store::{Kept, StoreError, file, history};
 
 /// What is copied between two looks at whether to go on.
 const STEP_PAGES: i32 = 1024;
@@ -33,6 +33,29 @@ const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", "-lock", "-new"];
 /// What makes a name a draft's, around the copy's own: hidden, and nobody's but ours.
 const DRAFT: (&str, &str) = (".", ".rollcast-draft");
 const REPLACE: &str = "give the copy another name, or replace it by --force";
+
+/// What a backup does with a file that has its name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Leaves it alone, and fails.
+    Refuse,
+    /// Replaces it, in one step, once the copy is whole.
+    Replace,
+}
+
+/// How far a backup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupStep {
+    /// So many bytes of so many are copied.
+    Copying {
+        /// Copied so far.
+        n_copied: u64,
+        /// In all.
+        n_bytes: u64,
+    },
+    /// All are; now they are read again to find damage.
+    Checking,
+}
 
 /// Copies the history at `database` to `to`, which appears whole or not at all.
 pub fn copy(

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-use crate::store::{Inspection, StoreError, history};
+use crate::store::StoreError;
 
 /// In order; one that has landed is never edited.
 const MIGRATIONS: &[&str] = &[
@@ -53,30 +53,6 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
         create(&path)?;
     }
     Ok((path, lock))
-}
-
-/// What is at `path`, changing nothing.
-pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
-    let path = match path.parent().map(Path::exists) {
-        Some(true) => resolve(path)?,
-        _ => return Ok(Inspection::Absent),
-    };
-    if !looks_like_ours(&path)? {
-        return Ok(Inspection::Absent);
-    }
-    let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let schema = check_schema(&connection, &path)?;
-    let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        let remedy = "restore a backup; nothing was changed";
-        return Err(not_ours(&format!("a damaged one ({verdict})"), &path, remedy));
-    }
-    let kept = history::kept(&connection)?;
-    let in_use = match File::open(lock_path(&path)) {
-        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
-        Err(_) => false,
-    };
-    Ok(Inspection::Sound { kept, schema, in_use })
 }
 
 /// The one name of the database, which all who mean it lock: absolute and without links.
@@ -312,7 +288,7 @@ pub fn log_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
-fn lock_path(path: &Path) -> PathBuf {
+pub fn lock_path(path: &Path) -> PathBuf {
     beside(path, "-lock")
 }
 

@@ -8,7 +8,34 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::cursor::Cursor;
 use crate::dice::Die;
 use crate::roll::{Roll, RollId, RolledAt};
-use crate::store::{Extent, Kept, Newest, Order, Page, Part, Span, StoreError};
+use crate::store::{IdRange, Kept, Order, RollRange, StoreError};
+
+/// A page of the history.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The rolls, in the [`Order`] of the request.
+    pub rolls: Vec<Roll>,
+    /// Which rolls were stored at that moment.
+    pub kept: Kept,
+}
+
+/// The end of the history.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    /// The newest rolls, newest first.
+    pub rolls: Vec<Roll>,
+    /// The cursor of the newest roll that was ever stored, at that moment.
+    pub head: Cursor,
+}
+
+/// A range of the history at one moment: it does not grow.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// The ids of its rolls.
+    pub ids: IdRange,
+    /// The dice of all rolls ever stored, by number and sides.
+    pub dice: Vec<Die>,
+}
 
 pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id > ?1 order by id limit ?2";
@@ -41,74 +68,78 @@ pub fn is_any_after(connection: &Connection, id: RollId) -> Result<bool, StoreEr
 }
 
 /// The rolls of a part, as far as they are kept, and which rolls are.
-pub fn part(
+pub fn page(
     connection: &mut Connection,
-    part: &Part,
+    range: &RollRange,
     order: Order,
     limit: usize,
 ) -> Result<Page, StoreError> {
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
-    let span = resolve(&transaction, part, kept)?;
+    let ids = resolve(&transaction, range, kept)?;
     let rolls = match order {
-        Order::OldestFirst => between(&transaction, span, limit)?,
+        Order::OldestFirst => between(&transaction, ids, limit)?,
         Order::NewestFirst => {
             let sql = "select id, rolled_at, dice from rolls where id > ?1 and id < ?2
                        order by id desc limit ?3";
-            rolls(&transaction, sql, span, limit)?
+            rolls(&transaction, sql, ids, limit)?
         }
     };
     Ok(Page { rolls, kept })
 }
 
 /// Where a part begins and ends now, and the dice of all rolls in it.
-pub fn extent(connection: &mut Connection, part: &Part) -> Result<Extent, StoreError> {
+pub fn extent(connection: &mut Connection, range: &RollRange) -> Result<Extent, StoreError> {
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
-    Ok(Extent { span: resolve(&transaction, part, kept)?, dice: dice(&transaction)? })
+    Ok(Extent { ids: resolve(&transaction, range, kept)?, dice: dice(&transaction)? })
 }
 
-/// The rolls of a span, oldest first.
-pub fn between(connection: &Connection, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
+/// The rolls of a ids, oldest first.
+pub fn between(
+    connection: &Connection,
+    ids: IdRange,
+    limit: usize,
+) -> Result<Vec<Roll>, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id > ?1 and id < ?2
                order by id limit ?3";
-    rolls(connection, sql, span, limit)
+    rolls(connection, sql, ids, limit)
 }
 
 fn rolls(
     connection: &Connection,
     sql: &str,
-    span: Span,
+    ids: IdRange,
     limit: usize,
 ) -> Result<Vec<Roll>, StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
-    let values = params![span.after.0, span.before.0, limit as i64];
+    let values = params![ids.after.0, ids.before.0, limit as i64];
     let rolls = statement.query_map(values, |row| Ok(roll_of(row)))?;
     rolls.map(|roll| roll?).collect()
 }
 
-fn resolve(connection: &Connection, part: &Part, kept: Kept) -> Result<Span, StoreError> {
+fn resolve(connection: &Connection, range: &RollRange, kept: Kept) -> Result<IdRange, StoreError> {
     let head = kept.head.id;
-    for cursor in part.after.iter().chain(&part.before) {
+    for cursor in range.after.iter().chain(&range.before) {
         let roll = find(connection, cursor.id)?.and_then(|roll| roll.cursor().unix_millis);
         let of_another = match cursor.unix_millis {
             Some(unix_millis) => {
                 cursor.id > head || roll.is_some_and(|rolled_at| rolled_at != unix_millis)
             }
             // Without a moment, only what nobody can have seen tells.
-            None => part.after.as_ref() == Some(cursor) && cursor.id > head,
+            None => range.after.as_ref() == Some(cursor) && cursor.id > head,
         };
         if of_another {
             return Err(StoreError::OtherHistory(*cursor));
         }
     }
-    let after = match (part.after, part.since) {
+    let after = match (range.after, range.since) {
         (Some(cursor), _) => cursor.id,
         (None, Some(moment)) => first_at(connection, kept, moment)?.previous(),
         (None, None) => RollId::BEFORE_FIRST,
     };
-    let before = part.before.map_or(head.next(), |cursor| cursor.id.min(head.next()));
-    Ok(Span { after: after.max(kept.oldest.previous()), before })
+    let before = range.before.map_or(head.next(), |cursor| cursor.id.min(head.next()));
+    Ok(IdRange { after: after.max(kept.oldest.previous()), before })
 }
 
 /// The newest rolls, newest first, and the head. Does not look at the oldest, so that damage there
@@ -241,7 +272,7 @@ mod tests {
 
     use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
-    use crate::store::{Beyond, prune};
+    use crate::store::{Cutoff, prune};
 
     thread_local! {
         /// The statements that ran on this thread.
@@ -294,10 +325,10 @@ mod tests {
             ("roll", |c| roll(c, RollId(40)).is_ok()),
             ("at", |c| at(c, "1970-01-01T00:00:40Z".parse().expect("a moment")).is_ok()),
             ("kept", |c| kept(c).is_ok()),
-            ("pruning by count", |c| prune::next_step(c, Beyond::Count(40), RollId(100)).is_ok()),
+            ("pruning by count", |c| prune::next_step(c, Cutoff::Count(40), RollId(100)).is_ok()),
             ("pruning by age", |c| {
                 let moment = "1970-01-01T00:00:40Z".parse().expect("a moment");
-                prune::next_step(c, Beyond::Before(moment), RollId(100)).is_ok()
+                prune::next_step(c, Cutoff::Before(moment), RollId(100)).is_ok()
             }),
             ("the prune itself", |c| prune::delete(c, RollId(40)).is_ok_and(|n| n == 40)),
         ];

@@ -1,418 +1,75 @@
 //! The store: keeps every roll in one SQLite file.
 //!
-//! The only place that knows SQL, and the only blocking calls: writes run on the writer's own
-//! thread, reads on blocking threads. There is one writer, and a small pool of read-only
-//! connections for requests.
+//! The only module that knows SQL, and the only one with blocking calls: writes run on the
+//! writer's own thread, reads on blocking threads. There is one writer, and a small pool of
+//! read-only connections for requests.
 
-mod history;
-mod statistics;
+mod range;
+mod error;
+mod blocking;
 mod file;
+mod inspect;
+mod history;
+mod search;
+mod statistics;
+mod prune;
 mod writer;
 mod writer_thread;
-mod prune;
+mod read_pool;
 mod backup;
 mod archive;
-mod search;
 mod disk;
 
-use std::future::pending;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use rusqlite::OpenFlags;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::cursor::Cursor;
-use crate::dice::{Dice, Die, DieResult};
+use crate::dice::Dice;
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::{DieTally, Statistics};
+use crate::store::blocking::blocking;
 use crate::store::file::OpenFiles;
+use crate::store::read_pool::{PERMIT_TIMEOUT, QueryClass, ReadPool, acquire};
 use crate::store::writer::Writer;
 use crate::store::writer_thread::WriterThread;
 
 pub use self::archive::Archive;
-
-/// Read-only connections, and so the most requests that read at once.
-const N_READERS: u32 = 4;
-/// Of those, how many may read at length. The others are left to short reads: a page or the start
-/// of a stream finds a reader however many search, download or are far behind.
-const N_LONG_READS: usize = N_READERS as usize - 2;
-/// Rolls that a short read gets at most: a page of them.
-const MOST_SHORT: usize = 128;
-/// How long a request waits for its turn to read.
-const TURN: Duration = Duration::from_millis(500);
-/// How long a request may then read; the longest take some milliseconds on a disk that is well.
-/// Well below the 10 s that a supervisor gives a stop.
-const LONGEST_READ: Duration = Duration::from_secs(5);
-/// SQLite's steps between two looks at that: some 3 µs, or a few pages of a disk that is slow.
-const READ_STEPS: i32 = 50;
+pub use self::backup::{BackupStep, Existing};
+pub use self::disk::Disk;
+pub use self::error::StoreError;
+pub use self::history::{Extent, Newest, Page};
+pub use self::inspect::Inspection;
+pub use self::prune::{Cutoff, Pruned};
+pub use self::range::{IdRange, Kept, Order, RollRange};
+pub use self::search::{Found, Search};
 
 /// The rolls of one database file; cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
-/// How much a query reads.
-#[derive(Clone, Copy)]
-enum Length {
-    /// A few rolls, or a page of them.
-    Short,
-    /// Thousands of rolls, or one batch after the other.
-    Long,
-}
-
 struct Shared {
     writer: WriterThread,
-    readers: Pool<SqliteConnectionManager>,
-    turns: Arc<Semaphore>,
-    /// Taken before the turn by what reads at length.
-    long_reads: Arc<Semaphore>,
-    /// Taken by who looks at the disk.
-    looks: Arc<Semaphore>,
+    reads: ReadPool,
+    /// One permit: see [`Store::disk`].
+    disk_permit: Arc<Semaphore>,
     files: Arc<OpenFiles>,
     path: PathBuf,
 }
 
-/// Which rolls there are: those after `oldest.previous()`, up to `head`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// The oldest roll that is kept; the one after the head when none is.
-    pub oldest: RollId,
-    /// The place after the newest roll ever stored.
-    pub head: Cursor,
-}
-
-impl Kept {
-    /// How many rolls that is.
-    pub fn n_rolls(&self) -> i64 {
-        self.head.id.0 - self.oldest.previous().0
-    }
-}
-
-/// A page of the history.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The rolls, in the [`Order`] that was asked for.
-    pub rolls: Vec<Roll>,
-    /// Which rolls there were at that moment.
-    pub kept: Kept,
-}
-
-/// The end of the history.
-#[derive(Clone, Debug)]
-pub struct Newest {
-    /// The newest rolls, newest first.
-    pub rolls: Vec<Roll>,
-    /// The newest roll that was ever made, at that moment.
-    pub head: Cursor,
-}
-
-/// A part of the history, as somebody asks for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// The rolls after this one; all when there is none.
-    pub after: Option<Cursor>,
-    /// The rolls before this one; all when there is none.
-    pub before: Option<Cursor>,
-    /// The rolls from this moment on, where `after` does not say it.
-    pub since: Option<RolledAt>,
-}
-
-/// In which order a part is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// From its beginning.
-    OldestFirst,
-    /// From its end.
-    NewestFirst,
-}
-
-/// The rolls between two places, without the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The place before the first roll.
-    pub after: RollId,
-    /// The place after the last roll.
-    pub before: RollId,
-}
-
-impl Span {
-    /// How many rolls it holds, as far as all are kept.
-    pub fn n_rolls(self) -> u64 {
-        u64::try_from(self.before.previous().0 - self.after.0).unwrap_or(0)
-    }
-}
-
-/// A part of the history as it was at one moment: it does not grow.
-#[derive(Clone, Debug)]
-pub struct Extent {
-    /// Its rolls.
-    pub span: Span,
-    /// The dice of all rolls ever stored, by number and sides.
-    pub dice: Vec<Die>,
-}
-
-/// What somebody looks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Search {
-    /// Rolls from the first moment on, before the second one.
-    pub day: Option<(RolledAt, RolledAt)>,
-    /// Rolls with this face.
-    pub face: Option<DieResult>,
-    /// The page of the oldest rolls after this one.
-    pub after: Option<RollId>,
-    /// The page of the newest rolls before this one.
-    pub before: Option<RollId>,
-}
-
-/// A page of what was found, newest roll first.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The rolls.
-    pub rolls: Vec<Roll>,
-    /// Which rolls there were at that moment.
-    pub kept: Kept,
-    /// The rolls of the day, or all that are kept.
-    pub all: Span,
-    /// Those that were looked at for this page.
-    pub looked_at: Span,
-    /// How often the face came up, of all time.
-    pub n_ever: Option<u64>,
-    /// When the oldest and the newest kept roll were made.
-    pub kept_from_to: Option<(RolledAt, RolledAt)>,
-}
-
-/// Which rolls are no longer to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beyond {
-    /// All but the newest so many (not 0).
-    Count(i64),
-    /// Those made before a moment, as far as no older roll was made later.
-    Before(RolledAt),
-}
-
-/// What a step of pruning did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pruned {
-    /// Rolls that are gone.
-    pub n_rolls: u64,
-    /// The oldest that is kept now.
-    pub oldest: RollId,
-    /// Whether it was a whole step, so that there may be more to go.
-    pub more: bool,
-}
-
-/// What a look at a database file found.
-#[derive(Debug)]
-pub enum Inspection {
-    /// There is no file: one will be created at the first start.
-    Absent,
-    /// A sound database.
-    Sound {
-        /// Which rolls it keeps.
-        kept: Kept,
-        /// Its schema: how many migrations made it.
-        schema: usize,
-        /// Whether a server has it open.
-        in_use: bool,
-    },
-}
-
-/// What the database takes of its disk, and what is left.
-#[derive(Clone, Copy, Debug)]
-pub struct Disk {
-    /// The size of the database file.
-    pub n_database_bytes: u64,
-    /// The size of its write-ahead log.
-    pub n_log_bytes: u64,
-    /// What this user may still write.
-    pub n_free_bytes: u64,
-    /// Whether nothing may be written there at all.
-    pub read_only: bool,
-}
-
-/// What a backup does with a file that has its name already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Leaves it alone, and fails.
-    Refuse,
-    /// Replaces it, in one step, once the copy is whole.
-    Replace,
-}
-
-/// How far a backup is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackupStep {
-    /// So many bytes of so many are copied.
-    Copying {
-        /// Copied so far.
-        n_copied: u64,
-        /// In all.
-        n_bytes: u64,
-    },
-    /// All are; now they are read again to find damage.
-    Checking,
-}
-
-/// Why the store cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file is something else, and was left untouched.
-    #[error("expected a rollcast database, found {found} at `{}`; {remedy}", .path.display())]
-    NotOurs {
-        /// What the file is.
-        found: String,
-        /// The file.
-        path: PathBuf,
-        /// What to do about it.
-        remedy: &'static str,
-    },
-    /// A backup that would be written where it must not.
-    #[error("expected a place for a copy, found {found} at `{}`; {remedy}", .path.display())]
-    Target {
-        /// What is there.
-        found: String,
-        /// Where.
-        path: PathBuf,
-        /// What to do about it.
-        remedy: &'static str,
-    },
-    /// Another backup writes to the same file.
-    #[error("another backup is writing `{}`; let it end, or give this one another name", .0.display())]
-    Drafting(PathBuf),
-    /// The caller asked for it.
-    #[error("stopped before it was done; nothing was changed")]
-    Stopped,
-    /// Another server has the file.
-    #[error(
-        "`{}` is in use by another rollcast{holder}; stop that one, or give this one a database \
-         of its own (rollcast.database)", .path.display()
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-        /// Who has it, if known.
-        holder: String,
-    },
-    /// The folder or the file cannot be used.
-    #[error("cannot {action} `{}`", .path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// With which file or folder.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file was deleted or replaced while it was open: what is written now is lost.
-    #[error(
-        "`{}` was moved, deleted or replaced while in use; put it back, then start again",
-        .0.display()
-    )]
-    Moved(PathBuf),
-    /// The same, as far as anybody can tell.
-    #[error("cannot tell whether `{}` is still the file in use", .path.display())]
-    OutOfSight {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file system does not allow a write-ahead log.
-    #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
-    NoLog {
-        /// The database.
-        path: PathBuf,
-        /// The mode that SQLite chose instead.
-        mode: String,
-    },
-    /// All readers are busy.
-    #[error("expected a turn to read the history within {} ms, all readers are busy", TURN.as_millis())]
-    Busy,
-    /// The disk hangs.
-    #[error("the database's disk does not answer within {} ms", TURN.as_millis())]
-    NoAnswer,
-    /// A read that was ended.
-    #[error("expected to read this in {} s, it takes longer; is the disk slow?", LONGEST_READ.as_secs())]
-    TooLong,
-    /// A cursor that was not given out by this history.
-    #[error("expected a cursor of this history, got `{0}`; it has no such roll")]
-    OtherHistory(Cursor),
-    /// A roll that is not stored has another id than the next one.
-    #[error("expected roll {expected} as the next one, got roll {given}")]
-    NotNext {
-        /// The id of the next roll.
-        expected: RollId,
-        /// The id of the roll that was given.
-        given: RollId,
-    },
-    /// Another roll is stored under the id of a roll that was given.
-    #[error(
-        "expected roll {expected} as the next one, got another roll {given} than the stored one"
-    )]
-    Conflict {
-        /// The id of the next roll.
-        expected: RollId,
-        /// The id of the roll that was given.
-        given: RollId,
-    },
-    /// A stored row that no rollcast wrote.
-    #[error("expected a stored roll, got {0}")]
-    Malformed(String),
-    /// SQLite's own error.
-    #[error("the database cannot be used")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The schema could not be brought up to date.
-    #[error("the database cannot be brought up to date")]
-    Migration(#[from] rusqlite_migration::Error),
-    /// SQLite's own error while that was done.
-    #[error("the database cannot be brought up to date")]
-    Upgrade(#[source] rusqlite::Error),
-    /// The writer's thread could not be started.
-    #[error("cannot start a thread for the database")]
-    Thread(#[source] std::io::Error),
-    /// The pool of readers could not be opened.
-    #[error("the database cannot be opened for reading")]
-    Pool(#[from] r2d2::Error),
-}
-
-impl StoreError {
-    /// Whether trying the same again is of no use: commits would be lost, or the roll itself is
-    /// refused.
-    pub fn is_final(&self) -> bool {
-        match self {
-            StoreError::Moved(_) | StoreError::Malformed(_) => true,
-            StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
-            // The rolls are in that file, wherever it is, and may be lost with it.
-            StoreError::OutOfSight { .. } => true,
-            StoreError::Sqlite(error) => matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
-            ),
-            _ => false,
-        }
-    }
-
-    /// Whether it is a matter of load, so that the same read may succeed a moment later.
-    pub fn is_load(&self) -> bool {
-        matches!(self, StoreError::Busy | StoreError::TooLong)
-    }
-}
-
 impl Store {
-    /// Opens the history, creating it (and its folder) where no file is.
+    /// Opens the history. Creates the file and its folder if they do not exist.
     ///
-    /// A file that is empty, foreign or of a newer rollcast is refused and left untouched, as is
-    /// one that another server has open.
+    /// # Errors
+    ///
+    /// [`StoreError::NotOurs`] for a file that is empty, foreign, damaged or of a newer rollcast,
+    /// and [`StoreError::InUse`] for one that another server has open. Such a file is left
+    /// untouched.
     pub async fn open(config: &StoreConfig) -> Result<Store, StoreError> {
         let path = config.database.clone();
         blocking(move || {
@@ -423,48 +80,37 @@ impl Store {
 
     fn open_blocking(path: &Path) -> Result<Store, StoreError> {
         let (path, lock) = file::claim(path)?;
-        // Before the readers open: a file that somebody restored may not be in WAL mode.
+        // The writer first: a file from a backup is not in WAL mode yet.
         let writer = Writer::open(&path)?;
         let files = writer.files();
-        let manager = SqliteConnectionManager::file(&path)
-            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| {
-                connection.pragma_update(None, "query_only", true)?;
-                // SQLite opens a log only when it first reads.
-                connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
-            });
-        // All connections open now, while there are file descriptors to be had.
-        let readers = Pool::builder()
-            .max_size(N_READERS)
-            // And stay open. Who may use one is decided by `turns`.
-            .min_idle(None)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_on_check_out(false)
-            .build(manager)?;
+        let reads = ReadPool::open(&path, files.clone())?;
         // The lock refuses a second server for as long as the store is open.
         let writer = WriterThread::start(writer, lock).map_err(StoreError::Thread)?;
-        Ok(Store(Arc::new(Shared {
-            writer,
-            readers,
-            turns: Arc::new(Semaphore::new(N_READERS as usize)),
-            long_reads: Arc::new(Semaphore::new(N_LONG_READS)),
-            looks: Arc::new(Semaphore::new(1)),
-            files,
-            path,
-        })))
+        let disk_permit = Arc::new(Semaphore::new(1));
+        Ok(Store(Arc::new(Shared { writer, reads, disk_permit, files, path })))
     }
 
-    /// What is at `database`, changing nothing. Reads the whole file, to find damage.
+    /// Inspects the configured database without changing it. Reads the whole file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`].
     pub async fn inspect(config: &StoreConfig) -> Result<Inspection, StoreError> {
         let path = config.database.clone();
-        blocking(move || file::inspect(&path).map_err(|error| file::explain_damage(error, &path)))
-            .await
+        blocking(move || {
+            inspect::inspect(&path).map_err(|error| file::explain_damage(error, &path))
+        })
+        .await
     }
 
     /// Copies the history to the file `to`, also while a server adds to it: all rolls up to the
-    /// moment of the call, which are given back. The file appears whole, checked and durable, or
-    /// not at all. Ends with [`StoreError::Stopped`] soon after `stop` is set.
+    /// moment of the call, which are returned. The file appears whole, checked and durable, or
+    /// not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Stopped`] soon after `stop` is set, [`StoreError::Target`] if no copy may be
+    /// written to `to`.
     pub async fn backup(
         config: &StoreConfig,
         to: &Path,
@@ -489,30 +135,38 @@ impl Store {
         self.0.writer.run(move |writer| writer.apply(&rolls)).await
     }
 
-    /// Deletes the oldest of the rolls beyond what is kept, in one short transaction; the newest
-    /// roll always stays. Does not wait for an outside writer.
-    pub async fn prune(&self, beyond: Beyond) -> Result<Pruned, StoreError> {
-        self.0.writer.run(move |writer| writer.prune(beyond)).await
+    /// Deletes the oldest rolls beyond the cutoff, in one short transaction. The newest roll
+    /// always stays.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's, also if an outside writer holds its lock: this does not wait for it.
+    pub async fn prune(&self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
+        self.0.writer.run(move |writer| writer.prune(cutoff)).await
     }
 
-    /// Moves the write-ahead log into the database file, for an orderly end: whether all of it
-    /// could be moved, which an outside reader can prevent.
+    /// Moves the write-ahead log into the database file at an orderly stop. Returns whether all of
+    /// it was moved, which an outside reader can prevent.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
     pub async fn checkpoint(&self) -> Result<bool, StoreError> {
         self.0.writer.run(|writer| writer.checkpoint()).await
     }
 
-    /// What the database takes of its disk, and what is left.
+    /// The disk space that the database takes, and what is free.
     ///
     /// # Errors
     ///
     /// [`StoreError::NoAnswer`] if the disk hangs.
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         let shared = self.0.clone();
-        let answer = timeout(TURN, async {
-            // One at a time: a disk that hangs holds the thread that looks, and probes go on coming.
-            let look = permit(&shared.looks).await;
+        let answer = timeout(PERMIT_TIMEOUT, async {
+            // One at a time: a hung disk blocks the thread, and more probes keep coming.
+            let permit = acquire(&shared.disk_permit).await;
             blocking(move || {
-                let _look = look;
+                let _permit = permit;
                 shared.files.check()?;
                 disk::look(&shared.path)
             })
@@ -522,29 +176,49 @@ impl Store {
     }
 
     /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query: [`StoreError::Busy`], [`StoreError::TooLong`], [`StoreError::Moved`],
+    /// SQLite's. So for all queries below.
     pub async fn after(&self, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        self.read(Length::Long, move |connection| history::after(connection, id, limit)).await
+        let query = move |connection: &mut _| history::after(connection, id, limit);
+        self.0.reads.read(QueryClass::Long, query).await
     }
 
-    /// The newest rolls, newest first, at most `limit`, and the head. Also where the oldest are
-    /// damaged.
+    /// The newest rolls, newest first, at most `limit`, and the head. Does not read the oldest
+    /// rolls, so damage there does not matter.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
     pub async fn newest(&self, limit: usize) -> Result<Newest, StoreError> {
-        self.read(Length::Short, move |connection| history::newest(connection, limit)).await
+        let query = move |connection: &mut _| history::newest(connection, limit);
+        self.0.reads.read(QueryClass::of_rows(limit), query).await
     }
 
-    /// The roll `id`, if it is kept, and which rolls are.
+    /// The roll `id`, if it is stored, and which rolls are.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
     pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
-        self.read(Length::Short, move |connection| history::roll(connection, id)).await
+        let query = move |connection: &mut _| history::roll(connection, id);
+        self.0.reads.read(QueryClass::Short, query).await
     }
 
-    /// What all rolls add up to, where `dice` are those rolled now; `None` where `known` is still
-    /// the newest roll that is counted ([`RollId::BEFORE_FIRST`] before the first).
+    /// The statistics of all rolls, where `dice` are those rolled now; `None` if `known` is still
+    /// the newest counted roll ([`RollId::BEFORE_FIRST`] before the first).
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
     pub async fn statistics(
         &self,
         dice: Dice,
         known: RollId,
     ) -> Result<Option<Statistics>, StoreError> {
-        self.read(Length::Long, move |connection| {
+        let query = move |connection: &mut rusqlite::Connection| {
             // One transaction, so that all of it is as of the same roll.
             let snapshot = connection.transaction()?;
             if statistics::last_id(&snapshot)? == known {
@@ -553,8 +227,8 @@ impl Store {
             let (as_of, tallies) = statistics::Tallies::load(&snapshot)?.into_dice();
             // Here, too: of many large dice it takes a while.
             Ok(Some(Statistics::of(as_of, &tallies, &dice)))
-        })
-        .await
+        };
+        self.0.reads.read(QueryClass::Long, query).await
     }
 
     /// What all rolls add up to, by die, and the newest roll that is counted, of a file that may
@@ -582,120 +256,75 @@ impl Store {
         .await
     }
 
-    /// The first roll at or after `moment`, else the newest; `None` when none is kept.
+    /// The first roll at or after `time`, else the newest; `None` if no roll is stored.
     ///
-    /// Ids are the order of rolls; where the clock once stepped back, several rolls fit and any
+    /// Ids are the order of rolls. Where the clock once stepped back, several rolls fit, and any
     /// of them is found.
-    pub async fn at(&self, moment: RolledAt) -> Result<Option<RollId>, StoreError> {
-        self.read(Length::Short, move |connection| history::at(connection, moment)).await
-    }
-
-    /// The place before the first roll at or after `moment`, or the head.
-    pub async fn since(&self, moment: RolledAt) -> Result<Cursor, StoreError> {
-        self.read(Length::Short, move |connection| history::since(connection, moment)).await
-    }
-
-    /// The rolls of a part, at most `limit`: its first ones, or its last ones with the newest first.
     ///
     /// # Errors
     ///
-    /// [`StoreError::OtherHistory`] if a bound is not of this one.
-    pub async fn part(&self, part: Part, order: Order, limit: usize) -> Result<Page, StoreError> {
-        let length = if limit > MOST_SHORT { Length::Long } else { Length::Short };
-        self.read(length, move |connection| history::part(connection, &part, order, limit)).await
+    /// Those of a query.
+    pub async fn at(&self, time: RolledAt) -> Result<Option<RollId>, StoreError> {
+        let query = move |connection: &mut _| history::at(connection, time);
+        self.0.reads.read(QueryClass::Short, query).await
     }
 
-    /// Where a part begins and ends now, to be read in batches with [`Store::between`].
+    /// The cursor before the first roll at or after `time`, or the head.
     ///
     /// # Errors
     ///
-    /// As for [`Store::part`].
-    pub async fn extent(&self, part: Part) -> Result<Extent, StoreError> {
-        self.read(Length::Short, move |connection| history::extent(connection, &part)).await
+    /// Those of a query.
+    pub async fn since(&self, time: RolledAt) -> Result<Cursor, StoreError> {
+        let query = move |connection: &mut _| history::since(connection, time);
+        self.0.reads.read(QueryClass::Short, query).await
     }
 
-    /// The rolls of a span, oldest first, at most `limit`. Empty means that no more are kept.
-    pub async fn between(&self, span: Span, limit: usize) -> Result<Vec<Roll>, StoreError> {
-        self.read(Length::Long, move |connection| history::between(connection, span, limit)).await
-    }
-
-    /// A page of the rolls that fit, at most `limit`. For a face, a bounded number of rolls is
-    /// looked at: see [`Found::looked_at`].
-    pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
-        let length = if search.face.is_some() { Length::Long } else { Length::Short };
-        self.read(length, move |connection| search::search(connection, &search, limit)).await
-    }
-
-    async fn read<T: Send + 'static>(
+    /// At most `limit` rolls of a range: the first ones, or the last ones with the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OtherHistory`] if a bound belongs to another history, and those of a query.
+    pub async fn page(
         &self,
-        length: Length,
-        query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let shared = self.0.clone();
-        // A task of its own takes the turn. Who asked may be polled no further, as a stream is whose
-        // client does not read, and would keep a turn that it was given meanwhile: a few such
-        // clients had all of them. The set ends the task if nobody waits for it any more.
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let waiting = timeout(TURN, shared.turn(length)).await;
-            let turn = waiting.map_err(|_elapsed| StoreError::Busy)?;
-            blocking(move || {
-                // Held until the query ends, even if nobody waits for it any more, so that there
-                // are never more blocking threads than connections.
-                let _turn = turn;
-                let mut connection = shared.readers.get()?;
-                let begun = Instant::now();
-                // Takes the place of the one that watched over the read before.
-                let is_over = move || begun.elapsed() > LONGEST_READ;
-                connection.progress_handler(READ_STEPS, Some(is_over))?;
-                let read = query(&mut connection).map_err(|error| match error {
-                    StoreError::Sqlite(error) if was_interrupted(&error) => StoreError::TooLong,
-                    error => file::explain_damage(error, &shared.path),
-                })?;
-                // What was committed to a file that is gone is nobody's to see: it is lost.
-                shared.files.check()?;
-                Ok(read)
-            })
-            .await
-        });
-        let joined = task.join_next().await.expect("one task");
-        outcome(joined).await
+        range: RollRange,
+        order: Order,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let query = move |connection: &mut _| history::page(connection, &range, order, limit);
+        self.0.reads.read(QueryClass::of_rows(limit), query).await
     }
-}
 
-impl Shared {
-    /// A turn to read, kept until it is dropped.
-    async fn turn(&self, length: Length) -> (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit) {
-        let long_read = match length {
-            Length::Short => None,
-            Length::Long => Some(permit(&self.long_reads).await),
-        };
-        (long_read, permit(&self.turns).await)
+    /// The ids of a range at this moment, to be read in batches with [`Store::between`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::page`].
+    pub async fn extent(&self, range: RollRange) -> Result<Extent, StoreError> {
+        // Reads every count of every die.
+        let query = move |connection: &mut _| history::extent(connection, &range);
+        self.0.reads.read(QueryClass::Long, query).await
     }
-}
 
-async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    semaphore.clone().acquire_owned().await.expect("the store never closes its semaphores")
-}
+    /// The rolls of a range, oldest first, at most `limit`. Empty means that no more are stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn between(&self, ids: IdRange, limit: usize) -> Result<Vec<Roll>, StoreError> {
+        let query = move |connection: &mut _| history::between(connection, ids, limit);
+        self.0.reads.read(QueryClass::Long, query).await
+    }
 
-fn was_interrupted(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
-}
-
-/// Runs blocking work where no other task waits behind it.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    outcome(spawn_blocking(work).await).await
-}
-
-/// What a task came to; its panic goes on here.
-async fn outcome<T>(joined: Result<T, JoinError>) -> T {
-    match joined.map_err(JoinError::try_into_panic) {
-        Ok(result) => result,
-        Err(Ok(panic)) => resume_unwind(panic),
-        // The runtime ended and took the task with it, before it began. Who asked ends as well.
-        Err(Err(_cancelled)) => pending().await,
+    /// A page of the rolls that match, at most `limit`. A search for a result reads a bounded
+    /// number of rolls: see [`Found::looked_at`].
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
+        let class = QueryClass::of_rows(search.max_rows(limit));
+        let query = move |connection: &mut _| search::search(connection, &search, limit);
+        self.0.reads.read(class, query).await
     }
 }
 
@@ -708,6 +337,7 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::config::Keep;
+    use crate::dice::DieResult;
 
     async fn store() -> (TempDir, Store) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -729,15 +359,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_one_look_at_the_disk_hangs_others_are_told_in_time() {
+    async fn while_one_disk_probe_hangs_others_fail_in_time() {
         let (_folder, store) = store().await;
-        store.disk().await.expect("control: nothing hangs");
-        let hanging = permit(&store.0.looks).await;
-        let begun = tokio::time::Instant::now();
-        let told = join_all((0..100).map(|_| store.disk())).await;
-        assert!(told.iter().all(|look| matches!(look, Err(StoreError::NoAnswer))), "{told:?}");
-        assert!(begun.elapsed() < 2 * TURN, "told after {:?}", begun.elapsed());
+        store.disk().await.expect("control: nothing hangs yet");
+        let hanging = acquire(&store.0.disk_permit).await;
+        let start = tokio::time::Instant::now();
+        let probes = join_all((0..100).map(|_| store.disk())).await;
+        assert!(probes.iter().all(|disk| matches!(disk, Err(StoreError::NoAnswer))), "{probes:?}");
+        assert!(start.elapsed() < 2 * PERMIT_TIMEOUT, "failed after {:?}", start.elapsed());
         drop(hanging);
         store.disk().await.expect("nothing hangs any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_long_queries_run_only_queries_of_few_rows_find_a_connection() {
+        let (_folder, store) = store().await;
+        let _running = store.0.reads.all_long_permits().await;
+        let search = |result| Search { result, ..Search::default() };
+        let result = DieResult { die: "1D6".parse().expect("a die"), result: 6 };
+        let range = RollRange::default();
+        let all = IdRange { after: RollId(0), before: RollId(1) };
+        let is_busy = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Busy));
+        let queries = [
+            ("the newest 128", false, store.newest(128).await.map(drop)),
+            ("the newest 129", true, store.newest(129).await.map(drop)),
+            ("a page of 128", false, store.page(range, Order::NewestFirst, 128).await.map(drop)),
+            ("a page of 500", true, store.page(range, Order::NewestFirst, 500).await.map(drop)),
+            ("a day's 128", false, store.search(search(None), 128).await.map(drop)),
+            ("a day's 500", true, store.search(search(None), 500).await.map(drop)),
+            ("a result's 10", true, store.search(search(Some(result)), 10).await.map(drop)),
+            ("an extent", true, store.extent(range).await.map(drop)),
+            ("a download", true, store.between(all, 10).await.map(drop)),
+            ("one roll", false, store.roll(RollId(1)).await.map(drop)),
+        ];
+        for (query, is_long, result) in queries {
+            assert_eq!(is_busy(result), is_long, "{query}");
+        }
     }
 }

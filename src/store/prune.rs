@@ -1,64 +1,83 @@
 //! Deleting the oldest rolls, a few at a time.
 //!
-//! Ids are the order of rolls, so the rolls that go are always those before one that stays. Their
-//! moments are looked at from the oldest on, and only as far as they are past: a roll that a wrong
-//! clock dated too early goes in its turn and not before, and one that was dated too late stays
-//! until that moment has come, with all after it. Nothing goes because of the clock of a later
-//! roll.
+//! Ids are the order of rolls, so a prune deletes the rolls before some id. By age, it reads
+//! timestamps from the oldest roll on and stops at the first roll that is young enough. A roll that
+//! a wrong clock dated too early is deleted in its turn and not before. One that was dated too late
+//! stays until that time has come, and all rolls after it stay too.
 
 use rusqlite::Connection;
 
-use crate::roll::RollId;
-use crate::store::{Beyond, Kept, StoreError, history};
+use crate::roll::{RollId, RolledAt};
+use crate::store::{Kept, StoreError, history};
 
-/// Rolls that are deleted in one transaction: what keeps it short, however many there are to go.
+/// The most rolls that one transaction deletes, which keeps it short.
 pub const N_AT_ONCE: i64 = 1_000;
+
+/// Which rolls to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cutoff {
+    /// All but this many of the newest rolls (not 0).
+    Count(i64),
+    /// Rolls older than this time, except those after a roll that is not.
+    Before(RolledAt),
+}
+
+/// The result of a step of pruning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many rolls were deleted.
+    pub n_rolls: u64,
+    /// The oldest roll that is left.
+    pub oldest: RollId,
+    /// Whether it was a full step, so there may be more to delete.
+    pub more: bool,
+}
 
 /// What a step would delete.
 pub struct Step {
-    /// Which rolls there are.
+    /// Which rolls are stored.
     pub kept: Kept,
-    /// The last roll to go, if any is.
+    /// The last roll to delete, if any.
     pub up_to: Option<RollId>,
 }
 
-/// The next step: the oldest of the rolls beyond what is kept. The newest roll is not among them,
-/// and none after `last_counted`, since the statistics are about all.
+/// The next step: the oldest of the rolls beyond the cutoff. It deletes neither the newest roll nor
+/// any roll after `last_counted`, because the statistics count all rolls.
 pub fn next_step(
     connection: &Connection,
-    beyond: Beyond,
+    cutoff: Cutoff,
     last_counted: RollId,
 ) -> Result<Step, StoreError> {
     let kept = history::kept(connection)?;
     let bound = kept.head.id.previous().min(last_counted);
-    let up_to = match beyond {
-        Beyond::Count(n_rolls) => Some(RollId(kept.head.id.0.saturating_sub(n_rolls))),
-        Beyond::Before(moment) => last_before(connection, kept.oldest, &moment.to_string())?,
+    let up_to = match cutoff {
+        Cutoff::Count(n_rolls) => Some(RollId(kept.head.id.0.saturating_sub(n_rolls))),
+        Cutoff::Before(time) => last_before(connection, kept.oldest, &time.to_string())?,
     };
     let up_to = up_to.map(|id| id.min(bound).min(RollId(kept.oldest.previous().0 + N_AT_ONCE)));
     Ok(Step { kept, up_to: up_to.filter(|id| *id >= kept.oldest) })
 }
 
-/// The last of the oldest rolls, at most a step of them, that were all made before a moment.
+/// The last of the oldest rolls, at most a step of them, that are all older than a time.
 fn last_before(
     connection: &Connection,
     oldest: RollId,
-    moment: &str,
+    time: &str,
 ) -> Result<Option<RollId>, StoreError> {
     let sql = "select id, rolled_at from rolls where id >= ?1 order by id limit ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([oldest.0, N_AT_ONCE])?;
     let mut last = None;
-    // As text, which sorts like the moments.
+    // As text, which sorts like the times.
     while let Some(row) = rows.next()?
-        && row.get_ref(1)?.as_str().is_ok_and(|rolled_at| rolled_at < moment)
+        && row.get_ref(1)?.as_str().is_ok_and(|rolled_at| rolled_at < time)
     {
         last = Some(RollId(row.get(0)?));
     }
     Ok(last)
 }
 
-/// Deletes the rolls up to this one: how many that were.
+/// Deletes the rolls up to this one. Returns how many.
 pub fn delete(connection: &Connection, up_to: RollId) -> Result<u64, StoreError> {
     let sql = "delete from rolls where id <= ?1";
     Ok(connection.prepare_cached(sql)?.execute([up_to.0])? as u64)
@@ -83,8 +102,8 @@ mod tests {
     }
 
     /// Prunes step by step: the ids that are left.
-    fn prune(connection: &Connection, beyond: Beyond, last_counted: RollId) -> Vec<i64> {
-        let step = || next_step(connection, beyond, last_counted).expect("a step").up_to;
+    fn prune(connection: &Connection, cutoff: Cutoff, last_counted: RollId) -> Vec<i64> {
+        let step = || next_step(connection, cutoff, last_counted).expect("a step").up_to;
         while let Some(up_to) = step() {
             assert!(delete(connection, up_to).expect("a prune") > 0, "a step without end");
         }
@@ -95,7 +114,7 @@ mod tests {
 
     #[test]
     fn only_the_oldest_go_and_only_in_their_turn_whatever_the_clock_said() {
-        let before = Beyond::Before("2026-06-01T00:00:00Z".parse().expect("a moment"));
+        let before = Cutoff::Before("2026-06-01T00:00:00Z".parse().expect("a moment"));
         let table: [(&[&str], &[i64]); 6] = [
             (&["2026-01-01", "2026-05-31", "2026-06-01", "2026-06-02"], &[3, 4]),
             // One that a wrong clock dated too early goes with those before it, not sooner.
@@ -115,18 +134,18 @@ mod tests {
     #[test]
     fn a_roll_that_is_not_counted_yet_stays_and_so_does_the_newest() {
         let table = [
-            (Beyond::Count(3), ALL_COUNTED, 2_998),
-            (Beyond::Count(1), ALL_COUNTED, 3_000),
-            (Beyond::Count(3), RollId(1_700), 1_701),
-            (Beyond::Count(3), RollId(0), 1),
-            (Beyond::Count(3_000), ALL_COUNTED, 1),
-            (Beyond::Count(i64::MAX), ALL_COUNTED, 1),
-            (Beyond::Before("2027-01-01T00:00:00Z".parse().expect("a moment")), ALL_COUNTED, 3_000),
+            (Cutoff::Count(3), ALL_COUNTED, 2_998),
+            (Cutoff::Count(1), ALL_COUNTED, 3_000),
+            (Cutoff::Count(3), RollId(1_700), 1_701),
+            (Cutoff::Count(3), RollId(0), 1),
+            (Cutoff::Count(3_000), ALL_COUNTED, 1),
+            (Cutoff::Count(i64::MAX), ALL_COUNTED, 1),
+            (Cutoff::Before("2027-01-01T00:00:00Z".parse().expect("a moment")), ALL_COUNTED, 3_000),
         ];
-        for (beyond, last_counted, oldest) in table {
+        for (cutoff, last_counted, oldest) in table {
             let connection = history(&["2026-01-01"; 3_000]);
-            let left = prune(&connection, beyond, last_counted);
-            assert_eq!(left, (oldest..=3_000).collect::<Vec<_>>(), "{beyond:?} {last_counted}");
+            let left = prune(&connection, cutoff, last_counted);
+            assert_eq!(left, (oldest..=3_000).collect::<Vec<_>>(), "{cutoff:?} {last_counted}");
         }
     }
 }

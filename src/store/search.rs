@@ -1,72 +1,108 @@
-//! Looking for rolls: of a day, with a result.
+//! Searching for rolls: by day and by result.
 //!
-//! A day is found by halving. A result is found by walking along the rolls, at most so many at a
-//! time: at 0.3 to 0.8 µs a roll the bound keeps a page within its 5 ms however large the history
-//! is and however rare the result, and whoever wants more goes on from where the walk ended. An
-//! index over the faces would find the rarest at once, but cost a row a die and so about as much
-//! space and writing as the rolls themselves, for ever and for all.
+//! A day is found by binary search. A result is found by reading rolls, at most [`MAX_READ`] at a
+//! time: at 0.3 to 0.8 µs a roll this keeps a page within its 5 ms, however large the history and
+//! however rare the result. The next page continues where the search stopped. An index over the
+//! results would find the rarest at once, but it needs a row per die of each roll: about as much
+//! space and writing as the rolls themselves.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::dice::DieResult;
-use crate::roll::{Roll, RollId};
+use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::history::{find, first_at, kept, roll_of};
-use crate::store::{Found, Search, Span, StoreError};
+use crate::store::{IdRange, Kept, StoreError};
 
-/// Rolls that are looked at for one page.
-pub const N_LOOKED_AT: i64 = 5_000;
+/// The most rolls that a search for a result reads for one page.
+const MAX_READ: usize = 5_000;
+
+/// What to search for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Only rolls from the first time on, before the second one.
+    pub day: Option<(RolledAt, RolledAt)>,
+    /// Only rolls with this result.
+    pub result: Option<DieResult>,
+    /// The page of the oldest rolls after this one.
+    pub after: Option<RollId>,
+    /// The page of the newest rolls before this one.
+    pub before: Option<RollId>,
+}
+
+impl Search {
+    /// The most rows that a page of `limit` rolls reads.
+    pub fn max_rows(&self, limit: usize) -> usize {
+        if self.result.is_some() { MAX_READ } else { limit }
+    }
+}
+
+/// A page of matching rolls.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The rolls, newest first.
+    pub rolls: Vec<Roll>,
+    /// Which rolls were stored at that moment.
+    pub kept: Kept,
+    /// The rolls of the day, or all stored rolls.
+    pub all: IdRange,
+    /// The rolls that were read for this page.
+    pub looked_at: IdRange,
+    /// How often the die has ever shown the result.
+    pub n_ever: Option<u64>,
+    /// The times of the oldest and the newest stored roll.
+    pub kept_from_to: Option<(RolledAt, RolledAt)>,
+}
 
 pub fn search(
     connection: &mut Connection,
     search: &Search,
     limit: usize,
 ) -> Result<Found, StoreError> {
-    // One transaction, so that the rows and the links around them belong together.
+    // One transaction, so that the rows and the links around them agree.
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
-    let mut all = Span { after: kept.oldest.previous(), before: kept.head.id.next() };
+    let mut all = kept.ids();
     if let Some((from, until)) = search.day {
         all.after = first_at(&transaction, kept, from)?.previous();
         all.before = first_at(&transaction, kept, until)?;
     }
-    let mut span = Span {
+    let mut ids = IdRange {
         after: search.after.unwrap_or(all.after).clamp(all.after, all.before.previous()),
         before: search.before.unwrap_or(all.before).clamp(all.after.next(), all.before),
     };
     let upward = search.after.is_some() && search.before.is_none();
-    let n = if search.face.is_some() { N_LOOKED_AT } else { limit as i64 };
+    let n = search.max_rows(limit) as i64;
     if upward {
-        span.before = span.before.min(RollId(span.after.0.saturating_add(n + 1)));
+        ids.before = ids.before.min(RollId(ids.after.0.saturating_add(n + 1)));
     } else {
-        span.after = span.after.max(RollId(span.before.0.saturating_sub(n + 1)));
+        ids.after = ids.after.max(RollId(ids.before.0.saturating_sub(n + 1)));
     }
-    let rolls = walk(&transaction, span, search.face, limit, upward)?;
-    // A full page ends at its last roll, wherever the walk could have gone on to.
+    let rolls = matching(&transaction, ids, search.result, limit, upward)?;
+    // A full page ends at its last roll, even if more rolls could have been read.
     if let (Some(newest), Some(oldest), true) = (rolls.first(), rolls.last(), rolls.len() == limit)
     {
         if upward {
-            span.before = newest.id.next();
+            ids.before = newest.id.next();
         } else {
-            span.after = oldest.id.previous();
+            ids.after = oldest.id.previous();
         }
     }
-    let n_ever = search.face.map(|face| n_ever(&transaction, face)).transpose()?;
-    let moment = |id| Ok::<_, StoreError>(find(&transaction, id)?.map(|roll| roll.rolled_at));
-    let days = (moment(kept.oldest)?, moment(kept.head.id)?);
-    let days = Option::zip(days.0, days.1);
-    Ok(Found { rolls, kept, all, looked_at: span, n_ever, kept_from_to: days })
+    let n_ever = search.result.map(|result| n_ever(&transaction, result)).transpose()?;
+    let time = |id| Ok::<_, StoreError>(find(&transaction, id)?.map(|roll| roll.rolled_at));
+    let kept_from_to = Option::zip(time(kept.oldest)?, time(kept.head.id)?);
+    Ok(Found { rolls, kept, all, looked_at: ids, n_ever, kept_from_to })
 }
 
-/// The rolls with that face, newest first.
-fn walk(
+/// The rolls of `ids` with that result, newest first.
+fn matching(
     connection: &Connection,
-    span: Span,
-    face: Option<DieResult>,
+    ids: IdRange,
+    result: Option<DieResult>,
     limit: usize,
     upward: bool,
 ) -> Result<Vec<Roll>, StoreError> {
-    let (path, result) = match face {
-        Some(face) => (format!("$.\"{}\"", face.die), Some(face.result)),
+    let (path, result) = match result {
+        Some(DieResult { die, result }) => (format!("$.\"{die}\""), Some(result)),
         None => ("$".into(), None),
     };
     let sql = if upward {
@@ -79,7 +115,7 @@ fn walk(
          order by id desc limit ?5"
     };
     let mut statement = connection.prepare_cached(sql)?;
-    let values = params![span.after.0, span.before.0, path, result, limit as i64];
+    let values = params![ids.after.0, ids.before.0, path, result, limit as i64];
     let rolls = statement.query_map(values, |row| Ok(roll_of(row)))?;
     let mut rolls = rolls.map(|roll| roll?).collect::<Result<Vec<Roll>, StoreError>>()?;
     if upward {
@@ -88,11 +124,11 @@ fn walk(
     Ok(rolls)
 }
 
-/// How often a die showed a face, of all time.
-fn n_ever(connection: &Connection, face: DieResult) -> Result<u64, StoreError> {
+/// How often the die has ever shown this result.
+fn n_ever(connection: &Connection, result: DieResult) -> Result<u64, StoreError> {
     let sql = "select n_rolls from tallies where die = ?1 and face = ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let values = params![face.die.to_string(), face.result];
+    let values = params![result.die.to_string(), result.result];
     let n_rolls: Option<i64> = statement.query_row(values, |row| row.get(0)).optional()?;
     Ok(u64::try_from(n_rolls.unwrap_or(0)).unwrap_or(0))
 }

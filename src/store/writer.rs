@@ -12,7 +12,7 @@ use crate::roll::{Roll, RollId};
 use crate::store::file::{OpenFiles, Placed};
 use crate::store::prune::{self, Step};
 use crate::store::statistics::Tallies;
-use crate::store::{Beyond, Pruned, StoreError, file, history};
+use crate::store::{Cutoff, Pruned, StoreError, file, history};
 
 /// How long the commit of a roll waits for an outside writer's lock.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -88,14 +88,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes some of the oldest rolls, if there are any beyond what is kept.
-    pub fn prune(&mut self, beyond: Beyond) -> Result<Pruned, StoreError> {
+    /// Deletes some of the oldest rolls, if there are any cutoff what is kept.
+    pub fn prune(&mut self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
         let last_counted = match &self.tallies {
             Some(tallies) => tallies.last_id(),
             None => Tallies::load(&self.connection)?.last_id(),
         };
         // Looked first without a lock, which somebody else may hold.
-        let Step { kept, up_to } = prune::next_step(&self.connection, beyond, last_counted)?;
+        let Step { kept, up_to } = prune::next_step(&self.connection, cutoff, last_counted)?;
         let Some(up_to) = up_to else {
             return Ok(Pruned { n_rolls: 0, oldest: kept.oldest, more: false });
         };

@@ -63,9 +63,9 @@ fn the_process_in_which_something_panics() {
     let config = Config::load().unwrap();
     let ended = app::run(&config, async {
         match fault.as_str() {
-            "roller" => app::serve_rolls(&config, ticks(config.file.clone()), draw).await,
+            "roller" => app::serve_rolls(&config, ticks(config.file.clone().unwrap()), draw).await,
             "a task of its own" => {
-                let ticks = ticks(config.file.clone()).enumerate();
+                let ticks = ticks(config.file.clone().unwrap()).enumerate();
                 // Dropped, and so let go.
                 drop(tokio::spawn(ticks.for_each(|(n, _)| {
                     draw(RollId(n as i64 + 1));

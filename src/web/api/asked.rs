@@ -13,7 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::cursor::Cursor;
 use crate::roll::{Roll, RollId};
-use crate::store::{Order, Page, Part};
+use crate::store::{Order, Page, RollRange};
 use crate::text::ValueError;
 use crate::time_spec::TimeSpec;
 use crate::web::http::error::{ApiError, PageError};
@@ -95,7 +95,7 @@ fn text(pattern: &str, example: &str) -> Schema {
 
 /// A page of rolls.
 pub struct AskedPage {
-    pub part: Part,
+    pub part: RollRange,
     pub limit: usize,
 }
 
@@ -104,16 +104,16 @@ pub struct NothingAsked;
 
 impl Asked {
     /// The same, with times ago taken from now.
-    pub fn part(&self) -> Part {
+    pub fn part(&self) -> RollRange {
         let since = self.since.map(|since| since.moment(Timestamp::now()));
-        Part { after: self.after, before: self.before, since }
+        RollRange { after: self.after, before: self.before, since }
     }
 }
 
 impl AskedPage {
     pub fn order(&self) -> Order {
         match self.part {
-            Part { after: None, since: None, .. } => Order::NewestFirst,
+            RollRange { after: None, since: None, .. } => Order::NewestFirst,
             _ => Order::OldestFirst,
         }
     }
@@ -130,11 +130,11 @@ impl AskedPage {
         let up_to = self.part.before.is_some_and(|before| before.id <= head.next());
         match self.part {
             // Until the page of newer rolls is full, the link to it changes.
-            Part { after: None, since: None, .. } => {
+            RollRange { after: None, since: None, .. } => {
                 up_to && page.rolls.first().is_none_or(|first| self.newer(first) <= head)
             }
-            Part { after: Some(_), .. } => up_to || page.rolls.len() == self.limit,
-            Part { after: None, since: Some(_), .. } => false,
+            RollRange { after: Some(_), .. } => up_to || page.rolls.len() == self.limit,
+            RollRange { after: None, since: Some(_), .. } => false,
         }
     }
 }

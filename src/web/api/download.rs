@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
-use crate::store::{Extent, Span, Store};
+use crate::store::{Extent, IdRange, Store};
 use crate::web::http::client::Client;
 use crate::web::http::error::PageError;
 use crate::web::http::slots::{Busy, BusyReason, Slot, Slots};
@@ -60,7 +60,7 @@ pub struct Download {
 struct File {
     store: Store,
     encoder: Encoder,
-    span: Span,
+    ids: IdRange,
     /// Until the file is sent, or its client gone.
     _slot: Slot,
     begun: bool,
@@ -70,17 +70,12 @@ struct File {
 
 impl Download {
     /// The rolls of `extent`.
-    pub fn new(
-        format: Format,
-        Extent { span, dice }: Extent,
-        store: Store,
-        slot: Slot,
-    ) -> Download {
+    pub fn new(format: Format, Extent { ids, dice }: Extent, store: Store, slot: Slot) -> Download {
         let encoder = Encoder::new(format, dice);
-        let file = File { store, encoder, span, _slot: slot, begun: false, sent: false };
-        let last = match span.n_rolls() {
+        let file = File { store, encoder, ids, _slot: slot, begun: false, sent: false };
+        let last = match ids.n_rolls() {
             0 => RollId::BEFORE_FIRST,
-            _ => span.before.previous(),
+            _ => ids.before.previous(),
         };
         let content_type = match format {
             Format::Csv => ContentType::CSV,
@@ -104,9 +99,9 @@ impl File {
             self.begun = true;
             return Some(self.encoder.head());
         }
-        let last = self.span.after;
+        let last = self.ids.after;
         let rolls = loop {
-            match self.store.between(self.span, BATCH).await {
+            match self.store.between(self.ids, BATCH).await {
                 Ok(rolls) => break rolls,
                 // Its turn will come; half a file is of no use.
                 Err(error) if error.is_load() => {}
@@ -126,7 +121,7 @@ impl File {
             return None;
         }
         self.sent = true;
-        self.span.after = rolls.last()?.id;
+        self.ids.after = rolls.last()?.id;
         let piece = self.encoder.rolls(&rolls);
         piece.map_err(|error| error!("a download is cut short: {error}")).ok()
     }

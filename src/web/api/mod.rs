@@ -93,7 +93,7 @@ struct RollsJson {
 #[get("/rolls")]
 async fn rolls(asked: Result<AskedPage, ApiError>, api: &State<Api>) -> Result<Answer, ApiError> {
     let asked = asked?;
-    let page = api.store.part(asked.part, asked.order(), asked.limit).await?;
+    let page = api.store.page(asked.part, asked.order(), asked.limit).await?;
     let body = RollsJson { rolls: page.rolls.iter().map(RollJson::from).collect() };
     let answer = Answer::json(&body).with_links(links(&asked, &page)).with_oldest(page.kept.oldest);
     Ok(if asked.is_closed(&page) { answer.closed(api.keep) } else { answer })

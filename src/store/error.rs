@@ -1,0 +1,162 @@
+//! The errors of the store.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+use crate::cursor::Cursor;
+use crate::roll::RollId;
+use crate::store::read_pool::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
+
+/// Why the store cannot do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is not a rollcast database. It was left untouched.
+    #[error("expected a rollcast database, found {found} at `{}`; {remedy}", .path.display())]
+    NotOurs {
+        /// What the file is.
+        found: String,
+        /// The path of the file.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A backup cannot be written to this path.
+    #[error("expected a place for a copy, found {found} at `{}`; {remedy}", .path.display())]
+    Target {
+        /// What is at the path.
+        found: String,
+        /// The path.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Another backup writes to the same file.
+    #[error(
+        "another backup is writing `{}`; wait until it has finished, or use another file name",
+        .0.display()
+    )]
+    Drafting(PathBuf),
+    /// The caller asked for it to stop.
+    #[error("stopped before it was done; nothing was changed")]
+    Stopped,
+    /// Another server uses the file.
+    #[error(
+        "`{}` is in use by another rollcast{holder}; stop that one, or give this one a database \
+         of its own (rollcast.database)", .path.display()
+    )]
+    InUse {
+        /// The path of the file.
+        path: PathBuf,
+        /// Which process uses it, if known.
+        holder: String,
+    },
+    /// The folder or the file cannot be used.
+    #[error("cannot {action} `{}`", .path.display())]
+    File {
+        /// What failed.
+        action: &'static str,
+        /// The path of the file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file was deleted or replaced while it was open: whatever is written now is lost.
+    #[error(
+        "`{}` was moved, deleted or replaced while in use; put it back, then start again",
+        .0.display()
+    )]
+    Moved(PathBuf),
+    /// The path cannot be examined, so the file may have been replaced.
+    #[error("cannot tell whether `{}` is still the file in use", .path.display())]
+    OutOfSight {
+        /// The path of the file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file system does not support a write-ahead log.
+    #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
+    NoLog {
+        /// The path of the database.
+        path: PathBuf,
+        /// The mode that SQLite chose instead.
+        mode: String,
+    },
+    /// No permit to read was free in time.
+    #[error(
+        "timed out after {} ms waiting for a database connection (all are busy)",
+        PERMIT_TIMEOUT.as_millis()
+    )]
+    Busy,
+    /// The disk hangs.
+    #[error("the database's disk does not answer within {} ms", PERMIT_TIMEOUT.as_millis())]
+    NoAnswer,
+    /// A query was interrupted.
+    #[error("query timed out after {} s; is the disk slow?", QUERY_TIMEOUT.as_secs())]
+    TooLong,
+    /// The cursor belongs to another history.
+    #[error("expected a cursor of this history, got `{0}`; it has no such roll")]
+    OtherHistory(Cursor),
+    /// A roll that is not stored has another id than the next one.
+    #[error("expected roll {expected} as the next one, got roll {given}")]
+    NotNext {
+        /// The id of the next roll.
+        expected: RollId,
+        /// The id of the roll that was given.
+        given: RollId,
+    },
+    /// Another roll is stored under the id of a roll that was given.
+    #[error(
+        "expected roll {expected} as the next one, got another roll {given} than the stored one"
+    )]
+    Conflict {
+        /// The id of the next roll.
+        expected: RollId,
+        /// The id of the roll that was given.
+        given: RollId,
+    },
+    /// A stored row that rollcast did not write.
+    #[error("expected a stored roll, got {0}")]
+    Malformed(String),
+    /// SQLite's own error.
+    #[error("the database cannot be used")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The migrations are inconsistent.
+    #[error("the database cannot be brought up to date")]
+    Migration(#[from] rusqlite_migration::Error),
+    /// SQLite's own error during a migration.
+    #[error("the database cannot be brought up to date")]
+    Upgrade(#[source] rusqlite::Error),
+    /// The writer's thread could not be started.
+    #[error("cannot start a thread for the database")]
+    Thread(#[source] std::io::Error),
+    /// The read connections could not be opened.
+    #[error("the database cannot be opened for reading")]
+    Pool(#[from] r2d2::Error),
+}
+
+impl StoreError {
+    /// Whether trying the same again is of no use: commits would be lost, or the roll itself is
+    /// refused.
+    pub fn is_final(&self) -> bool {
+        match self {
+            StoreError::Moved(_) | StoreError::Malformed(_) => true,
+            StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
+            // The rolls are in that file, wherever it is, and may be lost with it.
+            StoreError::OutOfSight { .. } => true,
+            StoreError::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether load is the cause, so that the same query may succeed a moment later.
+    pub fn is_load(&self) -> bool {
+        matches!(self, StoreError::Busy | StoreError::TooLong)
+    }
+}

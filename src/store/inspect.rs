@@ -1,0 +1,53 @@
+//! Inspecting a database file without changing it.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use rusqlite::OpenFlags;
+
+use crate::store::file::{check_schema, lock_path, looks_like_ours, not_ours, open, resolve};
+use crate::store::{Kept, StoreError, history};
+
+/// What is at the path of a database.
+#[derive(Debug)]
+pub enum Inspection {
+    /// No file: the first start creates it.
+    Absent,
+    /// A sound database.
+    Sound {
+        /// Which rolls it holds.
+        kept: Kept,
+        /// Its schema version: how many migrations it has.
+        schema: usize,
+        /// Whether a server uses it.
+        in_use: bool,
+    },
+}
+
+/// Inspects the file at `path`.
+///
+/// # Errors
+///
+/// [`StoreError::NotOurs`] if the file is not a sound rollcast database.
+pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
+    let path = match path.parent().map(Path::exists) {
+        Some(true) => resolve(path)?,
+        _ => return Ok(Inspection::Absent),
+    };
+    if !looks_like_ours(&path)? {
+        return Ok(Inspection::Absent);
+    }
+    let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let schema = check_schema(&connection, &path)?;
+    let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        let remedy = "restore a backup; nothing was changed";
+        return Err(not_ours(&format!("a damaged one ({verdict})"), &path, remedy));
+    }
+    let kept = history::kept(&connection)?;
+    let in_use = match File::open(lock_path(&path)) {
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    };
+    Ok(Inspection::Sound { kept, schema, in_use })
+}
