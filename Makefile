@@ -10,7 +10,8 @@ OS != uname -s
 # A system's own programs have their configuration in /etc.
 ETCDIR != case '$(PREFIX)' in /usr) echo /etc ;; *) echo '$(PREFIX)/etc' ;; esac
 STATEDIR != case '$(OS)' in FreeBSD) echo /var/db/rollcast ;; *) echo /var/lib/rollcast ;; esac
-SHARE = $(PREFIX)/share/rollcast
+# Templates and static files up to 0.1. Since 0.2 they are in the program.
+OLD_SHARE = $(PREFIX)/share/rollcast
 EXAMPLES = $(PREFIX)/share/examples/rollcast
 CONFIG = $(ETCDIR)/rollcast/Rocket.toml
 UNIT = $(PREFIX)/lib/systemd/system/rollcast.service
@@ -24,10 +25,8 @@ SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ET
 	-e 's|/usr/local|$(PREFIX)|g' -e 's|@ETC@|$(ETCDIR)/rollcast|g' \
 	-e 's|/var/db/rollcast|$(STATEDIR)|g' \
 	-e 's|/var/run/supervisor/|$(RUNDIR)/|g'
-# The configuration as delivered names paths beside itself.
-SET_CONFIG = sed -e 's|^template_dir = "templates"|template_dir = "$(SHARE)/templates"|' \
-	-e 's|^static_dir = "static"|static_dir = "$(SHARE)/static"|' \
-	-e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
+# Rocket.toml in the repository keeps the database beside itself.
+SET_CONFIG = sed -e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
 
 .PHONY: help run build install uninstall deb test torture lint bench bench-smoke bench-build bench-test deny fuzz
 
@@ -45,18 +44,20 @@ $(PROGRAM):
 	@echo 'there is no $(PROGRAM) yet: build it first, with make build' >&2; exit 1
 
 install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configuration stays
-	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(ETCDIR)/rollcast'
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(ETCDIR)/rollcast'
 	install -m 0755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/bin/rollcast'
 	install -m 0755 deploy/backup/rollcast-backup '$(DESTDIR)$(PREFIX)/bin/rollcast-backup'
-	rm -rf '$(DESTDIR)$(SHARE)/templates' '$(DESTDIR)$(SHARE)/static'
-	cp -R templates static '$(DESTDIR)$(SHARE)'
-	chmod -R u=rwX,go=rX '$(DESTDIR)$(SHARE)'
+	rm -rf '$(DESTDIR)$(OLD_SHARE)/templates' '$(DESTDIR)$(OLD_SHARE)/static'
+	@! test -d '$(DESTDIR)$(OLD_SHARE)' || rmdir '$(DESTDIR)$(OLD_SHARE)' || true
 	@set -e; config='$(DESTDIR)$(CONFIG)'; \
 	cmp -s "$$config" "$$config.sample" && edited=no || edited=yes; \
 	$(SET_CONFIG) Rocket.toml >"$$config.sample"; \
 	chmod 0644 "$$config.sample"; \
 	if [ -e "$$config" ] && [ $$edited = yes ]; then \
-		echo "$$config stays as it is; what is new is in $$config.sample"; \
+		echo "kept the edited $$config; the new defaults are in $$config.sample"; \
+		if grep -q '^[a-z]*_dir *= *"$(OLD_SHARE)/' "$$config"; then \
+			echo "remove template_dir and static_dir from $$config: the files are in the program now"; \
+		fi; \
 	else \
 		install -m 0644 "$$config.sample" "$$config"; \
 	fi
@@ -79,7 +80,7 @@ install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configurat
 	@echo 'installed under $(DESTDIR)$(PREFIX), with $(DESTDIR)$(CONFIG); data goes to $(STATEDIR)'
 
 uninstall: # the way back; configuration and data stay
-	rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(EXAMPLES)'
+	rm -rf '$(DESTDIR)$(OLD_SHARE)' '$(DESTDIR)$(EXAMPLES)'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(PREFIX)/bin/rollcast-backup' \
 		'$(DESTDIR)$(CONFIG).sample'
 	@case '$(OS)' in \

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tracing::info;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
@@ -28,6 +29,7 @@ use crate::cli::tail::TailArgs;
 use crate::config::{Config, LogFormat};
 use crate::remote::Url;
 use crate::store::{Existing, Inspection, Store};
+use crate::web::SiteFiles;
 
 /// Rolls dice on a clock, keeps every roll in SQLite, and streams them to every open browser.
 #[derive(Debug, Parser)]
@@ -135,7 +137,12 @@ impl Cli {
 }
 
 fn serve(config: Config) -> Result<(), Failure> {
+    site_files(&config)?;
     let log = start_logging(config.log_format).map_err(|error| Failure { error, exit_code: 2 })?;
+    if config.file.is_none() {
+        let database = config.store.database.display();
+        info!("found no Rocket.toml, using built-in defaults; rolls are stored in {database}");
+    }
     let ended = app::run(&config, app::serve(&config));
     // It waits for the last lines to be written, and where nobody reads them complains about that
     // on standard output.
@@ -143,14 +150,22 @@ fn serve(config: Config) -> Result<(), Failure> {
     Ok(ended??)
 }
 
+/// Refuses unusable templates and static files before anything else happens.
+fn site_files(config: &Config) -> Result<SiteFiles, Failure> {
+    SiteFiles::load(&config.web).map_err(|error| Failure { error: error.into(), exit_code: 2 })
+}
+
 fn check(config: Config) -> Result<(), Failure> {
     let Config { roller, store, .. } = &config;
     // Line by line: looking through a large database takes a while.
-    say("configuration", config.file.display().to_string())?;
+    say("configuration", config.source().to_string())?;
     say("profile", config.profile.clone())?;
     say("address", app::address(&config)?)?;
     say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
     say("kept", store.keep.to_string())?;
+    let files = site_files(&config)?;
+    say("templates", files.templates())?;
+    say("static files", files.static_files())?;
     say("database", store.database.display().to_string())?;
     match app::run(&config, Store::inspect(store))?.map_err(anyhow::Error::new)? {
         Inspection::Absent => say("", "none yet; the first start creates it".into())?,

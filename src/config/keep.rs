@@ -1,4 +1,4 @@
-//! The key `keep`: how many rolls are kept, or how long.
+//! The key `keep`: how many rolls are kept, or for how long.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use crate::time_spec;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
-const LEAST_AGE: SignedDuration = SignedDuration::from_secs(1);
+const MIN_AGE: SignedDuration = SignedDuration::from_secs(1);
 /// A hundred years.
-const MOST_AGE: SignedDuration = SignedDuration::from_hours(24 * 36_500);
-const MOST_ROLLS: i64 = 1_000_000_000_000;
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(24 * 36_500);
+const MAX_ROLLS: i64 = 1_000_000_000_000;
 const EXPECTED: &str = "`\"forever\"`, an age of 1s to 36500d such as `\"90d\"`, or a number of \
                         rolls of 1 to 1000000000000 such as `1000000`";
 
-/// Which rolls are kept; the others are pruned, the oldest first. The newest is always kept.
+/// Which rolls are kept. Others are pruned, the oldest first; the newest roll is always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// All.
+    /// All rolls.
     Forever,
-    /// Those that are not older, 1 s to 36,500 days.
+    /// Rolls up to this age, 1 s to 36,500 days.
     Age(SignedDuration),
-    /// So many, 1 to 10^12.
+    /// The newest rolls, this many, 1 to 10^12.
     Count(i64),
 }
 
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Keep {
     }
 }
 
-/// As it stands in the file.
+/// The value as it is written in the file.
 struct TextOrNumber;
 
 impl Visitor<'_> for TextOrNumber {
@@ -62,20 +62,20 @@ impl Visitor<'_> for TextOrNumber {
             return Ok(Keep::Forever);
         }
         time_spec::ago(text)
-            .filter(|age| (LEAST_AGE..=MOST_AGE).contains(age))
+            .filter(|age| (MIN_AGE..=MAX_AGE).contains(age))
             .map(Keep::Age)
             .ok_or_else(|| refusal(text))
     }
 
     fn visit_i64<E: Error>(self, n_rolls: i64) -> Result<Keep, E> {
-        if (1..=MOST_ROLLS).contains(&n_rolls) {
+        if (1..=MAX_ROLLS).contains(&n_rolls) {
             Ok(Keep::Count(n_rolls))
         } else {
             Err(refusal(n_rolls))
         }
     }
 
-    /// What variables of the environment come as.
+    /// Figment reads numbers in environment variables as unsigned.
     fn visit_u64<E: Error>(self, n_rolls: u64) -> Result<Keep, E> {
         i64::try_from(n_rolls).map_err(|_| refusal(n_rolls)).and_then(|n| self.visit_i64(n))
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_the_value_and_what_to_write() {
+    fn other_values_are_refused_with_the_value_and_a_remedy() {
         let refused = [
             "'0s'",
             "'999ms'",
@@ -135,12 +135,12 @@ mod tests {
             "[]",
         ];
         for value in refused {
-            let said = read(value).expect_err(value);
-            assert!(said.contains("an age of 1s to 36500d such as `\"90d\"`"), "{value}: {said}");
-            assert!(said.contains("1 to 1000000000000"), "{value}: {said}");
+            let error = read(value).expect_err(value);
+            assert!(error.contains("an age of 1s to 36500d such as `\"90d\"`"), "{value}: {error}");
+            assert!(error.contains("1 to 1000000000000"), "{value}: {error}");
             let seen = value.trim_matches('\'');
-            let named = said.contains(seen) || value == "[]";
-            assert!(named && said.contains("keep"), "{value}: {said}");
+            let named = error.contains(seen) || value == "[]";
+            assert!(named && error.contains("keep"), "{value}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The web: pages, the stream and static files. The only place that knows HTTP and HTML.
+//! The web: pages, the stream, the API and static files. Only this module knows HTTP and HTML.
 
 mod http;
 mod pages;
@@ -6,11 +6,9 @@ mod probes;
 mod api;
 mod stream;
 
-use rocket::fairing::Fairing;
 use rocket::{Build, Rocket};
-use rocket_dyn_templates::Template;
 
-use crate::config::Config;
+use crate::config::{Config, WebConfig};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -18,53 +16,62 @@ use crate::store::Store;
 use self::http::{access, client, error, headers, methods};
 use self::pages::assets::{self, Assets};
 use self::pages::stats;
+use self::pages::templates::Templates;
 use self::pages::view::Site;
 
-pub use self::pages::assets::AssetsError;
+pub use self::pages::source::SourceError;
 
-/// Templates, in which a slash stays a slash: Tera's own escape turns it into `&#x2F;`, which
-/// makes every address in a page's source unreadable and protects from nothing here (all
-/// attributes are quoted).
-fn templates() -> impl Fairing {
-    Template::custom(|engines| {
-        engines.tera.set_escape_fn(|text| {
-            let mut escaped = String::with_capacity(text.len());
-            for c in text.chars() {
-                match c {
-                    '&' => escaped.push_str("&amp;"),
-                    '<' => escaped.push_str("&lt;"),
-                    '>' => escaped.push_str("&gt;"),
-                    '"' => escaped.push_str("&quot;"),
-                    '\'' => escaped.push_str("&#x27;"),
-                    c => escaped.push(c),
-                }
-            }
-            escaped
-        });
-    })
+/// The files that the pages are made of.
+pub struct SiteFiles {
+    templates: Templates,
+    assets: Assets,
 }
 
-/// All routes over the rolls in `store`, with the live ones from `feed`.
+impl SiteFiles {
+    /// Reads templates and static files, from the configured folders or out of the program.
+    ///
+    /// # Errors
+    ///
+    /// A configured folder cannot be read; a file is missing that a template needs; a template has
+    /// a mistake; the folder of static files holds a symbolic link.
+    pub fn load(config: &WebConfig) -> Result<SiteFiles, SourceError> {
+        let templates = Templates::load(config.template_dir.as_deref())?;
+        let assets = Assets::load(config.static_dir.as_deref(), &templates)?;
+        Ok(SiteFiles { templates, assets })
+    }
+
+    /// Where the templates come from, for people.
+    pub fn templates(&self) -> String {
+        self.templates.source().name()
+    }
+
+    /// Where the static files come from, for people.
+    pub fn static_files(&self) -> String {
+        self.assets.source().name()
+    }
+}
+
+/// The server: all routes over the rolls in `store`, with live rolls from `feed`.
 ///
 /// # Errors
 ///
-/// The folder of static files cannot be read.
+/// Templates or static files cannot be used; see [`SiteFiles::load`].
 pub fn rocket(
     config: &Config,
     store: Store,
     feed: Feed,
     metrics: Metrics,
-) -> Result<Rocket<Build>, AssetsError> {
-    let assets = Assets::load(&config.web.static_dir)?;
-    let rocket = rocket::custom(&config.rocket)
-        .manage(Site::new(config))
+) -> Result<Rocket<Build>, SourceError> {
+    let SiteFiles { templates, assets } = SiteFiles::load(&config.web)?;
+    let rocket = rocket::custom(templates.configure(config.rocket.clone()))
+        .manage(Site::new(config, assets))
         .attach(methods::stage())
         .attach(headers::shield())
         .attach(headers::stage())
         .attach(access::stage())
         .attach(client::stage(&config.web))
-        .attach(templates())
-        .attach(assets::stage(assets))
+        .attach(templates.stage())
+        .attach(assets::stage())
         .attach(error::stage())
         .attach(pages::stage(&config.web, store.clone(), feed.clone(), metrics.clone()))
         .attach(stats::stage(config, store.clone()))

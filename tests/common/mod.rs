@@ -49,10 +49,8 @@ impl House {
 
     /// Writes `Rocket.toml` anew.
     pub fn configure(&self, rollcast: &str) {
-        let project = env!("CARGO_MANIFEST_DIR");
         let toml = format!(
-            "[default]\nport = {}\ntemplate_dir = '{project}/templates'\n\
-             [default.rollcast]\ndatabase = 'rolls.db'\nstatic_dir = '{project}/static'\n\
+            "[default]\nport = {}\n[default.rollcast]\ndatabase = 'rolls.db'\n\
              log_format = 'json'\n{rollcast}\n",
             self.port
         );
@@ -216,6 +214,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Copies a folder of the source tree, such as `static`.
+pub fn copy_folder(name: &str, to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let status = Command::new("cp").arg("-R").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "cp ended with {status}");
 }
 
 /// Sends a signal by name, such as `TERM`, to a process.

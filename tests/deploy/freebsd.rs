@@ -51,21 +51,10 @@ impl Machine {
         for folder in [machine.folder.path(), machine.house.path()] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let share = machine.path("share");
-        run_well(
-            Command::new("cp")
-                .arg("-R")
-                .args(["templates", "static"].map(|n| project().join(n)))
-                .arg({
-                    fs::create_dir(&share).unwrap();
-                    &share
-                }),
-        );
         fs::create_dir(machine.path("run")).unwrap();
         let toml = fs::read_to_string(machine.house.path().join("Rocket.toml")).unwrap();
-        let toml = toml
-            .replace(&project().display().to_string(), &share.display().to_string())
-            .replace("'rolls.db'", &format!("'{}'", machine.path("db/rolls.db").display()));
+        let toml =
+            toml.replace("'rolls.db'", &format!("'{}'", machine.path("db/rolls.db").display()));
         fs::write(machine.path("Rocket.toml"), toml).unwrap();
         machine.configure("YES");
         machine

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::common::{House, ROLLCAST, Server, http, wait_for};
+use crate::common::{House, ROLLCAST, Server, copy_folder, free_port, http, wait_for};
 
 fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -193,13 +193,15 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
     server.stop();
 
-    // Nowhere to be found.
+    // Nowhere to be found: the defaults hold, and paths start at the working folder.
     let lost = elsewhere.path().join("rollcast");
     copy_program(&lost);
-    let said = refusal(Command::new(&lost).current_dir(elsewhere.path()), 2);
-    let folder = elsewhere.path().canonicalize().unwrap();
-    assert!(said.contains(&*folder.to_string_lossy()), "expected where it looked in {said}");
-    assert!(said.contains("ROCKET_CONFIG"), "expected a remedy in {said}");
+    let (code, stdout, _) = run(Command::new(&lost).arg("check").current_dir(elsewhere.path()));
+    assert_eq!(code, 0);
+    let database = elsewhere.path().canonicalize().unwrap().join("var/rolls.db");
+    for text in ["no configuration file, built-in defaults", &*database.to_string_lossy()] {
+        assert!(stdout.contains(text), "expected {text} in {stdout}");
+    }
     let mut named = Command::new(&lost);
     let said = refusal(named.env("ROCKET_CONFIG", "/no/such.toml"), 2);
     assert!(said.contains("/no/such.toml"), "{said}");
@@ -263,20 +265,110 @@ fn a_taken_port_is_named_with_a_remedy_and_no_roll_is_made() {
 }
 
 #[test]
-fn templates_that_are_missing_or_broken_stop_the_start() {
+fn the_program_alone_serves_from_an_empty_folder() {
+    let bin = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let program = bin.path().join("rollcast");
+    copy_program(&program);
+    let port = free_port().to_string();
+    let command = |name: &str| {
+        let mut command = Command::new(&program);
+        let house = House::new("");
+        for (name, value) in house.command().get_envs() {
+            assert!(value.is_none());
+            command.env_remove(name);
+        }
+        command.arg(name).current_dir(folder.path()).env("ROCKET_PORT", &port);
+        command
+    };
+    let (code, stdout, stderr) = run(&mut command("check"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("no configuration file, built-in defaults"), "{stdout}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "check changed something");
+
+    let mut serve = command("serve");
+    serve.env("ROCKET_ROLLCAST", "{log_format=\"json\"}");
+    let mut server = House::new("").start_with(&mut serve);
+    for path in ["/", "/rolls", "/stats", "/api", "/static/favicon.svg", "/static/js/live.js"] {
+        assert_eq!(http().get(server.url(path)).call().unwrap().status(), 200, "{path}");
+    }
+    server.stop();
+    let database = folder.path().canonicalize().unwrap().join("var/rolls.db");
+    assert!(database.is_file());
+    let log = server.log().join("\n");
+    let announced = format!(
+        "found no Rocket.toml, using built-in defaults; rolls are stored in {}",
+        database.display()
+    );
+    assert!(log.contains(&announced), "expected {announced} in {log}");
+
+    let unknown = refusal(command("serve").env("ROCKET_PROFILE", "mine"), 2);
+    assert!(unknown.contains("`mine`") && unknown.contains("debug, release"), "{unknown}");
+}
+
+/// Runs `serve` and `check`, which must both refuse the folder that a variable names, and gives back
+/// both texts.
+fn folder_refusals(house: &House, variable: &str, value: &str) -> [String; 2] {
+    let texts = ["serve", "check"]
+        .map(|command| refusal(house.command().arg(command).env(variable, value), 2));
+    assert!(!house.database().exists(), "refused, but made a database");
+    texts
+}
+
+#[test]
+fn an_unusable_folder_of_templates_stops_the_start_and_check() {
     let house = House::new("every = '1h'");
     let folder = house.path().join("templates");
-    let start = || {
-        let mut command = house.command();
-        command.env("ROCKET_TEMPLATE_DIR", &folder);
-        refusal(&mut command, 1)
+    let expect = |texts: &[&str]| {
+        for error in folder_refusals(&house, "ROCKET_TEMPLATE_DIR", folder.to_str().unwrap()) {
+            for text in texts.iter().chain(&["key `template_dir`", folder.to_str().unwrap()]) {
+                assert!(error.contains(text), "expected {text} in {error}");
+            }
+        }
     };
-    let said = start();
-    assert!(said.contains("templates"), "{said}");
+    expect(&["cannot read", "No such file"]);
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("index.html.tera"), "{% for roll in %}").unwrap();
-    let said = start();
-    assert!(said.contains(&*folder.to_string_lossy()), "{said}");
+    expect(&[
+        "expected the file `api.html.tera`, which rollcast needs",
+        "add it, or remove the key",
+    ]);
+    fs::remove_dir(&folder).unwrap();
+    copy_folder("templates", &folder);
+    fs::remove_file(folder.join("_die.html.tera")).unwrap();
+    expect(&["`_die.html.tera`, which the template `_roll` needs"]);
+    fs::write(folder.join("_die.html.tera"), "{% for roll in %}").unwrap();
+    expect(&["_die", "expected"]);
+}
+
+#[test]
+fn an_unusable_folder_of_static_files_stops_the_start_and_check() {
+    let house = House::new("every = '1h'");
+    let folder = house.path().join("static");
+    let value = format!("{{static_dir={:?}}}", folder.to_str().unwrap());
+    let expect = |texts: &[&str]| {
+        for error in folder_refusals(&house, "ROCKET_ROLLCAST", &value) {
+            let place = ["key `rollcast.static_dir`", folder.to_str().unwrap()];
+            for text in texts.iter().chain(&place) {
+                assert!(error.contains(text), "expected {text} in {error}");
+            }
+        }
+    };
+    expect(&["cannot read", "No such file"]);
+    fs::create_dir(&folder).unwrap();
+    expect(&["expected the file `", "which the template `", "add it, or remove the key"]);
+    fs::remove_dir(&folder).unwrap();
+    copy_folder("static", &folder);
+    let file = |name: &str| folder.join(name);
+    // Linked by a template, and imported by a script that one links.
+    for (name, used_by) in [("js/live.js", "template `index`"), ("js/state.js", "script `js/")] {
+        let content = fs::read(file(name)).unwrap();
+        fs::remove_file(file(name)).unwrap();
+        expect(&[&format!("`{name}`, which the {used_by}")]);
+        fs::write(file(name), content).unwrap();
+    }
+    fs::rename(file("js"), house.path().join("js")).unwrap();
+    std::os::unix::fs::symlink(house.path().join("js"), file("js")).unwrap();
+    expect(&["the symbolic link `", "static/js`", "copy"]);
 }
 
 #[test]

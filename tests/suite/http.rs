@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use serde_json::Value;
 
 use crate::api::peak_kilobytes;
-use crate::common::{House, PATIENCE, http, wait_for};
+use crate::common::{House, PATIENCE, copy_folder, http, wait_for};
 use crate::pages::{get, quiet_house};
 
 /// What a server answers to these bytes, up to the end of the head, or of the connection.
@@ -180,21 +180,23 @@ fn headers_without_an_end_are_refused_before_they_cost_memory() {
 }
 
 #[test]
-fn a_link_out_of_the_static_folder_is_not_followed() {
+fn a_static_folder_of_ones_own_is_served_and_never_a_link_or_a_hidden_file_in_it() {
     let house = House::new("every = '1h'");
     let folder = house.path().join("static");
-    std::fs::create_dir_all(folder.join("css")).unwrap();
+    copy_folder("static", &folder);
     std::fs::write(folder.join("css/own.css"), "own").unwrap();
     std::fs::write(folder.join(".hidden"), "hidden").unwrap();
     std::fs::write(house.path().join("secret.txt"), "secret").unwrap();
-    symlink(house.path().join("secret.txt"), folder.join("secret.txt")).unwrap();
-    symlink(house.path(), folder.join("house")).unwrap();
     let mut command = house.command();
     command.env("ROCKET_ROLLCAST", format!("{{static_dir={:?}}}", folder));
-    let _server = house.start_with(&mut command);
+    let mut server = house.start_with(&mut command);
     assert_eq!(get(&house.url("/static/css/own.css"), &[]).body, "own");
+    symlink(house.path().join("secret.txt"), folder.join("secret.txt")).unwrap();
+    symlink(house.path(), folder.join("house")).unwrap();
     for (path, status) in [("secret.txt", 404), ("house/secret.txt", 404), (".hidden", 422)] {
         let answer = get(&house.url(&format!("/static/{path}")), &[]);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
     }
+    assert_eq!(get(&house.url("/static/css/own.css"), &[]).body, "own");
+    server.stop();
 }

@@ -277,5 +277,9 @@ fn static_files_are_kept_for_good_under_their_version_and_asked_for_otherwise() 
             assert_eq!((same.status, &same.body), (200, &file.body), "{other}");
             assert_eq!(same.header("cache-control"), "no-cache", "{other}");
         }
+        for prefix in ["x", "css", "000000000000000", "000000000000000G", "x/0000000000000000"] {
+            let other = format!("/static/{prefix}/{name}");
+            assert_eq!(get(&house.url(&other), &[]).status, 404, "{other}");
+        }
     }
 }

@@ -4,14 +4,14 @@
 use rocket::fairing::AdHoc;
 use rocket::http::Method;
 use rocket::{State, get};
-use rocket_dyn_templates::{Template, context};
+use rocket_dyn_templates::context;
 use serde_json::Value;
 use utoipa::OpenApi;
 
 use crate::web::api::answer::Answer;
 use crate::web::api::asked::NothingAsked;
 use crate::web::http::error::{ApiError, ErrorJson};
-use crate::web::pages::assets::Assets;
+use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
 const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only and public: no \
@@ -52,9 +52,9 @@ pub fn document(asked: Result<NothingAsked, ApiError>) -> Result<Answer, ApiErro
 
 /// The same, for people.
 #[get("/")]
-pub fn page(site: &State<Site>, assets: &State<Assets>) -> Template {
+pub fn page(site: &State<Site>) -> Page {
     let document = serde_json::to_value(Document::openapi()).unwrap_or(Value::Null);
-    Template::render("api", context! { site: site.view(assets), title: "API", document })
+    Page::render("api", context! { site: site.view(), title: "API", document })
 }
 
 /// Pages from elsewhere may read all of it, errors included, and ask whether they may.

@@ -4,7 +4,6 @@ use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, catch, catchers};
-use rocket_dyn_templates::Template;
 use serde::Serialize;
 use tracing::{error, warn};
 use utoipa::ToSchema;
@@ -12,6 +11,7 @@ use utoipa::ToSchema;
 use crate::roll::RollId;
 use crate::store::{Kept, StoreError};
 use crate::text::{ValueError, shortened};
+use crate::web::pages::templates::Page;
 use crate::web::pages::view::ErrorView;
 use crate::web::{access, headers, methods};
 
@@ -121,7 +121,7 @@ impl<'r> Responder<'r, 'static> for PageError {
             return ApiError(self).respond_to(request);
         }
         let view = ErrorView::new(request, self.status, self.message.clone());
-        let body = Template::render("error", view).respond_to(request)?;
+        let body = Page::render("error", view).respond_to(request)?;
         self.head(request, body)
     }
 }

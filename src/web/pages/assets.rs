@@ -1,11 +1,11 @@
 //! Static files: scripts, style sheets and the icon, read into memory once.
 //!
-//! A page links them under a path that names their content, so a browser may keep them for good
-//! and an update is seen at once. In a debug build they are read anew for every request, as
+//! A page links them under a path that names their content. So a browser may keep them forever,
+//! and still sees an update at once. In a debug build a folder is read again for every request, as
 //! templates are.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,124 +16,144 @@ use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, routes};
 
 use crate::web::http::etag;
+use crate::web::pages::source::{Source, SourceError};
+use crate::web::pages::templates::Templates;
+use crate::web::pages::view::Site;
 
-/// The files of one moment.
+/// Files that were read at the same time.
 struct Files {
     by_path: BTreeMap<String, Arc<File>>,
-    /// Names the content of all of them.
+    /// A hash of the content of all of them.
     version: String,
 }
 
 struct File {
-    content: Vec<u8>,
+    content: Cow<'static, [u8]>,
     content_type: ContentType,
-    /// Names the content, in quotes.
+    /// A hash of the content, in quotes.
     etag: String,
 }
 
-/// Why there are no static files.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read static files in `{}`", .folder.display())]
-pub struct AssetsError {
-    folder: PathBuf,
-    #[source]
-    source: io::Error,
-}
-
-/// The folder of static files.
+/// The static files.
 pub struct Assets {
-    folder: PathBuf,
+    source: Source,
     loaded: Arc<Files>,
 }
 
-pub fn stage(assets: Assets) -> AdHoc {
-    AdHoc::on_ignite("static files", |rocket| async {
-        rocket.manage(assets).mount("/static", routes![file])
-    })
+/// Serves the static files of the managed [`Site`].
+pub fn stage() -> AdHoc {
+    AdHoc::on_ignite("static files", |rocket| async { rocket.mount("/static", routes![file]) })
 }
 
 impl Assets {
-    /// Reads all files at and below `folder`. Links and hidden files are left out.
-    pub fn load(folder: &Path) -> Result<Assets, AssetsError> {
-        let loaded = Arc::new(Files::read(folder)?);
-        Ok(Assets { folder: folder.to_path_buf(), loaded })
+    /// Reads all files, and checks that those which `templates` link are among them, with the
+    /// modules that a script imports.
+    ///
+    /// # Errors
+    ///
+    /// The folder or a file cannot be read; the folder holds a symbolic link; a linked or imported
+    /// file is missing.
+    pub fn load(configured: Option<&Path>, templates: &Templates) -> Result<Assets, SourceError> {
+        let source = Source::of_static_files(configured);
+        let loaded = Files::read(&source)?;
+        let linked = templates.linked_files();
+        let mut needed: Vec<(String, String)> = linked
+            .map(|(file, template)| (file.into(), format!("the template `{template}`")))
+            .collect();
+        let mut found = BTreeSet::new();
+        while let Some((path, used_by)) = needed.pop() {
+            let file = loaded.by_path.get(&path).ok_or_else(|| source.missing(&path, &used_by))?;
+            if found.insert(path.clone()) {
+                let script = format!("the script `{path}`");
+                needed.extend(file.imports(&path).map(|module| (module, script.clone())));
+            }
+        }
+        Ok(Assets { source, loaded: Arc::new(loaded) })
     }
 
-    /// Where pages find the files: `/static/<version>`.
-    pub fn base(&self) -> String {
-        format!("/static/{}", self.current().version)
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// A hash of the content of all files, which changes when a file does.
+    pub fn version(&self) -> String {
+        self.current().version.clone()
     }
 
     fn current(&self) -> Arc<Files> {
-        if cfg!(debug_assertions) {
-            // A file that is just being written: the ones read at the start will do.
-            Files::read(&self.folder).map_or_else(|_| self.loaded.clone(), Arc::new)
-        } else {
-            self.loaded.clone()
+        match &self.source {
+            Source::Folder(_) if cfg!(debug_assertions) => {
+                // A file may be incomplete while an editor writes it; then the files of the start
+                // are used.
+                Files::read(&self.source).map_or_else(|_| self.loaded.clone(), Arc::new)
+            }
+            _ => self.loaded.clone(),
         }
     }
 }
 
 impl Files {
-    fn read(folder: &Path) -> Result<Files, AssetsError> {
-        let mut by_path = BTreeMap::new();
-        read_folder(folder, "", &mut by_path)?;
+    fn read(source: &Source) -> Result<Files, SourceError> {
+        let by_path: BTreeMap<String, Arc<File>> =
+            source.read()?.into_iter().map(|(path, content)| File::entry(path, content)).collect();
         let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
         let version = etag::name(&etags);
         Ok(Files { by_path, version })
     }
-}
 
-fn read_folder(
-    folder: &Path,
-    prefix: &str,
-    by_path: &mut BTreeMap<String, Arc<File>>,
-) -> Result<(), AssetsError> {
-    let cannot_read = |source| AssetsError { folder: folder.to_path_buf(), source };
-    for entry in fs::read_dir(folder).map_err(cannot_read)? {
-        let entry = entry.map_err(cannot_read)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let kind = entry.file_type().map_err(cannot_read)?;
-        let path = format!("{prefix}{name}");
-        if name.starts_with('.') {
-            continue;
+    /// The file at `<version>/<path>`, as pages link it, or at its own path.
+    fn find(&self, path: &str) -> Option<Served> {
+        if let Some(file) = self.by_path.get(path) {
+            return Some(Served { file: file.clone(), cache: "no-cache" });
         }
-        if kind.is_dir() {
-            read_folder(&entry.path(), &format!("{path}/"), by_path)?;
-        } else if kind.is_file() {
-            let content = fs::read(entry.path()).map_err(cannot_read)?;
-            let content_type = Path::new(&name)
-                .extension()
-                .and_then(|extension| ContentType::from_extension(extension.to_str()?))
-                .unwrap_or(ContentType::Binary);
-            let etag = etag::of(&content);
-            by_path.insert(path, Arc::new(File { content, content_type, etag }));
-        }
+        let (version, path) = path.split_once('/')?;
+        let cache = match version {
+            version if version == self.version => "public, max-age=31536000, immutable",
+            // A page that was loaded before an update gets the file of today, but not forever.
+            version if is_version(version) => "no-cache",
+            _ => return None,
+        };
+        Some(Served { file: self.by_path.get(path)?.clone(), cache })
     }
-    Ok(())
 }
 
-/// A file and how long it may be kept.
+impl File {
+    fn entry(path: String, content: Cow<'static, [u8]>) -> (String, Arc<File>) {
+        let content_type = Path::new(&path)
+            .extension()
+            .and_then(|extension| ContentType::from_extension(extension.to_str()?))
+            .unwrap_or(ContentType::Binary);
+        let etag = etag::of(&content);
+        (path, Arc::new(File { content, content_type, etag }))
+    }
+
+    /// The modules that a script at `path` imports: `from "./row.js"`.
+    fn imports(&self, path: &str) -> impl Iterator<Item = String> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let is_script = self.content_type == ContentType::JavaScript;
+        let text = if is_script { String::from_utf8_lossy(&self.content) } else { "".into() };
+        let imports = text.split("from \"./").skip(1).filter_map(|rest| rest.split('"').next());
+        let path = |name| format!("{folder}/{name}").trim_start_matches('/').to_string();
+        imports.map(path).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// Whether a part of a path looks like [`Assets::version`], of this or another release.
+fn is_version(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A file and how long a browser may keep it.
 struct Served {
     file: Arc<File>,
     cache: &'static str,
 }
 
-/// `<version>/<path>` as pages link it, or the file's own path, for people and for a proxy that
-/// knows no version.
+/// A file under the current version, or at its own path for people and for proxies, which do not
+/// know the version.
 #[get("/<path..>")]
-fn file(path: PathBuf, assets: &State<Assets>) -> Option<Served> {
-    let files = assets.current();
-    let path = path.to_str().unwrap_or_default();
-    let (version, rest) = path.split_once('/').unwrap_or_default();
-    let (file, cache) = match files.by_path.get(rest) {
-        Some(file) if version == files.version => (file, "public, max-age=31536000, immutable"),
-        // A page of before an update asks for what is no longer there: it gets the file of
-        // today, but not for good.
-        Some(file) => (file, "no-cache"),
-        None => (files.by_path.get(path)?, "no-cache"),
-    };
-    Some(Served { file: file.clone(), cache })
+fn file(path: PathBuf, site: &State<Site>) -> Option<Served> {
+    site.assets().current().find(path.to_str()?)
 }
 
 impl<'r> Responder<'r, 'static> for Served {

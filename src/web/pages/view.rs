@@ -1,28 +1,36 @@
-//! What templates get: plain rows, made at this wall.
+//! What all templates get: the site, rows of rolls, and errors.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 use rocket::Request;
 use rocket::http::Status;
 use serde::Serialize;
 
-use crate::config::{Config, Keep};
+use crate::config::{Config, Keep, RollerConfig};
 use crate::dice::{Dice, Die, DieResult, Results};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::web::pages::assets::Assets;
+use crate::web::pages::links;
 
-/// The same for all pages.
+/// What is the same on all pages.
 pub struct Site {
+    assets: Assets,
     dice: Dice,
     every: Duration,
     keep: Keep,
 }
 
 impl Site {
-    pub fn new(config: &Config) -> Site {
-        let roller = config.roller.clone();
-        Site { dice: roller.dice, every: roller.every, keep: config.store.keep }
+    pub fn new(config: &Config, assets: Assets) -> Site {
+        let RollerConfig { dice, every } = config.roller.clone();
+        Site { assets, dice, every, keep: config.store.keep }
+    }
+
+    pub fn assets(&self) -> &Assets {
+        &self.assets
     }
 
     /// Time between rolls.
@@ -30,17 +38,17 @@ impl Site {
         self.every
     }
 
-    /// What is rolled.
+    /// The dice of each roll.
     pub fn dice(&self) -> impl Iterator<Item = Die> {
         self.dice.iter()
     }
 
-    /// What every page says about the server.
-    pub fn view(&self, assets: &Assets) -> SiteView {
+    /// The part of every page that describes the server.
+    pub fn view(&self) -> SiteView {
         let every = SignedDuration::try_from(self.every).unwrap_or_default();
         SiteView {
             version: env!("CARGO_PKG_VERSION"),
-            assets: assets.base(),
+            assets: links::static_files(&self.assets.version()),
             dice: self.dice.to_string(),
             every: format!("{every:#}"),
             kept: match self.keep {
@@ -53,11 +61,11 @@ impl Site {
 
     /// A row with the configured dice, for the script to clone.
     pub fn blank_row(&self) -> RollRow {
-        let faces = self.dice.iter().map(|die| DieResult { die, result: u32::from(die.n_dice()) });
+        let lowest = |die: Die| DieResult { die, result: u32::from(die.n_dice()) };
         RollRow::from(&Roll {
             id: RollId::BEFORE_FIRST,
             rolled_at: RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH),
-            dice: Results(faces.collect()),
+            dice: Results(self.dice.iter().map(lowest).collect()),
         })
     }
 }
@@ -77,10 +85,17 @@ pub struct RollRow {
     id: i64,
     href: String,
     cursor: String,
+    #[serde(flatten)]
+    rolled_at: Moment,
+    dice: Vec<DieRow>,
+}
+
+/// A timestamp as a page shows it, in UTC.
+#[derive(Serialize)]
+pub struct Moment {
     rolled_at: String,
     day: String,
     clock: String,
-    dice: Vec<DieRow>,
 }
 
 /// One die of a roll.
@@ -88,7 +103,7 @@ pub struct RollRow {
 struct DieRow {
     name: String,
     result: u32,
-    /// The drawing: `d6-4` has its pips, others are a shape.
+    /// The drawing: `d6-4` shows four pips, other dice are an empty shape.
     symbol: String,
     /// Whether the result is written on the drawing.
     numbered: bool,
@@ -96,17 +111,30 @@ struct DieRow {
 
 impl From<&Roll> for RollRow {
     fn from(roll: &Roll) -> RollRow {
-        let moment = roll.rolled_at.timestamp();
         RollRow {
             id: roll.id.0,
-            href: format!("/rolls/{}", roll.id),
+            href: links::roll(roll.id),
             cursor: roll.cursor().to_string(),
-            rolled_at: roll.rolled_at.to_string(),
-            day: moment.strftime("%Y-%m-%d").to_string(),
-            clock: moment.strftime("%H:%M:%S").to_string(),
+            rolled_at: Moment::from(roll.rolled_at),
             dice: roll.dice.0.iter().map(DieRow::from).collect(),
         }
     }
+}
+
+impl From<RolledAt> for Moment {
+    fn from(rolled_at: RolledAt) -> Moment {
+        let moment = rolled_at.timestamp();
+        Moment {
+            rolled_at: rolled_at.to_string(),
+            day: moment.strftime("%Y-%m-%d").to_string(),
+            clock: moment.strftime("%H:%M:%S").to_string(),
+        }
+    }
+}
+
+/// The day of a roll, in UTC.
+pub fn date(rolled_at: RolledAt) -> Date {
+    Offset::UTC.to_datetime(rolled_at.timestamp()).date()
 }
 
 impl From<&DieResult> for DieRow {
@@ -121,7 +149,7 @@ impl From<&DieResult> for DieRow {
     }
 }
 
-/// The page of an error.
+/// The template `error`.
 #[derive(Serialize)]
 pub struct ErrorView {
     site: SiteView,
@@ -133,11 +161,9 @@ pub struct ErrorView {
 
 impl ErrorView {
     pub fn new(request: &Request<'_>, status: Status, message: String) -> ErrorView {
-        let rocket = request.rocket();
-        let site = rocket.state::<Site>().expect("the site is managed");
-        let assets = rocket.state::<Assets>().expect("static files are managed");
+        let site = request.rocket().state::<Site>().expect("the site is managed");
         ErrorView {
-            site: site.view(assets),
+            site: site.view(),
             title: status.reason_lossy(),
             status: status.code,
             reason: status.reason_lossy(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rocket::fairing::AdHoc;
 use rocket::{State, get, routes};
-use rocket_dyn_templates::{Template, context};
+use rocket_dyn_templates::context;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -18,7 +18,7 @@ use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
 use crate::store::{Store, StoreError};
 use crate::web::http::error::PageError;
-use crate::web::pages::assets::Assets;
+use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
 use self::plot::{Counts, Meter, PValues};
@@ -86,17 +86,13 @@ impl Stats {
 
 /// Plots of all dice, drawn anew by the script as rolls arrive.
 #[get("/stats")]
-async fn page(
-    stats: &State<Stats>,
-    site: &State<Site>,
-    assets: &State<Assets>,
-) -> Result<Template, PageError> {
+async fn page(stats: &State<Stats>, site: &State<Site>) -> Result<Page, PageError> {
     let statistics = stats.newest().await?;
     let dice: Vec<DieView> = statistics.dice.iter().map(DieView::from).collect();
-    Ok(Template::render(
+    Ok(Page::render(
         "stats",
         context! {
-            site: site.view(assets),
+            site: site.view(),
             title: "Statistics",
             cursor: statistics.as_of,
             every_ms: site.every().as_millis(),

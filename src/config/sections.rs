@@ -1,0 +1,66 @@
+//! One struct for each module that has settings.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::Keep;
+use crate::dice::Dice;
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which dice are rolled and how often.
+#[derive(Clone, Debug)]
+pub struct RollerConfig {
+    /// The dice of each roll.
+    pub dice: Dice,
+    /// Time between rolls, 1 ms to 1 h.
+    pub every: Duration,
+}
+
+/// Where the rolls are stored.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The database file.
+    pub database: PathBuf,
+    /// Which rolls are kept.
+    pub keep: Keep,
+    /// Free bytes on the database's disk below which the server is not ready; 0 turns this off.
+    pub n_reserve_bytes: u64,
+}
+
+/// How streams are kept open.
+#[derive(Clone, Debug)]
+pub struct FeedConfig {
+    /// Time without data after which open streams get a heartbeat comment, 1 s to 10 min.
+    pub heartbeat: Duration,
+}
+
+/// Pages, streams and who may open them.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Rolls on a page, 1 to 500.
+    pub page_size: usize,
+    /// Limit of open streams.
+    pub max_streams: usize,
+    /// Limit of open streams of one client address.
+    pub max_streams_per_address: usize,
+    /// Proxies whose `address_header` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The header in which a trusted proxy forwards the client's address; `None` believes nobody.
+    pub address_header: Option<String>,
+    /// A folder of templates instead of the built-in ones.
+    pub template_dir: Option<PathBuf>,
+    /// A folder of static files instead of the built-in ones.
+    pub static_dir: Option<PathBuf>,
+}

@@ -1,0 +1,80 @@
+//! Rollcast's own table as it is written in the file, with the default of each key.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rocket::figment::Figment;
+use serde::Deserialize;
+
+use super::error::{ConfigError, source_name, value_error};
+use super::sections::LogFormat;
+use super::{Keep, values};
+use crate::dice::{Dice, Die};
+
+/// The file as far as it is ours. Errors name a key by its whole path.
+#[derive(Deserialize)]
+struct Ours {
+    rollcast: Table,
+}
+
+/// The table `[default.rollcast]`.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Table {
+    pub database: PathBuf,
+    pub static_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "values::dice")]
+    pub dice: Dice,
+    #[serde(deserialize_with = "values::every")]
+    pub every: Duration,
+    pub keep: Keep,
+    #[serde(deserialize_with = "values::page_size")]
+    pub page_size: usize,
+    #[serde(deserialize_with = "values::heartbeat")]
+    pub heartbeat: Duration,
+    #[serde(deserialize_with = "values::max_streams")]
+    pub max_streams: usize,
+    #[serde(deserialize_with = "values::max_streams")]
+    pub max_streams_per_address: usize,
+    #[serde(deserialize_with = "values::addresses")]
+    pub trusted_proxies: Vec<IpAddr>,
+    pub log_format: LogFormat,
+    #[serde(deserialize_with = "values::reserve_mb")]
+    pub reserve_mb: u64,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        let dice = ["1D6", "1D20"].map(|name| name.parse::<Die>().expect("a default die is valid"));
+        Table {
+            database: PathBuf::from("var/rolls.db"),
+            static_dir: None,
+            dice: Dice::try_from(Vec::from(dice)).expect("the default dice are valid"),
+            every: Duration::from_secs(1),
+            keep: Keep::Forever,
+            page_size: 50,
+            heartbeat: Duration::from_secs(15),
+            max_streams: 10_000,
+            max_streams_per_address: 100,
+            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            log_format: LogFormat::Text,
+            reserve_mb: 64,
+        }
+    }
+}
+
+/// Rocket's values and ours, of the profile that `rocket` has selected.
+pub fn extract(rocket: &Figment) -> Result<(rocket::Config, Table), ConfigError> {
+    let own = rocket::Config::try_from(rocket).map_err(value_error)?;
+    for (key, n_threads) in [("workers", own.workers), ("max_blocking", own.max_blocking)] {
+        if n_threads == 0 {
+            let source_name = source_name(rocket.find_metadata(key));
+            let text =
+                format!("expected 1 or more threads, got `0` for key `{key}` in {source_name}");
+            return Err(ConfigError::Value(text));
+        }
+    }
+    let Ours { rollcast } = rocket.extract().map_err(value_error)?;
+    Ok((own, rollcast))
+}

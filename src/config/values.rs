@@ -1,0 +1,90 @@
+//! Values as they are written in the file. Each error says what was expected and what was found.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+use crate::dice::{Dice, Die};
+use crate::text::ValueError;
+
+pub fn dice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dice, D::Error> {
+    let dice = Vec::<Text<Die>>::deserialize(deserializer)?;
+    let dice: Vec<Die> = dice.into_iter().map(|Text(die)| die).collect();
+    Dice::try_from(dice).map_err(D::Error::custom)
+}
+
+pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    let address = |text: String| match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Err(D::Error::custom(ValueError::new("an IP address", text))),
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(address).collect()
+}
+
+pub fn every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
+    duration(deserializer, bounds, "a time between rolls of 1ms to 1h, such as `200ms`")
+}
+
+pub fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(600);
+    duration(deserializer, bounds, "a heartbeat of 1s to 10m, such as `15s`")
+}
+
+pub fn page_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    count(deserializer, 500, "1 to 500 rolls a page")
+}
+
+pub fn max_streams<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    count(deserializer, 1_000_000, "1 to 1000000 streams")
+}
+
+pub fn reserve_mb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let n = i64::deserialize(deserializer)?;
+    u64::try_from(n)
+        .ok()
+        .filter(|n| *n <= 1_000_000_000)
+        .ok_or_else(|| D::Error::custom(ValueError::new("a reserve of 0 to 1000000000 MiB", n)))
+}
+
+fn duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    bounds: RangeInclusive<Duration>,
+    expected: &'static str,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = text.parse::<SignedDuration>().ok();
+    parsed
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| bounds.contains(duration))
+        .ok_or_else(|| D::Error::custom(ValueError::new(expected, text)))
+}
+
+fn count<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    max: i64,
+    expected: &'static str,
+) -> Result<usize, D::Error> {
+    let n = i64::deserialize(deserializer)?;
+    if (1..=max).contains(&n) {
+        Ok(n as usize)
+    } else {
+        Err(D::Error::custom(ValueError::new(expected, n)))
+    }
+}
+
+/// A value that is written as a string.
+struct Text<T>(T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<T>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Text).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,162 @@
+//! The query of the history's address: which rolls it asks for.
+
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use rocket::form::FromForm;
+
+use crate::dice::{Die, DieResult};
+use crate::roll::{RollId, RolledAt};
+use crate::store::Search;
+use crate::text::ValueError;
+use crate::web::http::error::PageError;
+use crate::web::pages::links::{self, Place};
+
+/// The fields of the query. A form sends empty ones too, which mean the same as none.
+#[derive(FromForm)]
+pub struct HistoryQuery<'r> {
+    at: Option<&'r str>,
+    before: Option<&'r str>,
+    after: Option<&'r str>,
+    day: Option<&'r str>,
+    die: Option<&'r str>,
+    result: Option<&'r str>,
+}
+
+/// Which rolls are shown: those of a day, those with a result, or all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub day: Option<Date>,
+    pub result: Option<DieResult>,
+}
+
+impl<'r> HistoryQuery<'r> {
+    /// The moment to jump to.
+    pub fn at(&self) -> Option<&'r str> {
+        given(self.at)
+    }
+
+    /// # Errors
+    ///
+    /// The day, the die or the result cannot be used.
+    pub fn filter(&self) -> Result<Filter, PageError> {
+        let day = given(self.day).map(parse_day).transpose();
+        let day = day.map_err(|error| PageError::invalid("day", error))?;
+        // The form always sends a die. Without a result it means nothing.
+        let Some(result) = given(self.result) else {
+            return Ok(Filter { day, result: None });
+        };
+        let die = given(self.die).unwrap_or_default().parse::<Die>();
+        let die = die.map_err(|error| PageError::invalid("die", error))?;
+        let result = parse_result(die, result);
+        let result = result.map_err(|error| PageError::invalid("result", error))?;
+        Ok(Filter { day, result: Some(result) })
+    }
+
+    /// The store's query for these rolls.
+    ///
+    /// # Errors
+    ///
+    /// An id cannot be used, or the day lies outside the calendar.
+    pub fn search(&self, filter: Filter) -> Result<Search, PageError> {
+        let id = |name: &str, text: Option<&str>| {
+            let id = given(text).map(str::parse::<RollId>).transpose();
+            id.map_err(|error| PageError::invalid(name, error))
+        };
+        let (after, before) = (id("after", self.after)?, id("before", self.before)?);
+        let day = filter.day.map(bounds).transpose();
+        let day = day.map_err(|error| PageError::invalid("day", error))?;
+        Ok(Search { day, result: filter.result, after, before })
+    }
+}
+
+impl Filter {
+    /// The address of a page with this filter.
+    pub fn link(&self, place: Place) -> String {
+        links::history(self.day, self.result, place)
+    }
+
+    pub fn title(&self) -> String {
+        let with = self.result.map(|DieResult { die, result }| format!(" with {result} on {die}"));
+        let of = self.day.map(|day| format!(" of {day}"));
+        match (with, of) {
+            (None, None) => "Past rolls".into(),
+            (with, of) => format!("Rolls{}{}", with.unwrap_or_default(), of.unwrap_or_default()),
+        }
+    }
+}
+
+fn parse_day(text: &str) -> Result<Date, ValueError> {
+    let day = text.parse::<Date>().ok().filter(|day| day.to_string() == text);
+    day.ok_or_else(|| ValueError::new("a day such as `2026-11-23`", text))
+}
+
+fn parse_result(die: Die, text: &str) -> Result<DieResult, ValueError> {
+    let n_dice = u32::from(die.n_dice());
+    let range = n_dice..=n_dice * u32::from(die.n_sides());
+    let result = text.parse().ok().filter(|result| range.contains(result));
+    let result = result.ok_or_else(|| ValueError::new("a result that the die can show", text))?;
+    Ok(DieResult { die, result })
+}
+
+/// The first moment of a day in UTC, and of the next day.
+fn bounds(day: Date) -> Result<(RolledAt, RolledAt), ValueError> {
+    let start = |day: Date| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok();
+    let bounds = Option::zip(start(day), day.tomorrow().ok().and_then(start));
+    let (from, until) = bounds.ok_or_else(|| ValueError::new("a day within the calendar", day))?;
+    Ok((RolledAt::truncate(from), RolledAt::truncate(until)))
+}
+
+fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rocket::form::Form;
+
+    fn filter(query: &str) -> Result<Filter, PageError> {
+        let query: HistoryQuery<'_> = Form::parse(query).expect("a query");
+        query.filter()
+    }
+
+    #[test]
+    fn empty_fields_mean_the_same_as_none() {
+        for query in ["", "day=&die=&result=", "die=1D6", "day=&die=1D6&result="] {
+            assert_eq!(filter(query).expect(query), Filter::default(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_day_and_a_result_are_read_and_written_back() {
+        let read = filter("result=11&die=3d6&day=2026-11-23").expect("a filter");
+        assert_eq!(read.title(), "Rolls with 11 on 3D6 of 2026-11-23");
+        assert_eq!(read.link(Place::Newest), "/rolls?day=2026-11-23&die=3D6&result=11");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_named_with_its_field() {
+        let table = [
+            ("day=2026-1-2", "day: ", "`2026-1-2`"),
+            ("day=2026-02-30", "day: ", "`2026-02-30`"),
+            ("result=4", "die: ", "``"),
+            ("die=W6&result=4", "die: ", "`W6`"),
+            ("die=1D6&result=0", "result: ", "`0`"),
+            ("die=1D6&result=7", "result: ", "`7`"),
+            ("die=3D6&result=2", "result: ", "`2`"),
+        ];
+        for (query, field, value) in table {
+            let error = format!("{:?}", filter(query).expect_err(query));
+            assert!(error.contains(field) && error.contains(value), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_day_lasts_from_midnight_to_midnight_in_utc() {
+        let (from, until) = bounds("2026-11-23".parse().expect("a day")).expect("bounds");
+        assert_eq!(from.to_string(), "2026-11-23T00:00:00.000Z");
+        assert_eq!(until.to_string(), "2026-11-24T00:00:00.000Z");
+        assert!(bounds(Date::MAX).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! What the template `rolls` gets.
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::dice::DieResult;
+use crate::roll::{RollId, RolledAt};
+use crate::store::Found;
+use crate::web::pages::history::query::Filter;
+use crate::web::pages::links::{self, Place};
+use crate::web::pages::view::{Moment, RollRow, Site, SiteView, date};
+
+/// The template `rolls`.
+#[derive(Serialize)]
+pub struct HistoryPage {
+    site: SiteView,
+    title: String,
+    rolls: Vec<RollRow>,
+    history: HistoryView,
+}
+
+/// A page of the history apart from its rows.
+#[derive(Serialize)]
+struct HistoryView {
+    /// The pages around this one. In a search, the next rolls to look through.
+    newer: Option<String>,
+    older: Option<String>,
+    /// The form as it was sent.
+    day: Option<String>,
+    die: Option<String>,
+    result: Option<u32>,
+    /// The dice to choose from.
+    dice: Vec<String>,
+    previous_day: Option<String>,
+    next_day: Option<String>,
+    search: Option<SearchView>,
+    /// Present at the end of the history, where older rolls have been pruned.
+    gone: Option<GoneView>,
+}
+
+/// Pruned rolls.
+#[derive(Serialize)]
+struct GoneView {
+    n_rolls: i64,
+    /// The oldest roll that is kept.
+    first: i64,
+    href: String,
+    #[serde(flatten)]
+    rolled_at: Moment,
+}
+
+/// The outcome of a search.
+#[derive(Serialize)]
+struct SearchView {
+    /// How often the result has ever come up.
+    n_ever: u64,
+    /// The rolls that were searched for this page.
+    newest: i64,
+    oldest: i64,
+    n_looked_at: u64,
+    /// Whether older rolls could still match.
+    goes_on: bool,
+}
+
+impl HistoryPage {
+    pub fn new(filter: Filter, found: &Found, page_size: usize, site: &Site) -> HistoryPage {
+        HistoryPage {
+            site: site.view(),
+            title: filter.title(),
+            rolls: found.rolls.iter().map(RollRow::from).collect(),
+            history: HistoryView::new(filter, found, page_size, site),
+        }
+    }
+}
+
+impl HistoryView {
+    fn new(filter: Filter, found: &Found, page_size: usize, site: &Site) -> HistoryView {
+        let older = older(filter, found);
+        let kept = found.kept_from_to.map(|(from, to)| (date(from), date(to)));
+        let neighbour = |day: Option<Date>| {
+            let is_kept = |day: &Date| kept.is_some_and(|(from, to)| (from..=to).contains(day));
+            day.filter(is_kept).map(links::day)
+        };
+        let die = filter.result.map(|DieResult { die, .. }| die.to_string());
+        let mut dice: Vec<String> = site.dice().map(|die| die.to_string()).collect();
+        // A die that is no longer rolled.
+        dice.extend(die.clone().filter(|die| !dice.contains(die)));
+        HistoryView {
+            newer: newer(filter, found, page_size),
+            search: SearchView::new(found, older.is_some()),
+            older,
+            day: filter.day.map(|day| day.to_string()),
+            die,
+            result: filter.result.map(|result| result.result),
+            dice,
+            previous_day: neighbour(filter.day.and_then(|day| day.yesterday().ok())),
+            next_day: neighbour(filter.day.and_then(|day| day.tomorrow().ok())),
+            gone: GoneView::new(found),
+        }
+    }
+}
+
+/// The next older page, if rolls are left there. A result that has never come up is not searched
+/// for any further.
+fn older(filter: Filter, found: &Found) -> Option<String> {
+    let is_more = found.looked_at.after > found.all.after && found.n_ever != Some(0);
+    is_more.then(|| filter.link(Place::Before(found.looked_at.after.next())))
+}
+
+/// The next newer page, if there are newer rolls.
+fn newer(filter: Filter, found: &Found, page_size: usize) -> Option<String> {
+    let (all, looked_at) = (found.all, found.looked_at);
+    if looked_at.before >= all.before {
+        return None;
+    }
+    if filter.result.is_some() {
+        return Some(filter.link(Place::After(looked_at.before.previous())));
+    }
+    // Ids have no gaps, so the key of the page can be computed.
+    let before = RollId(looked_at.before.0 + page_size as i64);
+    let place = if before < all.before { Place::Before(before) } else { Place::Newest };
+    Some(filter.link(place))
+}
+
+impl SearchView {
+    fn new(found: &Found, goes_on: bool) -> Option<SearchView> {
+        let looked_at = found.looked_at;
+        found.n_ever.map(|n_ever| SearchView {
+            n_ever,
+            newest: looked_at.before.previous().0,
+            oldest: looked_at.after.next().0,
+            n_looked_at: looked_at.n_rolls(),
+            goes_on,
+        })
+    }
+}
+
+impl GoneView {
+    /// Present where the page reaches the oldest kept roll, or only pruned rolls.
+    fn new(found: &Found) -> Option<GoneView> {
+        let oldest = found.kept.oldest;
+        let is_at_the_end = found.looked_at.after < oldest && oldest.0 > 1;
+        let (rolled_at, _): (RolledAt, _) = found.kept_from_to.filter(|_| is_at_the_end)?;
+        Some(GoneView {
+            n_rolls: oldest.previous().0,
+            first: oldest.0,
+            href: links::roll(oldest),
+            rolled_at: Moment::from(rolled_at),
+        })
+    }
+}

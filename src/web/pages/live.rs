@@ -1,0 +1,58 @@
+//! The live page, `/`: the newest rolls, and new ones as they are made.
+
+use rocket::{State, get};
+use serde::Serialize;
+
+use crate::roll::Roll;
+use crate::store::Newest;
+use crate::web::http::error::PageError;
+use crate::web::pages::templates::Page;
+use crate::web::pages::view::{RollRow, Site, SiteView};
+use crate::web::pages::{Pages, links};
+use crate::web::probes;
+
+/// Rows that the script keeps on the page, unless a page has more.
+const MAX_ROWS: usize = 300;
+
+/// The template `index`.
+#[derive(Serialize)]
+struct LiveView {
+    site: SiteView,
+    title: &'static str,
+    /// The next page, unless the page reaches back to roll 1. It exists also where older rolls are
+    /// no longer kept: it says so.
+    older: Option<String>,
+    rolls: Vec<RollRow>,
+    /// The cursor of the newest row, so that the stream continues exactly where the page ends.
+    cursor: String,
+    every_ms: u128,
+    /// Why there are no new rolls. A script could not know that.
+    trouble: Vec<String>,
+    row_limit: usize,
+    /// The row that the script clones.
+    blank: RollRow,
+}
+
+#[get("/")]
+pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, PageError> {
+    let newest = pages.store.newest(pages.page_size).await?;
+    let trouble = probes::standstill(&pages.metrics, &pages.feed, site.every());
+    Ok(Page::render("index", LiveView::new(newest, trouble, pages.page_size, site)))
+}
+
+impl LiveView {
+    fn new(newest: Newest, trouble: Vec<String>, page_size: usize, site: &Site) -> LiveView {
+        let Newest { rolls, head } = newest;
+        LiveView {
+            site: site.view(),
+            title: "Live rolls",
+            older: rolls.last().filter(|roll| roll.id.0 > 1).map(|roll| links::before(roll.id)),
+            cursor: rolls.first().map_or(head, Roll::cursor).to_string(),
+            rolls: rolls.iter().map(RollRow::from).collect(),
+            every_ms: site.every().as_millis(),
+            trouble,
+            row_limit: MAX_ROWS.max(page_size),
+            blank: site.blank_row(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The page of one roll, `/rolls/<id>`.
+
+use rocket::{State, get};
+use serde::Serialize;
+
+use crate::roll::{Roll, RollId};
+use crate::store::Kept;
+use crate::web::http::error::PageError;
+use crate::web::pages::templates::Page;
+use crate::web::pages::view::{RollRow, Site, SiteView, date};
+use crate::web::pages::{Pages, links};
+
+/// The template `roll`.
+#[derive(Serialize)]
+struct RollView {
+    site: SiteView,
+    title: String,
+    roll: RollRow,
+    previous: Option<String>,
+    next: Option<String>,
+    /// The roll in the history.
+    in_history: String,
+    /// All rolls of its day.
+    day: String,
+}
+
+#[get("/rolls/<id>")]
+pub async fn page(id: &str, pages: &State<Pages>, site: &State<Site>) -> Result<Page, PageError> {
+    let id = id.parse::<RollId>().map_err(|error| PageError::invalid("roll", error))?;
+    let (roll, kept) = pages.store.roll(id).await?;
+    let roll = roll.ok_or_else(|| PageError::no_roll(id, kept))?;
+    Ok(Page::render("roll", RollView::new(&roll, kept, site)))
+}
+
+impl RollView {
+    fn new(roll: &Roll, kept: Kept, site: &Site) -> RollView {
+        let neighbour = |id: RollId| {
+            let is_kept = kept.oldest <= id && id <= kept.head.id;
+            is_kept.then(|| links::roll(id))
+        };
+        RollView {
+            site: site.view(),
+            title: format!("Roll {}", roll.id),
+            roll: RollRow::from(roll),
+            previous: neighbour(roll.id.previous()),
+            next: neighbour(roll.id.next()),
+            in_history: links::in_history(roll.id),
+            day: links::day(date(roll.rolled_at)),
+        }
+    }
+}

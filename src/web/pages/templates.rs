@@ -1,0 +1,254 @@
+//! The templates of the pages: checked before the server starts, then handed to Rocket.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rocket::Request;
+use rocket::fairing::Fairing;
+use rocket::figment::Figment;
+use rocket::figment::providers::Serialized;
+use rocket::http::ContentType;
+use rocket::response::{self, Responder};
+use rocket_dyn_templates::Template;
+use serde::Serialize;
+use tera::Tera;
+
+use crate::web::pages::source::{Source, SourceError};
+
+/// The templates that are rendered. All others are parts of these.
+const PAGES: [&str; 6] = ["api", "error", "index", "roll", "rolls", "stats"];
+/// Rocket wants a folder of templates, or any other path that exists. This one never holds any.
+const NO_FOLDER: &str = "/dev/null";
+
+/// Templates that are known to be complete and without errors.
+pub struct Templates {
+    source: Source,
+    by_name: BTreeMap<String, String>,
+}
+
+impl Templates {
+    /// Reads and checks the templates.
+    ///
+    /// # Errors
+    ///
+    /// The folder or a file cannot be read; a page, or a part that a template includes, is missing;
+    /// a template has a syntax error.
+    pub fn load(configured: Option<&Path>) -> Result<Templates, SourceError> {
+        Templates::read(Source::of_templates(configured))
+    }
+
+    fn read(source: Source) -> Result<Templates, SourceError> {
+        let mut by_name = BTreeMap::new();
+        for (file, content) in source.read()? {
+            let Some(name) = template_name(&file) else { continue };
+            let Ok(text) = String::from_utf8(content.into_owned()) else {
+                return Err(SourceError::NotText { file, source_name: source.name() });
+            };
+            by_name.insert(name, text);
+        }
+        let templates = Templates { source, by_name };
+        templates.check()?;
+        Ok(templates)
+    }
+
+    fn check(&self) -> Result<(), SourceError> {
+        let has = |name: &str| self.by_name.contains_key(name);
+        let missing =
+            |name: &str, used_by: &str| self.source.missing(&format!("{name}.html.tera"), used_by);
+        if let Some(page) = PAGES.into_iter().find(|page| !has(page)) {
+            return Err(missing(page, "rollcast"));
+        }
+        for (name, text) in &self.by_name {
+            if let Some(part) = parts(text).find(|part| !has(part)) {
+                return Err(missing(part, &format!("the template `{name}`")));
+            }
+        }
+        let mut tera = Tera::default();
+        tera.add_raw_templates(&self.by_name)
+            .map_err(|source| SourceError::Template { source_name: self.source.name(), source })
+    }
+
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The static files that the templates link, each with a template that links it.
+    pub fn linked_files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.by_name.iter().flat_map(|(name, text)| links(text).map(move |file| (file, &**name)))
+    }
+
+    /// Rocket's configuration with the folder of templates.
+    pub fn configure(&self, rocket: Figment) -> Figment {
+        let folder = match &self.source {
+            Source::Folder(folder) => &folder.path,
+            Source::Embedded(_) => Path::new(NO_FOLDER),
+        };
+        // Global, so that it holds in every profile.
+        rocket.merge(Serialized::global("template_dir", folder))
+    }
+
+    /// Renders the templates. In a debug build Rocket reads a folder again when it changes.
+    pub fn stage(self) -> impl Fairing {
+        let embedded = match self.source {
+            Source::Embedded(_) => self.by_name,
+            Source::Folder(_) => BTreeMap::new(),
+        };
+        Template::try_custom(move |engines| {
+            // Rocket's names of templates have no ending by which Tera would know HTML.
+            engines.tera.autoescape_on(vec![""]);
+            engines.tera.set_escape_fn(escape);
+            Ok(engines.tera.add_raw_templates(&embedded)?)
+        })
+    }
+}
+
+/// The name by which Rocket knows a template: `roll.html.tera` is `roll`.
+fn template_name(file: &str) -> Option<String> {
+    let name = file.strip_suffix(".tera")?;
+    let name = name.rsplit_once('.').filter(|(_, kind)| !kind.contains('/'));
+    name.map(|(name, _)| name.to_string())
+}
+
+/// The templates that a template includes or extends.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let (included, extended) = (text.split("include \""), text.split("extends \""));
+    included.skip(1).chain(extended.skip(1)).filter_map(|rest| rest.split('"').next())
+}
+
+/// The static files that a template links: `css/base.css` of `{{ site.assets }}/css/base.css`.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("site.assets").skip(1).filter_map(|rest| {
+        let (_, rest) = rest.split_once("}}")?;
+        rest.strip_prefix('/')?.split(['"', '\'', ' ', '>']).next()
+    })
+}
+
+/// Escapes text for HTML. Tera's own function also escapes slashes, which makes every address in a
+/// page's source unreadable and protects from nothing here, because all attributes are quoted.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#x27;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A rendered HTML page.
+#[derive(Debug)]
+pub struct Page(Template);
+
+impl Page {
+    /// Renders one of the [`PAGES`].
+    pub fn render(template: &'static str, context: impl Serialize) -> Page {
+        debug_assert!(PAGES.contains(&template), "`{template}` is not one of {PAGES:?}");
+        Page(Template::render(template, context))
+    }
+}
+
+impl<'r> Responder<'r, 'static> for Page {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        // Rocket takes the type from a file's name, and a built-in template has no file.
+        (ContentType::HTML, self.0).respond_to(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    /// A copy of the templates in the source tree.
+    fn copy() -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+        for entry in fs::read_dir(from).expect("templates") {
+            let entry = entry.expect("a template");
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("a copy");
+        }
+        folder
+    }
+
+    fn refusal(folder: &TempDir) -> String {
+        let error = Templates::load(Some(folder.path())).err().expect("an error");
+        format!("{:#}", anyhow::Error::new(error))
+    }
+
+    #[test]
+    fn each_template_is_a_page_or_a_part_of_one() {
+        let templates = Templates::load(None).expect("the templates");
+        let names: Vec<&str> = templates.by_name.keys().map(String::as_str).collect();
+        let pages: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| !name.starts_with('_') && *name != "base")
+            .collect();
+        assert_eq!(pages, PAGES);
+        let all: Vec<&str> = templates.by_name.values().flat_map(|text| parts(text)).collect();
+        for part in names.iter().filter(|name| !pages.contains(name)) {
+            assert!(all.contains(part), "no template uses `{part}`");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_lacks_a_page_or_a_part_is_refused() {
+        for (file, used_by) in [
+            ("stats.html.tera", "rollcast"),
+            ("base.html.tera", "`api`"),
+            ("_die.html.tera", "`_roll`"),
+        ] {
+            let folder = copy();
+            fs::remove_file(folder.path().join(file)).expect("a template");
+            let error = refusal(&folder);
+            let path = folder.path().display().to_string();
+            for text in [file, used_by, &path, "`template_dir`", "remove the key"] {
+                assert!(error.contains(text), "expected {text} in {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_template_with_a_mistake_is_refused_with_its_name_and_place() {
+        let folder = copy();
+        fs::write(folder.path().join("roll.html.tera"), "{% for roll in %}").expect("a template");
+        let error = refusal(&folder);
+        for text in ["roll", "1:", "template_dir"] {
+            assert!(error.contains(text), "expected {text} in {error}");
+        }
+        fs::write(folder.path().join("roll.html.tera"), [0xff]).expect("a template");
+        assert!(refusal(&folder).contains("UTF-8"), "{}", refusal(&folder));
+    }
+
+    #[test]
+    fn links_are_found_however_the_tag_is_spaced() {
+        let text = r#"<a href="{{ site.assets }}/a.css"><b src='{{site.assets}}/b/c.js'>{{ site.assets }}"#;
+        assert_eq!(links(text).collect::<Vec<_>>(), ["a.css", "b/c.js"]);
+    }
+
+    #[test]
+    fn names_are_those_of_rocket() {
+        let table = [
+            ("roll.html.tera", Some("roll")),
+            ("sub/roll.html.tera", Some("sub/roll")),
+            ("roll.html", None),
+            ("a.b/roll.tera", None),
+        ];
+        for (file, name) in table {
+            assert_eq!(template_name(file).as_deref(), name, "{file}");
+        }
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escape("<a b='c'>&\"/"), "&lt;a b=&#x27;c&#x27;&gt;&amp;&quot;/");
+    }
+}
