@@ -93,7 +93,7 @@ deb: build # a Debian package, target/rollcast_<version>_<architecture>.deb
 	@deploy/debian/build.sh
 
 test: # install what the tests need, where it is missing, then run all of them
-	features=$$(tests/setup.sh) && cargo test --locked --workspace --features "$$features"
+	features=$$(tests/setup.sh) && cargo test --locked --workspace --no-fail-fast --features "$$features"
 
 # One campaign after the other, since each takes the whole machine.
 torture: # the whole fault campaign, most of an hour; its table goes to target/torture.md

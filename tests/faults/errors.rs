@@ -183,7 +183,7 @@ fn run(plan: Plan) -> Result<Course, String> {
     if plan.end == End::Killed {
         server.kill();
     }
-    shim.mend();
+    shim.clear_fault();
     let mended = Instant::now();
     let n_before = listener.n_seen();
     let next = || (listener.n_seen() > n_before + 2).then(|| mended.elapsed());

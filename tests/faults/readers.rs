@@ -61,7 +61,7 @@ fn a_read_that_takes_too_long_is_ended_and_told() {
     assert_eq!(status, 503, "{page}");
     assert!(page.contains("try again soon"), "{page}");
     // The connection that was interrupted answers as ever.
-    shim.mend();
+    shim.clear_fault();
     for _ in 0..8 {
         assert_eq!(get(&house, &format!("{SEARCH}&before=10000")).0, 200);
     }
@@ -82,7 +82,7 @@ fn a_download_whose_batch_takes_too_long_goes_on_and_is_whole() {
         let file = scope.spawn(|| get(&house, "/api/rolls.ndjson?before=1000"));
         // Of 0.3 s each, and so longer than a read may take.
         wait_for("a batch to be ended", || (shim.n_injected() >= 25).then_some(()));
-        shim.mend();
+        shim.clear_fault();
         assert_eq!(file.join().unwrap(), get(&house, "/api/rolls.ndjson?before=1000"));
     });
 }
@@ -145,6 +145,6 @@ fn probes_of_a_disk_that_does_not_answer_are_told_so_and_hold_one_thread() {
     let grown = n_threads() - before;
     assert!(grown < N_PROBES / 2, "{grown} more threads for {N_PROBES} probes");
 
-    shim.mend();
+    shim.clear_fault();
     wait_for("the disk to answer", || (get(&house, "/readyz").0 == 200).then_some(()));
 }

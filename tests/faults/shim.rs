@@ -125,7 +125,7 @@ impl Shim {
     }
 
     /// Ends the fault.
-    pub fn mend(&self) {
+    pub fn clear_fault(&self) {
         self.write(KIND, &0_u32.to_ne_bytes());
     }
 
