@@ -143,7 +143,7 @@ pub async fn serve_rolls(
     let heartbeat = config.feed.heartbeat;
     let beat = tokio::spawn({
         let feed = feed.clone();
-        async move { feed.beat(heartbeat).await }
+        async move { feed.send_heartbeats(heartbeat).await }
     });
 
     let mut server = pin!(rocket.launch());
