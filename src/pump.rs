@@ -23,6 +23,22 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Rolls that come due during one commit: the most that one commit stores when the disk is slow.
 const MAX_GROUP: usize = 64;
+/// How long a stop waits for the commit under way. A supervisor kills the server after 10 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Why no more rolls are made.
+#[derive(Debug, thiserror::Error)]
+pub enum PumpError {
+    /// No later attempt can succeed.
+    #[error("rolls can no longer be stored")]
+    Store(#[source] StoreError),
+    /// A commit hangs during a stop. Its rolls may or may not be stored.
+    #[error(
+        "the database's disk does not answer: a commit did not end within {} s of the stop; no \
+         roll is lost, since the rolls of that commit were never shown", STOP_TIMEOUT.as_secs()
+    )]
+    NoAnswer,
+}
 
 /// A pump for one server. `D` draws the results of the roll with an id, `A` stores rolls durably
 /// as [`Store::apply`](crate::store::Store::apply) does, `P` publishes stored rolls.
@@ -60,24 +76,24 @@ where
     ///
     /// # Errors
     ///
-    /// A [final](StoreError::is_final) error of the store.
+    /// [`PumpError::Store`] after a [final](StoreError::is_final) error of the store,
+    /// [`PumpError::NoAnswer`] if a commit hangs during the shutdown.
     pub async fn run(
         mut self,
         ticks: impl Stream<Item = RolledAt>,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), StoreError> {
+        shutdown: impl Future<Output = ()> + Clone,
+    ) -> Result<(), PumpError> {
         let mut due = Due { ticks: pin!(ticks), rolled_at: Vec::new() };
-        let mut shutdown = pin!(shutdown);
         loop {
             if due.rolled_at.is_empty() {
                 select! {
                     biased;
-                    () = &mut shutdown => return Ok(()),
+                    () = shutdown.clone() => return Ok(()),
                     Some(rolled_at) = due.ticks.next() => due.rolled_at.push(rolled_at),
                 }
             }
             let rolls = self.draw_next(mem::take(&mut due.rolled_at));
-            let Some(stored) = self.store(rolls, &mut due, &mut shutdown).await? else {
+            let Some(stored) = self.store(rolls, &mut due, &shutdown).await? else {
                 return Ok(());
             };
             for Roll { id, .. } in &stored {
@@ -103,17 +119,22 @@ where
         &mut self,
         mut rolls: Vec<Roll>,
         due: &mut Due<impl Stream<Item = RolledAt> + Unpin>,
-        mut shutdown: impl Future<Output = ()> + Unpin,
-    ) -> Result<Option<Vec<Roll>>, StoreError> {
+        shutdown: &(impl Future<Output = ()> + Clone),
+    ) -> Result<Option<Vec<Roll>>, PumpError> {
         let mut delay = MIN_RETRY_DELAY;
         let (mut n_failures, mut logged_fault) = (0_u32, String::new());
         loop {
             let start = Instant::now();
             let mut commit = pin!((self.apply)(rolls.clone()));
+            let mut give_up = pin!(async {
+                shutdown.clone().await;
+                sleep(STOP_TIMEOUT).await;
+            });
             let result = loop {
                 select! {
                     biased;
                     result = &mut commit => break result,
+                    () = &mut give_up => return Err(PumpError::NoAnswer),
                     Some(rolled_at) = due.ticks.next(),
                         if n_failures == 0 && due.rolled_at.len() < MAX_GROUP =>
                     {
@@ -137,7 +158,7 @@ where
                     rolls = self.draw_next(rolls.iter().map(|roll| roll.rolled_at).collect());
                     continue;
                 }
-                Err(error) if error.is_final() => return Err(error),
+                Err(error) if error.is_final() => return Err(PumpError::Store(error)),
                 Err(error) => error,
             };
             // These ticks are missed: an outage is followed by its one group, not by a burst.
@@ -151,7 +172,7 @@ where
                 logged_fault = fault;
             }
             select! {
-                () = &mut shutdown => return Ok(None),
+                () = shutdown.clone() => return Ok(None),
                 () = sleep(delay) => delay = (delay * 2).min(MAX_RETRY_DELAY),
             }
         }
@@ -166,7 +187,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::future::{pending, ready};
 
-    use futures::stream;
+    use futures::{FutureExt, stream};
     use jiff::Timestamp;
     use tokio::time::{self, timeout};
 
@@ -215,7 +236,7 @@ mod tests {
             &self,
             ticks: impl Stream<Item = RolledAt>,
             shutdown: impl Future<Output = ()>,
-        ) -> Result<(), StoreError> {
+        ) -> Result<(), PumpError> {
             let start = time::Instant::now();
             let mut n_draws = 0;
             let pump = Pump {
@@ -229,7 +250,7 @@ mod tests {
                 publish: |rolls: &[Roll]| self.published.borrow_mut().extend_from_slice(rolls),
                 metrics: Metrics::default(),
             };
-            pump.run(ticks, shutdown).await
+            pump.run(ticks, shutdown.shared()).await
         }
 
         /// The ids of each call.
@@ -354,7 +375,7 @@ mod tests {
         let store = FakeStore::new([(0, None), (0, Some(StoreError::Busy)), (0, Some(moved))]);
         let ended = timeout(Duration::from_secs(60), store.pump(n_ticks(9), pending())).await;
         let error = ended.expect("an end").expect_err("an error");
-        assert!(matches!(error, StoreError::Moved(_)), "{error}");
+        assert!(matches!(error, PumpError::Store(StoreError::Moved(_))), "{error}");
         assert_eq!(store.ids(), [[1], [2], [2]]);
         store.assert_published_is_stored();
     }
@@ -365,6 +386,21 @@ mod tests {
         store.pump(every_second(), after(500)).await.expect("an orderly end");
         assert_eq!(store.ids(), [[1]]);
         store.assert_published_is_stored();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_stops_without_a_commit_that_hangs_and_its_rolls_are_not_published() {
+        // The second one hangs in an attempt that follows a failure.
+        let table = [vec![(600_000, None)], vec![(0, Some(StoreError::Busy)), (600_000, None)]];
+        for script in table {
+            let store = FakeStore::new(script);
+            let start = time::Instant::now();
+            let ended = store.pump(every_second(), after(500)).await;
+            let error = ended.expect_err("an error");
+            assert!(matches!(error, PumpError::NoAnswer), "{error}");
+            assert_eq!(start.elapsed(), Duration::from_millis(500) + STOP_TIMEOUT);
+            assert!(store.published.borrow().is_empty());
+        }
     }
 
     #[tokio::test(start_paused = true)]

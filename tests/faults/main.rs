@@ -22,6 +22,8 @@ mod errors;
 mod database;
 #[cfg(target_os = "linux")]
 mod readers;
+#[cfg(target_os = "linux")]
+mod hangs;
 
 // The process.
 mod pagers;

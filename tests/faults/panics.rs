@@ -249,7 +249,7 @@ fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_orde
     let log = server.log();
     assert_eq!(status.code(), Some(1), "{log:#?}");
     let said = log.last().unwrap();
-    assert!(said.contains("rollcast: the roller broke down"), "{log:#?}");
+    assert!(said.contains("rollcast: the pump panicked"), "{log:#?}");
     assert!(faults(&server)[0].contains("the dice fell off the table"), "{log:#?}");
     assert_eq!(house.stored().len(), N_GOOD_ROLLS as usize, "what was rolled before is stored");
     let started = Instant::now();

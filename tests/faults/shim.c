@@ -27,12 +27,13 @@
 
 /* tests/faults/shim.rs has the same. */
 enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER, LOOK };
-/* In place of an errno: it succeeds after this time. */
-enum { SLOW = 1000000 };
+/* In place of an errno: it succeeds after this time, or when the fault ends. */
+enum { SLOW = 1000000, HANG };
 static const struct timespec SLOW_TIME = {0, 300000000};
+static const struct timespec HANG_TIME = {0, 10000000};
 struct control {
   _Atomic uint32_t kind;       /* of the calls that fail; NONE ends the fault */
-  uint32_t error;              /* errno, or 0: only half of it is read or written, or SLOW */
+  uint32_t error;              /* errno, or 0: only half of it is read or written, or SLOW, or HANG */
   uint32_t first;              /* the call that fails, counted from 1 */
   uint32_t step;               /* and each so many calls after it; 0: only that one */
   _Atomic uint32_t n_calls;    /* of that kind */
@@ -120,6 +121,10 @@ static int fails(uint32_t kind) {
   control->n_injected++;
   if (control->error == SLOW) {
     nanosleep(&SLOW_TIME, NULL);
+    return 0;
+  }
+  if (control->error == HANG) {
+    while (control->kind == kind) nanosleep(&HANG_TIME, NULL);
     return 0;
   }
   errno = control->error;

@@ -38,6 +38,8 @@ pub enum Failure {
     Short,
     /// They succeed, after 0.3 s.
     Slow,
+    /// They return only when the fault ends.
+    Hang,
 }
 
 /// From the call `first` on (counted from 1, from this moment).
@@ -112,6 +114,7 @@ impl Shim {
             Failure::TooMany => 24,
             Failure::Full => 28,
             Failure::Slow => 1_000_000,
+            Failure::Hang => 1_000_001,
         };
         let words = [error, first, step.unwrap_or(0), 0, 0, u32::from(drops), u32::from(lies)];
         for (n, word) in (1..).zip(words) {

@@ -17,14 +17,14 @@ use crate::oracle::{Log, Stored, log_of, roll_of_line};
 use crate::report::{Recovered, Row, assert_in_time, times};
 
 /// What supervisord gives it before SIGKILL.
-fn stop_wait() -> Duration {
+pub fn stop_wait() -> Duration {
     let program = include_str!("../../deploy/supervisor/rollcast.conf");
     let seconds = program.lines().find_map(|line| line.strip_prefix("stopwaitsecs=")).unwrap();
     Duration::from_secs(seconds.split(' ').next().unwrap().parse().unwrap())
 }
 
 /// Sends signals in one breath, and waits for the end: how it ended, and after how long.
-fn order(server: &mut Server, signals: &[&str]) -> (ExitStatus, Duration) {
+pub fn order(server: &mut Server, signals: &[&str]) -> (ExitStatus, Duration) {
     let kill = |signal: &&str| format!("kill -s {signal} {} 2>&1 || true", server.pid());
     let line = signals.iter().map(kill).collect::<Vec<_>>().join("; ");
     let asked = Instant::now();
@@ -175,7 +175,10 @@ fn it_stops_in_a_start_that_counts_many_rolls_and_the_next_one_goes_on_counting(
     wait_for("some to be counted", || (n_counted() > 0).then_some(()));
     let took = stop(&mut server, &["TERM"]);
     let log = server.log();
-    assert!(log.iter().any(|line| line.contains("stopped before it had started")), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("stopped before the start was complete")),
+        "{log:#?}"
+    );
     assert!(!log.iter().any(|line| line.contains("listening on")), "{log:#?}");
 
     let started = Instant::now();

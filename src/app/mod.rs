@@ -1,0 +1,177 @@
+//! The server: opens the modules in order, runs the pump and the web server, and stops in order.
+
+mod runtime;
+mod signals;
+mod startup;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::Stream;
+use jiff::Timestamp;
+use rocket::error::ErrorKind;
+use tokio::select;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::clock::ticks;
+use crate::config::{Config, RollerConfig};
+use crate::dice::Results;
+use crate::draw::Draw;
+use crate::feed::{Feed, N_RECENT};
+use crate::metrics::Metrics;
+use crate::panics;
+use crate::pump::{Pump, PumpError};
+use crate::retention::prune;
+use crate::roll::{Roll, RollId, RolledAt};
+use crate::store::{Store, StoreError};
+use crate::web;
+
+pub use self::runtime::run;
+pub use self::signals::stop_signal;
+pub use self::startup::address;
+
+/// How long the end waits for the write-ahead log to be moved into the database. The next start
+/// reads the log just as well.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Rolls and serves until a signal, or until rolls can no longer be stored.
+///
+/// # Errors
+///
+/// Says why the server cannot start, or why it stopped without a signal.
+pub async fn serve(config: &Config) -> anyhow::Result<()> {
+    let RollerConfig { every, dice } = config.roller.clone();
+    let mut draw = Draw::from_entropy(dice);
+    serve_rolls(config, ticks(every), move |id| draw.draw(id)).await
+}
+
+/// The same with ticks and dice from elsewhere.
+///
+/// # Errors
+///
+/// As for [`serve`].
+pub async fn serve_rolls(
+    config: &Config,
+    ticks: impl Stream<Item = RolledAt> + Send + 'static,
+    draw: impl FnMut(RollId) -> Results + Send + 'static,
+) -> anyhow::Result<()> {
+    let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
+    runtime::raise_file_limit(config.web.max_streams);
+    let open = async {
+        let store = Store::open(&config.store).await?;
+        Ok::<_, StoreError>((store.clone(), Feed::open(store, N_RECENT).await?))
+    };
+    // This can take long: the first start with an older database counts all its rolls.
+    let (store, feed) = select! {
+        opened = open => opened?,
+        name = &mut stop_signal => {
+            info!("received {name}, stopped before the start was complete");
+            return Ok(());
+        }
+    };
+    let metrics = Metrics::default();
+    panics::watch(metrics.clone());
+    // Ignore an error: it is for a metric only, and a damaged old page must not keep the server
+    // from starting.
+    if let Ok((_, kept)) = store.roll(feed.head().id).await {
+        metrics.pruned(0, kept.oldest);
+    }
+    let (listening, listens) = oneshot::channel();
+    let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
+        .attach(startup::announce(config, &feed, listening))
+        .ignite()
+        .await
+        .map_err(|error| startup::explain(error, config))?;
+
+    let shutdown = rocket.shutdown();
+    tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            // Not inside the macro, which skips its arguments where `info` is not logged.
+            let name = stop_signal.await;
+            info!("received {name}, stopping");
+            shutdown.notify();
+        }
+    });
+    let pump = Pump {
+        head: feed.head().id,
+        draw,
+        apply: {
+            let store = store.clone();
+            move |rolls| {
+                let store = store.clone();
+                async move { store.apply(rolls).await }
+            }
+        },
+        publish: {
+            let feed = feed.clone();
+            move |rolls: &[Roll]| feed.publish(rolls)
+        },
+        metrics: metrics.clone(),
+    };
+    let pump = pump.run(ticks, shutdown.clone());
+    let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    // The next roll was not due before that.
+    let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
+    let pruner = prune(config.store.keep, newest, store.clone(), metrics);
+    let mut pump = runtime::on_its_own_thread("pump", async move {
+        match listens.await {
+            Ok(()) => select! {
+                pumped = pump => pumped,
+                () = pruner => unreachable!("the pruner never ends"),
+            },
+            Err(_never_listened) => Ok(()),
+        }
+    })?;
+    let heartbeat = config.feed.heartbeat;
+    let heartbeats = tokio::spawn({
+        let feed = feed.clone();
+        async move { feed.send_heartbeats(heartbeat).await }
+    });
+
+    let mut server = pin!(rocket.launch());
+    let (served, pumped) = select! {
+        served = &mut server => {
+            // However the server ended, the pump must not run without it.
+            shutdown.notify();
+            (served, pump.await)
+        }
+        pumped = &mut pump => {
+            shutdown.clone().notify();
+            (server.await, pumped)
+        }
+    };
+    // Inspect this before any early return: Rocket panics when an error is dropped unseen.
+    let served = served.map(drop).or_else(|error| match error.kind() {
+        // Clients that do not read kept their connections beyond the grace period.
+        ErrorKind::Shutdown(_, None) => {
+            info!("cut off clients that did not read");
+            Ok(())
+        }
+        _ => Err(startup::explain(error, config)),
+    });
+    heartbeats.abort();
+    if !matches!(pumped, Ok(Err(PumpError::NoAnswer))) {
+        move_log(&store).await;
+    }
+    pumped.context("the pump panicked")??;
+    served?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Moves the write-ahead log into the database, so that it is one file while nothing runs.
+async fn move_log(store: &Store) {
+    let reason = match timeout(CHECKPOINT_TIMEOUT, store.checkpoint()).await {
+        Ok(Ok(true)) => return,
+        Ok(Ok(false)) => "another program reads it".into(),
+        Ok(Err(error)) => format!("{:#}", anyhow!(error)),
+        Err(_elapsed) => {
+            format!("its disk did not answer within {} s", CHECKPOINT_TIMEOUT.as_secs())
+        }
+    };
+    warn!("the write-ahead log stays beside the database: {reason}");
+}

@@ -1,0 +1,60 @@
+//! What the server says about its start: where it listens, or why it cannot.
+
+use std::net::SocketAddr;
+
+use anyhow::anyhow;
+use rocket::error::ErrorKind;
+use rocket::fairing::AdHoc;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use crate::config::Config;
+use crate::feed::Feed;
+
+/// The URL that the server listens on, without a trailing slash.
+///
+/// # Errors
+///
+/// Rocket's configuration is not valid.
+pub fn address(config: &Config) -> anyhow::Result<String> {
+    let rocket = rocket::Config::try_from(&config.rocket)?;
+    Ok(format!("http://{}", SocketAddr::new(rocket.address, rocket.port)))
+}
+
+/// Once the server listens, logs where, and what it does. Then completes `listening`.
+pub fn announce(config: &Config, feed: &Feed, listening: oneshot::Sender<()>) -> AdHoc {
+    let profile = config.profile.clone();
+    let database = config.store.database.display().to_string();
+    let keep = config.store.keep.to_string();
+    let (dice, every) = (config.roller.dice.to_string(), config.roller.every);
+    let n_rolls = feed.head().id.0;
+    AdHoc::on_liftoff("announcement", move |rocket| {
+        Box::pin(async move {
+            let address = SocketAddr::new(rocket.config().address, rocket.config().port);
+            info!(
+                version = env!("CARGO_PKG_VERSION"),
+                %profile, %address, %database, %dice, ?every, %keep, n_rolls,
+                "listening on http://{address}, profile {profile}; rolling {dice} every \
+                 {every:?} into {database}, keep: {keep}; {n_rolls} rolls so far"
+            );
+            // An error means that the pump has ended already.
+            let _ = listening.send(());
+        })
+    })
+}
+
+/// One of Rocket's errors, with what to do about it.
+pub fn explain(error: rocket::Error, config: &Config) -> anyhow::Error {
+    let address = address(config).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::Bind(cause) => anyhow!(
+            "cannot listen on {address}: {cause}; stop the program that listens there, or set \
+             another port (ROCKET_PORT=5001)"
+        ),
+        ErrorKind::FailedFairings(_) => anyhow!(
+            "cannot use the templates in `{}` (template_dir); the log says why",
+            config.rocket.extract_inner::<String>("template_dir").unwrap_or_default()
+        ),
+        kind => anyhow!("the server cannot run: {kind}"),
+    }
+}
