@@ -133,7 +133,7 @@ fn assert_rolls_continue(fault: Fault, path: &str) {
 
 #[test]
 fn rolls_continue_while_a_disk_probe_hangs_on_the_only_blocking_thread() {
-    let probe = Fault { step: None, ..Fault::for_ever(Calls::Look, Failure::Hang) };
+    let probe = Fault { step: None, ..Fault::for_ever(Calls::Stat, Failure::Hang) };
     assert_rolls_continue(probe, "/readyz");
 }
 

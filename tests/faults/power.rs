@@ -151,8 +151,8 @@ impl Connection {
                 event.strip_prefix("id:").and_then(|e| e.split_once("\ndata:"))
             {
                 let (id, millis) = id.split_once('-').unwrap();
-                let (id, millis) = (id.parse().unwrap(), millis.parse().unwrap());
-                rolls.push(Sent { id, millis, dice: dice.to_string() });
+                let (id, millis) = (id.trim_start().parse().unwrap(), millis.parse().unwrap());
+                rolls.push(Sent { id, millis, dice: dice.trim_start().to_string() });
             }
         }
         rolls

@@ -305,7 +305,7 @@ fn the_server_stops_during_downloads_and_long_queries_and_the_rest_can_be_fetche
         let start = Instant::now();
         let mut server = house.start();
         recovered = recovered.max(start.elapsed());
-        log.turn_to(0);
+        log.continue_after(0);
         let (end, mut lines) = download(&house, log.last());
         read(&mut lines, 2_000, &mut log);
         // Queries that read many rolls, and a client that never reads.
