@@ -80,7 +80,7 @@ const HOLDS: [(&str, &str); 10] = [
     ),
     (
         "6. Check it",
-        "curl -sN --max-time 30 http://example.com/stream/ | grep -m 1 'data:{\"1D6\"'
+        "curl -sN --max-time 30 http://example.com/stream/ | grep -m 1 'data: {\"1D6\"'
          curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
     ),
     ("Nightly backups", "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1"),
