@@ -158,7 +158,7 @@ fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
         .unwrap();
     assert_eq!((&sync["mode"], &sync["reason"]), (&"reset".into(), &"pruned".into()));
     let next = stream.find_map(|frame| id(&frame)).unwrap();
-    assert_eq!(sync["missed"], next - last - 1, "{sync}");
+    assert_eq!(sync["lost"], next - last - 1, "{sync}");
     assert!(next > 199_900, "the oldest that is kept comes next, not {next}");
     for (frame, expected) in stream.filter_map(|frame| id(&frame)).take(150).zip(next + 1..) {
         assert_eq!(frame, expected);
