@@ -119,11 +119,6 @@ impl Feed {
         self.0.window(Window::head)
     }
 
-    /// How long ago the newest roll was published, or the feed opened.
-    pub fn silence(&self) -> Duration {
-        self.0.window(Window::pushed_at).elapsed()
-    }
-
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
     /// closed. One timer for all: they see the same rolls, so they are silent together.
     pub async fn beat(&self, silence: Duration) {

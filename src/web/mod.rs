@@ -10,6 +10,7 @@ use rocket::{Build, Rocket};
 
 use crate::config::{Config, WebConfig};
 use crate::feed::Feed;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -60,6 +61,7 @@ pub fn rocket(
     config: &Config,
     store: Store,
     feed: Feed,
+    health: Health,
     metrics: Metrics,
 ) -> Result<Rocket<Build>, SourceError> {
     let SiteFiles { templates, assets } = SiteFiles::load(&config.web)?;
@@ -73,10 +75,10 @@ pub fn rocket(
         .attach(templates.stage())
         .attach(assets::stage())
         .attach(error::stage())
-        .attach(pages::stage(&config.web, store.clone(), feed.clone(), metrics.clone()))
+        .attach(pages::stage(&config.web, store.clone(), health.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
-        .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
+        .attach(probes::stage(&config.store, store, feed.clone(), health, metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics));
     Ok(rocket)
 }

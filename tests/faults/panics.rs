@@ -18,6 +18,7 @@ use rollcast::app;
 use rollcast::config::Config;
 use rollcast::dice::{DieResult, Results};
 use rollcast::feed::{Asked, Feed, Item, N_RECENT};
+use rollcast::health::Health;
 use rollcast::metrics::Metrics;
 use rollcast::panics;
 use rollcast::roll::{RollId, RolledAt};
@@ -112,7 +113,8 @@ async fn serve_faulty_routes(
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     watch(metrics.clone());
-    let rocket = web::rocket(config, store, feed, metrics)?;
+    let health = Health::new(config.roller.every);
+    let rocket = web::rocket(config, store, feed, health, metrics)?;
     rocket.mount("/", routes![faulty_page, faulty_stream]).launch().await?;
     Ok(())
 }
