@@ -26,7 +26,7 @@ pub use self::streams::StreamCount;
 /// How a stream can start, in the words of its `sync` event.
 pub const VERDICTS: [&str; 5] = ["live", "resumed", "pruned", "unknown", "malformed"];
 /// Why a stream is rejected.
-pub const REFUSALS: [&str; 3] = ["total", "address", "unreadable"];
+pub const REJECTIONS: [&str; 3] = ["total", "address", "unreadable"];
 
 /// A counter for each word of a fixed list.
 type ByWord = Family<[(&'static str, &'static str); 1], Counter>;
@@ -81,7 +81,7 @@ impl Shared {
     fn register(&self, registry: &mut Registry) {
         // Present from the start, so that a rate is known before the first event.
         VERDICTS.iter().for_each(|word| drop(self.syncs.get_or_create(&[("verdict", word)])));
-        REFUSALS.iter().for_each(|word| drop(self.rejected.get_or_create(&[("reason", word)])));
+        REJECTIONS.iter().for_each(|word| drop(self.rejected.get_or_create(&[("reason", word)])));
 
         let r = registry;
         r.register("rolls", "Rolls stored since the start", self.rolls.clone());
@@ -165,7 +165,7 @@ impl Metrics {
         self.0.prune_failures.inc();
     }
 
-    /// Counts a stream that is rejected for one of the [`REFUSALS`].
+    /// Counts a stream that is rejected for one of the [`REJECTIONS`].
     pub fn rejected(&self, reason: &'static str) {
         self.0.rejected.get_or_create(&[("reason", reason)]).inc();
     }

@@ -153,7 +153,7 @@ fn faults(server: &Server) -> Vec<String> {
     let faults = server.log().into_iter().filter_map(|line| {
         let line: Value = serde_json::from_str(&line).ok()?;
         let message = line["message"].as_str()?.to_string();
-        (line["level"] == "ERROR" && message.contains("a fault of rollcast")).then_some(message)
+        (line["level"] == "ERROR" && message.contains("a bug in rollcast")).then_some(message)
     });
     faults.collect()
 }
