@@ -6,6 +6,10 @@ use std::str::FromStr;
 use crate::roll::{Roll, RollId};
 use crate::text::{ValueError, canonical_number};
 
+const EXPECTED: &str = "a cursor such as `41-1763861860123` or `41`";
+/// The largest number that a cursor has.
+const MAX_NUMBER: i64 = 999_999_999_999_999_999;
+
 /// A place in the history: right after the roll it names.
 ///
 /// It names a roll twice, by id and by moment, so that both sides of a resume can tell whether
@@ -49,9 +53,36 @@ impl FromStr for Cursor {
             (Some(id), Some(Some(unix_millis))) if id > 0 => {
                 Ok(Cursor { id: RollId(id), unix_millis: Some(unix_millis) })
             }
-            _ => Err(ValueError::new("a cursor such as `41-1763861860123` or `41`", text)),
+            _ => Err(ValueError::new(EXPECTED, text)),
         }
     }
+}
+
+impl Cursor {
+    /// Reads a cursor as [`from_str`](Cursor::from_str) does, and takes a number that is too large
+    /// for the largest one. No roll has such an id or time, so the cursor means the same.
+    ///
+    /// # Errors
+    ///
+    /// `text` is not a cursor.
+    pub fn clamped(text: &str) -> Result<Cursor, ValueError> {
+        let clamped = |number: &str| match canonical_number(number) {
+            Some(number) => number.to_string(),
+            None if is_large(number) => MAX_NUMBER.to_string(),
+            None => number.to_string(),
+        };
+        let expected = |_| ValueError::new(EXPECTED, text);
+        match text.split_once('-') {
+            Some((id, moment)) => format!("{}-{}", clamped(id), clamped(moment)).parse(),
+            None => clamped(text).parse(),
+        }
+        .map_err(expected)
+    }
+}
+
+/// Whether a text is a canonical number that `canonical_number` refuses for its length.
+fn is_large(text: &str) -> bool {
+    text.len() > 18 && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl Roll {
@@ -92,6 +123,25 @@ mod tests {
         ];
         for text in malformed {
             assert_eq!(read(text), None, "`{text}` was taken for a cursor");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_stands_for_the_largest() {
+        let clamped = |text: &str| Cursor::clamped(text).map(|cursor| cursor.to_string());
+        let max = "999999999999999999";
+        for (text, expected) in [
+            ("41-17", "41-17".to_string()),
+            ("0", "0".into()),
+            ("9223372036854775807", max.into()),
+            ("9223372036854775808", max.into()),
+            ("123456789012345678901234567890", max.into()),
+            ("41-9223372036854775808", format!("41-{max}")),
+        ] {
+            assert_eq!(clamped(text), Ok(expected), "{text}");
+        }
+        for text in ["", "-", "09223372036854775808", "9223372036854775808x", "0-5", "41-"] {
+            assert!(clamped(text).is_err(), "`{text}` was taken for a cursor");
         }
     }
 }

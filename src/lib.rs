@@ -13,6 +13,7 @@
 //! store commit the roll, and then publishes it to the feed.
 
 pub mod text;
+pub mod backoff;
 pub mod dice;
 pub mod roll;
 pub mod cursor;

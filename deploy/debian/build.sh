@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds a Debian package out of `make install`: target/rollcast_<version>_<architecture>.deb, and
-# says so. Needs dpkg-deb and nothing else. The environment may name another PROGRAM or OUT (the
-# folder).
+# Builds a Debian package from `make install` and prints its path:
+# target/rollcast_<version>_<architecture>.deb. Needs only dpkg-deb.
+#
+# Environment: PROGRAM is the binary to package, OUT is the output folder.
 
 set -eu
 cd "$(dirname "$0")/../.."
@@ -15,10 +16,10 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 chmod 0755 "$stage"
 
-# Not with what a `make` that runs this has been told.
+# Without the flags of a `make` that runs this script.
 env -u MAKEFLAGS -u MAKELEVEL make -s install OS=Linux PREFIX=/usr DESTDIR="$stage" \
   PROGRAM="$program" >&2
-# dpkg itself keeps an edited configuration and shows what is new.
+# No sample: dpkg itself keeps an edited configuration and stores the new one beside it.
 rm "$stage/etc/rollcast/Rocket.toml.sample"
 doc=$stage/usr/share/doc/rollcast
 install -d "$doc"
@@ -26,7 +27,7 @@ cat LICENSE-MIT LICENSE-APACHE >"$doc/copyright"
 mv "$stage/usr/share/examples/rollcast" "$doc/examples"
 rmdir "$stage/usr/share/examples"
 
-# The oldest C library that has all the program asks for, by the versions it names.
+# The oldest C library with every symbol version that the program uses.
 libc=$(grep -ao 'GLIBC_2\.[0-9]*' "$program" | sort -t . -k 2 -n | tail -n 1)
 
 install -d "$stage/DEBIAN"
@@ -44,11 +45,12 @@ Depends: adduser, libc6 (>= ${libc#GLIBC_}), libgcc-s1
 Recommends: nginx
 Section: web
 Priority: optional
-Description: dice over server-sent events
- Rolls dice on a clock, keeps every roll in SQLite, and pushes it to every open
- browser over server-sent events. Configured in /etc/rollcast/Rocket.toml; data
- is in /var/lib/rollcast, which no removal touches; files for nginx and
- supervisord are in /usr/share/doc/rollcast/examples.
+Description: dice over Server-Sent Events
+ Rolls dice on a clock, stores every roll in SQLite, and pushes it to every open
+ browser over Server-Sent Events. The configuration is
+ /etc/rollcast/Rocket.toml. The data is in /var/lib/rollcast and is never
+ removed. Examples for nginx and supervisord are in
+ /usr/share/doc/rollcast/examples.
 EOF
 package=$out/rollcast_${version}_$architecture.deb
 dpkg-deb --root-owner-group --build "$stage" "$package" >&2

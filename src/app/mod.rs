@@ -132,7 +132,7 @@ pub async fn serve_rolls(
     let heartbeat = config.feed.heartbeat;
     let heartbeats = tokio::spawn({
         let feed = feed.clone();
-        async move { feed.beat(heartbeat).await }
+        async move { feed.send_heartbeats(heartbeat).await }
     });
 
     let mut server = pin!(rocket.launch());

@@ -235,18 +235,18 @@ impl Follower {
         let sync: Value = serde_json::from_str(data).unwrap_or_default();
         let text = |name: &str| sync.get(name).and_then(Value::as_str);
         let head: Option<Cursor> = text("head").and_then(|head| head.parse().ok());
-        let missed = sync.get("missed").and_then(Value::as_i64);
-        match (text("mode"), text("reason"), missed) {
+        let count = |name: &str| sync.get(name).and_then(Value::as_i64);
+        match (text("mode"), text("reason"), count("replay"), count("lost")) {
             // Rolls since a time: those that are missing begin so many before the newest.
-            (Some("resumed"), _, Some(missed)) if self.cursor.is_none() => {
-                self.cursor = head.map(|head| RollId(head.id.0.saturating_sub(missed)).into());
+            (Some("resumed"), _, Some(replay), _) if self.cursor.is_none() => {
+                self.cursor = head.map(|head| RollId(head.id.0.saturating_sub(replay)).into());
             }
-            (Some("reset"), Some(reason @ "pruned"), Some(missed)) => {
-                self.gap(format_args!("{missed} rolls are gone ({reason})"));
-                let past = |last: Cursor| RollId(last.id.0.saturating_add(missed)).into();
+            (Some("reset"), Some(reason @ "pruned"), _, Some(lost)) => {
+                self.gap(format_args!("{lost} rolls are gone ({reason})"));
+                let past = |last: Cursor| RollId(last.id.0.saturating_add(lost)).into();
                 self.cursor = self.cursor.map(past);
             }
-            (Some("reset"), reason, _) => {
+            (Some("reset"), reason, ..) => {
                 let reason = reason.unwrap_or("unknown");
                 self.gap(format_args!("rolls from now on (the cursor is {reason})"));
                 self.cursor = head;

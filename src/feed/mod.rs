@@ -1,71 +1,86 @@
-//! The feed: hands every stored roll to every reader, once and in order.
+//! The feed: delivers every stored roll to every reader, once and in order.
 //!
-//! A reader holds a cursor and nothing else. Being woken only means "look again": the rolls come
-//! from `id > cursor`, out of the window of recent rolls (each serialised once and shared), or
-//! out of the store when the cursor is older than the window. So first connect, resume, lag and
-//! live are the same code, a slow reader costs a cursor, and no queue can overflow.
+//! A reader is a cursor and nothing else. A wake-up only means "check again": the next rolls are
+//! those with a larger id than the cursor's, from the window of recent rolls (each serialised
+//! once and shared) or, if the cursor is older than the window, from the store. So first connect,
+//! resume, lag and live are the same code, a slow reader costs one cursor, and no queue can
+//! overflow.
 
+mod start;
+mod wakers;
 mod window;
-mod waiters;
-mod sync;
 mod reader;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+#[cfg(test)]
+mod wakers_tests;
+
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use event_stream::encoder::Event;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cursor::Cursor;
 use crate::roll::{Roll, RolledAt};
 use crate::store::{Store, StoreError};
 
-use self::waiters::Waiters;
+use self::primitives::{AtomicBool, AtomicU64, Ordering, PoisonError};
+use self::wakers::Wakers;
 use self::window::Window;
 
 pub use self::reader::{Item, Reader};
-pub use self::sync::{Asked, Mode, Reason, Sync};
+pub use self::start::{Mode, Reason, Start, SyncEvent};
 
-/// A good number of rolls to have in memory: a reader that is further behind reads from the
-/// store.
+/// What `wakers` builds on. `tests/loom` puts the model's primitives in their place.
+mod primitives {
+    pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub use std::sync::{Mutex, MutexGuard, PoisonError};
+}
+
+/// How many rolls to keep in memory. A reader that is further behind reads from the store.
 pub const N_RECENT: usize = 1_024;
 
-/// Hands out rolls; cheap to clone.
+/// Delivers rolls. Cheap to clone.
 #[derive(Clone)]
 pub struct Feed(Arc<Shared>);
 
 struct Shared {
     store: Store,
     window: RwLock<Window>,
-    /// Woken when something happened, whatever it was: a roll, a heartbeat, the end.
-    waiters: Waiters,
-    /// Counts silences: see [`Feed::beat`].
-    n_beats: AtomicU64,
+    /// Woken by a roll, a heartbeat or the end.
+    wakers: Wakers,
+    n_heartbeats: AtomicU64,
     closed: AtomicBool,
 }
 
-/// A roll as it is sent, made once and shared by all readers.
+/// A roll as it is sent, encoded once and shared by all readers.
 #[derive(Debug)]
 pub struct Sent {
-    /// The roll's place.
+    /// The position after the roll.
     pub cursor: Cursor,
-    /// The cursor's text.
-    pub id: String,
-    /// The dice as a flat JSON object.
-    pub dice: String,
-    /// When it was stored, if that was just now and not read again.
+    /// The roll's whole event in an event stream, blank line included.
+    pub frame: Vec<u8>,
+    /// When the roll was stored; `None` if it was read again from the store.
     pub committed: Option<std::time::Instant>,
 }
 
 impl From<&Roll> for Sent {
     fn from(roll: &Roll) -> Sent {
         let cursor = roll.cursor();
-        Sent { cursor, id: cursor.to_string(), dice: roll.dice.to_string(), committed: None }
+        let (id, dice) = (cursor.to_string(), roll.dice.to_string());
+        let mut frame = Vec::with_capacity(id.len() + dice.len() + "id: \ndata: \n\n".len());
+        let event = Event { id: Some(&id), data: &dice, ..Event::default() };
+        event.write(&mut frame).expect("a cursor is one line");
+        Sent { cursor, frame, committed: None }
     }
 }
 
 impl Feed {
-    /// A feed of the rolls in `store`, old and new, with the newest `n_recent` in memory.
+    /// A feed of the rolls in `store`, with the newest `n_recent` of them in memory.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
     pub async fn open(store: Store, n_recent: usize) -> Result<Feed, StoreError> {
         let newest = store.newest(n_recent).await?;
         let mut window = Window::new(newest.head, n_recent);
@@ -75,75 +90,83 @@ impl Feed {
         Ok(Feed(Arc::new(Shared {
             store,
             window: RwLock::new(window),
-            waiters: Waiters::default(),
-            n_beats: AtomicU64::new(0),
+            wakers: Wakers::default(),
+            n_heartbeats: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         })))
     }
 
-    /// Shows stored rolls to all readers. Rolls are published in order, each once.
+    /// Delivers stored rolls to all readers. Publish each roll once, in the order of the ids.
     pub fn publish(&self, rolls: &[Roll]) {
-        // Made before the lock, which all readers want.
+        // Encode before the lock, which all readers need.
         let committed = Some(std::time::Instant::now());
         let sent: Vec<Sent> =
             rolls.iter().map(|roll| Sent { committed, ..Sent::from(roll) }).collect();
         let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
         sent.into_iter().for_each(|sent| window.push(sent));
         drop(window);
-        self.0.waiters.wake_all();
+        self.0.wakers.wake_all();
     }
 
-    /// A reader that starts where `asked` says. Its first item is the [`Sync`] that tells what
-    /// that means; then come the rolls after it, those that are stored and those to come.
-    pub async fn after(&self, asked: Asked) -> Result<Reader, StoreError> {
-        let in_window = self.0.window(|window| sync::in_window(&asked, window));
-        let sync = match (in_window, asked) {
+    /// A reader from `start` on. Its first item is the [`SyncEvent`]; then come the rolls, first
+    /// the stored ones, then new ones.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn after(&self, start: Start) -> Result<Reader, StoreError> {
+        let in_window = self.0.window(|window| start::in_window(&start, window));
+        let sync = match (in_window, start) {
             (Some(sync), _) => sync,
-            (None, Asked::After(cursor)) => {
-                // The one asked for tells whether both sides mean the same history.
+            (None, Start::After(cursor)) => {
+                // The stored roll shows whether both sides mean the same history.
                 let (roll, kept) = self.0.store.roll(cursor.id).await?;
-                sync::in_store(cursor, roll.map(|roll| roll.cursor()), kept)
+                start::in_store(cursor, roll.map(|roll| roll.cursor()), kept)
             }
-            (None, Asked::Live | Asked::Malformed) => unreachable!("answered by the window"),
+            (None, Start::Live | Start::Malformed) => unreachable!("answered by the window"),
         };
         Ok(Reader::new(self.0.clone(), sync))
     }
 
-    /// What to ask for to get the rolls from `moment` on.
-    pub async fn since(&self, moment: RolledAt) -> Result<Asked, StoreError> {
-        Ok(Asked::After(self.0.store.since(moment).await?))
+    /// The start for the rolls from `moment` on.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn since(&self, moment: RolledAt) -> Result<Start, StoreError> {
+        Ok(Start::After(self.0.store.since(moment).await?))
     }
 
-    /// The place after the newest roll that was published.
+    /// The position after the newest published roll.
     pub fn head(&self) -> Cursor {
         self.0.window(Window::head)
     }
 
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
-    /// closed. One timer for all: they see the same rolls, so they are silent together.
-    pub async fn beat(&self, silence: Duration) {
-        let mut last_beat = Instant::now();
+    /// closed. One timer serves all readers, because they all see the same rolls.
+    pub async fn send_heartbeats(&self, silence: Duration) {
+        let mut last_heartbeat = Instant::now();
         while !self.0.closed.load(Ordering::Acquire) {
-            let silent_since = || self.0.window(Window::pushed_at).max(last_beat);
+            let silent_since = || self.0.window(Window::pushed_at).max(last_heartbeat);
             let since = silent_since();
             sleep_until(since + silence).await;
             if silent_since() == since {
-                last_beat = Instant::now();
-                self.0.n_beats.fetch_add(1, Ordering::Release);
-                self.0.waiters.wake_all();
+                last_heartbeat = Instant::now();
+                self.0.n_heartbeats.fetch_add(1, Ordering::Release);
+                self.0.wakers.wake_all();
             }
         }
     }
 
-    /// Ends all readers, now and to come.
+    /// Ends all present and future readers.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.waiters.wake_all();
+        self.0.wakers.wake_all();
     }
 }
 
 impl Shared {
-    fn window<T>(&self, look: impl FnOnce(&Window) -> T) -> T {
-        look(&self.window.read().unwrap_or_else(PoisonError::into_inner))
+    fn window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
+        read(&self.window.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

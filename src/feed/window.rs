@@ -12,7 +12,7 @@ use crate::roll::RollId;
 /// The newest rolls, oldest first.
 pub struct Window {
     rolls: VecDeque<Arc<Sent>>,
-    n_most: usize,
+    max_rolls: usize,
     head: Cursor,
     pushed_at: Instant,
 }
@@ -21,24 +21,25 @@ pub struct Window {
 pub enum Next {
     /// This roll.
     Roll(Arc<Sent>),
-    /// Nothing yet.
+    /// No roll yet.
     CaughtUp,
-    /// Rolls from before the window; its own first one, if it has any, comes later.
+    /// Rolls that are older than the window. With the window's oldest roll, if it has any.
     Older(Option<Arc<Sent>>),
 }
 
 impl Window {
-    /// An empty window at `head`, for `n_most` rolls (not 0).
-    pub fn new(head: Cursor, n_most: usize) -> Window {
-        Window { rolls: VecDeque::with_capacity(n_most), n_most, head, pushed_at: Instant::now() }
+    /// An empty window at `head`, for at most `max_rolls` rolls (at least 1).
+    pub fn new(head: Cursor, max_rolls: usize) -> Window {
+        let rolls = VecDeque::with_capacity(max_rolls);
+        Window { rolls, max_rolls, head, pushed_at: Instant::now() }
     }
 
-    /// The place after the newest roll.
+    /// The position after the newest roll.
     pub fn head(&self) -> Cursor {
         self.head
     }
 
-    /// When the newest roll came.
+    /// When the newest roll was added.
     pub fn pushed_at(&self) -> Instant {
         self.pushed_at
     }
@@ -46,11 +47,11 @@ impl Window {
     /// Adds a roll that is newer than all others.
     pub fn push(&mut self, sent: Sent) {
         if self.rolls.back().is_some_and(|newest| newest.cursor.id.next() != sent.cursor.id) {
-            // Somebody else wrote to the database in between. Readers fetch from there what the
-            // window lacks; here ids follow each other, so that they can be counted.
+            // Somebody else wrote to the database. Readers fetch the missing rolls from there;
+            // the ids in the window have no gaps, so that an index can be computed from an id.
             self.rolls.clear();
         }
-        if self.rolls.len() == self.n_most {
+        if self.rolls.len() == self.max_rolls {
             self.rolls.pop_front();
         }
         self.head = sent.cursor;
@@ -58,7 +59,7 @@ impl Window {
         self.rolls.push_back(Arc::new(sent));
     }
 
-    /// The roll `id`, if the window holds it.
+    /// The roll `id`, if it is in the window.
     pub fn get(&self, id: RollId) -> Option<&Arc<Sent>> {
         let first = self.rolls.front()?.cursor.id;
         let index = usize::try_from(id.0 - first.0).ok()?;
@@ -73,6 +74,65 @@ impl Window {
         match self.get(id.next()) {
             Some(sent) => Next::Roll(sent.clone()),
             None => Next::Older(self.rolls.front().cloned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roll::{Roll, RolledAt};
+
+    fn window(ids: impl IntoIterator<Item = i64>) -> Window {
+        let mut window = Window::new(RollId::BEFORE_FIRST.into(), 3);
+        ids.into_iter().for_each(|id| window.push(Sent::from(&roll(id))));
+        window
+    }
+
+    fn roll(id: i64) -> Roll {
+        let rolled_at = jiff::Timestamp::from_second(id).expect("a time");
+        let dice = r#"{"1D6":4}"#.parse().expect("results");
+        Roll { id: RollId(id), rolled_at: RolledAt::truncate(rolled_at), dice }
+    }
+
+    fn next(window: &Window, id: i64) -> String {
+        match window.after(RollId(id)) {
+            Next::Roll(sent) => sent.cursor.to_string(),
+            Next::CaughtUp => "caught up".into(),
+            Next::Older(None) => "older than an empty window".into(),
+            Next::Older(Some(oldest)) => format!("older than {}", oldest.cursor.id),
+        }
+    }
+
+    #[test]
+    fn the_newest_rolls_stay_and_older_ones_are_left_to_the_store() {
+        let window = window(1..=5);
+        let after = [0, 1, 2, 4, 5, 9].map(|id| next(&window, id));
+        let older = "older than 3".to_string();
+        let expected = [
+            older.clone(),
+            older,
+            "3-3000".into(),
+            "5-5000".into(),
+            "caught up".into(),
+            "caught up".into(),
+        ];
+        assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn a_gap_empties_the_window_so_that_an_index_follows_from_an_id() {
+        let window = window([1, 2, 5]);
+        assert_eq!([2, 3].map(|id| next(&window, id)), ["older than 5", "older than 5"]);
+        assert_eq!(next(&window, 4), "5-5000");
+        assert!(window.get(RollId(2)).is_none());
+    }
+
+    #[test]
+    fn ids_far_outside_are_not_in_the_window() {
+        let window = window(1..=3);
+        for id in [i64::MIN / 2, 0, 4, i64::MAX] {
+            assert!(window.get(RollId(id)).is_none(), "{id}");
         }
     }
 }

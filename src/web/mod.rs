@@ -5,6 +5,8 @@ mod pages;
 mod probes;
 mod api;
 mod stream;
+#[cfg(test)]
+mod test_site;
 
 use rocket::{Build, Rocket};
 
@@ -64,8 +66,19 @@ pub fn rocket(
     health: Health,
     metrics: Metrics,
 ) -> Result<Rocket<Build>, SourceError> {
-    let SiteFiles { templates, assets } = SiteFiles::load(&config.web)?;
-    let rocket = rocket::custom(templates.configure(config.rocket.clone()))
+    Ok(build(SiteFiles::load(&config.web)?, config, store, feed, health, metrics))
+}
+
+fn build(
+    files: SiteFiles,
+    config: &Config,
+    store: Store,
+    feed: Feed,
+    health: Health,
+    metrics: Metrics,
+) -> Rocket<Build> {
+    let SiteFiles { templates, assets } = files;
+    rocket::custom(templates.configure(config.rocket.clone()))
         .manage(Site::new(config, assets))
         .attach(methods::stage())
         .attach(headers::shield())
@@ -79,6 +92,5 @@ pub fn rocket(
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
         .attach(probes::stage(&config.store, store, feed.clone(), health, metrics.clone()))
-        .attach(stream::stage(&config.web, feed, metrics));
-    Ok(rocket)
+        .attach(stream::stage(&config.web, feed, metrics))
 }

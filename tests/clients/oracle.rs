@@ -45,15 +45,15 @@ impl Seen {
     }
 
     /// Asserts that each connection said what it does, as `live` or `resumed`, and that each
-    /// after the first brought rolls that were missed.
+    /// after the first replayed rolls.
     #[track_caller]
     pub fn assert_modes(&self, modes: &[&str]) {
         let said: Vec<&str> = self.syncs.iter().filter_map(|sync| sync["mode"].as_str()).collect();
         assert_eq!(said, modes, "one sync a connection: {:#?}", self.syncs);
         for sync in self.syncs.iter().skip(1).filter(|sync| sync["mode"] == "resumed") {
-            let n_missed = sync["missed"].as_i64();
-            let enough = n_missed.is_some_and(|n_missed| n_missed >= super::client::N_MISSED);
-            assert!(enough, "expected rolls that were missed, saw {sync}");
+            let replay = sync["replay"].as_i64();
+            let enough = replay.is_some_and(|replay| replay >= super::client::N_MISSED);
+            assert!(enough, "expected a replay, saw {sync}");
         }
     }
 

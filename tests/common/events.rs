@@ -5,12 +5,19 @@ use std::io::{BufRead, BufReader};
 
 use super::http;
 
-/// What a blank line ends.
+/// One thing that a stream tells its client. A `retry` or a comment counts as soon as its line is
+/// complete, an event at its blank line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     Retry(u64),
     Comment,
-    Event { name: String, id: Option<String>, data: String },
+    Event {
+        name: String,
+        id: Option<String>,
+        data: String,
+    },
+    /// A blank line after a block without data, of which some real clients make an empty event.
+    NoData,
 }
 
 impl Frame {
@@ -19,6 +26,17 @@ impl Frame {
         match self {
             Frame::Event { name, id: None, data } if name == "sync" => {
                 Some(serde_json::from_str(data).unwrap())
+            }
+            _ => None,
+        }
+    }
+
+    /// Why the server ends the stream, from a `closing`.
+    pub fn closing(&self) -> Option<String> {
+        match self {
+            Frame::Event { name, id: None, data } if name == "closing" => {
+                let data: serde_json::Value = serde_json::from_str(data).unwrap();
+                Some(data["reason"].as_str().unwrap().into())
             }
             _ => None,
         }
@@ -39,6 +57,15 @@ impl Frame {
 pub struct Stream {
     lines: BufReader<Box<dyn std::io::Read + Send>>,
     counts_unfinished: bool,
+    block: Block,
+}
+
+/// The fields since the last blank line.
+#[derive(Default)]
+struct Block {
+    name: String,
+    id: Option<String>,
+    data: Option<String>,
 }
 
 /// How a client asks.
@@ -78,7 +105,7 @@ impl Stream {
     pub fn read(body: impl std::io::Read + Send + 'static) -> Stream {
         // A small buffer: what is read ahead here would be late for the test.
         let lines = BufReader::with_capacity(512, Box::new(body) as _);
-        Stream { lines, counts_unfinished: false }
+        Stream { lines, counts_unfinished: false, block: Block::default() }
     }
 
     /// The same, broken on purpose: what the end cuts off counts as if it were whole.
@@ -105,8 +132,6 @@ impl Iterator for Stream {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        let (mut name, mut id, mut data) = (String::new(), None, None::<String>);
-        let (mut retry, mut comment) = (None, false);
         loop {
             let mut line = String::new();
             // An event counts only once its blank line is there.
@@ -117,28 +142,29 @@ impl Iterator for Stream {
             let line = line.trim_end_matches('\n');
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
+            let block = &mut self.block;
             match field {
                 "" if line.is_empty() => {
-                    if let Some(data) = data {
-                        let name = if name.is_empty() { "message".into() } else { name };
-                        return Some(Frame::Event { name, id, data });
-                    }
-                    if let Some(retry) = retry {
-                        return Some(Frame::Retry(retry));
-                    }
-                    if comment {
-                        return Some(Frame::Comment);
-                    }
-                    if ended {
-                        return None;
-                    }
+                    let Block { name, id, data } = std::mem::take(block);
+                    return match data {
+                        Some(data) => {
+                            let name = if name.is_empty() { "message".into() } else { name };
+                            Some(Frame::Event { name, id, data })
+                        }
+                        None if ended => None,
+                        None => Some(Frame::NoData),
+                    };
                 }
-                "" => comment = true,
-                "event" => name = value.into(),
-                "id" => id = Some(value.into()),
-                "retry" => retry = value.parse().ok(),
+                "" => return Some(Frame::Comment),
+                "retry" => match value.parse() {
+                    Ok(retry) => return Some(Frame::Retry(retry)),
+                    Err(_) if ended => {}
+                    Err(_) => panic!("expected a retry in milliseconds, got `{value}`"),
+                },
+                "event" => block.name = value.into(),
+                "id" => block.id = Some(value.into()),
                 "data" => {
-                    data = Some(match data {
+                    block.data = Some(match block.data.take() {
                         Some(data) => format!("{data}\n{value}"),
                         None => value.into(),
                     });

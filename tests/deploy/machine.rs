@@ -79,11 +79,11 @@ const HOLDS: [(&str, &str); 10] = [
          eventually is RUNNING supervisorctl status",
     ),
     (
-        "6. See it",
-        "curl -sN --max-time 30 http://example.com/stream/ | grep -m 1 'data:{\"1D6\"'
+        "6. Check it",
+        "curl -sN --max-time 30 http://example.com/stream/ | grep -m 1 'data: {\"1D6\"'
          curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
     ),
-    ("Every night, a copy", "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1"),
+    ("Nightly backups", "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1"),
     (
         "Update",
         // A release that has a new key, and a configuration that nobody edited.
@@ -111,7 +111,7 @@ const HOLDS: [(&str, &str); 10] = [
          curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
     ),
     (
-        "Leave",
+        "Uninstall",
         "test \"$(pidof rollcast)$(command -v rollcast)\" = ''
          test -f /var/lib/rollcast/rolls.db
          test -f /usr/local/etc/rollcast/Rocket.toml

@@ -119,7 +119,7 @@ fn pages_are_compressed_and_the_stream_is_not() {
             if text.to_lowercase().contains("content-encoding: gzip") {
                 return Err("it is compressed");
             }
-            if text.contains("data:{\"1D6\"") {
+            if text.contains("data: {\"1D6\"") {
                 return Ok(());
             }
             if head(&house) > start + 4 {
@@ -224,8 +224,11 @@ fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
     let nginx = Nginx::start(house.port());
     let retries: BTreeSet<u64> = (0..40)
         .map(|_| match as_event_source(&nginx.url("/stream/")).unwrap()[..] {
-            [Frame::Retry(retry), Frame::Comment] => retry,
-            ref frames => panic!("expected a retry and a comment, got {frames:?}"),
+            [Frame::Retry(retry), ref closing] => {
+                assert_eq!(closing.closing().as_deref(), Some("unreachable"), "{closing:?}");
+                retry
+            }
+            ref frames => panic!("expected a retry and a closing, got {frames:?}"),
         })
         .collect();
     let (first, last) = (*retries.first().unwrap(), *retries.last().unwrap());

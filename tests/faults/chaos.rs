@@ -214,7 +214,7 @@ impl Shared {
 /// Shortens a `retry:` without changing its length, which a chunk has named. One that is cut in
 /// two by a read stays as it is.
 fn hurry(piece: &mut [u8]) {
-    let field = b"retry:";
+    let field = b"retry: ";
     let Some(start) = piece.windows(field.len()).position(|bytes| bytes == field) else { return };
     let digits = piece[start + field.len()..].iter_mut().take_while(|byte| byte.is_ascii_digit());
     let digits: Vec<&mut u8> = digits.collect();

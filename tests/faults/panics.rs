@@ -17,7 +17,7 @@ use rocket::{State, get, routes};
 use rollcast::app;
 use rollcast::config::Config;
 use rollcast::dice::{DieResult, Results};
-use rollcast::feed::{Asked, Feed, Item, N_RECENT};
+use rollcast::feed::{Feed, Item, N_RECENT, Start};
 use rollcast::health::Health;
 use rollcast::metrics::Metrics;
 use rollcast::panics;
@@ -127,12 +127,12 @@ fn faulty_page() -> &'static str {
 /// A stream of all rolls that breaks down behind the second.
 #[get("/faulty-stream")]
 async fn faulty_stream(feed: &State<Feed>) -> EventStream<impl Stream<Item = Event>> {
-    let reader = feed.after(Asked::After("0".parse().unwrap())).await.unwrap();
+    let reader = feed.after(Start::After("0".parse().unwrap())).await.unwrap();
     let events = stream::unfold((reader, 0), |(mut reader, n_rolls)| async move {
         assert!(n_rolls < 2, "a stream went wrong");
         match reader.next().await.unwrap()? {
             Item::Roll(sent) => {
-                let event = Event::data(sent.dice.clone()).id(sent.id.clone());
+                let event = Event::data("a roll").id(sent.cursor.to_string());
                 Some((event, (reader, n_rolls + 1)))
             }
             _ => Some((Event::comment(""), (reader, n_rolls))),
@@ -245,7 +245,8 @@ fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_orde
     assert_eq!(stream.rolls(N_GOOD_ROLLS as usize).len(), N_GOOD_ROLLS as usize);
     fs::write(house.path().join("go"), "").unwrap();
     let last = stream.last();
-    assert!(matches!(last, Some(Frame::Retry(_))), "the stream did not end in order: {last:?}");
+    let reason = last.as_ref().and_then(Frame::closing);
+    assert_eq!(reason.as_deref(), Some("shutdown"), "the stream did not end in order: {last:?}");
     let status = server.wait();
     let log = server.log();
     assert_eq!(status.code(), Some(1), "{log:#?}");

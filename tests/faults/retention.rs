@@ -60,7 +60,7 @@ impl Reader {
                     let mut log = kept.lock().unwrap();
                     if let Some(sync) = frame.sync().filter(|sync| sync["reason"] == "pruned") {
                         let last = log.rolls.last().map_or(after, |roll| roll.1);
-                        log.told.push(last + 1..=last + sync["missed"].as_i64().unwrap());
+                        log.told.push(last + 1..=last + sync["lost"].as_i64().unwrap());
                     }
                     if let Some((id, dice)) = frame.roll() {
                         let id = id.split('-').next().unwrap().parse().unwrap();

@@ -118,7 +118,7 @@ fn deaf(port: u16) -> TcpStream {
         socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         // One who comes while all readers of the database are taken is told to come back.
         let (mut heard, mut bytes) = (String::new(), [0; 64]);
-        while !heard.contains("event:sync") {
+        while !heard.contains("event: sync") {
             match socket.read(&mut bytes) {
                 Ok(n_bytes @ 1..) => heard.push_str(&String::from_utf8_lossy(&bytes[..n_bytes])),
                 _ended => return None,

@@ -381,17 +381,19 @@ fn a_thousand_streams_end_in_order_and_are_sent_back_spread_out() {
     let (mut retries, mut n_lost, mut n_repeated) = (Vec::new(), 0, 0);
     for stream in streams {
         let mut log = Log::after(1);
-        let mut last = None;
+        let (mut retry, mut last) = (None, None);
         for frame in stream {
+            if let Frame::Retry(millis) = frame {
+                retry = Some(millis);
+            }
             if let Some((id, dice)) = frame.roll() {
                 log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
             }
             last = Some(frame);
         }
-        let Some(Frame::Retry(retry)) = last else {
-            panic!("expected a retry at the end of the stream, got {last:?}")
-        };
-        retries.push(retry);
+        let reason = last.as_ref().and_then(Frame::closing);
+        assert_eq!(reason.as_deref(), Some("shutdown"), "the end of the stream: {last:?}");
+        retries.push(retry.unwrap());
         log.settle(&stored);
         log.assert_is_whole("a stream");
         (n_lost, n_repeated) = (n_lost + log.n_lost, n_repeated + log.n_repeated);

@@ -409,21 +409,21 @@ fn a_stream_starts_where_a_time_says() {
         let url = house.url(&format!("/stream/{query}"));
         let mut stream = Stream::open(&url, Ask { last_event_id, post: false }).unwrap();
         let sync = stream.find_map(|frame| frame.sync()).unwrap();
-        let missed = sync["missed"].as_u64();
-        let roll = match missed {
+        let replay = sync["replay"].as_u64();
+        let roll = match replay {
             Some(1..) => stream.rolls(1)[0].0.split('-').next().unwrap().to_string(),
             _ => String::new(),
         };
-        (sync["mode"].as_str().unwrap().to_string(), missed, roll)
+        (sync["mode"].as_str().unwrap().to_string(), replay, roll)
     };
-    let resumed = |missed, roll: &str| ("resumed".to_string(), Some(missed), roll.to_string());
+    let resumed = |replay, roll: &str| ("resumed".to_string(), Some(replay), roll.to_string());
     assert_eq!(first("?since=2026-11-23T00:01:00Z", None), resumed(62, "60"));
     assert_eq!(first("?since=10m", None), resumed(1, "121"));
     assert_eq!(first("?since=2026-11-01", None), resumed(101, "21"));
     assert_eq!(first("?since=2999-01-01", None), resumed(0, ""));
     assert_eq!(first("?since=10m&after=118", None), resumed(3, "119"), "after beats since");
     assert_eq!(first("?since=10m", Some("117")), resumed(4, "118"), "the header beats both");
-    let malformed = ("reset".to_string(), None, String::new());
+    let malformed = ("reset".to_string(), Some(0), String::new());
     assert_eq!(first("?since=soon", None), malformed);
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rollcast::config::{Keep, StoreConfig};
 use rollcast::cursor::Cursor;
 use rollcast::dice::{DieResult, Results};
-use rollcast::feed::{Asked, Feed, Item, Mode, Reader, Reason, Sync};
+use rollcast::feed::{Feed, Item, Mode, Reader, Reason, Start};
 use rollcast::roll::{Roll, RollId, RolledAt};
 use rollcast::store::Store;
 use rusqlite::Connection;
@@ -149,7 +149,7 @@ impl World {
             Step::Resume(index) => {
                 if let Some(index) = self.pick(index) {
                     let last = self.readers.swap_remove(index).last;
-                    self.open(Asked::After(self.cursor_of(last)), last).await;
+                    self.open(Start::After(self.cursor_of(last)), last).await;
                 }
             }
             Step::Drop(index) => {
@@ -170,10 +170,10 @@ impl World {
             let millis = self.rolls.get((id - 1) as usize).map(|roll| roll.rolled_at.unix_millis());
             Some(millis.unwrap_or(1) + off)
         };
-        let after = |id: i64, unix_millis| Asked::After(Cursor { id: RollId(id), unix_millis });
-        let asked = match ask {
-            Ask::Live => Asked::Live,
-            Ask::Malformed => Asked::Malformed,
+        let after = |id: i64, unix_millis| Start::After(Cursor { id: RollId(id), unix_millis });
+        let start = match ask {
+            Ask::Live => Start::Live,
+            Ask::Malformed => Start::Malformed,
             Ask::Back(back) => after((head - back).max(0), None),
             Ask::BackWithMoment(back) => {
                 let id = (head - back).max(1);
@@ -184,39 +184,41 @@ impl World {
                 after(id, moment(id, 7))
             }
         };
-        // The cursor table of `feed/sync.rs`, in the model's words.
+        // The cursor table of `feed/start.rs`, in the model's words.
         let seen_head = self.n_published as i64;
-        let (start, missed, mode) = match asked {
-            Asked::Live => (seen_head, Some(0), Mode::Live),
-            Asked::Malformed => (seen_head, None, Mode::Reset(Reason::Malformed)),
-            Asked::After(cursor) => {
+        let count = |from: i64, to: i64| (to - from).max(0) as u64;
+        let (last, replay, lost, mode) = match start {
+            Start::Live => (seen_head, 0, Some(0), Mode::Live),
+            Start::Malformed => (seen_head, 0, None, Mode::Reset(Reason::Malformed)),
+            Start::After(cursor) => {
                 let id = cursor.id.0;
                 let in_memory = self.in_window(id);
                 let wrong_moment = (id >= self.oldest || in_memory)
                     && id >= 1
                     && cursor.unix_millis.is_some()
                     && cursor.unix_millis != moment(id, 0);
-                if id > head || wrong_moment {
-                    (self.expected_head(asked), None, Mode::Reset(Reason::Unknown))
+                let head_then = self.expected_head(start);
+                if id > head {
+                    (head_then, 0, None, Mode::Reset(Reason::Ahead))
+                } else if wrong_moment {
+                    (head_then, 0, None, Mode::Reset(Reason::Unknown))
                 } else if id + 1 < self.oldest && !in_memory {
-                    let gone = (self.oldest - 1 - id) as u64;
-                    (self.oldest - 1, Some(gone), Mode::Reset(Reason::Pruned))
+                    let last = self.oldest - 1;
+                    let lost = Some(count(id, last));
+                    (last, count(last, head_then), lost, Mode::Reset(Reason::Pruned))
                 } else {
-                    let missed = (self.expected_head(asked) - id).max(0) as u64;
-                    (id, Some(missed), Mode::Resumed)
+                    (id, count(id, head_then), Some(0), Mode::Resumed)
                 }
             }
         };
-        self.open(asked, start).await;
+        self.open(start, last).await;
         let watched = self.readers.last_mut().unwrap();
-        let sync = next(&mut watched.reader).await;
-        let Item::Sync(Sync { mode: seen, n_missed, .. }) = sync else {
-            panic!("expected a sync first, got {sync:?}")
-        };
+        let item = next(&mut watched.reader).await;
+        let Item::Sync(sync) = item else { panic!("expected a sync first, got {item:?}") };
         assert_eq!(
-            (seen, n_missed),
-            (mode, missed),
-            "asked {asked:?}, kept {}..={head}",
+            (sync.mode, sync.replay, sync.lost),
+            (mode, replay, lost),
+            "{start:?}, kept {}..={head}",
             self.oldest
         );
         watched.greeted = true;
@@ -229,15 +231,15 @@ impl World {
     }
 
     /// The window speaks of what is published, the store of what is stored.
-    fn expected_head(&self, asked: Asked) -> i64 {
-        match asked {
-            Asked::After(cursor) if !self.in_window(cursor.id.0) => self.stored_head(),
+    fn expected_head(&self, start: Start) -> i64 {
+        match start {
+            Start::After(cursor) if !self.in_window(cursor.id.0) => self.stored_head(),
             _ => self.n_published as i64,
         }
     }
 
-    async fn open(&mut self, asked: Asked, last: i64) {
-        let reader = self.feed.after(asked).await.unwrap();
+    async fn open(&mut self, start: Start, last: i64) {
+        let reader = self.feed.after(start).await.unwrap();
         self.readers.push(Watched { reader, last, greeted: false });
     }
 
@@ -267,15 +269,15 @@ impl World {
             Item::Sync(sync) => {
                 assert_eq!(sync.mode, Mode::Reset(Reason::Pruned), "in the middle of a stream");
                 let gone = sync.start.0 - watched.last;
-                assert_eq!(sync.n_missed, Some(gone as u64), "of how many rolls it tells");
+                assert_eq!(sync.lost, Some(gone as u64), "of how many rolls it tells");
                 assert!(gone > 0 && sync.start.0 < oldest, "told rolls to be gone that are kept");
                 watched.last = sync.start.0;
             }
             Item::Roll(sent) => {
                 let roll = &self.rolls[watched.last as usize];
                 assert_eq!(sent.cursor, roll.cursor(), "the roll after {}", watched.last);
-                assert_eq!(sent.id, roll.cursor().to_string());
-                assert_eq!(sent.dice, roll.dice.to_string());
+                let frame = format!("id: {}\ndata: {}\n\n", roll.cursor(), roll.dice);
+                assert_eq!(String::from_utf8_lossy(&sent.frame), frame);
                 watched.last += 1;
             }
             Item::Heartbeat => panic!("nobody asked for a heartbeat"),
@@ -351,7 +353,7 @@ async fn ids_up_to(mut reader: Reader, head: i64) -> Vec<i64> {
 
 /// Readers that open at random moments while rolls are stored and published as fast as it goes:
 /// each loads a page, then opens a stream from where `seam` says, and goes on.
-async fn under_full_speed(seam: fn(Cursor) -> Asked) -> Vec<Vec<i64>> {
+async fn under_full_speed(seam: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
     const N_ROLLS: i64 = 1_500;
     const N_READERS: usize = 40;
     let World { _folder, store, feed, .. } = World::new().await;
@@ -403,7 +405,7 @@ fn is_gapless(ids: &[i64]) -> bool {
 
 #[test]
 fn the_seam_between_page_and_stream_holds_at_full_speed() {
-    let seen = runtime().block_on(under_full_speed(Asked::After));
+    let seen = runtime().block_on(under_full_speed(Start::After));
     for ids in seen {
         assert!(is_gapless(&ids), "expected each roll once, got {ids:?}");
     }
@@ -412,7 +414,7 @@ fn the_seam_between_page_and_stream_holds_at_full_speed() {
 #[test]
 fn the_check_of_the_seam_sees_a_broken_one() {
     // A page that opens its stream without its cursor, as most examples on the web do.
-    let seen = runtime().block_on(under_full_speed(|_| Asked::Live));
+    let seen = runtime().block_on(under_full_speed(|_| Start::Live));
     assert!(seen.iter().any(|ids| !is_gapless(ids)), "a broken seam went unnoticed");
 }
 
@@ -422,13 +424,13 @@ fn a_silent_feed_wakes_every_reader_and_a_closed_one_ends_them() {
         let World { _folder, feed, .. } = World::new().await;
         let mut readers = Vec::new();
         for _ in 0..10 {
-            let mut reader = feed.after(Asked::Live).await.unwrap();
+            let mut reader = feed.after(Start::Live).await.unwrap();
             assert!(matches!(next(&mut reader).await, Item::Sync(_)));
             readers.push(reader);
         }
         let beat = tokio::spawn({
             let feed = feed.clone();
-            async move { feed.beat(Duration::from_millis(20)).await }
+            async move { feed.send_heartbeats(Duration::from_millis(20)).await }
         });
         for reader in &mut readers {
             for _ in 0..2 {

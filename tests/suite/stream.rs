@@ -52,12 +52,11 @@ fn check_first_frames(house: &House, query: &str, ask: Ask<'_>, sync: Value, fro
 fn a_stream_starts_where_the_cursor_table_says() {
     let (house, _server) = quiet_house();
     let head = cursor(&house, 101);
-    let resumed = |missed: u64| json!({"mode": "resumed", "head": head, "missed": missed});
-    let pruned =
-        |missed: u64| json!({"mode": "reset", "reason": "pruned", "head": head, "missed": missed});
-    let reset =
-        |reason: &str| json!({"mode": "reset", "reason": reason, "head": head, "missed": null});
-    let live = json!({"mode": "live", "head": head, "missed": 0});
+    let resumed =
+        |replay: u64| json!({"mode": "resumed", "head": head, "replay": replay, "lost": 0});
+    let pruned = |lost: u64| json!({"mode": "reset", "reason": "pruned", "head": head, "replay": 61, "lost": lost});
+    let reset = |reason: &str| json!({"mode": "reset", "reason": reason, "head": head, "replay": 0, "lost": null});
+    let live = json!({"mode": "live", "head": head, "replay": 0, "lost": 0});
     let millis = |id: i64| (1_795_392_000 + id) * 1000 + 123;
     let table = [
         // No cursor, or an empty one.
@@ -80,6 +79,12 @@ fn a_stream_starts_where_the_cursor_table_says() {
         ("?after=102".into(), reset("unknown"), 102),
         (format!("?after=102-{}", millis(102)), reset("unknown"), 102),
         ("?after=999999999999999999".into(), reset("unknown"), 102),
+        ("?after=9223372036854775807".into(), reset("unknown"), 102),
+        ("?after=9223372036854775808".into(), reset("unknown"), 102),
+        ("?after=99999999999999999999999999".into(), reset("unknown"), 102),
+        ("?after=90-9223372036854775808".into(), reset("unknown"), 102),
+        // The time of the one before the oldest kept cannot be checked.
+        ("?after=40-99999999999999999999".into(), resumed(61), 41),
         (format!("?after=90-{}", millis(90) + 1), reset("unknown"), 102),
         ("?after=101-1".into(), reset("unknown"), 102),
         // Not a cursor at all.
@@ -89,7 +94,6 @@ fn a_stream_starts_where_the_cursor_table_says() {
         ("?after=090".into(), reset("malformed"), 102),
         ("?after=90%20".into(), reset("malformed"), 102),
         ("?after=0-5".into(), reset("malformed"), 102),
-        ("?after=99999999999999999999".into(), reset("malformed"), 102),
         ("?after=%F0%9F%8E%B2".into(), reset("malformed"), 102),
     ];
     for (query, sync, from) in table {
@@ -108,7 +112,7 @@ fn a_stream_starts_where_the_cursor_table_says() {
 fn the_last_event_id_beats_the_address() {
     let (house, _server) = quiet_house();
     let head = cursor(&house, 101);
-    let sync = json!({"mode": "resumed", "head": head, "missed": 1});
+    let sync = json!({"mode": "resumed", "head": head, "replay": 1, "lost": 0});
     let newer = cursor(&house, 100);
     for query in ["?after=50", "?after=abc", "?after=999", ""] {
         let ask = Ask { last_event_id: Some(&newer), ..Ask::default() };
@@ -119,7 +123,9 @@ fn the_last_event_id_beats_the_address() {
     check_first_frames(&house, "?after=100", empty, sync.clone(), 101);
     // A broken one is not mended by the address.
     let broken = Ask { last_event_id: Some("x"), ..Ask::default() };
-    let malformed = json!({"mode": "reset", "reason": "malformed", "head": head, "missed": null});
+    let malformed = json!({
+        "mode": "reset", "reason": "malformed", "head": head, "replay": 0, "lost": null
+    });
     check_first_frames(&house, "?after=100", broken, malformed, 102);
 }
 
@@ -127,7 +133,7 @@ fn the_last_event_id_beats_the_address() {
 fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
     let (house, _server) = quiet_house();
     let head = cursor(&house, 101);
-    let sync = json!({"mode": "resumed", "head": head, "missed": 2});
+    let sync = json!({"mode": "resumed", "head": head, "replay": 2, "lost": 0});
     let post = Ask { post: true, ..Ask::default() };
     check_first_frames(&house, "?after=99", post, sync.clone(), 100);
     let mut stream = Stream::open(&house.url("/stream?after=99"), Ask::default()).unwrap();
@@ -259,7 +265,7 @@ fn a_roll_leaves_in_one_chunk_and_many_missed_ones_leave_together() {
     let _server = house.start();
     // Few, so that none meets the end of the buffer, also where two rolls leave together.
     let live = chunks(&house, "/stream/", 9);
-    assert!(live[0].starts_with("retry:") && live[0].contains("event:sync"), "{live:?}");
+    assert!(live[0].starts_with("retry:") && live[0].contains("event: sync"), "{live:?}");
     let is_whole = |chunk: &String| chunk.starts_with("id:") && chunk.ends_with("\n\n");
     assert!(live[1..].iter().all(is_whole), "expected whole events in each chunk: {live:#?}");
 
@@ -282,10 +288,12 @@ fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
     let mut retries = Vec::new();
     for stream in streams {
         // A roll may have come in between; what matters is the end.
-        let last = stream.last();
-        let Some(Frame::Retry(retry)) = last else {
-            panic!("expected a retry at the end of the stream, got {last:?}")
+        let frames: Vec<Frame> = stream.collect();
+        let [.., Frame::Retry(retry), closing] = frames.as_slice() else {
+            panic!("expected a retry and a closing at the end of the stream, got {frames:?}")
         };
+        assert_eq!(closing.closing().as_deref(), Some("shutdown"), "{closing:?}");
+        let retry = *retry;
         assert!((1_000..=5_000).contains(&retry), "retry {retry} ms is not 1 to 5 s");
         retries.push(retry);
     }
@@ -447,7 +455,7 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
             assert!(n > 0, "the stream ended early: {text}");
             text.push_str(&String::from_utf8_lossy(&bytes[..n]));
         }
-        let name = text.lines().find_map(|line| line.strip_prefix("event:").map(String::from));
+        let name = text.lines().find_map(|line| line.strip_prefix("event: ").map(String::from));
         (name.unwrap_or_else(|| panic!("no event in {text}")), socket)
     };
     let behind_proxy = House::new("every = '1h'\nmax_streams_per_address = 1");

@@ -134,13 +134,12 @@ fn stream(events: &str) -> String {
 
 #[test]
 fn a_stream_that_falls_silent_is_taken_for_dead_and_resumed() {
-    let sync = "event: sync\ndata: {\"mode\":\"live\",\"head\":\"0\",\"missed\":0}\n\n";
+    let sync = "event: sync\ndata: {\"mode\":\"live\",\"head\":\"0\",\"replay\":0,\"lost\":0}\n\n";
     let first = stream(&format!(
         "retry: 700\n\n{sync}id: 1-1795392001123\ndata: {{\"1D6\":4}}\n\nid: 2-1795392002123\ndata: "
     ));
     let bad = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let resumed =
-        "event: sync\ndata: {\"mode\":\"resumed\",\"head\":\"2-1795392002123\",\"missed\":1}\n\n";
+    let resumed = "event: sync\ndata: {\"mode\":\"resumed\",\"head\":\"2-1795392002123\",\"replay\":1,\"lost\":0}\n\n";
     let second = stream(&format!("{resumed}id: 2-1795392002123\ndata: {{\"1D6\":5}}\n\n"));
     let (url, asked) = answer_in_turn(vec![first, bad.into(), bad.into(), second]);
     let house = House::new("");
@@ -167,8 +166,7 @@ fn a_stream_that_falls_silent_is_taken_for_dead_and_resumed() {
 
 #[test]
 fn a_roll_that_does_not_come_is_a_gap_though_the_server_says_nothing_of_it() {
-    let sync =
-        "event: sync\ndata: {\"mode\":\"live\",\"head\":\"4-1795392004123\",\"missed\":0}\n\n";
+    let sync = "event: sync\ndata: {\"mode\":\"live\",\"head\":\"4-1795392004123\",\"replay\":0,\"lost\":0}\n\n";
     let events = format!("{sync}id: 7-1795392007123\ndata: {{\"1D6\":4}}\n\n");
     let (url, _asked) = answer_in_turn(vec![stream(&events)]);
     let house = House::new("");
@@ -180,7 +178,7 @@ fn a_roll_that_does_not_come_is_a_gap_though_the_server_says_nothing_of_it() {
 
 #[test]
 fn a_stream_that_breaks_before_its_first_roll_is_resumed_where_it_would_have_begun() {
-    let sync = |json: &str| format!("retry: 50\n\nevent: sync\ndata: {json}\n\n");
+    let sync = |json: &str| format!("retry: 50\nevent: sync\ndata: {json}\n\n");
     let cut =
         |json: &str| stream(&sync(json)).replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
     let house = House::new("");
@@ -188,13 +186,18 @@ fn a_stream_that_breaks_before_its_first_roll_is_resumed_where_it_would_have_beg
     for (options, first, last_event_id, n_gaps) in [
         (
             ["--after", "3"],
-            r#"{"mode":"reset","reason":"pruned","head":"9-1795392009123","missed":4}"#,
+            r#"{"mode":"reset","reason":"pruned","head":"9-1795392009123","replay":2,"lost":4}"#,
             "7",
             1,
         ),
-        (["--since", "10m"], r#"{"mode":"resumed","head":"9-1795392009123","missed":2}"#, "7", 0),
+        (
+            ["--since", "10m"],
+            r#"{"mode":"resumed","head":"9-1795392009123","replay":2,"lost":0}"#,
+            "7",
+            0,
+        ),
     ] {
-        let resumed = sync(r#"{"mode":"resumed","head":"9-1795392009123","missed":2}"#);
+        let resumed = sync(r#"{"mode":"resumed","head":"9-1795392009123","replay":2,"lost":0}"#);
         let roll = "id: 8-1795392008123\ndata: {\"1D6\":4}\n\n";
         let (url, asked) = answer_in_turn(vec![cut(first), stream(&format!("{resumed}{roll}"))]);
         let arguments = ["tail", "--json", options[0], options[1], &url];

@@ -136,7 +136,7 @@ pub fn idle(seen: &Seen, watch: &Watch) -> Finding {
         End::Closed
             if watch.head().is_some()
                 && watch.arrivals.len() > 2
-                && matches!(watch.arrivals.last().map(|a| &a.frame), Some(Frame::Retry(_))) =>
+                && watch.arrivals.last().is_some_and(|arrival| is_closing(&arrival.frame)) =>
         {
             return unknown(NAME, format!("rollcast itself stopped after {open_for}; try again"));
         }
@@ -161,6 +161,11 @@ pub fn idle(seen: &Seen, watch: &Watch) -> Finding {
             "the server ends its streams, or a proxy limits their whole time",
         )
     }
+}
+
+/// Whether a frame is the last one of a server that ends its streams.
+fn is_closing(frame: &Frame) -> bool {
+    matches!(frame, Frame::Event { name, id: None, .. } if name == "closing")
 }
 
 /// Whether a client that comes back goes on where it was.
@@ -286,6 +291,7 @@ mod tests {
         let flowing = rolls(&flowing);
         let mut stopped = flowing.clone();
         stopped.push((4_050, Frame::Retry(3_000)));
+        stopped.push((4_050, event("closing", None, r#"{"reason":"shutdown"}"#)));
         let refused = vec![
             (3, Frame::Retry(30_000)),
             (4, event("busy", None, r#"{"reason":"address","limit":2}"#)),

@@ -61,7 +61,7 @@ pub fn event(name: &str, id: Option<&str>, data: &str) -> Frame {
 }
 
 pub fn sync(mode: &str) -> Frame {
-    let data = format!(r#"{{"mode":"{mode}","head":"40-{}","missed":0}}"#, START_MS - 100);
+    let data = format!(r#"{{"mode":"{mode}","head":"40-{}","replay":0,"lost":0}}"#, START_MS - 100);
     event("sync", None, &data)
 }
 

@@ -7,4 +7,3 @@ pub mod methods;
 pub mod etag;
 pub mod error;
 pub mod slots;
-pub mod coalesce;

@@ -1,0 +1,45 @@
+//! Refused streams: an event for clients that read event streams, an error for others.
+
+use tracing::warn;
+
+use crate::store::StoreError;
+use crate::web::http::error::PageError;
+use crate::web::http::slots::{Busy, BusyReason};
+use crate::web::stream::BUSY_RETRY_MS;
+use crate::web::stream::frames::{self, Closing};
+
+/// Why a stream does not start.
+pub enum Refusal {
+    /// There are too many streams.
+    Busy(Busy),
+    /// The history cannot be read.
+    Unreadable(StoreError),
+}
+
+impl Refusal {
+    /// The refusal as the only event of a stream.
+    pub fn frame(self) -> Vec<u8> {
+        match self {
+            Refusal::Busy(busy) => frames::busy(&busy),
+            Refusal::Unreadable(error) => {
+                let cause = anyhow::Error::new(error);
+                warn!("rejected stream: cannot read the history: {cause:#}");
+                frames::closing(Closing::Unreadable)
+            }
+        }
+    }
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> PageError {
+        let Busy { reason, limit } = match refusal {
+            Refusal::Busy(busy) => busy,
+            Refusal::Unreadable(error) => return error.into(),
+        };
+        let message = match reason {
+            BusyReason::Total => format!("All {limit} streams are in use; try again soon."),
+            BusyReason::Address => format!("Your address has all of its {limit} streams open."),
+        };
+        PageError::too_many(message, rand::random_range(BUSY_RETRY_MS) / 1_000)
+    }
+}
