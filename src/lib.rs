@@ -19,6 +19,7 @@ pub mod roll;
 pub mod cursor;
 pub mod time_spec;
 pub mod record;
+pub mod health;
 pub mod metrics;
 pub mod panics;
 pub mod config;
