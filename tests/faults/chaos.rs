@@ -2,7 +2,7 @@
 //! is forwarded and where it ends. Requests are forwarded unchanged.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::common::House;
+use crate::common::hand_server::HandServer;
 
 /// What happens to one connection.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,7 @@ pub enum End {
 
 /// A running proxy. It stops when dropped.
 pub struct Chaos {
-    port: u16,
+    listener: HandServer,
     shared: Arc<Shared>,
 }
 
@@ -83,8 +84,6 @@ impl Chaos {
     }
 
     fn start_with(house: &House, shortens_retry: bool, plan: Plan) -> Chaos {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             server: house.port(),
             plan,
@@ -95,21 +94,12 @@ impl Chaos {
             stopped: AtomicBool::new(false),
         });
         let serving = shared.clone();
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if serving.stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                let serving = serving.clone();
-                // Errors are expected when the client or the server disconnects.
-                thread::spawn(move || serving.serve(client));
-            }
-        });
-        Chaos { port, shared }
+        let listener = HandServer::raw(move |_, client| serving.serve(client));
+        Chaos { listener, shared }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        self.listener.url(path)
     }
 
     pub fn n_connections(&self) -> usize {
@@ -126,8 +116,6 @@ impl Chaos {
 impl Drop for Chaos {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the listener, which then stops.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
