@@ -156,11 +156,11 @@ fn metrics_are_answered_in_time_while_disk_probes_hang() {
     };
     wait_for("a roll", || metrics().contains("\nrollcast_rolls_total 1\n").then_some(()));
     assert!(metrics().contains("\nrollcast_disk_free_bytes "));
-    shim.inject(Fault::for_ever(Calls::Look, Failure::Hang));
+    shim.inject(Fault::for_ever(Calls::Stat, Failure::Hang));
     let hanging = metrics();
     assert!(shim.n_injected() > 0, "nothing hangs");
     assert!(!hanging.contains("rollcast_disk_free_bytes"), "{hanging}");
     assert!(hanging.contains("\nrollcast_rolls_total 1\n"), "{hanging}");
-    shim.mend();
+    shim.clear_fault();
     wait_for("the gauges", || metrics().contains("\nrollcast_disk_free_bytes ").then_some(()));
 }
