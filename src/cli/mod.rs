@@ -19,11 +19,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use event_stream::http_url::HttpUrl;
 
 use crate::app;
 use crate::cli::args::{Cli, Command};
 use crate::config::Config;
-use crate::remote::Url;
+
 use crate::store::Existing;
 
 /// How long the end of the program waits for its last output.
@@ -80,7 +81,7 @@ impl Cli {
 }
 
 /// The address of the server that the configuration describes, on this machine.
-fn local(config: &Config) -> anyhow::Result<Url> {
+fn local(config: &Config) -> anyhow::Result<HttpUrl> {
     let address = app::address(config)?;
     address.parse().with_context(|| format!("expected the address of a server, got `{address}`"))
 }

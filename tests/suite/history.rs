@@ -59,7 +59,6 @@ fn a_search_for_what_is_rare_goes_on_page_by_page_and_back() {
         let sql = "update rolls set dice = '{\"1D6\":6,\"1D100\":77}' where id = ?1";
         connection.execute(sql, [id]).unwrap();
     }
-    connection.execute("insert into tallies values ('1D100', 77, 4)", []).unwrap();
     drop(connection);
     let _server = start(&house, 12_000);
 
