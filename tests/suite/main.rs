@@ -15,6 +15,7 @@ mod history;
 mod http;
 mod pages;
 mod probes;
+mod protocol;
 mod retention;
 mod statistics;
 mod store;
