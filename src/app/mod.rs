@@ -165,7 +165,7 @@ pub async fn serve_rolls(
 
 /// Moves the write-ahead log into the database, so that it is one file while nothing runs.
 async fn move_log(store: &Store) {
-    let reason = match timeout(CHECKPOINT_TIMEOUT, store.checkpoint()).await {
+    let reason = match timeout(CHECKPOINT_TIMEOUT, store.finish()).await {
         Ok(Ok(true)) => return,
         Ok(Ok(false)) => "another program reads it".into(),
         Ok(Err(error)) => format!("{:#}", anyhow!(error)),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 
 use crate::app;
 use crate::cli::Failure;
@@ -19,13 +19,8 @@ const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '�
 
 pub fn stats(config: Config) -> Result<(), Failure> {
     let tallies = app::run(&config, Store::tallies_of(&config.store))?;
-    let (as_of, tallies) = tallies.map_err(anyhow::Error::new)?.ok_or_else(|| {
-        anyhow!(
-            "there are no statistics in `{}` yet; the next start of the server counts all rolls",
-            config.store.database.display()
-        )
-    })?;
-    let text = text(&Statistics::of(as_of, &tallies, &config.roller.dice));
+    let tallies = tallies.map_err(anyhow::Error::new)?;
+    let text = text(&Statistics::of(&tallies, &config.roller.dice));
     // Not by `print`, which panics when nobody reads on.
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     Ok(())

@@ -5,6 +5,7 @@
 
 mod distribution;
 mod tally;
+mod tallies;
 mod report;
 pub mod words;
 
@@ -12,6 +13,7 @@ pub use self::distribution::Distribution;
 pub use self::report::{
     Bin, BlockReport, Chance, DieReport, Fairness, PValueBin, Range, Run, Statistics,
 };
+pub use self::tallies::{Change, Tallies};
 pub use self::tally::{Block, DieTally, N_BINS, ResultTally, Streak};
 
 /// Rolls of a block whose chi-square is judged once it is complete.

@@ -6,8 +6,7 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 use utoipa::ToSchema;
 
 use crate::dice::Dice;
-use crate::roll::RollId;
-use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS};
+use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS, Tallies};
 
 /// Rows of results that are shown at most: neighbouring results of larger dice share one.
 const MOST_BINS: usize = 60;
@@ -161,11 +160,12 @@ pub struct PValueBin {
 
 impl Statistics {
     /// All figures, of the `dice` that are rolled now first.
-    pub fn of(as_of: RollId, tallies: &[DieTally], dice: &Dice) -> Statistics {
+    pub fn of(tallies: &Tallies, dice: &Dice) -> Statistics {
         let is_rolled = |tally: &&DieTally| dice.iter().any(|die| die == tally.die);
-        let now = dice.iter().filter_map(|die| tallies.iter().find(|tally| tally.die == die));
+        let now = dice.iter().filter_map(|die| tallies.get(&die.to_string()));
         let before = tallies.iter().filter(|tally| !is_rolled(tally));
-        Statistics { as_of: as_of.0, dice: now.chain(before).map(DieReport::from).collect() }
+        let dice = now.chain(before).map(DieReport::from).collect();
+        Statistics { as_of: tallies.last_id().0, dice }
     }
 }
 

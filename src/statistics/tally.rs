@@ -1,6 +1,8 @@
 //! A tally: what all rolls of one die so far add up to. Takes in one roll after the other, at the
 //! same cost however many there were.
 
+use std::sync::Arc;
+
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use crate::dice::Die;
@@ -21,7 +23,7 @@ pub struct DieTally {
     /// The die.
     pub die: Die,
     /// What it would show if it were fair.
-    pub fair: Distribution,
+    pub fair: Arc<Distribution>,
     /// The last roll that is counted.
     pub last_id: RollId,
     /// How many rolls there were.
@@ -88,7 +90,7 @@ pub struct Block {
 impl DieTally {
     /// Before the first roll.
     pub fn new(die: Die) -> DieTally {
-        let fair = Distribution::of(die);
+        let fair = Arc::new(Distribution::of(die));
         DieTally {
             die,
             last_id: RollId::BEFORE_FIRST,

@@ -4,7 +4,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::StoreConfig;
 use crate::roll::Roll;
-use crate::store::{Extent, IdRange, RollRange, StoreError, file, history};
+use crate::statistics::Tallies;
+use crate::store::{Extent, IdRange, RollRange, StoreError, file, history, projection};
 
 /// The history in a file. Its calls block.
 pub struct Archive(Connection);
@@ -23,6 +24,15 @@ impl Archive {
         let connection = file::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         file::check_schema(&connection, path)?;
         Ok(Archive(connection))
+    }
+
+    /// The tallies of all rolls, also of those that no server has counted yet.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn tallies(&mut self) -> Result<Tallies, StoreError> {
+        projection::compute(&mut self.0)
     }
 
     /// Where a part begins and ends now.

@@ -17,6 +17,7 @@ use crate::store::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_rolls.sql"),
     include_str!("../../migrations/0002_statistics.sql"),
+    include_str!("../../migrations/0003_projections.sql"),
 ];
 /// The newest schema this program knows.
 const SCHEMA: usize = MIGRATIONS.len();
@@ -175,7 +176,7 @@ pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| file_error("write", folder, source))
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let migrations = MIGRATIONS.iter().map(|sql| M::up(sql)).collect();
     match Migrations::new(migrations).to_latest(connection) {
         // Without the query: a migration is a page of SQL, and not what is wrong.

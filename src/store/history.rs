@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::cursor::Cursor;
 use crate::dice::Die;
 use crate::roll::{Roll, RollId, RolledAt};
-use crate::store::{IdRange, Kept, Order, RollRange, StoreError};
+use crate::store::{IdRange, Kept, Order, RollRange, StoreError, statistics};
 
 /// A page of the history.
 #[derive(Clone, Debug)]
@@ -58,13 +58,6 @@ pub fn each_after(
     let rolls = statement
         .query_map(params![id.0, limit as i64], |row| Ok((RollId(row.get(0)?), roll_of(row))))?;
     Ok(rolls.collect::<Result<_, _>>()?)
-}
-
-/// Whether there is a roll after `id`.
-pub fn is_any_after(connection: &Connection, id: RollId) -> Result<bool, StoreError> {
-    let sql = "select 1 from rolls where id > ?1 order by id limit 1";
-    let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row([id.0], |_| Ok(())).optional()?.is_some())
 }
 
 /// The rolls of a part, as far as they are kept, and which rolls are.
@@ -197,15 +190,20 @@ pub fn first_at(
     Ok(RollId(low))
 }
 
-/// The dice of all rolls ever stored, by number and sides.
-pub fn dice(connection: &Connection) -> Result<Vec<Die>, StoreError> {
-    let sql = "select distinct die from tallies order by die";
+/// The dice of all rolls ever stored, by number and sides. Names that are no dice are left out.
+fn dice(connection: &Connection) -> Result<Vec<Die>, StoreError> {
+    let sql = if statistics::exists(connection, "projections")? {
+        "select die from die_statistics
+         union select d.key from rolls r, json_each(r.dice) d
+         where r.id > (select last_id from projections where name = 'statistics')"
+    } else {
+        // An older schema counted with every roll.
+        "select distinct die from tallies"
+    };
     let mut statement = connection.prepare_cached(sql)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let die = |name: String| {
-        name.parse::<Die>().map_err(|error| StoreError::Malformed(format!("tallies: {error}")))
-    };
-    let mut dice = names.map(|name| die(name?)).collect::<Result<Vec<Die>, StoreError>>()?;
+    let names = names.collect::<Result<Vec<String>, _>>()?;
+    let mut dice: Vec<Die> = names.iter().filter_map(|name| name.parse().ok()).collect();
     dice.sort_by_key(|die| (die.n_dice(), die.n_sides()));
     Ok(dice)
 }

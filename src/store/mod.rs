@@ -12,6 +12,7 @@ mod inspect;
 mod history;
 mod search;
 mod statistics;
+mod projection;
 mod prune;
 mod writer;
 mod writer_thread;
@@ -24,17 +25,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rusqlite::OpenFlags;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::cursor::Cursor;
 use crate::dice::Dice;
 use crate::roll::{Roll, RollId, RolledAt};
-use crate::statistics::{DieTally, Statistics};
-use crate::store::blocking::blocking;
+use crate::statistics::{Statistics, Tallies};
+use crate::store::blocking::{blocking, outcome};
 use crate::store::file::OpenFiles;
+use crate::store::projection::SharedTallies;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QueryClass, ReadPool, acquire};
 use crate::store::writer::Writer;
 use crate::store::writer_thread::WriterThread;
@@ -55,6 +57,7 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     writer: WriterThread,
+    tallies: SharedTallies,
     reads: ReadPool,
     /// One permit: see [`Store::disk`].
     disk_permit: Arc<Semaphore>,
@@ -82,12 +85,12 @@ impl Store {
         let (path, lock) = file::claim(path)?;
         // The writer first: a file from a backup is not in WAL mode yet.
         let writer = Writer::open(&path)?;
-        let files = writer.files();
+        let (files, tallies) = (writer.files(), writer.tallies());
         let reads = ReadPool::open(&path, files.clone())?;
         // The lock refuses a second server for as long as the store is open.
         let writer = WriterThread::start(writer, lock).map_err(StoreError::Thread)?;
         let disk_permit = Arc::new(Semaphore::new(1));
-        Ok(Store(Arc::new(Shared { writer, reads, disk_permit, files, path })))
+        Ok(Store(Arc::new(Shared { writer, tallies, reads, disk_permit, files, path })))
     }
 
     /// Inspects the configured database without changing it. Reads the whole file.
@@ -145,14 +148,14 @@ impl Store {
         self.0.writer.run(move |writer| writer.prune(cutoff)).await
     }
 
-    /// Moves the write-ahead log into the database file at an orderly stop. Returns whether all of
-    /// it was moved, which an outside reader can prevent.
+    /// Saves the statistics and moves the write-ahead log into the database file, at an orderly
+    /// stop. Returns whether all of it was moved, which an outside reader can prevent.
     ///
     /// # Errors
     ///
     /// SQLite's.
-    pub async fn checkpoint(&self) -> Result<bool, StoreError> {
-        self.0.writer.run(|writer| writer.checkpoint()).await
+    pub async fn finish(&self) -> Result<bool, StoreError> {
+        self.0.writer.run(Writer::finish).await
     }
 
     /// The disk space that the database takes, and what is free.
@@ -208,52 +211,27 @@ impl Store {
     }
 
     /// The statistics of all rolls, where `dice` are those rolled now; `None` if `known` is still
-    /// the newest counted roll ([`RollId::BEFORE_FIRST`] before the first).
+    /// the newest counted roll ([`RollId::BEFORE_FIRST`] before the first). From memory: it needs
+    /// no query.
+    pub async fn statistics(&self, dice: Dice, known: RollId) -> Option<Statistics> {
+        let tallies = self.0.tallies.clone();
+        if tallies.last_id() == known {
+            return None;
+        }
+        // Of many large dice this takes a while.
+        let computed = spawn_blocking(move || Statistics::of(&tallies.snapshot(), &dice));
+        Some(outcome(computed.await).await)
+    }
+
+    /// The tallies of all rolls in the configured database, which a server may use. Changes
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Those of a query.
-    pub async fn statistics(
-        &self,
-        dice: Dice,
-        known: RollId,
-    ) -> Result<Option<Statistics>, StoreError> {
-        let query = move |connection: &mut rusqlite::Connection| {
-            // One transaction, so that all of it is as of the same roll.
-            let snapshot = connection.transaction()?;
-            if statistics::last_id(&snapshot)? == known {
-                return Ok(None);
-            }
-            let (as_of, tallies) = statistics::Tallies::load(&snapshot)?.into_dice();
-            // Here, too: of many large dice it takes a while.
-            Ok(Some(Statistics::of(as_of, &tallies, &dice)))
-        };
-        self.0.reads.read(QueryClass::Long, query).await
-    }
-
-    /// What all rolls add up to, by die, and the newest roll that is counted, of a file that may
-    /// be in use; `None` where no server that keeps statistics has opened it yet. Changes nothing.
-    pub async fn tallies_of(
-        config: &StoreConfig,
-    ) -> Result<Option<(RollId, Vec<DieTally>)>, StoreError> {
-        let path = config.database.clone();
-        blocking(move || {
-            let path = match path.parent().map(Path::exists) {
-                Some(true) => file::resolve(&path)?,
-                _ => return Ok(None),
-            };
-            if !file::looks_like_ours(&path)? {
-                return Ok(None);
-            }
-            let mut connection = file::open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            file::check_schema(&connection, &path)?;
-            let snapshot = connection.transaction()?;
-            if !statistics::are_kept(&snapshot)? {
-                return Ok(None);
-            }
-            Ok(Some(statistics::Tallies::load(&snapshot)?.into_dice()))
-        })
-        .await
+    /// [`StoreError::NotOurs`] if there is no database, SQLite's.
+    pub async fn tallies_of(config: &StoreConfig) -> Result<Tallies, StoreError> {
+        let config = config.clone();
+        blocking(move || Archive::open(&config)?.tallies()).await
     }
 
     /// The first roll at or after `time`, else the newest; `None` if no roll is stored.

@@ -6,7 +6,7 @@
 //! results would find the rarest at once, but it needs a row per die of each roll: about as much
 //! space and writing as the rolls themselves.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::dice::DieResult;
 use crate::roll::{Roll, RollId, RolledAt};
@@ -124,11 +124,14 @@ fn matching(
     Ok(rolls)
 }
 
-/// How often the die has ever shown this result.
+/// How often the die has ever shown this result: as saved, and in the rolls after that.
 fn n_ever(connection: &Connection, result: DieResult) -> Result<u64, StoreError> {
-    let sql = "select n_rolls from tallies where die = ?1 and face = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let values = params![result.die.to_string(), result.result];
-    let n_rolls: Option<i64> = statement.query_row(values, |row| row.get(0)).optional()?;
-    Ok(u64::try_from(n_rolls.unwrap_or(0)).unwrap_or(0))
+    let sql = "select
+        ifnull((select n_rolls from result_statistics where die = ?1 and result = ?2), 0)
+        + (select count(*) from rolls
+           where id > (select last_id from projections where name = 'statistics')
+           and json_extract(dice, ?3) = ?2)";
+    let DieResult { die, result } = result;
+    let values = params![die.to_string(), result, format!("$.\"{die}\"")];
+    Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
 }

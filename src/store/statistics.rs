@@ -1,198 +1,173 @@
-//! The statistics as they are kept: read at the start, written with every roll.
+//! The statistics in the database: loading them, and saving what changed since the last save.
 //!
-//! The writer holds all tallies in memory. With a roll it writes what that roll changed, in the
-//! roll's own transaction, so that what is stored is always as of the newest roll. Reading them
-//! costs a few rows a result, however many rolls there are.
+//! Loading reads a few rows per result, however many rolls there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tracing::warn;
 
 use crate::dice::Die;
-use crate::roll::{Roll, RollId};
-use crate::statistics::{Block, DieTally, ResultTally, Streak};
-use crate::store::{StoreError, history};
+use crate::roll::RollId;
+use crate::statistics::{Block, Change, DieTally, ResultTally, Streak, Tallies};
+use crate::store::StoreError;
 
-/// Rolls that are counted in one transaction where many are not counted yet.
-const N_AT_ONCE: usize = 50_000;
+/// The name of the statistics in the table `projections`.
+const NAME: &str = "statistics";
 
-/// The tallies of all dice that were ever rolled.
-#[derive(Default)]
-pub struct Tallies {
-    /// The last roll that is counted.
-    last_id: RollId,
-    dice: BTreeMap<String, DieTally>,
+/// Loads the saved tallies: those before the first roll, for a schema that has none.
+pub fn load(connection: &Connection) -> Result<Tallies, StoreError> {
+    if !exists(connection, "die_statistics")? {
+        return Ok(Tallies::default());
+    }
+    let mut tallies = load_dice(connection)?;
+    load_results(connection, &mut tallies)?;
+    let sql = "select die, cell, n_rolls from block_cells order by die, cell";
+    load_counts(connection, sql, &mut tallies, |tally| &mut tally.cells)?;
+    let sql = "select die, bin, n_blocks from p_value_bins order by die, bin";
+    load_counts(connection, sql, &mut tallies, |tally| &mut tally.p_values)?;
+    Ok(Tallies::new(last_id(connection)?, tallies.into_values()))
 }
 
-impl Tallies {
-    /// Those that are stored.
-    pub fn load(connection: &Connection) -> Result<Tallies, StoreError> {
-        let mut tallies = Tallies::default();
-        let sql = "select die, last_id, n_rolls, total, streak_result, streak_length,
-                          longest_result, longest_length, longest_id, log_e, highest_log_e,
-                          alarm_id, n_block_rolls, n_blocks, block_id, block_chi_square, block_p
-                   from die_statistics order by die";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let name: String = row.get(0)?;
-            let mut tally = DieTally::new(die(&name)?);
-            tally.last_id = RollId(row.get(1)?);
-            (tally.n_rolls, tally.total) = (row.get(2)?, row.get(3)?);
-            tally.streak = Streak { result: row.get(4)?, length: row.get(5)? };
-            tally.longest = Streak { result: row.get(6)?, length: row.get(7)? };
-            tally.longest_id = RollId(row.get(8)?);
-            (tally.log_e, tally.highest_log_e) = (row.get(9)?, row.get(10)?);
-            tally.alarm_id = row.get::<_, Option<i64>>(11)?.map(RollId);
-            (tally.n_block_rolls, tally.n_blocks) = (row.get(12)?, row.get(13)?);
-            if let Some(id) = row.get::<_, Option<i64>>(14)? {
-                let (chi_square, p) = (row.get(15)?, row.get(16)?);
-                tally.block = Some(Block { id: RollId(id), chi_square, p });
-            }
-            tallies.last_id = tallies.last_id.max(tally.last_id);
-            tallies.dice.insert(name, tally);
-        }
-        tallies.load_parts(connection)?;
-        Ok(tallies)
+/// The last roll that the saved statistics include.
+fn last_id(connection: &Connection) -> Result<RollId, StoreError> {
+    let newest = "select ifnull(max(last_id), 0) from die_statistics";
+    // Schema 2 saved them with every roll.
+    if !exists(connection, "projections")? {
+        return Ok(RollId(connection.query_row(newest, [], |row| row.get(0))?));
     }
+    let sql = "select last_id from projections where name = ?1";
+    let last_id = connection.query_row(sql, [NAME], |row| row.get(0)).optional()?;
+    Ok(RollId(last_id.unwrap_or(RollId::BEFORE_FIRST.0)))
+}
 
-    fn load_parts(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        let sql = "select die, result, n_rolls, last_n, longest_drought
-                   from result_statistics order by die, result";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (tally, result) = (self.known(row.get(0)?)?, row.get(1)?);
-            let index = tally.fair.index(result);
-            let index = index.ok_or_else(|| malformed(tally.die, "result", result))?;
-            tally.results[index] = ResultTally {
-                n_rolls: row.get(2)?,
-                last_n: row.get(3)?,
-                longest_drought: row.get(4)?,
-            };
+/// Whether the schema has a table or view of this name.
+pub fn exists(connection: &Connection, name: &str) -> Result<bool, StoreError> {
+    let sql = "select 1 from sqlite_schema where name = ?1";
+    Ok(connection.prepare_cached(sql)?.exists([name])?)
+}
+
+/// The tallies by die, without their parts. Rows of dice that do not exist are left out.
+fn load_dice(connection: &Connection) -> Result<BTreeMap<String, DieTally>, StoreError> {
+    let mut tallies = BTreeMap::new();
+    let sql = "select die, last_id, n_rolls, total, streak_result, streak_length,
+                      longest_result, longest_length, longest_id, log_e, highest_log_e,
+                      alarm_id, n_block_rolls, n_blocks, block_id, block_chi_square, block_p
+               from die_statistics order by die";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let Ok(die) = name.parse::<Die>() else { continue };
+        let mut tally = DieTally::new(die);
+        tally.last_id = RollId(row.get(1)?);
+        (tally.n_rolls, tally.total) = (row.get(2)?, row.get(3)?);
+        tally.streak = Streak { result: row.get(4)?, length: row.get(5)? };
+        tally.longest = Streak { result: row.get(6)?, length: row.get(7)? };
+        tally.longest_id = RollId(row.get(8)?);
+        (tally.log_e, tally.highest_log_e) = (row.get(9)?, row.get(10)?);
+        tally.alarm_id = row.get::<_, Option<i64>>(11)?.map(RollId);
+        (tally.n_block_rolls, tally.n_blocks) = (row.get(12)?, row.get(13)?);
+        if let Some(id) = row.get::<_, Option<i64>>(14)? {
+            let (chi_square, p) = (row.get(15)?, row.get(16)?);
+            tally.block = Some(Block { id: RollId(id), chi_square, p });
         }
-        for (table, part, parts) in
-            [("block_cells", "cell", Parts::Cells), ("p_value_bins", "bin", Parts::PValues)]
+        tallies.insert(name, tally);
+    }
+    Ok(tallies)
+}
+
+fn load_results(
+    connection: &Connection,
+    tallies: &mut BTreeMap<String, DieTally>,
+) -> Result<(), StoreError> {
+    let sql = "select die, result, n_rolls, last_n, longest_drought
+               from result_statistics order by die, result";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(tally) = tallies.get_mut(row.get_ref(0)?.as_str().unwrap_or_default()) else {
+            continue;
+        };
+        let Some(index) = tally.fair.index(row.get(1)?) else { continue };
+        tally.results[index] =
+            ResultTally { n_rolls: row.get(2)?, last_n: row.get(3)?, longest_drought: row.get(4)? };
+    }
+    Ok(())
+}
+
+/// Loads rows of a die, an index and a count into the `counts` of each tally.
+fn load_counts(
+    connection: &Connection,
+    sql: &str,
+    tallies: &mut BTreeMap<String, DieTally>,
+    counts: impl Fn(&mut DieTally) -> &mut [u64],
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (die, index): (String, usize) = (row.get(0)?, row.get(1)?);
+        if let Some(tally) = tallies.get_mut(&die)
+            && let Some(count) = counts(tally).get_mut(index)
         {
-            let count = if part == "cell" { "n_rolls" } else { "n_blocks" };
-            let sql = format!("select die, {part}, {count} from {table} order by die, {part}");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let (tally, index): (_, usize) = (self.known(row.get(0)?)?, row.get(1)?);
-                let place = match parts {
-                    Parts::Cells => tally.cells.get_mut(index),
-                    Parts::PValues => tally.p_values.get_mut(index),
-                };
-                let die = tally.die;
-                *place.ok_or_else(|| malformed(die, part, index as u32))? = row.get(2)?;
-            }
+            *count = row.get(2)?;
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// What changed since the last save.
+#[derive(Default)]
+pub struct Unsaved(BTreeMap<String, UnsavedDie>);
+
+#[derive(Default)]
+struct UnsavedDie {
+    /// Indexes of results.
+    results: BTreeSet<usize>,
+    /// Cells of the current block.
+    cells: BTreeSet<usize>,
+    /// Whether the saved cells belong to a block that is complete by now.
+    block: bool,
+}
+
+impl Unsaved {
+    /// Adds what a roll changed.
+    pub fn add(&mut self, change: Change) {
+        let die = self.0.entry(change.die).or_default();
+        die.results.insert(change.result);
+        if change.completes_block {
+            die.cells.clear();
+            die.block = true;
+        } else {
+            die.cells.insert(change.cell);
+        }
     }
 
-    fn known(&mut self, name: String) -> Result<&mut DieTally, StoreError> {
-        self.dice
-            .get_mut(&name)
-            .ok_or_else(|| StoreError::Malformed(format!("statistics of `{name}` without a whole")))
-    }
-
-    /// Of all dice, by name.
-    pub fn into_dice(self) -> (RollId, Vec<DieTally>) {
-        (self.last_id, self.dice.into_values().collect())
-    }
-
-    /// Counts the newest roll and stores what that changes. Also those before it that somebody
-    /// else stored meanwhile.
+    /// Saves the changed parts of `tallies`.
     ///
-    /// After an error memory is ahead of the database: load anew.
-    pub fn append(&mut self, connection: &Connection, roll: &Roll) -> Result<(), StoreError> {
-        if self.last_id.next() != roll.id {
-            while self.last_id < roll.id && self.count_some(connection)? {}
-            return Ok(());
-        }
-        for (name, index, n_blocks) in self.add(roll) {
-            let tally = &self.dice[&name];
-            store_die(connection, &name, tally)?;
-            store_result(connection, &name, tally, index)?;
-            if tally.n_blocks == n_blocks {
-                let cell = tally.fair.cell(index);
-                store_cell(connection, &name, tally, cell)?;
-            } else {
-                store_block(connection, &name, tally)?;
+    /// # Errors
+    ///
+    /// SQLite's. The caller's transaction must not be committed then.
+    pub fn save(&self, connection: &Connection, tallies: &Tallies) -> Result<(), StoreError> {
+        for (name, unsaved) in &self.0 {
+            let tally = tallies.get(name).expect("what changed is in the tallies");
+            save_die(connection, name, tally)?;
+            save_results(connection, name, tally, &unsaved.results)?;
+            if unsaved.block {
+                save_block(connection, name, tally)?;
+            }
+            let sql = "insert or replace into block_cells (die, cell, n_rolls) values (?1, ?2, ?3)";
+            let mut statement = connection.prepare_cached(sql)?;
+            for cell in &unsaved.cells {
+                statement.execute(params![name, cell, tally.cells[*cell]])?;
             }
         }
+        let sql = "insert or replace into projections (name, last_id) values (?1, ?2)";
+        connection.prepare_cached(sql)?.execute(params![NAME, tallies.last_id().0])?;
         Ok(())
     }
-
-    /// Counts some rolls that are stored but not counted: whether there were any.
-    pub fn count_some(&mut self, connection: &Connection) -> Result<bool, StoreError> {
-        let rolls = history::each_after(connection, self.last_id, N_AT_ONCE)?;
-        if rolls.is_empty() {
-            return Ok(false);
-        }
-        for (id, roll) in rolls {
-            match roll {
-                Ok(roll) => drop(self.add(&roll)),
-                // One that no rollcast wrote must not end all that is to come.
-                Err(error) => {
-                    self.last_id = id;
-                    warn!(roll.id = id.0, "roll {id} is left out of the statistics: {error}");
-                }
-            }
-        }
-        for (name, tally) in &self.dice {
-            store_die(connection, name, tally)?;
-            for (index, result) in tally.results.iter().enumerate() {
-                if result.n_rolls > 0 {
-                    store_result(connection, name, tally, index)?;
-                }
-            }
-            store_block(connection, name, tally)?;
-            for cell in 0..tally.cells.len() {
-                store_cell(connection, name, tally, cell)?;
-            }
-        }
-        Ok(true)
-    }
-
-    /// The last roll that is counted.
-    pub fn last_id(&self) -> RollId {
-        self.last_id
-    }
-
-    /// What changed: the die, the place of its result, and how many blocks it had before.
-    fn add(&mut self, roll: &Roll) -> Vec<(String, usize, u64)> {
-        self.last_id = roll.id;
-        let mut changed = Vec::with_capacity(roll.dice.0.len());
-        for face in &roll.dice.0 {
-            let name = face.die.to_string();
-            let tally = self.dice.entry(name.clone()).or_insert_with(|| DieTally::new(face.die));
-            let n_blocks = tally.n_blocks;
-            if let Some(index) = tally.add(roll.id, face.result) {
-                changed.push((name, index, n_blocks));
-            }
-        }
-        changed
-    }
 }
 
-#[derive(Clone, Copy)]
-enum Parts {
-    Cells,
-    PValues,
-}
-
-fn die(name: &str) -> Result<Die, StoreError> {
-    name.parse().map_err(|error| StoreError::Malformed(format!("statistics: {error}")))
-}
-
-fn malformed(die: Die, what: &str, value: u32) -> StoreError {
-    StoreError::Malformed(format!("statistics of {die} with {what} {value}"))
-}
-
-fn store_die(connection: &Connection, name: &str, tally: &DieTally) -> Result<(), StoreError> {
+fn save_die(connection: &Connection, name: &str, tally: &DieTally) -> Result<(), StoreError> {
     let sql = "insert or replace into die_statistics
                  (die, last_id, n_rolls, total, streak_result, streak_length,
                   longest_result, longest_length, longest_id, log_e, highest_log_e,
@@ -220,34 +195,26 @@ fn store_die(connection: &Connection, name: &str, tally: &DieTally) -> Result<()
     Ok(())
 }
 
-fn store_result(
+fn save_results(
     connection: &Connection,
     name: &str,
     tally: &DieTally,
-    index: usize,
+    indexes: &BTreeSet<usize>,
 ) -> Result<(), StoreError> {
     let sql = "insert or replace into result_statistics
                  (die, result, n_rolls, last_n, longest_drought)
                values (?1, ?2, ?3, ?4, ?5)";
-    let ResultTally { n_rolls, last_n, longest_drought } = tally.results[index];
-    let values = params![name, tally.fair.result(index), n_rolls, last_n, longest_drought];
-    connection.prepare_cached(sql)?.execute(values)?;
+    let mut statement = connection.prepare_cached(sql)?;
+    for index in indexes {
+        let ResultTally { n_rolls, last_n, longest_drought } = tally.results[*index];
+        let result = tally.fair.result(*index);
+        statement.execute(params![name, result, n_rolls, last_n, longest_drought])?;
+    }
     Ok(())
 }
 
-fn store_cell(
-    connection: &Connection,
-    name: &str,
-    tally: &DieTally,
-    cell: usize,
-) -> Result<(), StoreError> {
-    let sql = "insert or replace into block_cells (die, cell, n_rolls) values (?1, ?2, ?3)";
-    connection.prepare_cached(sql)?.execute(params![name, cell, tally.cells[cell]])?;
-    Ok(())
-}
-
-/// A block was completed: the next one has no rolls, and one p-value more is known.
-fn store_block(connection: &Connection, name: &str, tally: &DieTally) -> Result<(), StoreError> {
+/// Saves that a block is complete: the next one has no rolls yet, and there is one more p-value.
+fn save_block(connection: &Connection, name: &str, tally: &DieTally) -> Result<(), StoreError> {
     connection.prepare_cached("delete from block_cells where die = ?1")?.execute([name])?;
     let sql = "insert or replace into p_value_bins (die, bin, n_blocks) values (?1, ?2, ?3)";
     let mut statement = connection.prepare_cached(sql)?;
@@ -255,16 +222,4 @@ fn store_block(connection: &Connection, name: &str, tally: &DieTally) -> Result<
         statement.execute(params![name, bin, n_blocks])?;
     }
     Ok(())
-}
-
-/// The last roll that is counted.
-pub fn last_id(connection: &Connection) -> Result<RollId, StoreError> {
-    let sql = "select ifnull(max(last_id), 0) from die_statistics";
-    Ok(RollId(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?))
-}
-
-/// Whether this database keeps statistics: one of an older schema does not yet.
-pub fn are_kept(connection: &Connection) -> Result<bool, StoreError> {
-    let sql = "select 1 from sqlite_schema where name = 'die_statistics'";
-    Ok(connection.query_row(sql, [], |_| Ok(())).optional()?.is_some())
 }

@@ -3,29 +3,26 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
-use tracing::info;
 
 use crate::roll::{Roll, RollId};
 use crate::store::file::{OpenFiles, Placed};
+use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
-use crate::store::statistics::Tallies;
+
 use crate::store::{Cutoff, Pruned, StoreError, file, history};
 
 /// How long the commit of a roll waits for an outside writer's lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What a checkpoint leaves of the write-ahead log after an outside reader made it grow.
 const JOURNAL_BYTES: u32 = 16 << 20;
-/// How long counting goes on in silence.
-const TELL_EVERY: Duration = Duration::from_secs(2);
 
 pub struct Writer {
     connection: Connection,
     files: Arc<OpenFiles>,
-    /// As of the newest roll. `None` after a failed attempt, when they may be ahead of it.
-    tallies: Option<Tallies>,
+    statistics: Projection,
 }
 
 impl Writer {
@@ -43,12 +40,18 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
-        let tallies = count_all(&mut connection)?;
+        let mut statistics = Projection::load(&connection)?;
+        statistics.catch_up(&mut connection)?;
         // The log is there now. SQLite syncs the folder, too, but passes over an error: a power
         // cut could then take away the log with all rolls in it.
         file::sync_folder(database)?;
         let files = Arc::new(OpenFiles::new(placed)?);
-        Ok(Writer { connection, files, tallies: Some(tallies) })
+        Ok(Writer { connection, files, statistics })
+    }
+
+    /// The statistics in memory.
+    pub fn tallies(&self) -> SharedTallies {
+        self.statistics.tallies()
     }
 
     /// The files that it writes to.
@@ -66,40 +69,28 @@ impl Writer {
             let _ = self.checkpoint();
         }
         applied?;
-        self.files.check()
+        self.files.check()?;
+        self.statistics.add(&self.connection, rolls);
+        Ok(())
     }
 
     fn commit(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
         let transaction = begin(&mut self.connection)?;
-        // First of all, so that rolls that do not fit leave the tallies in memory alone.
-        let new = not_stored(&transaction, rolls)?;
-        let mut tallies = match self.tallies.take() {
-            Some(tallies) => tallies,
-            None => Tallies::load(&transaction)?,
-        };
-        for roll in new {
+        for roll in not_stored(&transaction, rolls)? {
             insert(&transaction, roll)?;
         }
-        for roll in new {
-            tallies.append(&transaction, roll)?;
-        }
-        transaction.commit()?;
-        self.tallies = Some(tallies);
-        Ok(())
+        Ok(transaction.commit()?)
     }
 
-    /// Deletes some of the oldest rolls, if there are any cutoff what is kept.
+    /// Deletes some of the oldest rolls beyond the cutoff, if there are any.
     pub fn prune(&mut self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
-        let last_counted = match &self.tallies {
-            Some(tallies) => tallies.last_id(),
-            None => Tallies::load(&self.connection)?.last_id(),
-        };
-        // Looked first without a lock, which somebody else may hold.
+        let last_counted = self.statistics.last_id();
+        // Looks first without the lock, which somebody else may hold.
         let Step { kept, up_to } = prune::next_step(&self.connection, cutoff, last_counted)?;
         let Some(up_to) = up_to else {
             return Ok(Pruned { n_rolls: 0, oldest: kept.oldest, more: false });
         };
-        // The next roll waits behind this: let it be the one that waits for somebody else's lock.
+        // The next roll waits behind this, so this does not wait for somebody else's lock.
         self.connection.busy_timeout(Duration::ZERO)?;
         let n_rolls = self.delete(up_to);
         self.connection.busy_timeout(PATIENCE)?;
@@ -109,43 +100,47 @@ impl Writer {
 
     fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
         let transaction = begin(&mut self.connection)?;
+        // After a crash a deleted roll cannot be counted any more.
+        let saves = up_to > self.statistics.saved_id();
+        if saves {
+            self.statistics.save_in(&transaction)?;
+        }
         let n_rolls = prune::delete(&transaction, up_to)?;
         transaction.commit()?;
+        if saves {
+            self.statistics.saved();
+        }
         Ok(n_rolls)
     }
 
+    /// How long until the statistics have to be saved; `None` if they are.
+    pub fn save_due_in(&self) -> Option<Duration> {
+        self.statistics.save_due_in()
+    }
+
+    /// Saves the statistics. A fault is logged.
+    pub fn save_statistics(&mut self) {
+        self.statistics.save(&mut self.connection);
+    }
+
+    /// Saves the statistics and moves the log into the database, for an orderly stop.
+    pub fn finish(&mut self) -> Result<bool, StoreError> {
+        if self.save_due_in().is_some() {
+            self.save_statistics();
+        }
+        self.checkpoint()
+    }
+
     /// Moves the log into the database, as far as readers allow: whether all of it.
-    pub fn checkpoint(&self) -> Result<bool, StoreError> {
+    fn checkpoint(&self) -> Result<bool, StoreError> {
         let sql = "pragma wal_checkpoint(truncate)";
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(n_busy == 0)
     }
 }
 
-/// Counts the rolls that are stored but not in the statistics: all of a database that had none.
-fn count_all(connection: &mut Connection) -> Result<Tallies, StoreError> {
-    let mut tallies = Tallies::load(connection)?;
-    let (start, mut said) = (Instant::now(), Instant::now());
-    // Looked first without a lock, which somebody else may hold.
-    while history::is_any_after(connection, tallies.last_id())? {
-        let transaction = begin(connection)?;
-        tallies.count_some(&transaction)?;
-        transaction.commit()?;
-        if said.elapsed() > TELL_EVERY {
-            said = Instant::now();
-            let last_id = tallies.last_id().0;
-            info!(last_id, "counting past rolls for the statistics: {last_id} so far");
-        }
-    }
-    if start.elapsed() > TELL_EVERY {
-        let seconds = start.elapsed().as_secs_f64();
-        info!(seconds, "all past rolls are counted, in {seconds:.1} s");
-    }
-    Ok(tallies)
-}
-
 /// Immediate: a transaction that reads before it writes could fail halfway.
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+pub fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl WriterThread {
         let (jobs, due) = mpsc::channel::<Job>();
         let (closing, closed) = mpsc::channel();
         thread::Builder::new().name("writer".into()).spawn(move || {
-            for job in due {
+            while let Some(job) = next(&due, &mut writer) {
                 job(&mut writer);
             }
             drop(writer);
@@ -64,6 +64,21 @@ impl WriterThread {
             Ok(result) => result,
             Err(panic) => resume_unwind(panic),
         }
+    }
+}
+
+/// The next job; `None` when there will be none. Saves the statistics whenever that is due.
+fn next(jobs: &Receiver<Job>, writer: &mut Writer) -> Option<Job> {
+    loop {
+        let Some(wait) = writer.save_due_in() else { return jobs.recv().ok() };
+        if !wait.is_zero() {
+            match jobs.recv_timeout(wait) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        writer.save_statistics();
     }
 }
 

@@ -5,6 +5,8 @@ mod pages;
 mod probes;
 mod api;
 mod stream;
+#[cfg(test)]
+mod test_site;
 
 use rocket::{Build, Rocket};
 
@@ -62,8 +64,18 @@ pub fn rocket(
     feed: Feed,
     metrics: Metrics,
 ) -> Result<Rocket<Build>, SourceError> {
-    let SiteFiles { templates, assets } = SiteFiles::load(&config.web)?;
-    let rocket = rocket::custom(templates.configure(config.rocket.clone()))
+    Ok(build(SiteFiles::load(&config.web)?, config, store, feed, metrics))
+}
+
+fn build(
+    files: SiteFiles,
+    config: &Config,
+    store: Store,
+    feed: Feed,
+    metrics: Metrics,
+) -> Rocket<Build> {
+    let SiteFiles { templates, assets } = files;
+    rocket::custom(templates.configure(config.rocket.clone()))
         .manage(Site::new(config, assets))
         .attach(methods::stage())
         .attach(headers::shield())
@@ -77,6 +89,5 @@ pub fn rocket(
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
         .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
-        .attach(stream::stage(&config.web, feed, metrics));
-    Ok(rocket)
+        .attach(stream::stage(&config.web, feed, metrics))
 }

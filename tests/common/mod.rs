@@ -121,7 +121,7 @@ impl House {
         connection
             .execute_batch(&format!(
                 "begin;
-                 delete from rolls; delete from tallies; delete from sqlite_sequence;
+                 delete from rolls; delete from sqlite_sequence; update projections set last_id = 0;
                  delete from die_statistics; delete from result_statistics;
                  delete from block_cells; delete from p_value_bins;
                  insert into rolls (rolled_at, dice)

@@ -168,7 +168,7 @@ fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
 #[test]
 fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
     let (house, _server) = quiet_house(37);
-    let gone = "Rolls 1 to 36 are no longer kept; the first that is kept is \
+    let gone = "Rolls 1 to 36 are no longer kept. The oldest kept roll is \
                 <a href=\"/rolls/37\">roll 37</a>";
     let table = [
         ("/rolls", false),

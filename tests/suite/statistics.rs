@@ -1,8 +1,10 @@
-//! The statistics: counted with every roll, from the first one on, the same wherever they are shown.
+//! The statistics: every roll is counted once, over kills, prunes and migrations, and all views
+//! show the same numbers.
 
 use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
 
+use rollcast::statistics::words::grouped;
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -55,15 +57,39 @@ fn assert_right(seen: &Value, house: &House) {
     }
 }
 
-/// Whether the tallies that SQLite keeps by itself say the same as the statistics.
-fn assert_like_tallies(house: &House) {
-    let sql = "select count(*) from (
-                 select die, face, n_rolls from tallies
-                 except select die, result, n_rolls from result_statistics
-               )";
+/// Compares what people with sqlite3 see with the rolls themselves, all in one query.
+fn assert_tallies_fit_the_rolls(house: &House) {
+    let sql = "select count(*) from
+        (select die, face, count(*) as n_rolls from faces group by die, face) f
+        full join tallies t on t.die = f.die and t.face = f.face
+        where f.n_rolls is not t.n_rolls";
     let n_others: i64 = house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
-    assert_eq!(n_others, 0, "counts that differ");
+    assert_eq!(n_others, 0, "counts that differ from the rolls");
 }
+
+/// A number from the database.
+fn number(house: &House, sql: &str) -> i64 {
+    house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// The last roll that the saved statistics include.
+const SAVED_ID: &str = "select last_id from projections where name = 'statistics'";
+
+/// Turns a database of schema 3 whose statistics are saved into one of schema 2, as a server of
+/// that time left it.
+const TO_SCHEMA_2: &str = "
+    drop view tallies; drop table projections;
+    drop trigger refuse_unreadable_insert; drop trigger refuse_unreadable_update;
+    create table tallies (
+      die text not null, face integer not null, n_rolls integer not null, primary key (die, face)
+    ) strict, without rowid;
+    insert into tallies select die, result, n_rolls from result_statistics;
+    create trigger count_the_faces after insert on rolls begin
+      insert into tallies (die, face, n_rolls)
+      select d.key, d.value, 1 from json_each(new.dice) d where true
+      on conflict (die, face) do update set n_rolls = n_rolls + 1;
+    end;
+    pragma user_version = 2;";
 
 #[test]
 fn what_is_shown_is_what_the_rolls_add_up_to_while_they_go_on() {
@@ -74,15 +100,16 @@ fn what_is_shown_is_what_the_rolls_add_up_to_while_they_go_on() {
         let seen = api(&house);
         assert!(seen["as_of"].as_u64().unwrap() >= n as u64);
         assert_right(&seen, &house);
-        assert_like_tallies(&house);
+        assert_tallies_fit_the_rolls(&house);
     }
 }
 
 #[test]
-fn an_older_database_is_counted_when_it_is_first_opened_and_nothing_twice() {
+fn a_database_of_schema_1_is_counted_when_it_is_first_opened_and_nothing_twice() {
     let house = House::new("every = '1h'");
     house.fill(10_000, 1);
     let outside = Connection::open(house.database()).unwrap();
+    outside.execute_batch(TO_SCHEMA_2).unwrap();
     outside
         .execute_batch(
             "drop table die_statistics; drop table result_statistics; drop table block_cells;
@@ -90,10 +117,12 @@ fn an_older_database_is_counted_when_it_is_first_opened_and_nothing_twice() {
         )
         .unwrap();
     drop(outside);
-    let none = house.command().arg("stats").output().unwrap();
-    let said = String::from_utf8(none.stderr).unwrap();
-    assert_eq!(none.status.code(), Some(1));
-    assert!(said.contains("no statistics") && said.contains("next start"), "{said}");
+    // The command counts by itself and changes nothing.
+    let before = std::fs::read(house.database()).unwrap();
+    let stats = house.command().arg("stats").output().unwrap();
+    let text = String::from_utf8(stats.stdout).unwrap();
+    assert!(stats.status.success() && text.contains("10,000 rolls"), "{text}");
+    assert!(before == std::fs::read(house.database()).unwrap(), "the database was changed");
     for n_starts in 1..=2 {
         let mut server = house.start();
         wait_for("a new roll", || {
@@ -103,8 +132,34 @@ fn an_older_database_is_counted_when_it_is_first_opened_and_nothing_twice() {
         assert_eq!(seen["as_of"], 10_000 + n_starts);
         assert_right(&seen, &house);
         assert_eq!(seen["dice"][0]["blocks"]["n_blocks"], 2);
+        assert_tallies_fit_the_rolls(&house);
         server.stop();
     }
+}
+
+#[test]
+fn a_database_of_schema_2_keeps_its_statistics_of_rolls_that_are_gone() {
+    let house = House::new("every = '1h'");
+    house.fill(8_000, 1);
+    house.start().stop();
+    let before = number(&house, "select max(id) from rolls");
+    let outside = Connection::open(house.database()).unwrap();
+    outside.execute_batch(TO_SCHEMA_2).unwrap();
+    outside.execute("delete from rolls where id <= 5000", []).unwrap();
+    drop(outside);
+    let mut server = house.start();
+    let seen = wait_for("one roll more", || {
+        let seen = api(&house);
+        (seen["as_of"] == before + 1).then_some(seen)
+    });
+    assert_eq!(seen["dice"][0]["n_rolls"], before + 1);
+    for die in ["1D6", "1D20"] {
+        let sql = format!("select sum(n_rolls) from tallies where die = '{die}'");
+        assert_eq!(number(&house, &sql), before + 1, "{die} while the server runs");
+    }
+    server.stop();
+    assert_eq!(number(&house, SAVED_ID), before + 1, "saved at the stop");
+    assert_eq!(number(&house, "pragma user_version"), 3);
 }
 
 #[test]
@@ -130,20 +185,19 @@ fn rolls_that_somebody_else_stored_are_counted_too() {
     assert_right(&seen, &house);
 }
 
+/// Fails after a row was inserted, with an error that is not final.
+const FAULT: &str = "
+    pragma busy_timeout = 5000;
+    create trigger fault after insert on TABLE begin insert into no_such_table values (1); end;";
+
 #[test]
 fn an_attempt_that_failed_is_not_counted() {
     let house = House::new("every = '20ms'");
     let server = house.start();
     wait_for("rolls", || (house.stored().len() > 3).then_some(()));
-    // Whatever a roll changes in the statistics fails, after the roll itself was inserted.
     let outside = Connection::open(house.database()).unwrap();
-    let sql = "pragma busy_timeout = 5000;
-               create trigger fault after insert on block_cells begin
-                 select raise(abort, 'a fault') from tallies where n_rolls = -1;
-                 insert into no_such_table values (1);
-               end;";
-    outside.execute_batch(sql).unwrap();
-    wait_for("the fault to be told", || {
+    outside.execute_batch(&FAULT.replace("TABLE", "rolls")).unwrap();
+    wait_for("the log of the fault", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
     let last = house.stored().last().unwrap().0;
@@ -153,7 +207,30 @@ fn an_attempt_that_failed_is_not_counted() {
         (seen["as_of"].as_i64().unwrap() > last + 3).then_some(seen)
     });
     assert_right(&seen, &house);
-    assert_like_tallies(&house);
+    assert_tallies_fit_the_rolls(&house);
+}
+
+#[test]
+fn rolls_and_statistics_go_on_while_the_statistics_cannot_be_saved() {
+    let house = House::new("every = '1ms'");
+    let mut server = house.start();
+    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    let outside = Connection::open(house.database()).unwrap();
+    outside.execute_batch(&FAULT.replace("TABLE", "block_cells")).unwrap();
+    let logged = |text: &str| server.log().iter().filter(|line| line.contains(text)).count();
+    wait_for("the log of the fault", || (logged("statistics cannot be saved") > 0).then_some(()));
+    let (last, saved) = (house.stored().last().unwrap().0, number(&house, SAVED_ID));
+    // Two more saves fail.
+    wait_for("more rolls", || (house.stored().last().unwrap().0 > last + 2_500).then_some(()));
+    assert_eq!(logged("statistics cannot be saved"), 1, "each fault once");
+    assert_eq!(logged("no roll can be stored"), 0);
+    assert_eq!(number(&house, SAVED_ID), saved);
+    assert_right(&api(&house), &house);
+    assert_tallies_fit_the_rolls(&house);
+    outside.execute_batch("drop trigger fault").unwrap();
+    wait_for("the next save", || (logged("statistics are saved again") > 0).then_some(()));
+    assert!(number(&house, SAVED_ID) > last);
+    server.stop();
 }
 
 #[test]
@@ -162,11 +239,15 @@ fn statistics_survive_a_kill_and_deleted_rolls() {
     let mut server = house.start();
     wait_for("rolls", || (house.stored().len() > 50).then_some(()));
     server.kill();
+    let stored = house.stored().len() as i64;
+    assert!(number(&house, SAVED_ID) < stored, "the kill came right after a save");
+    assert_tallies_fit_the_rolls(&house);
     let mut server = house.start();
     wait_for("rolls", || (house.stored().len() > 100).then_some(()));
     assert_right(&api(&house), &house);
     server.stop();
     let before = house.stored();
+    assert_eq!(number(&house, SAVED_ID), before.len() as i64, "saved at the stop");
     Connection::open(house.database())
         .unwrap()
         .execute("delete from rolls where id <= 90", [])
@@ -178,7 +259,27 @@ fn statistics_survive_a_kill_and_deleted_rolls() {
         (seen["as_of"].as_u64().unwrap() > before.len() as u64).then_some(seen)
     });
     assert_eq!(seen["dice"][0]["n_rolls"], before.len() as u64 + 1);
-    assert_like_tallies(&house);
+    let sum = "select sum(n_rolls) from tallies where die = '1D6'";
+    assert_eq!(number(&house, sum), before.len() as i64 + 1);
+}
+
+#[test]
+fn a_roll_that_was_pruned_before_a_kill_is_counted_after_it() {
+    // Each prune deletes rolls that were not saved by the timer yet.
+    let house = House::new("every = '10ms'\nkeep = 2");
+    for _ in 0..3 {
+        let mut server = house.start();
+        let start = house.stored().last().map_or(0, |roll| roll.0);
+        wait_for("two prunes", || (house.stored().first()?.0 > start + 120).then_some(()));
+        server.kill();
+        let head = house.stored().last().unwrap().0;
+        let sum = "select sum(n_rolls) from tallies where die = '1D6'";
+        assert_eq!(number(&house, sum), head, "after a kill");
+        let stats = house.command().arg("stats").output().unwrap();
+        let text = String::from_utf8(stats.stdout).unwrap();
+        let line = format!("1D6             {} rolls", grouped(head as u64));
+        assert!(text.contains(&line), "expected `{line}` in {text}");
+    }
 }
 
 #[test]
@@ -219,7 +320,8 @@ fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
     let house = House::new("every = '50ms'");
     // More than the feed reads at the start.
     house.fill(2_000, 1);
-    let sql = "update rolls set dice = '{\"1D6\":\"x\"}' where id = 50";
+    let sql = "drop trigger refuse_unreadable_update;
+               update rolls set dice = '{\"1D6\":\"x\"}' where id = 50";
     rusqlite::Connection::open(house.database()).unwrap().execute_batch(sql).unwrap();
     let server = house.start();
     wait_for("new rolls", || (house.stored().len() > 2_005).then_some(()));

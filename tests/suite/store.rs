@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use rollcast::config::{Keep, StoreConfig};
+use rollcast::roll::{Roll, RollId, RolledAt};
+use rollcast::store::Store;
+
 use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, http, wait_for};
 
@@ -401,4 +405,47 @@ fn a_log_whose_database_is_gone_is_not_taken_for_that_of_a_new_one() {
     let check = house.command().arg("check").output().unwrap();
     assert_eq!(check.status.code(), Some(1), "check must refuse too");
     assert_eq!(fs::read(house.path().join("rolls.db-wal")).unwrap(), log, "it was changed");
+}
+
+/// Prints the median time of a commit: `cargo test --test suite write_ahead_log -- --nocapture`.
+#[tokio::test]
+async fn a_roll_of_two_dice_takes_at_most_10_kb_of_write_ahead_log() {
+    const N_ROLLS: usize = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("rolls.db");
+    let config =
+        StoreConfig { database: database.clone(), keep: Keep::Forever, n_reserve_bytes: 0 };
+    let store = Store::open(&config).await.unwrap();
+    let store_roll = async |n: usize| {
+        let dice = format!("{{\"1D6\":{},\"1D20\":{}}}", 1 + n % 6, 1 + n % 20);
+        let rolled_at = RolledAt::truncate(jiff::Timestamp::now());
+        let started = Instant::now();
+        let roll = Roll { id: RollId(n as i64 + 1), rolled_at, dice: dice.parse().unwrap() };
+        store.apply(vec![roll]).await.unwrap();
+        started.elapsed()
+    };
+    store_roll(0).await;
+    // A reader of the first roll keeps the log from starting over, so its size counts every page.
+    let reader = Connection::open(&database).unwrap();
+    reader.execute_batch("begin; select count(*) from rolls").unwrap();
+    let n_bytes = || fs::metadata(folder.path().join("rolls.db-wal")).unwrap().len();
+    let n_before = n_bytes();
+    let mut times = Vec::new();
+    for n in 1..=N_ROLLS {
+        times.push(store_roll(n).await);
+    }
+    // At one roll a second, 15 of them share a save of the statistics.
+    let n_roll_bytes = (n_bytes() - n_before) / N_ROLLS as u64;
+    let n_before = n_bytes();
+    store.finish().await.unwrap();
+    let n_save_bytes = n_bytes() - n_before;
+    let n_bytes_per_roll = n_roll_bytes + n_save_bytes / 15;
+    times.sort_unstable();
+    println!(
+        "{n_bytes_per_roll} bytes of log per roll ({n_roll_bytes}, and 1/15 of {n_save_bytes} for \
+         the statistics), median commit {:?}",
+        times[N_ROLLS / 2]
+    );
+    assert!(n_save_bytes > 0, "the statistics were not saved");
+    assert!(n_bytes_per_roll <= 10_000, "{n_bytes_per_roll} bytes of log per roll");
 }

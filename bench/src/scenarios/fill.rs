@@ -1,6 +1,5 @@
 //! Databases of any size: rollcast makes the file, with its own schema, and the rolls are put in.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::server::{Peer, Places, Server, Setup};
 
@@ -26,8 +25,8 @@ pub struct Fill {
     seed: u64,
 }
 
-/// The trigger that keeps the tallies. They are counted here instead, which is many times faster.
-const TALLY_TRIGGER: &str = "count_the_faces";
+/// The trigger that refuses rolls that cannot be read.
+const CHECK_TRIGGER: &str = "refuse_unreadable_insert";
 /// rollcast's default dice.
 const DICE: [(&str, u32); 2] = [("1D6", 6), ("1D20", 20)];
 
@@ -66,7 +65,7 @@ pub fn database(places: &Places, n_rolls: u64) -> Result<PathBuf> {
 pub fn head(path: &Path) -> Result<u64> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let connection = Connection::open_with_flags(path, flags)?;
-    let head: i64 = connection.query_row("select max(id) from rolls", [], |row| row.get(0))?;
+    let head: i64 = connection.query_row("select ifnull(max(id), 0) from rolls", [], |row| row.get(0))?;
     Ok(u64::try_from(head)?)
 }
 
@@ -112,11 +111,13 @@ fn create(places: &Places, file: &Path, n_rolls: u64, seed: u64) -> Result<()> {
          pragma cache_size = -200000;",
     )?;
     let ending = Timestamp::now();
-    insert(&mut connection, n_rolls, seed, ending, |n| {
+    insert(&mut connection, n_rolls.saturating_sub(1), seed, ending, |n| {
         eprintln!("  {n} of {n_rolls} rolls after {:.0} s", begin.elapsed().as_secs_f64());
     })?;
     connection.execute_batch("pragma synchronous = full; pragma journal_mode = wal;")?;
     connection.close().map_err(|(_, error)| error)?;
+    // Counts all rolls for the statistics, and makes the last one.
+    start_still(places, file)?.0.stop()?;
     let bytes = fs::metadata(file)?.len();
     eprintln!(
         "  made {}: {n_rolls} rolls, {} MiB, in {:.0} s",
@@ -136,19 +137,15 @@ fn insert(
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
     let transaction = connection.transaction()?;
-    let trigger: Option<String> = transaction
-        .query_row(
-            "select sql from sqlite_schema where type = 'trigger' and name = ?1",
-            [TALLY_TRIGGER],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if trigger.is_some() {
-        transaction.execute_batch(&format!("drop trigger {TALLY_TRIGGER}"))?;
-    }
-    transaction.execute_batch("delete from rolls; delete from tallies;")?;
+    // Checking each roll takes longer than storing it, and the server counts them many at a time.
+    let sql = "select sql from sqlite_schema where type = 'trigger' and name = ?1";
+    let trigger: String = transaction.query_row(sql, [CHECK_TRIGGER], |row| row.get(0))?;
+    transaction.execute_batch(&format!(
+        "drop trigger {CHECK_TRIGGER};
+         delete from rolls; delete from die_statistics; delete from result_statistics;
+         delete from block_cells; delete from p_value_bins; update projections set last_id = 0;"
+    ))?;
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut tallies = BTreeMap::<(&str, u32), i64>::new();
     {
         let mut insert =
             transaction.prepare("insert into rolls (id, rolled_at, dice) values (?1, ?2, ?3)")?;
@@ -158,7 +155,6 @@ fn insert(
             let mut dice = String::from("{");
             for (i, (die, n_sides)) in DICE.into_iter().enumerate() {
                 let face = rng.random_range(1..=n_sides);
-                *tallies.entry((die, face)).or_default() += 1;
                 let comma = if i > 0 { "," } else { "" };
                 dice += &format!("{comma}\"{die}\":{face}");
             }
@@ -169,15 +165,7 @@ fn insert(
             }
         }
     }
-    if let Some(trigger) = trigger {
-        for ((die, face), n) in tallies {
-            transaction.execute(
-                "insert into tallies (die, face, n_rolls) values (?1, ?2, ?3)",
-                params![die, face, n],
-            )?;
-        }
-        transaction.execute_batch(&trigger)?;
-    }
+    transaction.execute_batch(&trigger)?;
     Ok(transaction.commit()?)
 }
 
@@ -185,13 +173,17 @@ fn insert(
 mod tests {
     use super::*;
 
-    const SCHEMA: &str = include_str!("../../../migrations/0001_rolls.sql");
+    const SCHEMA: &str = concat!(
+        include_str!("../../../migrations/0001_rolls.sql"),
+        include_str!("../../../migrations/0002_statistics.sql"),
+        include_str!("../../../migrations/0003_projections.sql"),
+    );
 
     #[test]
     fn tallies_agree_with_rolls_and_go_on_being_kept() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
-        let roll = "insert into rolls (rolled_at, dice) values ('now', '{\"1D6\":1,\"1D20\":2}')";
+        let roll = "insert into rolls (rolled_at, dice) values ('2026-11-25T00:00:01.000Z', '{\"1D6\":1,\"1D20\":2}')";
         connection.execute(roll, []).unwrap();
         let ending = "2026-11-25T00:00:00.123456Z".parse().unwrap();
         insert(&mut connection, 1_000, 7, ending, |_| {}).unwrap();

@@ -54,7 +54,11 @@ impl Assets {
     /// The folder or a file cannot be read; the folder holds a symbolic link; a linked or imported
     /// file is missing.
     pub fn load(configured: Option<&Path>, templates: &Templates) -> Result<Assets, SourceError> {
-        let source = Source::of_static_files(configured);
+        Assets::read(Source::of_static_files(configured), templates)
+    }
+
+    /// The same with files from `source`.
+    pub fn read(source: Source, templates: &Templates) -> Result<Assets, SourceError> {
         let loaded = Files::read(&source)?;
         let linked = templates.linked_files();
         let mut needed: Vec<(String, String)> = linked
@@ -169,5 +173,68 @@ impl<'r> Responder<'r, 'static> for Served {
             .header(file.content_type.clone())
             .sized_body(content.len(), io::Cursor::new(content))
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Files {
+        let file = |name: &&str| File::entry(name.to_string(), Cow::Borrowed(b"content"));
+        Files { by_path: names.iter().map(file).collect(), version: "0123456789abcdef".into() }
+    }
+
+    #[test]
+    fn an_exact_path_comes_before_a_version() {
+        let files = files(&["a.css", "sub/b.css", "0000000000000000/a.css"]);
+        let keep = "public, max-age=31536000, immutable";
+        let table = [
+            ("a.css", Some("no-cache")),
+            ("sub/b.css", Some("no-cache")),
+            ("0123456789abcdef/a.css", Some(keep)),
+            ("0123456789abcdef/sub/b.css", Some(keep)),
+            ("fedcba9876543210/a.css", Some("no-cache")),
+            ("0000000000000000/a.css", Some("no-cache")),
+            ("sub/a.css", None),
+            ("x/a.css", None),
+            ("0123456789ABCDEF/a.css", None),
+            ("0123456789abcde/a.css", None),
+            ("0123456789abcdef/none.css", None),
+            ("0123456789abcdef/0123456789abcdef/a.css", None),
+            ("", None),
+        ];
+        for (path, cache) in table {
+            assert_eq!(files.find(path).map(|served| served.cache), cache, "{path}");
+        }
+        let exact = files.find("0000000000000000/a.css").expect("a file").file;
+        assert!(Arc::ptr_eq(&exact, &files.by_path["0000000000000000/a.css"]));
+    }
+
+    #[test]
+    fn a_script_names_the_modules_that_it_imports() {
+        let script =
+            b"import { A } from \"./a.js\";\nimport { B } from \"./b.js\";\nlet c = \"./c.js\";";
+        let (_, script) = File::entry("js/live.js".into(), Cow::Borrowed(script));
+        let imports = |path| script.imports(path).collect::<Vec<_>>();
+        assert_eq!(imports("js/live.js"), ["js/a.js", "js/b.js"]);
+        assert_eq!(imports("live.js"), ["a.js", "b.js"]);
+        let (_, style) = File::entry("a.css".into(), Cow::Borrowed(b"from \"./a.js\""));
+        assert_eq!(style.imports("a.css").count(), 0);
+    }
+
+    #[test]
+    fn a_version_changes_with_the_name_and_the_content_of_a_file() {
+        let read = |name: &str, content: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join(name), content).expect("a file");
+            let source = Source::static_files(Some(folder.path().into()));
+            Files::read(&source).expect("files").version
+        };
+        let version = read("a.css", "content");
+        assert!(is_version(&version), "{version}");
+        assert_eq!(read("a.css", "content"), version);
+        assert_ne!(read("b.css", "content"), version);
+        assert_ne!(read("a.css", "Content"), version);
     }
 }

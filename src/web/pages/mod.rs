@@ -9,6 +9,8 @@ mod live;
 mod roll;
 mod history;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 
 use rocket::fairing::AdHoc;
 use rocket::routes;

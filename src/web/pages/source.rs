@@ -72,26 +72,29 @@ pub enum SourceError {
 impl Source {
     /// Templates from the configured folder, if there is one.
     pub fn of_templates(configured: Option<&Path>) -> Source {
-        let folder = configured.map(Path::to_path_buf).or_else(|| source_tree("templates"));
-        Source::choose(folder, "template_dir", Symlinks::Follow, &TEMPLATES)
+        Source::templates(configured.map(Path::to_path_buf).or_else(|| source_tree("templates")))
     }
 
     /// Static files from the configured folder, if there is one.
     pub fn of_static_files(configured: Option<&Path>) -> Source {
-        let folder = configured.map(Path::to_path_buf).or_else(|| source_tree("static"));
-        Source::choose(folder, "rollcast.static_dir", Symlinks::Refuse, &STATIC_FILES)
+        Source::static_files(configured.map(Path::to_path_buf).or_else(|| source_tree("static")))
     }
 
-    fn choose(
-        folder: Option<PathBuf>,
-        key: &'static str,
-        symlinks: Symlinks,
-        embedded: &'static Dir<'static>,
-    ) -> Source {
-        match folder {
-            Some(path) => Source::Folder(Folder { path, key, symlinks }),
-            None => Source::Embedded(embedded),
-        }
+    /// Templates from a folder, or the built-in ones.
+    pub fn templates(folder: Option<PathBuf>) -> Source {
+        let folder =
+            folder.map(|path| Folder { path, key: "template_dir", symlinks: Symlinks::Follow });
+        folder.map_or(Source::Embedded(&TEMPLATES), Source::Folder)
+    }
+
+    /// Static files from a folder, or the built-in ones.
+    pub fn static_files(folder: Option<PathBuf>) -> Source {
+        let folder = folder.map(|path| Folder {
+            path,
+            key: "rollcast.static_dir",
+            symlinks: Symlinks::Refuse,
+        });
+        folder.map_or(Source::Embedded(&STATIC_FILES), Source::Folder)
     }
 
     /// Reads all files except hidden ones.
@@ -198,37 +201,34 @@ mod tests {
 
     #[test]
     fn without_a_folder_the_files_come_from_the_program() {
-        let sources =
-            [("template_dir", &TEMPLATES, "templates"), ("static_dir", &STATIC_FILES, "static")];
-        for (key, embedded, folder) in sources {
-            let of_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-            let of_folder = Source::choose(Some(of_folder), key, Symlinks::Refuse, embedded);
-            let of_program = Source::choose(None, key, Symlinks::Refuse, embedded);
-            let [of_folder, of_program] = [of_folder, of_program].map(|source| source.read());
-            let (of_folder, of_program) = (of_folder.expect(folder), of_program.expect(folder));
-            assert!(!of_program.is_empty());
-            assert_eq!(names(&of_program), names(&of_folder));
-            assert!(of_program == of_folder, "the files of {folder} differ from the built-in ones");
-            let borrowed = |content: &Cow<'static, [u8]>| matches!(content, Cow::Borrowed(_));
-            assert!(of_program.values().all(borrowed) && !of_folder.values().any(borrowed));
+        let tree = |name| Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+        let pairs = [
+            (Source::templates(tree("templates")), Source::templates(None)),
+            (Source::static_files(tree("static")), Source::static_files(None)),
+        ];
+        for (of_folder, built_in) in pairs {
+            let [of_folder, built_in] = [of_folder, built_in].map(|source| source.read());
+            let (of_folder, built_in) = (of_folder.expect("a folder"), built_in.expect("files"));
+            assert!(!built_in.is_empty());
+            assert_eq!(names(&built_in), names(&of_folder));
+            assert!(built_in == of_folder, "the built-in files differ from those in the tree");
+            let is_borrowed = |content: &Cow<'static, [u8]>| matches!(content, Cow::Borrowed(_));
+            assert!(built_in.values().all(is_borrowed) && !of_folder.values().any(is_borrowed));
         }
     }
 
     #[test]
-    fn a_symbolic_link_in_a_static_folder_is_an_error_that_names_it() {
+    fn a_symbolic_link_is_refused_among_static_files_and_followed_among_templates() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("css")).expect("a folder");
         fs::write(folder.path().join("secret"), "secret").expect("a file");
         symlink("../secret", folder.path().join("css/link.css")).expect("a link");
-        let read = |symlinks| {
-            let path = Some(folder.path().to_path_buf());
-            Source::choose(path, "rollcast.static_dir", symlinks, &STATIC_FILES).read()
-        };
-        let error = read(Symlinks::Refuse).expect_err("a link").to_string();
+        let path = Some(folder.path().to_path_buf());
+        let error = Source::static_files(path.clone()).read().expect_err("a link").to_string();
         for text in ["css/link.css`", "rollcast.static_dir", "copy"] {
             assert!(error.contains(text), "expected {text} in {error}");
         }
-        let contents = read(Symlinks::Follow).expect("a link to a file");
+        let contents = Source::templates(path).read().expect("a link to a file");
         assert_eq!(names(&contents), ["css/link.css", "secret"]);
     }
 
@@ -236,8 +236,7 @@ mod tests {
     fn hidden_files_are_left_out_and_a_missing_folder_is_an_error_with_its_key() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(".hidden"), "").expect("a file");
-        let source =
-            |path| Source::choose(Some(path), "template_dir", Symlinks::Follow, &TEMPLATES);
+        let source = |path| Source::templates(Some(path));
         assert!(source(folder.path().into()).read().expect("a folder").is_empty());
         let error = source(folder.path().join("none")).read().expect_err("no folder").to_string();
         assert!(error.contains("/none`") && error.contains("template_dir"), "{error}");

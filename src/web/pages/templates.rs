@@ -37,7 +37,8 @@ impl Templates {
         Templates::read(Source::of_templates(configured))
     }
 
-    fn read(source: Source) -> Result<Templates, SourceError> {
+    /// The same with templates from `source`.
+    pub fn read(source: Source) -> Result<Templates, SourceError> {
         let mut by_name = BTreeMap::new();
         for (file, content) in source.read()? {
             let Some(name) = template_name(&file) else { continue };
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn each_template_is_a_page_or_a_part_of_one() {
-        let templates = Templates::load(None).expect("the templates");
+        let templates = Templates::read(Source::templates(None)).expect("the templates");
         let names: Vec<&str> = templates.by_name.keys().map(String::as_str).collect();
         let pages: Vec<&str> = names
             .iter()

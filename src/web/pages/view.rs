@@ -53,7 +53,7 @@ impl Site {
             every: format!("{every:#}"),
             kept: match self.keep {
                 Keep::Forever => "every roll".into(),
-                Keep::Age(_) => format!("those of the last {}", self.keep),
+                Keep::Age(_) => format!("the rolls of the last {}", self.keep),
                 Keep::Count(_) => format!("the newest {}", self.keep),
             },
         }

@@ -43,7 +43,7 @@ struct HistoryView {
 struct GoneView {
     n_rolls: i64,
     /// The oldest roll that is kept.
-    first: i64,
+    oldest: i64,
     href: String,
     #[serde(flatten)]
     rolled_at: Moment,
@@ -57,9 +57,9 @@ struct SearchView {
     /// The rolls that were searched for this page.
     newest: i64,
     oldest: i64,
-    n_looked_at: u64,
+    n_searched: u64,
     /// Whether older rolls could still match.
-    goes_on: bool,
+    is_unfinished: bool,
 }
 
 impl HistoryPage {
@@ -123,14 +123,14 @@ fn newer(filter: Filter, found: &Found, page_size: usize) -> Option<String> {
 }
 
 impl SearchView {
-    fn new(found: &Found, goes_on: bool) -> Option<SearchView> {
+    fn new(found: &Found, is_unfinished: bool) -> Option<SearchView> {
         let looked_at = found.looked_at;
         found.n_ever.map(|n_ever| SearchView {
             n_ever,
             newest: looked_at.before.previous().0,
             oldest: looked_at.after.next().0,
-            n_looked_at: looked_at.n_rolls(),
-            goes_on,
+            n_searched: looked_at.n_rolls(),
+            is_unfinished,
         })
     }
 }
@@ -143,7 +143,7 @@ impl GoneView {
         let (rolled_at, _): (RolledAt, _) = found.kept_from_to.filter(|_| is_at_the_end)?;
         Some(GoneView {
             n_rolls: oldest.previous().0,
-            first: oldest.0,
+            oldest: oldest.0,
             href: links::roll(oldest),
             rolled_at: Moment::from(rolled_at),
         })

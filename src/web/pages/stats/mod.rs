@@ -3,7 +3,6 @@
 mod plot;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rocket::fairing::AdHoc;
 use rocket::{State, get, routes};
@@ -16,28 +15,19 @@ use crate::dice::Dice;
 use crate::roll::RollId;
 use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
-use crate::store::{Store, StoreError};
-use crate::web::http::error::PageError;
+use crate::store::Store;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
 use self::plot::{Counts, Meter, PValues};
 
-/// The statistics as of the newest roll, reckoned once a roll however many ask.
+/// The statistics as of the newest roll, computed at most once per roll.
 pub struct Stats {
     store: Store,
-    /// Those that are rolled now.
+    /// The dice that are rolled now.
     dice: Dice,
-    /// Held while they are reckoned, by one at a time, so that pages find a reader meanwhile.
-    last: Mutex<Reckoned>,
-}
-
-struct Reckoned {
-    statistics: Arc<Statistics>,
-    /// As of the newest roll at this moment, or later.
-    at: Instant,
-    /// When they could last not be reckoned.
-    failed_at: Option<Instant>,
+    /// Held during a computation, so that waiting requests reuse its result.
+    newest: Mutex<Arc<Statistics>>,
 }
 
 pub fn stage(config: &Config, store: Store) -> AdHoc {
@@ -50,46 +40,27 @@ pub fn stage(config: &Config, store: Store) -> AdHoc {
 impl Stats {
     fn new(store: Store, dice: Dice) -> Stats {
         // Those before the first roll.
-        let statistics = Arc::new(Statistics { as_of: RollId::BEFORE_FIRST.0, dice: Vec::new() });
-        Stats {
-            store,
-            dice,
-            last: Mutex::new(Reckoned { statistics, at: Instant::now(), failed_at: None }),
-        }
+        let statistics = Statistics { as_of: RollId::BEFORE_FIRST.0, dice: Vec::new() };
+        Stats { store, dice, newest: Mutex::new(Arc::new(statistics)) }
     }
 
-    /// As of the newest roll when this is called, or a later one.
-    pub async fn newest(&self) -> Result<Arc<Statistics>, StoreError> {
-        let asked = Instant::now();
-        let mut last = self.last.lock().await;
-        // Who waits takes what was begun meanwhile: a queue of them waits for two, not for one each.
-        if last.at < asked {
-            // Who waited for an attempt that failed makes none of its own, or each would wait longer
-            // than the one before.
-            if last.failed_at.is_some_and(|failed_at| failed_at > asked) {
-                return Err(StoreError::Busy);
-            }
-            let (at, known) = (Instant::now(), RollId(last.statistics.as_of));
-            match self.store.statistics(self.dice.clone(), known).await {
-                Ok(Some(statistics)) => last.statistics = Arc::new(statistics),
-                Ok(None) => {}
-                Err(error) => {
-                    last.failed_at = Some(Instant::now());
-                    return Err(error);
-                }
-            }
-            last.at = at;
+    /// The statistics as of the newest stored roll. From memory, so that they need no query.
+    pub async fn newest(&self) -> Arc<Statistics> {
+        let mut newest = self.newest.lock().await;
+        let known = RollId(newest.as_of);
+        if let Some(statistics) = self.store.statistics(self.dice.clone(), known).await {
+            *newest = Arc::new(statistics);
         }
-        Ok(last.statistics.clone())
+        newest.clone()
     }
 }
 
 /// Plots of all dice, drawn anew by the script as rolls arrive.
 #[get("/stats")]
-async fn page(stats: &State<Stats>, site: &State<Site>) -> Result<Page, PageError> {
-    let statistics = stats.newest().await?;
+async fn page(stats: &State<Stats>, site: &State<Site>) -> Page {
+    let statistics = stats.newest().await;
     let dice: Vec<DieView> = statistics.dice.iter().map(DieView::from).collect();
-    Ok(Page::render(
+    Page::render(
         "stats",
         context! {
             site: site.view(),
@@ -98,7 +69,7 @@ async fn page(stats: &State<Stats>, site: &State<Site>) -> Result<Page, PageErro
             every_ms: site.every().as_millis(),
             dice,
         },
-    ))
+    )
 }
 
 /// One die as the page shows it.
@@ -231,7 +202,7 @@ mod tests {
     use crate::roll::{Roll, RollId, RolledAt};
 
     #[tokio::test]
-    async fn statistics_are_reckoned_once_a_roll_however_many_ask() {
+    async fn statistics_are_computed_once_per_roll_for_any_number_of_requests() {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("rolls.db");
         let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
@@ -240,9 +211,8 @@ mod tests {
         let stats = Stats::new(store.clone(), vec![die].try_into().expect("dice"));
         for n in 0..3 {
             let (first, second) = (stats.newest().await, stats.newest().await);
-            let (first, second) = (first.expect("statistics"), second.expect("statistics"));
             assert_eq!((first.as_of, first.dice.len()), (n, usize::from(n > 0)));
-            assert!(Arc::ptr_eq(&first, &second), "reckoned twice after roll {n}");
+            assert!(Arc::ptr_eq(&first, &second), "computed twice after roll {n}");
             let dice = Results(vec![DieResult { die, result: 6 }]);
             let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
             let id = RollId(n + 1);

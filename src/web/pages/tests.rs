@@ -1,0 +1,161 @@
+//! The pages through their handlers, without a network.
+
+use std::ops::RangeInclusive;
+
+use crate::config::WebConfig;
+use crate::web::SiteFiles;
+use crate::web::test_site::{TestResponse, TestSite};
+
+/// The pages that exist where rolls 1 to 25 are stored, and pages of errors.
+const PATHS: [(&str, u16); 9] = [
+    ("/", 200),
+    ("/rolls", 200),
+    ("/rolls?day=2026-11-23&die=1D6&result=4", 200),
+    ("/rolls/25", 200),
+    ("/stats", 200),
+    ("/api", 200),
+    ("/none", 404),
+    ("/rolls/26", 404),
+    ("/rolls/%3Cb%3E", 422),
+];
+
+async fn site(n_rolls: i64) -> TestSite {
+    TestSite::new(n_rolls, "page_size = 10", SiteFiles::built_in()).await
+}
+
+/// The ids of the rows of a page, in their order.
+fn ids(page: &TestResponse) -> Vec<i64> {
+    let rows = page.body.split("<li id=\"roll-").skip(1);
+    // The row that the script clones is roll 0.
+    let ids = rows.map(|row| row.split('"').next().expect("an id").parse().expect("an id"));
+    ids.filter(|id| *id > 0).collect()
+}
+
+/// The address of a link by its text.
+fn link(page: &TestResponse, text: &str) -> Option<String> {
+    let (before, _) = page.body.split_once(&format!(">{text}</a>"))?;
+    let (_, tag) = before.rsplit_once("<a ")?;
+    let (_, address) = tag.split_once("href=\"")?;
+    Some(address.split('"').next()?.replace("&amp;", "&"))
+}
+
+fn descending(range: RangeInclusive<i64>) -> Vec<i64> {
+    range.rev().collect()
+}
+
+#[tokio::test]
+async fn built_in_files_make_the_same_pages_as_the_folders_of_the_source_tree() {
+    let tree = |name: &str| Some(format!("{}/{name}", env!("CARGO_MANIFEST_DIR")).into());
+    let web = WebConfig {
+        page_size: 10,
+        max_streams: 10,
+        max_streams_per_address: 10,
+        trusted_proxies: Vec::new(),
+        address_header: None,
+        template_dir: tree("templates"),
+        static_dir: tree("static"),
+    };
+    let of_tree = SiteFiles::load(&web).expect("the source tree");
+    assert!(of_tree.templates().contains("key `template_dir`"));
+    assert_eq!(SiteFiles::built_in().templates(), "the built-in files");
+    let (built_in, of_tree) = (site(25).await, TestSite::new(25, "page_size = 10", of_tree).await);
+    for (path, status) in PATHS {
+        let (page, same) = (built_in.get(path).await, of_tree.get(path).await);
+        assert_eq!((page.status, page.content_type.as_str()), (status, "text/html; charset=utf-8"));
+        assert!(page.body.trim_end().ends_with("</html>"), "{path}: {}", page.body);
+        assert!(!page.body.contains("<b>"), "{path}: text of an address became markup");
+        assert_eq!((page.status, page.body), (same.status, same.body), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_live_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
+    let page = site(25).await.get("/").await;
+    assert_eq!(ids(&page), descending(16..=25));
+    let (_, list) = page.body.split_once("<ol id=\"rolls\"").expect("a list");
+    let (list, _) = list.split_once('>').expect("the end of a tag");
+    assert!(list.contains("data-cursor=\"25-1795392025123\""), "{list}");
+    assert_eq!(link(&page, "Older rolls").as_deref(), Some("/rolls?before=16"));
+}
+
+#[tokio::test]
+async fn the_live_page_without_older_rolls_links_none() {
+    for n_rolls in [0, 1, 10] {
+        let page = site(n_rolls).await.get("/").await;
+        assert_eq!(ids(&page), descending(1..=n_rolls));
+        assert!(page.body.contains("aria-label=\"Pages\" hidden"), "{}", page.body);
+        assert_eq!(page.body.contains("No rolls yet"), n_rolls == 0);
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_a_roll_links_its_neighbours_its_day_and_its_place_in_the_history() {
+    let site = site(25).await;
+    let table = [
+        (1, None, Some("/rolls/2")),
+        (12, Some("/rolls/11"), Some("/rolls/13")),
+        (25, Some("/rolls/24"), None),
+    ];
+    for (id, previous, next) in table {
+        let page = site.get(&format!("/rolls/{id}")).await;
+        assert_eq!(link(&page, "Previous roll").as_deref(), previous, "roll {id}");
+        assert_eq!(link(&page, "Next roll").as_deref(), next, "roll {id}");
+        assert_eq!(link(&page, "All rolls of this day").as_deref(), Some("/rolls?day=2026-11-23"));
+        let in_history = link(&page, "Find it in the history").expect("a link");
+        assert_eq!(in_history, format!("/rolls?before={}#roll-{id}", id + 1));
+        let (page, _) = in_history.split_once('#').expect("a row of the page");
+        assert_eq!(ids(&site.get(page).await).first(), Some(&id), "roll {id}");
+    }
+}
+
+#[tokio::test]
+async fn older_and_newer_lead_through_the_history_and_back() {
+    let site = site(25).await;
+    let (mut path, mut seen) = (Some("/rolls".to_string()), Vec::new());
+    let mut last = String::new();
+    while let Some(address) = path {
+        let page = site.get(&address).await;
+        seen.push(ids(&page));
+        path = link(&page, "Older rolls");
+        last = address;
+    }
+    assert_eq!(seen, [descending(16..=25), descending(6..=15), descending(1..=5)]);
+    let page = site.get(&last).await;
+    assert_eq!(link(&page, "Newer rolls").as_deref(), Some("/rolls?before=16"));
+    let page = site.get("/rolls?before=16").await;
+    assert_eq!(link(&page, "Newer rolls").as_deref(), Some("/rolls"));
+    assert_eq!(link(&site.get("/rolls").await, "Newer rolls"), None);
+}
+
+#[tokio::test]
+async fn a_filter_stays_in_the_links_to_other_pages() {
+    let site = TestSite::new(80, "page_size = 10", SiteFiles::built_in()).await;
+    // Roll n shows 1 + n % 6, so 1 comes up on rolls 6, 12, 18, …, 78.
+    let first = "/rolls?day=2026-11-23&die=1D6&result=1";
+    let page = site.get(first).await;
+    assert_eq!(ids(&page), (4..=13).map(|n| n * 6).rev().collect::<Vec<_>>());
+    let older = link(&page, "Search older rolls").expect("an older page");
+    assert_eq!(older, format!("{first}&before=24"));
+    let page = site.get(&older).await;
+    assert_eq!(ids(&page), [18, 12, 6]);
+    let newer = link(&page, "Newer rolls").expect("a newer page");
+    assert_eq!(newer, format!("{first}&after=23"));
+    assert_eq!(ids(&site.get(&newer).await), (4..=13).map(|n| n * 6).rev().collect::<Vec<_>>());
+    assert!(page.body.contains("has come up 13 times"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_moment_leads_to_the_page_that_has_it_in_its_middle() {
+    let site = site(25).await;
+    let table = [
+        ("2026-11-23T00:00:12", "/rolls?before=18#roll-12"),
+        ("2026-11-23", "/rolls?before=7#roll-1"),
+        ("2999-12-31", "/rolls?before=31#roll-25"),
+    ];
+    for (at, location) in table {
+        let redirect = site.get(&format!("/rolls?at={at}")).await;
+        assert_eq!((redirect.status, redirect.location.as_str()), (303, location), "{at}");
+    }
+    let empty = self::site(0).await.get("/rolls?at=2026-11-23").await;
+    assert_eq!((empty.status, empty.location.as_str()), (303, "/rolls"));
+}
