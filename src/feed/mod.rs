@@ -142,11 +142,6 @@ impl Feed {
         self.0.window(Window::head)
     }
 
-    /// How long ago the newest roll was published, or the feed opened.
-    pub fn silence(&self) -> Duration {
-        self.0.window(Window::pushed_at).elapsed()
-    }
-
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
     /// closed. One timer serves all readers, because they all see the same rolls.
     pub async fn send_heartbeats(&self, silence: Duration) {

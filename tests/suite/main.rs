@@ -9,6 +9,7 @@ mod common;
 mod api;
 mod backup;
 mod commands;
+mod documents;
 mod export;
 mod feed;
 mod history;
