@@ -19,7 +19,7 @@ export class Rows {
   #frame;
   #timer;
 
-  /** Takes the `<template>` of a `roll` and of a `gap`, and the element that links `older` rolls. */
+  /** Takes the templates of a `roll` and of a `gap`, and the element with the link to older rolls. */
   constructor(list, { roll, gap, older }) {
     this.#list = list;
     this.#templates = { roll, gap };

@@ -5,8 +5,8 @@
 // on a channel. A tab that cannot continue from these messages (it is new, it has woken, a roll is
 // missing, or the history is another) opens its own stream from its own cursor. It closes that
 // stream once the leader has reached the same roll. So each tab's rolls continue its own cursor,
-// and only the server judges cursors. The next leader continues from its own cursor. A leader that sends
-// nothing, or receives nothing while others do, is replaced.
+// and only the server judges cursors. The next leader continues from its own cursor. A leader that
+// sends nothing, or receives nothing while others do, is replaced.
 import { parseCursor } from "./cursor.js";
 import { Lead } from "./lead.js";
 import { Listener } from "./listener.js";
