@@ -84,9 +84,9 @@ fn a_mistake_in_the_configuration_stops_the_start_and_names_key_value_and_source
     for (lines, key, text) in table {
         let house = House::new(lines);
         for command in ["serve", "check"] {
-            let said = refusal(house.command().arg(command), 2);
-            assert!(said.contains(key) && said.contains(text), "{lines}: {said}");
-            assert!(said.contains("Rocket.toml"), "{lines}: no source in {said}");
+            let error = refusal(house.command().arg(command), 2);
+            assert!(error.contains(key) && error.contains(text), "{lines}: {error}");
+            assert!(error.contains("Rocket.toml"), "{lines}: no source in {error}");
         }
         assert!(!house.database().exists(), "{lines}: refused, but made a database");
     }
@@ -115,9 +115,9 @@ fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
         ("RUST_LOG", "=!", "got `=!`"),
     ];
     for (name, value, text) in refused {
-        let said = refusal(house.command().env(name, value), 2);
-        let lower = said.to_lowercase();
-        assert!(said.contains(text) || lower.contains(text), "{name}={value}: {said}");
+        let error = refusal(house.command().env(name, value), 2);
+        let lower = error.to_lowercase();
+        assert!(error.contains(text) || lower.contains(text), "{name}={value}: {error}");
     }
 }
 
@@ -198,8 +198,8 @@ fn the_configuration_is_found_from_any_folder() {
         assert!(stdout.contains(text), "expected {text} in {stdout}");
     }
     let mut named = Command::new(&lost);
-    let said = refusal(named.env("ROCKET_CONFIG", "/no/such.toml"), 2);
-    assert!(said.contains("/no/such.toml"), "{said}");
+    let error = refusal(named.env("ROCKET_CONFIG", "/no/such.toml"), 2);
+    assert!(error.contains("/no/such.toml"), "{error}");
 }
 
 #[test]
@@ -253,9 +253,9 @@ fn the_profile_decides_and_the_log_names_it() {
 fn a_taken_port_is_named_with_a_remedy_and_no_roll_is_made() {
     let house = House::new("every = '1ms'");
     let _taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
-    let said = refusal(&mut house.command(), 1);
-    assert!(said.contains(&format!("127.0.0.1:{}", house.port())), "{said}");
-    assert!(said.contains("ROCKET_PORT"), "expected a remedy in {said}");
+    let error = refusal(&mut house.command(), 1);
+    assert!(error.contains(&format!("127.0.0.1:{}", house.port())), "{error}");
+    assert!(error.contains("ROCKET_PORT"), "expected a remedy in {error}");
     assert_eq!(house.stored(), [], "rolled without listening");
 }
 
