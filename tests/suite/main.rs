@@ -8,6 +8,7 @@ mod common;
 
 mod api;
 mod backup;
+mod client;
 mod commands;
 mod documents;
 mod export;
