@@ -1,18 +1,18 @@
-//! HTTP/1.1 answers, piece by piece as they arrive: the head, then the body freed of its framing.
+//! An incremental decoder of HTTP/1.1 responses: the head, then the body without its framing.
 //!
-//! A piece may end anywhere, inside a chunk's size as well. Source:
+//! A piece may end anywhere, even within a chunk size. Source:
 //! <https://www.rfc-editor.org/rfc/rfc9112#section-7.1>.
 
 use anyhow::{Result, bail};
 
-/// A head is longer than this only by mistake.
+/// The maximum size of a head in bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// What is known of one answer so far.
+/// The state of one response.
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
-    /// The head's bytes, until it is whole.
+    /// The bytes of an incomplete head.
     head: Vec<u8>,
     status: u16,
 }
@@ -21,25 +21,25 @@ pub struct Decoder {
 enum State {
     #[default]
     Head,
-    /// In a chunk's size, so far this many bytes; whether a digit was seen.
+    /// In a chunk size: its value so far, and whether it has a digit.
     Size(u64, bool),
-    /// In what may follow the size on its line.
+    /// After the chunk size, on the same line.
     SizeRest(u64),
-    /// In a chunk, so many bytes before its end.
+    /// In a chunk: the remaining bytes.
     Chunk(u64),
-    /// Before the end of the line behind a chunk.
+    /// In the line end after a chunk.
     ChunkEnd,
-    /// In the lines behind the last chunk; whether this line is empty so far.
+    /// In the lines after the last chunk, and whether the current line is empty so far.
     Trailer(bool),
-    /// In a body of known length, so many bytes before its end.
+    /// In a body of known length: the remaining bytes.
     Length(u64),
-    /// In a body that ends with the connection.
+    /// In a body that ends when the connection closes.
     UntilClose,
     Done,
 }
 
 impl Decoder {
-    /// Takes the next bytes of the connection and hands the body's bytes on, in pieces.
+    /// Decodes the next bytes of the connection and passes the body on in pieces.
     pub fn feed(
         &mut self,
         mut input: &[u8],
@@ -114,12 +114,12 @@ impl Decoder {
         Ok(())
     }
 
-    /// The answer's status, once its head is whole.
+    /// The status, after the head is complete.
     pub fn status(&self) -> Option<u16> {
         (self.status != 0).then_some(self.status)
     }
 
-    /// Whether the answer is whole.
+    /// Whether the response is complete.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
@@ -149,7 +149,7 @@ impl Decoder {
     }
 }
 
-/// The input's first bytes, at most `n`, and the rest.
+/// Splits the input after at most `n` bytes.
 fn split(input: &[u8], n: u64) -> (&[u8], &[u8]) {
     let n = usize::try_from(n).unwrap_or(usize::MAX).min(input.len());
     input.split_at(n)
@@ -159,7 +159,7 @@ fn split(input: &[u8], n: u64) -> (&[u8], &[u8]) {
 mod tests {
     use super::*;
 
-    /// The body, when the answer arrives in the given pieces, and whether it is whole.
+    /// Decodes a response that arrives in pieces. Returns its body, and whether it is complete.
     fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(String, bool)> {
         let (mut decoder, mut body) = (Decoder::default(), Vec::new());
         for piece in pieces {

@@ -1,7 +1,7 @@
-//! The clients: thousands of real event streams on one thread, each checked.
+//! The clients: thousands of real event streams on one thread, all of them checked.
 //!
-//! Readiness by epoll, one read buffer for all, and no work per event beyond finding its mark, so
-//! that the clients take as little as possible of the machine they share with the server.
+//! They use epoll and one shared read buffer, and only search each event for its mark, because they
+//! share the machine with the server.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -17,7 +17,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::decode::Decoder;
 use crate::marks::{Arrival, Field, Marks, Progress};
 
-/// Where the streams are.
+/// The address and format of the streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     pub address: SocketAddr,
@@ -25,24 +25,24 @@ pub struct Target {
     pub field: Field,
 }
 
-/// Counts since the fleet began.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub n_deliveries: u64,
     pub n_reads: u64,
-    /// Numbers that a client never got.
+    /// Numbers that a client never received.
     pub n_missed: u64,
-    /// Numbers that a client got again, or too late.
+    /// Numbers that a client received again, or too late.
     pub n_repeats: u64,
     /// Streams that could not be opened, or that broke.
     pub n_failures: u64,
 }
 
-/// When a roll reached a client.
+/// The arrival of a roll at a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Reached {
     pub n: u64,
-    /// The moment in the roll's own mark.
+    /// The time in the roll's mark.
     pub marked: u64,
     pub at_us: u64,
 }
@@ -53,25 +53,25 @@ pub struct Fleet {
     events: Events,
     clients: Vec<Client>,
     waiting: VecDeque<usize>,
-    /// Connections that may be on their way at once.
-    n_at_once: usize,
+    /// The maximum number of pending connections.
+    max_connecting: usize,
     n_connecting: usize,
     n_open: usize,
     n_addresses: usize,
     buffer: Vec<u8>,
     pub counts: Counts,
-    /// The newest number that any client has.
+    /// The newest number that any client has received.
     pub head: u64,
-    /// Kept only where latency is asked for.
+    /// `None` unless latency is measured.
     pub reached: Option<Vec<Reached>>,
-    /// The first few things that went wrong, for people.
+    /// The first few errors as text.
     pub problems: Vec<String>,
 }
 
 struct Client {
     stream: Option<TcpStream>,
     state: State,
-    /// Whether it reads what it gets.
+    /// Whether the client reads its stream.
     reads: bool,
     decoder: Decoder,
     marks: Marks,
@@ -83,17 +83,17 @@ struct Client {
 enum State {
     Waiting,
     Connecting,
-    /// The request is on its way.
-    Asked,
+    /// The request is sent.
+    Requested,
     Open,
     Failed,
 }
 
-/// More than one address, since each has only some 28,000 ports, and limits per address are worth
-/// a test: 127.0.0.2 and those behind it.
+/// The number of client addresses, from 127.0.0.2 on. Each address has only about 28,000 ports, and
+/// several addresses exercise the limits per address.
 const N_ADDRESSES: usize = 16;
-/// As many connections on their way as any server's queue takes.
-const N_AT_ONCE: usize = 100;
+/// The maximum number of pending connections, which every server's accept queue can hold.
+const MAX_CONNECTING: usize = 100;
 const BUFFER_BYTES: usize = 256 << 10;
 const STALLED_BYTES: usize = 16 << 10;
 const MAX_PROBLEMS: usize = 5;
@@ -108,7 +108,7 @@ impl Fleet {
             events: Events::with_capacity(1024),
             clients: Vec::new(),
             waiting: VecDeque::new(),
-            n_at_once: N_AT_ONCE,
+            max_connecting: MAX_CONNECTING,
             n_connecting: 0,
             n_open: 0,
             n_addresses: N_ADDRESSES,
@@ -120,19 +120,19 @@ impl Fleet {
         })
     }
 
-    /// Opens `n` more streams and waits until all are open; gives back how long that took.
-    pub fn open(&mut self, n: usize, patience: Duration) -> Result<Duration> {
+    /// Opens `n` more streams and waits until all are open. Returns the time that took.
+    pub fn open(&mut self, n: usize, timeout: Duration) -> Result<Duration> {
         self.add(n, true, None)?;
-        self.wait_until_open(patience)
+        self.wait_until_open(timeout)
     }
 
-    /// Opens `n` more streams whose clients ask for all that is stored and then never read.
-    pub fn open_stalled(&mut self, n: usize, patience: Duration) -> Result<Duration> {
+    /// Opens `n` more streams whose clients request the whole history and never read.
+    pub fn open_stalled(&mut self, n: usize, timeout: Duration) -> Result<Duration> {
         self.add(n, false, Some(0))?;
-        self.wait_until_open(patience)
+        self.wait_until_open(timeout)
     }
 
-    /// Cuts every stream and opens all again at once, each behind the last roll that it has.
+    /// Resets every stream and opens all again at once, each after the last roll that it received.
     pub fn reopen_all(&mut self) {
         self.close();
         for i in 0..self.clients.len() {
@@ -141,14 +141,14 @@ impl Fleet {
             client.state = State::Waiting;
             self.waiting.push_back(i);
         }
-        self.n_at_once = usize::MAX;
+        self.max_connecting = usize::MAX;
     }
 
-    /// Cuts every stream.
+    /// Resets every stream.
     pub fn close(&mut self) {
         for client in &mut self.clients {
             if let Some(stream) = client.stream.take() {
-                // With a reset, so that no port is kept for a minute.
+                // By RST, so that no port stays in use for a minute.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             }
         }
@@ -161,22 +161,22 @@ impl Fleet {
         self.n_open
     }
 
-    /// Clients that read and do not have roll `n` yet.
+    /// The number of reading clients that have not received roll `n` yet.
     pub fn n_behind(&self, n: u64) -> usize {
         let behind = |client: &&Client| client.reads && client.progress.next <= n;
         self.clients.iter().filter(behind).count()
     }
 
-    /// Reads for so long.
+    /// Reads for this time.
     pub fn run(&mut self, time: Duration) -> Result<()> {
         self.run_until(time, |_| false).map(drop)
     }
 
-    /// Reads until `met` says so; false when `patience` ends first. Looks at most every
-    /// millisecond or so.
+    /// Reads until `met` returns true. Returns false if the timeout comes first. Calls `met` about
+    /// every millisecond at most.
     pub fn run_until(
         &mut self,
-        patience: Duration,
+        timeout: Duration,
         mut met: impl FnMut(&Fleet) -> bool,
     ) -> Result<bool> {
         let begin = Instant::now();
@@ -184,23 +184,23 @@ impl Fleet {
             if met(self) {
                 return Ok(true);
             }
-            let Some(left) = patience.checked_sub(begin.elapsed()) else { return Ok(false) };
-            self.turn(left.min(Duration::from_millis(20)))?;
+            let Some(left) = timeout.checked_sub(begin.elapsed()) else { return Ok(false) };
+            self.poll_once(left.min(Duration::from_millis(20)))?;
         }
     }
 
-    /// Reads until every client has what the first one has now; gives back how many do not, at the
-    /// end of patience.
-    pub fn drain(&mut self, patience: Duration) -> Result<usize> {
+    /// Reads until every client has received the current head. Returns how many have not by the
+    /// timeout.
+    pub fn drain(&mut self, timeout: Duration) -> Result<usize> {
         let head = self.head;
         if head == 0 {
             return Ok(0);
         }
-        let mut looked = Instant::now();
-        self.run_until(patience, |fleet| {
-            // A look at all clients is not for every turn.
-            looked.elapsed() > Duration::from_millis(20) && {
-                looked = Instant::now();
+        let mut checked = Instant::now();
+        self.run_until(timeout, |fleet| {
+            // Checking all clients is too slow for every iteration.
+            checked.elapsed() > Duration::from_millis(20) && {
+                checked = Instant::now();
                 fleet.n_behind(head) == 0
             }
         })?;
@@ -224,31 +224,31 @@ impl Fleet {
         Ok(())
     }
 
-    fn wait_until_open(&mut self, patience: Duration) -> Result<Duration> {
+    fn wait_until_open(&mut self, timeout: Duration) -> Result<Duration> {
         let begin = Instant::now();
         let n = self.clients.len();
         let failed = self.counts.n_failures;
-        let done = self
-            .run_until(patience, |fleet| fleet.n_open >= n || fleet.counts.n_failures > failed)?;
+        let done =
+            self.run_until(timeout, |fleet| fleet.n_open >= n || fleet.counts.n_failures > failed)?;
         if self.counts.n_failures > failed {
             bail!("expected {n} open streams, got {}: {}", self.n_open, self.problems.join("; "));
         }
         if !done {
-            bail!("expected {n} open streams in {patience:?}, got {}", self.n_open);
+            bail!("expected {n} open streams in {timeout:?}, got {}", self.n_open);
         }
         Ok(begin.elapsed())
     }
 
-    /// Waits for the kernel once and does what there is to do.
-    fn turn(&mut self, patience: Duration) -> Result<()> {
-        while self.n_connecting < self.n_at_once
+    /// Polls the kernel once and handles its events.
+    fn poll_once(&mut self, timeout: Duration) -> Result<()> {
+        while self.n_connecting < self.max_connecting
             && let Some(i) = self.waiting.pop_front()
         {
             if let Err(error) = self.connect(i) {
                 self.fail(i, &format!("{error:#}"));
             }
         }
-        match self.poll.poll(&mut self.events, Some(patience)) {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
@@ -256,7 +256,7 @@ impl Fleet {
         for event in &events {
             let i = event.token().0;
             if self.clients[i].state == State::Connecting
-                && let Err(error) = self.ask(i)
+                && let Err(error) = self.send_request(i)
             {
                 self.fail(i, &format!("{error:#}"));
             }
@@ -276,7 +276,7 @@ impl Fleet {
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
         if !self.clients[i].reads {
-            // Else the kernel takes megabytes for one that does not read.
+            // Otherwise the kernel buffers megabytes for a client that does not read.
             socket.set_recv_buffer_size(STALLED_BYTES)?;
         }
         let last = u8::try_from(2 + i % self.n_addresses).context("too many addresses")?;
@@ -298,8 +298,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Sends the request, once connected.
-    fn ask(&mut self, i: usize) -> Result<()> {
+    /// Sends the request after the connection is established.
+    fn send_request(&mut self, i: usize) -> Result<()> {
         let client = &mut self.clients[i];
         let Some(stream) = &mut client.stream else { return Ok(()) };
         if let Some(error) = stream.take_error()? {
@@ -313,15 +313,15 @@ impl Fleet {
         }
         request += "\r\n";
         match stream.write(request.as_bytes()) {
-            Ok(n) if n == request.len() => client.state = State::Asked,
+            Ok(n) if n == request.len() => client.state = State::Requested,
             Ok(n) => bail!("expected to send {} bytes, sent {n}", request.len()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("cannot ask"),
+            Err(error) => return Err(error).context("cannot send the request"),
         }
         Ok(())
     }
 
-    /// Reads what there is; to the very end if the stream `is_over`, since the kernel says that
+    /// Reads all available bytes; to the end if the stream `is_over`, because the kernel reports that
     /// only once.
     fn read(&mut self, i: usize, is_over: bool) -> Result<()> {
         loop {
@@ -365,7 +365,7 @@ impl Fleet {
                     Ok(())
                 })
             })?;
-            if client.state == State::Asked
+            if client.state == State::Requested
                 && let Some(status) = client.decoder.status()
             {
                 if status != 200 {
@@ -378,7 +378,7 @@ impl Fleet {
             if client.decoder.is_done() {
                 bail!("the server ended a stream");
             }
-            // Less than there was room for: the kernel has no more, and will say when it has.
+            // A partial read means that the kernel has no more, and epoll will report new bytes.
             if n < self.buffer.len() && !is_over {
                 return Ok(());
             }
@@ -389,7 +389,7 @@ impl Fleet {
         let client = &mut self.clients[i];
         match client.state {
             State::Open => self.n_open -= 1,
-            State::Connecting | State::Asked => self.n_connecting -= 1,
+            State::Connecting | State::Requested => self.n_connecting -= 1,
             State::Waiting | State::Failed => {}
         }
         client.state = State::Failed;
@@ -423,7 +423,7 @@ pub fn allow_files(n: u64) -> Result<()> {
     }
 }
 
-/// Microseconds since 1970, by the clock that the servers use.
+/// Microseconds since 1970, by the same clock as the servers.
 pub fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
@@ -440,8 +440,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
     const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-    /// A server that gives each client the next one of the answers, byte by byte, and then waits
-    /// until the client goes.
+    /// A server that sends each client the next response, byte by byte, and waits until the client
+    /// disconnects.
     fn server(answers: Vec<String>) -> Target {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -460,7 +460,7 @@ mod tests {
         Target { address, path: "/stream/", field: Field::Id }
     }
 
-    /// An answer with these numbers, each an event and a chunk.
+    /// A response with these numbers, each in its own event and chunk.
     fn events(numbers: &[u64]) -> String {
         let chunk = |n: &u64| {
             let event = format!("id: {n}-1763861860123\ndata: {{}}\n\n");
@@ -513,8 +513,8 @@ mod tests {
         assert!(fleet.problems[0].contains("ended"), "{:?}", fleet.problems);
     }
 
-    /// A server that answers one client, and when told so sends the rest and hangs up at once.
-    /// Gives back the way to tell it, which returns when it is done.
+    /// A server that answers one client and later sends the rest and disconnects at once. Returns a
+    /// function that triggers this and returns when it is done.
     fn server_that_hangs_up(answer: String, rest: String) -> (Target, impl FnOnce()) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -553,7 +553,7 @@ mod tests {
         let mut fleet = Fleet::new(target).unwrap();
         fleet.open(1, PATIENCE).unwrap();
         assert!(fleet.run_until(PATIENCE, |fleet| fleet.head == 5).unwrap());
-        // Nobody polls meanwhile, so that both are there at the next look.
+        // Without polling in between, so that both arrive by the next poll.
         hang_up();
         assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_failures == 1).unwrap());
         assert_eq!((fleet.counts.n_deliveries, fleet.head), (2, 6));

@@ -1,12 +1,12 @@
-//! Marks: the number and the moment that each event carries, found in an event stream's bytes, and
-//! the check that a client gets every number once and in order.
+//! Marks: the number and the time that each event carries. This module finds them in the bytes of an
+//! event stream, and checks that a client gets every number once and in order.
 //!
-//! rollcast and most peers carry the mark as the event's id, `id: 41-1763861860123`; nchan gives
-//! out ids of its own, so there the data starts with it.
+//! rollcast and most peers send the mark as the event's id, `id: 41-1763861860123`. nchan assigns its
+//! own ids, so there the data starts with the mark.
 
 use anyhow::{Result, bail};
 
-/// An event's number in the feed and when it was made: milliseconds or microseconds since 1970.
+/// An event's number in the feed and its time, in milliseconds or microseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mark {
     pub n: u64,
@@ -20,24 +20,24 @@ pub enum Field {
     Data,
 }
 
-/// Reads an event stream, looking at nothing but the marks. Lines end with LF or CRLF.
+/// Parses only the marks of an event stream. Lines end with LF or CRLF.
 #[derive(Debug)]
 pub struct Marks {
     field: Field,
     line: Line,
-    /// The mark of the event that is being read: an event counts only at its blank line.
+    /// The mark of the current event. An event counts only after its blank line.
     pending: Option<Mark>,
 }
 
 #[derive(Debug, PartialEq)]
 enum Line {
-    /// So many bytes of the line, all of them like the field's name.
+    /// The number of bytes of the line that match the field's name.
     Name(usize),
-    /// Behind the colon.
+    /// After the colon.
     Value,
     Number(u64),
     Moment(Mark),
-    /// In the rest of a line that tells nothing more.
+    /// In the rest of a line, which is ignored.
     Rest,
 }
 
@@ -46,7 +46,7 @@ impl Marks {
         Marks { field, line: Line::Name(0), pending: None }
     }
 
-    /// Takes the next bytes of the stream and hands on the marks of events that are whole.
+    /// Parses the next bytes and passes on the marks of complete events.
     pub fn feed(
         &mut self,
         mut bytes: &[u8],
@@ -88,14 +88,14 @@ impl Marks {
                 (Line::Number(n), b'-') => Line::Moment(Mark { n: *n, moment: 0 }),
                 (Line::Number(n), _) => {
                     self.pending = Some(Mark { n: *n, moment: 0 });
-                    behind_the_mark(byte)
+                    after_mark(byte)
                 }
                 (Line::Moment(mark), b'0'..=b'9') => {
                     Line::Moment(Mark { moment: digit(mark.moment, byte)?, ..*mark })
                 }
                 (Line::Moment(mark), _) => {
                     self.pending = Some(*mark);
-                    behind_the_mark(byte)
+                    after_mark(byte)
                 }
                 (Line::Rest, _) => unreachable!("handled above"),
             };
@@ -104,7 +104,7 @@ impl Marks {
     }
 }
 
-fn behind_the_mark(byte: u8) -> Line {
+fn after_mark(byte: u8) -> Line {
     if byte == b'\n' { Line::Name(0) } else { Line::Rest }
 }
 
@@ -114,20 +114,20 @@ fn digit(number: u64, byte: u8) -> Result<u64> {
     Ok(next)
 }
 
-/// How far one client is.
+/// The progress of one client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// The number that has to come next; 0 before the first one, which may be any.
+    /// The next expected number; 0 before the first one, which may be any number.
     pub next: u64,
 }
 
-/// What a number that arrived is to its client.
+/// How an arrived number relates to the expected one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrival {
     InOrder,
-    /// So many numbers were left out before it.
+    /// This many numbers before it are missing.
     Gap(u64),
-    /// It came before, or comes too late.
+    /// It arrived before, or too late.
     Repeat,
 }
 
@@ -167,7 +167,7 @@ mod tests {
         id: 10\r\ndata: x\r\n\r\nid: 11-6\ndata: cut off\n";
 
     #[test]
-    fn marks_are_the_same_however_the_stream_is_split() {
+    fn marks_are_the_same_for_every_split_of_the_stream() {
         let stream = STREAM.as_bytes();
         let expected: Vec<Mark> = [(8, 1_763_861_860_123), (9, 5), (10, 0)]
             .map(|(n, moment)| Mark { n, moment })
@@ -182,32 +182,35 @@ mod tests {
     }
 
     #[test]
-    fn nchan_carries_its_marks_in_the_data() {
+    fn nchan_sends_its_marks_in_the_data() {
         let stream = b": hi\n\nid: 1763861860:0\ndata: 41-1763861860123456 {\"1D6\":4}\n\n";
         let expected = vec![Mark { n: 41, moment: 1_763_861_860_123_456 }];
         assert_eq!(marks(Field::Data, [&stream[..]]).unwrap(), expected);
     }
 
     #[test]
-    fn a_mark_that_is_none_is_an_error() {
+    fn an_invalid_mark_is_an_error() {
         for stream in ["id: x\n\n", "id:\n\n", "id: 99999999999999999999\n\n"] {
             assert!(marks(Field::Id, [stream.as_bytes()]).is_err(), "{stream:?}");
         }
     }
 
     #[test]
-    fn a_gap_a_repeat_and_a_late_one_are_told_from_what_is_in_order() {
-        let judged = |progress: Progress, numbers: &[u64]| -> Vec<Arrival> {
+    fn gaps_repeats_and_late_numbers_are_distinguished_from_numbers_in_order() {
+        let arrivals = |progress: Progress, numbers: &[u64]| -> Vec<Arrival> {
             let mut progress = progress;
             numbers.iter().map(|n| progress.take(*n)).collect()
         };
         use Arrival::{Gap, InOrder, Repeat};
-        assert_eq!(judged(Progress::default(), &[5, 6, 7]), [InOrder, InOrder, InOrder]);
-        assert_eq!(judged(Progress::default(), &[5, 7, 8]), [InOrder, Gap(1), InOrder]);
-        assert_eq!(judged(Progress::default(), &[5, 5, 6]), [InOrder, Repeat, InOrder]);
-        assert_eq!(judged(Progress::default(), &[5, 7, 6, 8]), [InOrder, Gap(1), Repeat, InOrder]);
-        assert_eq!(judged(Progress::after(4), &[5]), [InOrder]);
-        assert_eq!(judged(Progress::after(4), &[6]), [Gap(1)], "a resume leaves nothing out");
-        assert_eq!(judged(Progress::after(4), &[4, 5]), [Repeat, InOrder]);
+        assert_eq!(arrivals(Progress::default(), &[5, 6, 7]), [InOrder, InOrder, InOrder]);
+        assert_eq!(arrivals(Progress::default(), &[5, 7, 8]), [InOrder, Gap(1), InOrder]);
+        assert_eq!(arrivals(Progress::default(), &[5, 5, 6]), [InOrder, Repeat, InOrder]);
+        assert_eq!(
+            arrivals(Progress::default(), &[5, 7, 6, 8]),
+            [InOrder, Gap(1), Repeat, InOrder]
+        );
+        assert_eq!(arrivals(Progress::after(4), &[5]), [InOrder]);
+        assert_eq!(arrivals(Progress::after(4), &[6]), [Gap(1)], "a resume skips no number");
+        assert_eq!(arrivals(Progress::after(4), &[4, 5]), [Repeat, InOrder]);
     }
 }

@@ -1,4 +1,4 @@
-//! One measurement: a fresh server, so many clients, so many rolls a second.
+//! One measurement: a new server, a number of clients and a rate of rolls.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,34 +12,34 @@ use crate::procs;
 use crate::server::{Peer, Places, Server, Setup};
 use crate::writes::WriteCount;
 
-/// Time for all streams of one measurement to open.
+/// The timeout for opening all streams of a measurement.
 pub const OPENING: Duration = Duration::from_secs(60);
-/// Time for the slowest client to get what the first one has.
+/// The timeout for the slowest client to receive all rolls.
 const DRAINING: Duration = Duration::from_secs(10);
-/// Before the measurement counts.
+/// The time before the measurement starts.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// For the count of write calls, after the measurement.
+/// The time in which write calls are counted, after the measurement.
 const COUNTING: Duration = Duration::from_secs(1);
 
-/// What is asked of a server.
+/// The parameters of a measurement.
 #[derive(Clone, Debug)]
 pub struct Load {
     pub n_clients: usize,
     pub every: Duration,
     pub time: Duration,
-    /// Whether the moments of commit and arrival are taken down.
+    /// Whether to record the times of commits and arrivals.
     pub latency: bool,
     pub count_writes: bool,
 }
 
 impl Load {
-    /// With neither latency nor write calls.
+    /// A load without latency and write calls.
     pub fn new(n_clients: usize, every: Duration, time: Duration) -> Load {
         Load { n_clients, every, time, latency: false, count_writes: false }
     }
 }
 
-/// What came of it.
+/// The result of a measurement.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Measured {
     pub peer: &'static str,
@@ -48,14 +48,14 @@ pub struct Measured {
     pub rolls_per_s: f64,
     pub n_deliveries: u64,
     pub deliveries_per_s: f64,
-    /// The server's, of all its processes.
+    /// CPU time of all server processes.
     pub cpu_us_per_delivery: f64,
     pub user_us_per_delivery: f64,
     pub system_us_per_delivery: f64,
     pub switches_per_delivery: f64,
     pub deliveries_per_read: f64,
     pub writes_per_delivery: Option<f64>,
-    /// The tool that counted them, or why none did; nothing where they were not asked for.
+    /// The tool that counted them, or why none could; empty if they were not requested.
     pub writes_by: Option<String>,
     pub connects_per_s: f64,
     pub memory_kib_before: u64,
@@ -64,31 +64,31 @@ pub struct Measured {
     pub n_missed: u64,
     pub n_repeats: u64,
     pub n_failures: u64,
-    /// Clients that did not have what the first one had, 10 s later.
+    /// Clients that still lacked rolls 10 s after the first client had them.
     pub n_behind: usize,
     pub problems: Vec<String>,
 }
 
-/// Milliseconds from the commit, or from a peer's moment of publishing, to a client.
+/// Milliseconds from the commit, or from a peer's publication, to a client.
 #[derive(Clone, Debug, Serialize)]
 pub struct Latency {
     pub p50_ms: f64,
     pub p99_ms: f64,
     pub p999_ms: f64,
     pub max_ms: f64,
-    /// To the last client, of each roll that all clients got.
+    /// To the last client, for each roll that all clients received.
     pub last_ms: Vec<f64>,
-    /// Rolls that some client lost: no figure here knows of them.
+    /// Rolls that a client lost. They are not part of the other figures.
     pub n_left_out: usize,
 }
 
 impl Measured {
-    /// Whether every client got every roll once and in order.
+    /// Whether every client received every roll once and in order.
     pub fn is_sound(&self) -> bool {
         self.n_missed == 0 && self.n_repeats == 0 && self.n_failures == 0 && self.n_behind == 0
     }
 
-    /// What went wrong, for people; nothing if sound.
+    /// The errors as text; empty if there are none.
     pub fn faults(&self) -> String {
         let counts = [
             (self.n_missed, "missed"),
@@ -101,7 +101,7 @@ impl Measured {
     }
 }
 
-/// Runs one measurement. A fault of a peer is reported; one of rollcast is an error.
+/// Runs one measurement. A fault of a peer is part of the result; a fault of rollcast is an error.
 pub fn measure(places: &Places, peer: Peer, load: &Load) -> Result<Measured> {
     fleet::allow_files(load.n_clients as u64 + fleet::SPARE_FILES)?;
     let mut setup = Setup::new(peer, load.every);
@@ -121,7 +121,7 @@ fn judge(peer: Peer, measured: Measured) -> Result<Measured> {
 
 fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     let pid = server.pid();
-    // One client first, so that what the first costs is not counted as each one's.
+    // One client first, so that one-time costs do not count as the cost of each client.
     Fleet::new(server.target)?.open(1, OPENING).map_err(|error| server.explain(&error))?;
     std::thread::sleep(Duration::from_millis(200));
     let memory_before = procs::memory_kib(pid)?;
@@ -186,10 +186,10 @@ fn measure_running(server: Server, load: &Load) -> Result<Measured> {
     })
 }
 
-/// Write calls against deliveries, over the same time.
+/// Write calls and deliveries over the same time.
 fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str)> {
     let mut count = WriteCount::prepare(&procs::family(pid)?)?;
-    // What came meanwhile was written before.
+    // Deliveries in this time may have been written before.
     fleet.run(Duration::from_millis(20))?;
     count.begin()?;
     let before = fleet.counts.n_deliveries;
@@ -202,9 +202,9 @@ fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str
     Ok((n_calls as f64 / n_deliveries as f64, tool))
 }
 
-/// From the commit where there is one, else from the moment in the roll's mark. Only rolls that
-/// reached every client count: of the first and the last one, some deliveries fell outside; one
-/// between them was lost to somebody.
+/// Latency from the commit if there is one, otherwise from the time in the roll's mark. Only rolls
+/// that reached every client count. The first and the last roll may be partly outside the
+/// measurement; any other incomplete roll was lost by a client.
 pub fn latency(
     reached: &[Reached],
     commits: &HashMap<u64, u64>,
@@ -235,7 +235,7 @@ pub fn latency(
     })
 }
 
-/// Microseconds up to a minute, to three digits.
+/// A histogram of microseconds, up to a minute, with three significant digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram takes")
 }
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn latency_is_from_the_commit_to_each_client_and_to_the_last() {
         let reached = |n, at_us| Reached { n, marked: 1_000_000, at_us };
-        // Roll 1 reached one of two clients inside the measurement.
+        // Roll 1 reached only one of two clients within the measurement.
         let all = [
             reached(1, 1_001_000),
             reached(2, 2_001_000),
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn rolls_that_a_client_lost_are_counted_as_left_out() {
         let reached = |n| Reached { n, marked: 1_000_000, at_us: 1_001_000 };
-        // Of two clients one lost roll 3, and both roll 4; rolls 1 and 6 lie on the edges.
+        // One of two clients lost roll 3, and both lost roll 4. Rolls 1 and 6 are the edges.
         let all = [1, 2, 2, 3, 5, 5, 6].map(reached);
         let found = latency(&all, &HashMap::new(), Peer::Axum, 2).unwrap();
         assert_eq!((found.last_ms.len(), found.n_left_out), (2, 2), "{found:?}");

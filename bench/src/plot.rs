@@ -1,11 +1,11 @@
-//! Line plots as plain SVG, readable on light and on dark ground.
+//! Line plots as plain SVG, readable on light and dark backgrounds.
 
 use std::fmt::Write as _;
 
 /// A plot of several lines.
 #[derive(Debug)]
 pub struct Plot {
-    /// The file's name, without its ending.
+    /// The file name without its extension.
     pub name: String,
     pub title: String,
     pub x: Axis,
@@ -16,7 +16,7 @@ pub struct Plot {
 #[derive(Debug)]
 pub struct Axis {
     pub label: &'static str,
-    /// Whether each step is ten times the last one.
+    /// Whether the scale is logarithmic.
     pub log: bool,
 }
 
@@ -28,13 +28,13 @@ pub struct Line {
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 340.0;
-/// Room around the lines: for names at the right, for numbers elsewhere.
+/// Margins around the lines: for names on the right, for numbers elsewhere.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 110.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 50.0;
 
-/// Told apart by people who see few colours, first on white, then on black:
+/// Colours that colour-blind people can distinguish, first for white, then for black backgrounds:
 /// <https://jfly.uni-koeln.de/color/>.
 const COLOURS: [(&str, &str); 5] = [
     ("#0072b2", "#56b4e9"),
@@ -123,7 +123,7 @@ impl Plot {
                 names.push((*b, class, &line.name));
             }
         }
-        // Names stand at their lines' ends, but not on each other.
+        // Names are at the ends of their lines and do not overlap.
         names.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut lowest = f64::MIN;
         for (at, class, name) in names {
@@ -141,7 +141,7 @@ impl Plot {
     }
 }
 
-/// Puts values to places along one axis.
+/// Maps values to positions along an axis.
 struct Scale {
     log: bool,
     low: f64,
@@ -162,7 +162,7 @@ impl Scale {
                 let low = 10_f64.powf(least.log10().floor());
                 (low, 10_f64.powf(most.log10().ceil()).max(low * 10.0))
             }
-            // From zero, so that heights can be compared.
+            // Starts at zero, so that heights can be compared.
             (false, false) => (0.0, if most > 0.0 { most * 1.08 } else { 1.0 }),
         };
         Scale { log: axis.log, low, high, from, to }

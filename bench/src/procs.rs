@@ -1,4 +1,4 @@
-//! What the kernel says of a process and its children: time, context switches, memory.
+//! Figures of a process and its children, from the kernel: CPU time, context switches, memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,26 +8,26 @@ use anyhow::{Context, Result};
 /// Counts since the start of the processes.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
-    /// In steps of a clock tick, for each process.
+    /// In clock ticks, for each process.
     user_us: f64,
     system_us: f64,
-    /// To the nanosecond, but only of threads that live.
+    /// In nanoseconds, but only for running threads.
     threads_us: BTreeMap<u32, f64>,
     n_processes: usize,
     n_switches: u64,
 }
 
-/// What was used between two looks.
+/// The difference between two samples.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
     pub user_us: f64,
     pub system_us: f64,
-    /// Voluntary and other context switches of all threads that live.
+    /// Voluntary and involuntary context switches of all running threads.
     pub n_switches: u64,
 }
 
 impl Usage {
-    /// The sum is the finer one; its shares are those of the coarse one.
+    /// The total comes from the finer clock, its division from the coarser one.
     pub fn since(&self, before: &Usage) -> Used {
         let (user, system) = (self.user_us - before.user_us, self.system_us - before.system_us);
         let coarse = user + system;
@@ -36,7 +36,7 @@ impl Usage {
             .iter()
             .map(|(thread, us)| us - before.threads_us.get(thread).unwrap_or(&0.0))
             .sum();
-        // A thread that ended meanwhile took its fine count with it.
+        // A thread that ended meanwhile loses its fine count.
         let is_short = coarse - fine > 2.0 * tick_us() * self.n_processes as f64;
         let sum = if is_short { coarse } else { fine };
         let user_share = if coarse > 0.0 { user / coarse } else { 0.5 };
@@ -52,13 +52,13 @@ fn tick_us() -> f64 {
     1e6 / rustix::param::clock_ticks_per_second() as f64
 }
 
-/// A process and all that descend from it.
+/// A process and all its descendants.
 pub fn family(pid: u32) -> Result<Vec<u32>> {
     let mut parents = BTreeMap::<u32, u32>::new();
     for entry in fs::read_dir("/proc").context("cannot read /proc: this runs on Linux only")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // A process that ended meanwhile is nobody's child.
+        // A process that ended meanwhile does not count.
         let Ok(fields) = stat(pid) else { continue };
         if let Some(parent) = fields.get(1).and_then(|parent| parent.parse().ok()) {
             parents.insert(pid, parent);
@@ -73,25 +73,25 @@ pub fn family(pid: u32) -> Result<Vec<u32>> {
     Ok(family)
 }
 
-/// Sockets that a process has open: what it listens at, and its connections.
+/// The number of open sockets of a process, including listening ones.
 pub fn n_sockets(pid: u32) -> Result<usize> {
     let mut n_sockets = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // One that was closed meanwhile is none.
+        // A descriptor that was closed meanwhile does not count.
         let Ok(file) = fs::read_link(entry?.path()) else { continue };
         n_sockets += usize::from(file.to_string_lossy().starts_with("socket:"));
     }
     Ok(n_sockets)
 }
 
-/// What a process and its children used so far.
+/// The usage of a process and its children so far.
 pub fn usage(pid: u32) -> Result<Usage> {
     let mut usage = Usage::default();
     for pid in family(pid)? {
         usage.n_processes += 1;
         let fields = stat(pid)?;
         let ticks = |i: usize| fields.get(i).and_then(|ticks| ticks.parse::<f64>().ok());
-        // Fields 14 and 15 of proc_pid_stat(5); ours start with the third.
+        // Fields 14 and 15 of proc_pid_stat(5). These fields start at the third.
         usage.user_us += ticks(11).context("no user time in /proc")? * tick_us();
         usage.system_us += ticks(12).context("no system time in /proc")? * tick_us();
         for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
@@ -99,7 +99,7 @@ pub fn usage(pid: u32) -> Result<Usage> {
             let switches = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
             usage.n_switches +=
                 switches.filter_map(|(_, n)| n.trim().parse::<u64>().ok()).sum::<u64>();
-            // Nanoseconds on a core, nanoseconds waiting for one, time slices.
+            // Nanoseconds running, nanoseconds waiting for a core, and time slices.
             let schedule = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let ns = schedule.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
             let thread = task.file_name().to_str().and_then(|name| name.parse().ok());
@@ -111,7 +111,7 @@ pub fn usage(pid: u32) -> Result<Usage> {
     Ok(usage)
 }
 
-/// Memory of a process and its children in KiB, shared pages divided among those who share them.
+/// Memory of a process and its children in KiB. Shared pages are divided among their processes.
 pub fn memory_kib(pid: u32) -> Result<u64> {
     let mut kib = 0;
     for pid in family(pid)? {
@@ -127,19 +127,19 @@ pub fn resident_kib(pid: u32) -> Result<u64> {
     kib_of(&status, "VmRSS:").context("no VmRSS in /proc")
 }
 
-/// The most memory that one process ever had resident, in KiB.
+/// The peak resident memory of one process in KiB.
 pub fn peak_kib(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     kib_of(&status, "VmHWM:").context("no VmHWM in /proc")
 }
 
-/// Connections that found a server's queue full, of all servers since the machine's start. Their
-/// clients try again after a second.
+/// Connections that found the accept queue of any server full, since the machine's start. Their
+/// clients retry after a second.
 pub fn listen_overflows() -> Result<u64> {
     overflows(&fs::read_to_string("/proc/net/netstat")?).context("no ListenOverflows in netstat")
 }
 
-/// A line of names, then a line of numbers, for each group of counts.
+/// Parses groups of counters: a line of names, then a line of numbers.
 fn overflows(netstat: &str) -> Option<u64> {
     let mut groups = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
     let (names, numbers) = (groups.next()?, groups.next()?);
@@ -152,7 +152,7 @@ fn kib_of(text: &str, name: &str) -> Option<u64> {
     value.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// The fields of /proc/PID/stat from the third on: the second, a name, may contain anything.
+/// The fields of /proc/PID/stat from the third on. The second is a name that may contain anything.
 fn stat(pid: u32) -> Result<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("no name in /proc")?;
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn work_of_a_childs_child_is_counted() {
-        // It ends by itself, even if this test breaks down.
+        // It ends by itself, even if this test panics.
         let script = "timeout 30 sh -c 'while :; do :; done' & wait";
         let mut shell = Command::new("sh").args(["-c", script]).spawn().unwrap();
         let (begin, before) = (Instant::now(), Usage::default());

@@ -1,4 +1,4 @@
-//! Results as people and programs read them: Markdown, JSON, and plots beside them.
+//! The results as Markdown, JSON and plots.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,20 +12,20 @@ use serde_json::Value;
 use crate::plot::Plot;
 use crate::server::{Peer, Places};
 
-/// What one scenario found.
+/// The result of one scenario.
 #[derive(Debug, Default, Serialize)]
 pub struct Section {
     pub name: &'static str,
     pub title: String,
-    /// What was done, in a sentence or two.
+    /// A description in one or two sentences.
     pub how: String,
-    /// The command line that does it again.
+    /// The command line that repeats it.
     pub command: String,
     pub seconds: f64,
     pub tables: Vec<Table>,
-    /// What was left out, and what else a reader has to know.
+    /// Omissions and other remarks.
     pub notes: Vec<String>,
-    /// Everything that was measured.
+    /// All measurements.
     pub data: Value,
     #[serde(skip)]
     pub plots: Vec<Plot>,
@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// Where and with what it was measured.
+/// The machine and the versions of the measured programs.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     pub date: String,
@@ -90,10 +90,10 @@ impl Machine {
     }
 }
 
-/// What a program says, if it says anything.
+/// The output of a program, if it has any.
 fn said(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
-    // nginx tells its version on stderr.
+    // nginx prints its version on stderr.
     let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     let said = String::from_utf8_lossy(&said).trim().to_string();
     (!said.is_empty()).then_some(said)
@@ -166,7 +166,7 @@ fn to_markdown(machine: &Machine, sections: &[Section]) -> String {
     text
 }
 
-/// Many a program tells its name with its version.
+/// Removes the program's name from its version.
 fn version(name: &str, version: &str) -> String {
     if version.starts_with(name) { version.to_string() } else { format!("{name} {version}") }
 }
@@ -191,7 +191,7 @@ impl Section {
         text
     }
 
-    /// Names the peers that cannot run here; gives back the others.
+    /// Adds a remark for each peer that cannot run here. Returns the others.
     pub fn leave_out(&mut self, places: &Places, peers: &[Peer]) -> Vec<Peer> {
         let mut present = Vec::new();
         for &peer in peers {
@@ -207,7 +207,7 @@ impl Section {
     }
 }
 
-/// The middle one; of an even number, the mean of the two in the middle.
+/// The median. For an even number of values, the mean of the middle two.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -218,20 +218,19 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// Ninety-nine of a hundred are no larger; of fewer than a hundred that would be the largest, and
-/// is not a number.
+/// The 99th percentile, or NaN for fewer than 100 values.
 pub fn p99(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     if values.len() < 100 { f64::NAN } else { values[(values.len() * 99).div_ceil(100) - 1] }
 }
 
-/// The largest; not a number of none.
+/// The maximum, or NaN without values.
 pub fn slowest(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().fold(f64::NAN, f64::max)
 }
 
-/// A measured number, with as many digits as tell something.
+/// A measured number with its significant digits.
 pub fn figure(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "–".to_string(),
@@ -242,7 +241,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// A number of things: 1,234.
+/// A count with thousands separators: 1,234.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> = digits

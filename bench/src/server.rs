@@ -1,4 +1,4 @@
-//! The servers under test: rollcast and its peers, started and ended here.
+//! Starts and stops the measured servers: rollcast and its peers.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -20,11 +20,11 @@ use crate::marks::Field;
 
 /// Worker threads, or worker processes, of every server.
 pub const N_WORKERS: usize = 2;
-/// How long a server may take to answer, and to end.
+/// The timeout for a server to respond, and to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// From when on a tick is missed, as in tokio's `Interval::poll_tick`.
+/// The delay from which a tick counts as missed, as in tokio's `Interval::poll_tick`.
 const LATE: Duration = Duration::from_millis(5);
-/// Where Debian and others put nginx's modules.
+/// The folders of nginx modules on Debian and other systems.
 const MODULES: [&str; 3] = [
     "/usr/lib/nginx/modules/ngx_nchan_module.so",
     "/usr/lib64/nginx/modules/ngx_nchan_module.so",
@@ -59,14 +59,14 @@ impl Peer {
     }
 }
 
-/// Where things are.
+/// The folders that the benchmarks use.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The project's own folder.
+    /// The project's folder.
     pub project: PathBuf,
-    /// Where the binaries are.
+    /// The folder of the binaries.
     pub binaries: PathBuf,
-    /// For databases, logs and what is kept between runs; on a real disk.
+    /// Databases, logs and files that are kept between runs, on a real disk.
     pub work: PathBuf,
 }
 
@@ -128,14 +128,14 @@ pub fn nchan_module() -> Option<&'static str> {
     MODULES.into_iter().find(|path| Path::new(path).exists())
 }
 
-/// How a server shall run.
+/// The configuration of a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub peer: Peer,
     pub every: Duration,
-    /// rollcast's database; a new one otherwise.
+    /// rollcast's database; `None` creates a new one.
     pub database: Option<PathBuf>,
-    /// Whether the moments of rollcast's commits are taken down, which costs a line of log each.
+    /// Whether to record the times of rollcast's commits, at the cost of a log line for each.
     pub commits: bool,
 }
 
@@ -145,7 +145,7 @@ impl Setup {
     }
 }
 
-/// A server that runs, until dropped.
+/// A running server. Dropping it stops it.
 pub struct Server {
     pub peer: Peer,
     pub target: Target,
@@ -153,16 +153,16 @@ pub struct Server {
     publisher: Option<Publisher>,
     commits: Option<JoinHandle<HashMap<u64, u64>>>,
     log: PathBuf,
-    /// When the process was started.
+    /// The time when the process started.
     pub started: Instant,
-    /// With the configuration, the log and the database.
+    /// The folder of the configuration, the log and the database.
     _folder: TempDir,
 }
 
 impl Server {
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub fn start(places: &Places, setup: &Setup) -> Result<Server> {
-        // As many as there may be: servers inherit it.
+        // The maximum, because servers inherit the limit.
         fleet::allow_files(0)?;
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&places.work)?;
         let port = free_port()?;
@@ -206,15 +206,15 @@ impl Server {
         anyhow!("{error:#}; the server's log ends:\n{}", self.last_words())
     }
 
-    /// The end of the server's log, for people.
+    /// The end of the server's log as text.
     pub fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
-    /// Ends the server; gives back when rollcast committed which roll, in microseconds since 1970.
-    /// A rollcast that does not end by itself, and well, is at fault.
+    /// Stops the server. Returns the commit time of each roll in microseconds since 1970. If rollcast
+    /// does not stop cleanly, that is an error.
     pub fn stop(self) -> Result<HashMap<u64, u64>> {
         self.stop_within(PATIENCE)
     }
@@ -261,12 +261,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.publisher = None;
-        // On the way out of an error, which says more than this one would.
+        // Ignored, because an earlier error is more useful than this one.
         let _ = end(&mut self.child, PATIENCE);
     }
 }
 
-/// Asks a process to end, and kills it when that takes too long; gives back how it ended by
+/// Sends SIGTERM to a process, and kills it after a timeout. Returns its exit status if it ended by
 /// itself.
 fn end(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
@@ -285,7 +285,7 @@ fn end(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
     Ok(None)
 }
 
-/// A port that nobody has at the moment.
+/// A free port.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
@@ -340,8 +340,8 @@ fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<C
     Ok(command)
 }
 
-/// The moments of rollcast's commits, out of its log, to its end: the line is written when the
-/// store's answer is there, before the roll is published.
+/// Reads the times of rollcast's commits from its log, to the end. Each line is written after the
+/// commit and before the publication.
 fn read_commits(log: impl BufRead) -> HashMap<u64, u64> {
     let mut commits = HashMap::new();
     for line in log.lines() {
@@ -362,7 +362,7 @@ fn commit(line: &str) -> Option<(u64, u64)> {
     Some((line.get("roll.id")?.as_u64()?, u64::try_from(at.as_microsecond()).ok()?))
 }
 
-/// Publishes to nchan on a clock, over one connection.
+/// Publishes to nchan at a fixed rate, over one connection.
 struct Publisher {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -396,14 +396,14 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // It has said itself why it ended.
+            // The thread has printed the error itself.
             let _ = thread.join();
         }
     }
 }
 
-/// As tokio's `Delay`, by which the others roll: who comes too late for a tick is given the next
-/// one a whole period later, and makes up for none.
+/// Follows tokio's `Delay`, which the other servers use: after a late tick the next one comes a whole
+/// period later, and missed ticks are not caught up.
 fn next_due(due: Instant, every: Duration, now: Instant) -> Instant {
     if now > due + LATE { now + every } else { due + every }
 }
@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(commit(&line.replace("stored", "lost")), None);
     }
 
-    /// A server that is a shell with this script, which has begun.
+    /// A server that is a shell with this script. It has started.
     fn pretend(peer: Peer, script: &str) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");

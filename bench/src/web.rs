@@ -1,4 +1,4 @@
-//! A blocking client for pages, and for one resuming stream.
+//! A blocking client for pages and for one resuming stream.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use crate::marks::{Arrival, Marks, Progress};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection for one request after another.
+/// A keep-alive connection.
 pub struct Pages {
     address: SocketAddr,
     connection: TcpStream,
@@ -24,12 +24,12 @@ impl Pages {
         Ok(Pages { address, connection: connect(address)?, buffer: vec![0; 64 << 10] })
     }
 
-    /// The time until a page, which has to be one, is here whole.
+    /// The time until a page has arrived completely. Any status but 200 is an error.
     pub fn get(&mut self, path: &str) -> Result<Duration> {
         self.fetch(path).map(|(time, _)| time)
     }
 
-    /// The same, and how many bytes it has.
+    /// The same, and the size of the page in bytes.
     pub fn fetch(&mut self, path: &str) -> Result<(Duration, u64)> {
         let begin = Instant::now();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
@@ -53,8 +53,8 @@ impl Pages {
     }
 }
 
-/// Opens a stream behind `after` and reads to roll `last`, gapless; gives back how long it took,
-/// the connection included.
+/// Opens a stream after roll `after` and reads to roll `last` without a gap. Returns the time it
+/// took, including the connection.
 pub fn resume(target: Target, after: u64, last: u64) -> Result<Duration> {
     let begin = Instant::now();
     let mut connection = connect(target.address)?;

@@ -1,5 +1,5 @@
-//! How many write calls the processes make: counted by perf where it may, else by strace, which
-//! slows them down.
+//! Counts the write calls of processes, with perf if permitted, otherwise with strace, which slows
+//! them down.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -15,18 +15,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const CALLS: [&str; 5] = ["write", "writev", "sendto", "sendmsg", "sendmmsg"];
-/// How long a tool may take to begin and to end.
+/// The timeout for a tool to start and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// A count that runs.
+/// A running count.
 pub struct WriteCount {
     tool: &'static str,
     child: Child,
     control: Option<Control>,
 }
 
-/// The two pipes by which perf is told when to count: it is slow to begin and to end.
+/// The two pipes that control when perf counts, because perf starts and stops slowly.
 struct Control {
     orders: File,
     answers: File,
@@ -34,7 +34,10 @@ struct Control {
 }
 
 impl WriteCount {
-    /// Makes ready to count; `Err` says what is missing.
+    /// Prepares a count.
+    ///
+    /// # Errors
+    /// Says what is missing.
     pub fn prepare(pids: &[u32]) -> Result<WriteCount> {
         let names: Vec<String> = pids.iter().map(u32::to_string).collect();
         let names = names.join(",");
@@ -69,12 +72,12 @@ impl WriteCount {
         Ok(count)
     }
 
-    /// Begins to count. strace has begun already.
+    /// Starts to count. strace has started already.
     pub fn begin(&mut self) -> Result<()> {
         self.order("enable")
     }
 
-    /// Stops; gives back the number of calls and the tool that counted them.
+    /// Stops. Returns the number of calls and the tool that counted them.
     pub fn stop(mut self) -> Result<(u64, &'static str)> {
         self.order("disable")?;
         self.end()?;
@@ -86,12 +89,12 @@ impl WriteCount {
         Ok((n, self.tool))
     }
 
-    /// Ends the tool, by force if it must be: nothing stays attached to the processes.
+    /// Stops the tool, by force if needed, so that nothing stays attached to the processes.
     fn end(&mut self) -> Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }
-        // Both let go of their processes and tell what they counted.
+        // Both tools detach from the processes and print their counts.
         kill_process(Pid::from_child(&self.child), Signal::INT)?;
         let begin = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -105,7 +108,7 @@ impl WriteCount {
         Ok(())
     }
 
-    /// Gives perf an order and waits until it is carried out.
+    /// Sends perf a command and waits for its confirmation.
     fn order(&mut self, order: &str) -> Result<()> {
         let Some(control) = &mut self.control else { return Ok(()) };
         writeln!(control.orders, "{order}")?;
@@ -121,7 +124,7 @@ impl WriteCount {
         }
     }
 
-    /// Waits a moment for a tool that should be about to answer.
+    /// Waits a short time for a tool that should respond soon.
     fn check(&mut self, begin: Instant) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended at once ({status})", self.tool);
@@ -136,7 +139,7 @@ impl WriteCount {
 
 impl Drop for WriteCount {
     fn drop(&mut self) {
-        // On the way out of an error, which says more than this one would.
+        // Ignored, because an earlier error is more useful than this one.
         let _ = self.end();
     }
 }
@@ -153,7 +156,7 @@ fn spawn(command: &mut Command) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// For both directions, so that nobody has to be at the other end yet.
+/// Opened for reading and writing, so that opening does not wait for the other end.
 fn open_pipe(path: &Path) -> Result<File> {
     let flags = OFlags::NONBLOCK.bits() as i32;
     Ok(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?)
@@ -165,18 +168,18 @@ fn is_traced(pid: u32) -> bool {
     tracer.is_some_and(|tracer| tracer.trim() != "0")
 }
 
-/// Calls, out of `calls;;syscalls:sys_enter_write;…` for each kind.
+/// The number of calls in lines of `calls;;syscalls:sys_enter_write;…`, one for each kind.
 fn of_perf(said: &str) -> Option<u64> {
     let counts = said.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split(';').collect();
         let [calls, _, name, ..] = fields[..] else { return None };
-        // One that was not made is `<not counted>`.
+        // A kind without calls is `<not counted>`.
         name.starts_with("syscalls:").then(|| calls.parse::<u64>().unwrap_or(0))
     });
     counts.reduce(|a, b| a + b)
 }
 
-/// Calls, out of `% time  seconds  usecs/call  calls  [errors]  syscall`.
+/// The number of calls in a table `% time  seconds  usecs/call  calls  [errors]  syscall`.
 fn of_strace(said: &str) -> Option<u64> {
     let counts = said.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn calls_of_a_process_are_counted_where_a_tool_may() {
-        // A byte, a call; for a minute at most.
+        // One call for each byte, for at most a minute.
         let mut writer = Command::new("timeout")
             .args(["60", "dd", "if=/dev/zero", "of=/dev/null", "bs=1"])
             .stdin(Stdio::null())
@@ -236,7 +239,7 @@ mod tests {
         let around = calls_so_far() - around;
         for pid in family.iter().rev() {
             let pid = Pid::from_raw(*pid as i32).unwrap();
-            // The parent may have gone with its child.
+            // The parent may have ended with its child.
             let _ = kill_process(pid, Signal::KILL);
         }
         writer.wait().unwrap();
@@ -245,7 +248,7 @@ mod tests {
             Ok((n, tool)) => {
                 assert!((inside..=around).contains(&n), "{tool}: {n}, not {inside} to {around}");
             }
-            // Said in the results, too.
+            // The results contain it too.
             Err(error) => eprintln!("write calls cannot be counted here: {error:#}"),
         }
     }

@@ -1,11 +1,11 @@
-//! Copies of delivered files, changed as little as a test needs: every change must find what it
-//! changes, so that a test cannot go past a file that has moved on.
+//! Copies of delivered files with the few edits that a test needs. Every edit must find the text that
+//! it replaces, so that a changed file fails the test.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The project's own folder.
+/// The project's folder.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -25,14 +25,14 @@ impl Files {
         Files(named.collect())
     }
 
-    /// Changes all places of `old` in a file, of which there must be one.
+    /// Replaces all occurrences of `old` in a file. Panics if there is none.
     pub fn replace(&mut self, name: &str, old: &str, new: &str) {
         let text = self.0.get_mut(name).unwrap_or_else(|| panic!("there is no file `{name}`"));
         assert!(text.contains(old), "expected `{old}` in `{name}`:\n{text}");
         *text = text.replace(old, new);
     }
 
-    /// Writes them into a folder.
+    /// Writes all files into a folder.
     pub fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         for (name, text) in &self.0 {
@@ -40,7 +40,7 @@ impl Files {
         }
     }
 
-    /// Writes one of them.
+    /// Writes one file.
     pub fn write_one(&self, name: &str, to: impl Into<PathBuf>) {
         let to = to.into();
         fs::create_dir_all(to.parent().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! FreeBSD's rc.d script, run by root, as it is there, against stand-ins for rc.subr and daemon(8)
-//! which make the usual mistakes felt. A real FreeBSD has not seen it.
+//! FreeBSD's rc.d script, run as root against stand-ins for rc.subr and daemon(8), which make common
+//! mistakes fail. It has not run on a real FreeBSD.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,17 +14,17 @@ use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
 const SCRIPT: &str = "rollcast";
-/// Whom the server runs as.
+/// The user that runs the server.
 const USER: &str = "nobody";
 
-/// A FreeBSD machine as far as the script sees one; whatever it started is ended when dropped.
+/// A FreeBSD machine as the script sees it. Dropping it ends all its processes.
 struct Machine {
     folder: TempDir,
     house: House,
 }
 
 impl Machine {
-    /// With the delivered script, edited.
+    /// A machine with the delivered script after `edit`.
     fn new(edit: impl FnOnce(&mut Files)) -> Machine {
         let folder = tempfile::tempdir().unwrap();
         let house = House::new("every = '1h'");
@@ -43,7 +43,7 @@ impl Machine {
         }
         edit(&mut files);
         files.write_one(SCRIPT, machine.path(SCRIPT));
-        // What another user runs must lie where that one may look.
+        // Another user runs these programs, so that user must be able to read them.
         for (from, name) in [(Path::new(ROLLCAST), "program"), (&stand_in("daemon.py"), "daemon")] {
             run_well(Command::new("cp").arg(from).arg(machine.path(name)));
             run_well(Command::new("chmod").arg("0755").arg(machine.path(name)));
@@ -74,12 +74,12 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    /// `service rollcast COMMAND`: its exit code and what it says.
+    /// Runs `service rollcast COMMAND`. Returns its exit code and its output.
     fn service(&self, command: &str) -> (i32, String) {
         let mut script = Command::new("sh");
         script.arg(self.path(SCRIPT)).arg(command).env("RC_CONF", self.path("rc.conf"));
-        // FreeBSD's `su -m` takes root's own shell, Linux's the one that SHELL names; where that is
-        // not set, the user's, which is no shell.
+        // `su -m` uses root's shell on FreeBSD and $SHELL on Linux. Without SHELL it uses the user's
+        // shell, which does not allow a login.
         run(script.current_dir("/").env("SHELL", "/bin/sh"))
     }
 
@@ -87,7 +87,7 @@ impl Machine {
         http().get(self.house.url("/")).call().is_ok_and(|answer| answer.status() == 200)
     }
 
-    /// Processes that run something of this machine's.
+    /// The ids of the processes that run a program of this machine.
     fn processes(&self, name: &str) -> Vec<u32> {
         let path = self.path(name).display().to_string();
         let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.path().into());
@@ -115,27 +115,30 @@ impl Drop for Machine {
     }
 }
 
-/// Starts, breaks, rotates, stops; `Err` says what went wrong first.
-fn live(machine: &Machine) -> Result<(), String> {
+/// Starts the server, kills it, rotates its log and stops it.
+///
+/// # Errors
+/// Says what failed first.
+fn exercise(machine: &Machine) -> Result<(), String> {
     let expect = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-    let (code, said) = machine.service("start");
-    expect(code == 0, &format!("start failed: {said}"))?;
+    let (code, output) = machine.service("start");
+    expect(code == 0, &format!("start failed: {output}"))?;
     wait_for("the server", || machine.serves().then_some(()));
 
     let program = || machine.processes("program");
     let owner = fs::metadata(format!("/proc/{}", program()[0])).unwrap();
     let user = run_well(Command::new("id").args(["-u", USER]));
     let owner = std::os::unix::fs::MetadataExt::uid(&owner).to_string();
-    expect(owner == user.trim(), &format!("it runs as user {owner}"))?;
-    expect(machine.service("status").0 == 0, "status does not see it")?;
-    expect(machine.service("start").0 != 0, "it started twice")?;
+    expect(owner == user.trim(), &format!("the server runs as user {owner}"))?;
+    expect(machine.service("status").0 == 0, "status does not find the server")?;
+    expect(machine.service("start").0 != 0, "a second start succeeded")?;
 
     let killed = program();
     signal("KILL", killed[0]);
     wait_for("another process", || (!program().is_empty() && program() != killed).then_some(()));
     wait_for("the server to be back", || machine.serves().then_some(()));
 
-    // As newsyslog(8) does it.
+    // The same steps as newsyslog(8).
     let before = program();
     fs::rename(machine.path("log/rollcast.log"), machine.path("log/rollcast.log.0")).unwrap();
     let pid = fs::read_to_string(machine.path("run/rollcast.pid")).unwrap();
@@ -146,26 +149,26 @@ fn live(machine: &Machine) -> Result<(), String> {
         expect(start.elapsed() < Duration::from_secs(5), "nothing in the log after a rotation")?;
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    expect(program() == before, "a rotation restarted it")?;
+    expect(program() == before, "a rotation restarted the server")?;
 
-    let (code, said) = machine.service("stop");
-    expect(code == 0, &format!("stop failed: {said}"))?;
-    // It would be started again after a second.
+    let (code, output) = machine.service("stop");
+    expect(code == 0, &format!("stop failed: {output}"))?;
+    // daemon(8) would restart it after a second.
     let stopped = Instant::now();
     while stopped.elapsed() < Duration::from_secs(3) {
-        expect(!machine.serves(), "it is there after a stop")?;
+        expect(!machine.serves(), "the server runs after a stop")?;
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    expect(machine.service("status").0 != 0, "status sees it after a stop")?;
-    expect(machine.processes("daemon").is_empty(), "daemon(8) is there after a stop")
+    expect(machine.service("status").0 != 0, "status finds the server after a stop")?;
+    expect(machine.processes("daemon").is_empty(), "daemon(8) runs after a stop")
 }
 
 #[test]
-fn the_script_starts_watches_rotates_and_stops() {
+fn the_script_starts_restarts_rotates_and_stops_the_server() {
     let machine = Machine::new(|_| {});
-    live(&machine).unwrap();
+    exercise(&machine).unwrap();
     assert!(machine.path("db/rolls.db").is_file());
-    // And again.
+    // A second start works.
     assert_eq!(machine.service("start").0, 0);
     wait_for("the server", || machine.serves().then_some(()));
     assert_eq!(machine.service("restart").0, 0);
@@ -173,65 +176,65 @@ fn the_script_starts_watches_rotates_and_stops() {
     assert_eq!(machine.service("stop").0, 0);
 
     machine.configure("NO");
-    let (code, said) = machine.service("start");
-    assert!(code != 0 && said.contains("rollcast_enable"), "{said}");
+    let (code, output) = machine.service("start");
+    assert!(code != 0 && output.contains("rollcast_enable"), "{output}");
 }
 
 #[test]
-fn the_usual_mistakes_with_daemon_are_found_out() {
-    let seen = |old: &str, new: &str| {
-        live(&Machine::new(|files| files.replace(SCRIPT, old, new))).unwrap_err()
+fn common_mistakes_with_daemon_are_detected() {
+    let error_of = |old: &str, new: &str| {
+        exercise(&Machine::new(|files| files.replace(SCRIPT, old, new))).unwrap_err()
     };
-    // The program's own pid: a rotation would stop it, and a stop would start it again.
-    let program_pid = seen("-P $pidfile", "-p $pidfile");
+    // With the program's pid, a rotation stops the server, and daemon(8) restarts it after a stop.
+    let program_pid = error_of("-P $pidfile", "-p $pidfile");
     assert!(program_pid.contains("rotation"), "{program_pid}");
-    let kept_open = seen("-H -P", "-P");
+    let kept_open = error_of("-H -P", "-P");
     assert!(kept_open.contains("nothing in the log after a rotation"), "{kept_open}");
 }
 
 #[test]
-fn a_stop_that_only_stops_the_program_is_found_out() {
+fn a_stop_of_the_program_without_daemon_is_detected() {
     let machine = Machine::new(|files| files.replace(SCRIPT, "-P $pidfile", "-p $pidfile"));
     assert_eq!(machine.service("start").0, 0);
     wait_for("the server", || machine.serves().then_some(()));
     machine.service("stop");
     let start = Instant::now();
-    wait_for("it to come back after a stop", || machine.serves().then_some(()));
+    wait_for("the server to run again after a stop", || machine.serves().then_some(()));
     assert!(start.elapsed() < PATIENCE);
 }
 
 #[test]
-fn the_usual_mistakes_with_users_are_found_out() {
-    let seen = |old: &str, new: &str| {
-        live(&Machine::new(|files| files.replace(SCRIPT, old, new))).unwrap_err()
+fn common_mistakes_with_users_are_detected() {
+    let error_of = |old: &str, new: &str| {
+        exercise(&Machine::new(|files| files.replace(SCRIPT, old, new))).unwrap_err()
     };
-    // rc.subr and daemon(8) both change the user; the second one may not.
-    let twice = seen("unset rollcast_user", ":");
+    // rc.subr and daemon(8) both change the user, and the second change is not permitted.
+    let twice = error_of("unset rollcast_user", ":");
     assert!(twice.contains("failed to set user environment"), "{twice}");
-    let never = seen("-u $run_as ", "");
-    assert!(never.contains("it runs as user 0"), "{never}");
+    let never = error_of("-u $run_as ", "");
+    assert!(never.contains("the server runs as user 0"), "{never}");
 }
 
 #[test]
-fn service_check_says_what_is_configured() {
+fn service_check_prints_the_configuration() {
     let machine = Machine::new(|_| {});
     run_well(Command::new("install").args(["-d", "-o", USER]).arg(machine.path("db")));
-    let (code, said) = machine.service("check");
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("release") && said.contains("db/rolls.db"), "{said}");
-    // As the guide has it, before it is enabled.
+    let (code, output) = machine.service("check");
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("release") && output.contains("db/rolls.db"), "{output}");
+    // As in the guide, before the service is enabled.
     machine.configure("NO");
-    let (code, said) = machine.service("onecheck");
-    assert!(code == 0 && said.contains("db/rolls.db"), "{said}");
-    let (code, said) = machine.service("check");
-    assert!(code != 0 && said.contains("onecheck"), "{said}");
+    let (code, output) = machine.service("onecheck");
+    assert!(code == 0 && output.contains("db/rolls.db"), "{output}");
+    let (code, output) = machine.service("check");
+    assert!(code != 0 && output.contains("onecheck"), "{output}");
 }
 
 #[test]
-fn the_folder_of_the_log_is_roots_and_of_the_data_the_users() {
+fn the_log_folder_belongs_to_root_and_the_data_folder_to_the_user() {
     use std::os::unix::fs::MetadataExt;
     let machine = Machine::new(|_| {});
-    // Also where an older release made it the user's.
+    // Also if an older release gave it to the user.
     run_well(Command::new("install").args(["-d", "-o", USER]).arg(machine.path("log")));
     assert_eq!(machine.service("start").0, 0);
     wait_for("the server", || machine.serves().then_some(()));

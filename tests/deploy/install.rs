@@ -1,4 +1,4 @@
-//! `make install`, with the make of Linux and with that of FreeBSD.
+//! `make install`, with GNU make and with FreeBSD's make.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use crate::common::{House, ROLLCAST, Server, free_port, http};
 use crate::files::project;
 use crate::program::{run, run_well};
 
-/// `make TARGET` for a prefix below `folder`.
+/// The command `make TARGET` with a prefix below `folder`.
 fn make(make: &str, target: &str, folder: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(make);
     command.current_dir(project()).arg(target).args(more);
     command.arg(format!("PREFIX={}", folder.join("usr/local").display()));
     command.arg(format!("STATEDIR={}", folder.join("var/rollcast").display()));
     command.arg(format!("PROGRAM={ROLLCAST}"));
-    // What a make that runs the tests would tell its children.
+    // Set if make runs the tests.
     command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     command
 }
 
-/// All files below a folder, by their paths in it.
+/// The relative paths of all files below a folder.
 fn tree(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -36,7 +36,7 @@ fn tree(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The installed program, in a folder that has nothing to do with it.
+/// The installed program, run from an unrelated folder.
 fn installed(folder: &Path) -> Command {
     let mut command = Command::new(folder.join("usr/local/bin/rollcast"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROCKET_")) {
@@ -47,7 +47,7 @@ fn installed(folder: &Path) -> Command {
 }
 
 #[test]
-fn the_installed_program_serves_from_any_folder_and_uninstall_leaves_what_is_the_operators() {
+fn the_installed_program_runs_from_any_folder_and_uninstall_keeps_configuration_and_data() {
     for which in ["make", "bmake"] {
         let folder = tempfile::tempdir().unwrap();
         run_well(&mut make(which, "install", folder.path(), &[]));
@@ -56,9 +56,9 @@ fn the_installed_program_serves_from_any_folder_and_uninstall_leaves_what_is_the
         fs::create_dir_all(&state).unwrap();
 
         let config = prefix.join("etc/rollcast/Rocket.toml");
-        let said = run_well(installed(folder.path()).arg("check"));
+        let output = run_well(installed(folder.path()).arg("check"));
         for path in [config.canonicalize().unwrap(), state.join("rolls.db")] {
-            assert!(said.contains(&*path.to_string_lossy()), "expected {path:?} in {said}");
+            assert!(output.contains(&*path.to_string_lossy()), "expected {path:?} in {output}");
         }
         let port = free_port();
         let mut command = installed(folder.path());
@@ -69,7 +69,7 @@ fn the_installed_program_serves_from_any_folder_and_uninstall_leaves_what_is_the
         drop::<Server>(server);
         assert!(state.join("rolls.db").is_file());
 
-        assert!(!prefix.join("share/rollcast").exists(), "all files are in the program");
+        assert!(!prefix.join("share/rollcast").exists(), "expected all files in the program");
 
         fs::write(&config, "# mine\n").unwrap();
         run_well(&mut make(which, "uninstall", folder.path(), &[]));
@@ -81,7 +81,7 @@ fn the_installed_program_serves_from_any_folder_and_uninstall_leaves_what_is_the
 }
 
 #[test]
-fn installing_again_renews_what_nobody_edited_and_leaves_an_edited_configuration() {
+fn a_second_install_updates_unedited_files_and_keeps_an_edited_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let install = || run_well(&mut make("make", "install", folder.path(), &[]));
     install();
@@ -90,14 +90,14 @@ fn installing_again_renews_what_nobody_edited_and_leaves_an_edited_configuration
     let old_share = folder.path().join("usr/local/share/rollcast");
     let delivered = fs::read_to_string(&config).unwrap();
 
-    // Of an older release.
+    // Files of an older release.
     fs::write(&config, "# old\n").unwrap();
     fs::write(&sample, "# old\n").unwrap();
     fs::create_dir_all(old_share.join("static/js")).unwrap();
     fs::write(old_share.join("static/js/gone.js"), "").unwrap();
     install();
     assert_eq!(fs::read_to_string(&config).unwrap(), delivered);
-    assert!(!old_share.exists(), "files of release 0.1 stayed");
+    assert!(!old_share.exists(), "files of release 0.1 remain");
 
     fs::write(&config, "# mine\n").unwrap();
     let output = install();
@@ -114,7 +114,7 @@ fn installing_again_renews_what_nobody_edited_and_leaves_an_edited_configuration
 }
 
 #[test]
-fn everybody_may_read_what_is_installed_also_under_roots_umask() {
+fn installed_files_are_readable_by_all_users_even_under_a_strict_umask() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let install = make("make", "install", folder.path(), &[]);
@@ -170,19 +170,19 @@ fn each_platform_gets_its_files_with_its_paths() {
         assert!(!file.contains("/usr/local") && !file.contains("/var/db"), "{file}");
     }
 
-    // A prefix that begins like the default one.
+    // A prefix that starts with the default one.
     let (_, read) = install("Linux", "/usr/local/rollcast", "below");
     let unit = read("usr/local/rollcast/lib/systemd/system/rollcast.service");
     assert!(unit.contains("ExecStart=/usr/local/rollcast/bin/rollcast serve"), "{unit}");
 }
 
 #[test]
-fn without_a_built_program_it_says_what_to_do() {
+fn without_a_built_program_make_install_names_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = make("make", "install", folder.path(), &[]);
-    let (code, said) = run(command.arg("PROGRAM=no/such/program"));
+    let (code, output) = run(command.arg("PROGRAM=no/such/program"));
     assert_ne!(code, 0);
-    assert!(said.contains("make build"), "{said}");
+    assert!(output.contains("make build"), "{output}");
     assert_eq!(tree(folder.path()), Vec::<PathBuf>::new());
 }
 
@@ -201,8 +201,7 @@ fn the_port_lists_what_make_install_puts_outside_share() {
     let mut listed: Vec<PathBuf> = listed.collect();
     listed.sort();
     let mut installed = tree(&stage.path().join("usr/local"));
-    // What is below share/ the port lists as it finds it; the configuration pkg copies from its
-    // sample.
+    // The port lists all files below share/ itself, and pkg copies the configuration from its sample.
     installed.retain(|path| !path.starts_with("share"));
     installed.retain(|path| path != Path::new("etc/rollcast/Rocket.toml"));
     assert_eq!(listed, installed);

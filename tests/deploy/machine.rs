@@ -1,5 +1,5 @@
-//! What a test must not do to the machine it runs on: `deploy/README.md` as written, and the
-//! Debian package. `machine.sh` gives each a machine of its own.
+//! Tests that would change the machine they run on: `deploy/README.md` as written, and the Debian
+//! package. `machine.sh` runs each on an isolated machine.
 
 use std::fs;
 use std::io::Write;
@@ -10,17 +10,17 @@ use crate::common::ROLLCAST;
 use crate::files::project;
 use crate::program::run_well;
 
-/// Runs a script on a machine of its own, whose first process is `init`: its exit code, and all
-/// that it said.
+/// Runs a script on an isolated machine whose first process is `init`. Returns its exit code and its
+/// output.
 fn on_a_machine(init: &str, script: &str) -> (i32, String) {
     on_a_machine_for(1800, init, script)
 }
 
-/// The same for so many seconds at most.
+/// The same with a time limit in seconds.
 fn on_a_machine_for(n_seconds: u32, init: &str, script: &str) -> (i32, String) {
     let target = target();
     let mut machine = Command::new(project().join("tests/deploy/machine.sh"));
-    for (name, _) in std::env::vars().filter(|(name, _)| is_the_testers(name)) {
+    for (name, _) in std::env::vars().filter(|(name, _)| is_of_test_run(name)) {
         machine.env_remove(name);
     }
     machine.env("MACHINE_SECONDS", n_seconds.to_string());
@@ -28,12 +28,12 @@ fn on_a_machine_for(n_seconds: u32, init: &str, script: &str) -> (i32, String) {
     let mut machine = machine.stderr(Stdio::piped()).spawn().unwrap();
     machine.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let Output { status, stdout, stderr } = machine.wait_with_output().unwrap();
-    let said = [stdout, stderr].concat();
-    (status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+    let output = [stdout, stderr].concat();
+    (status.code().unwrap_or(-1), String::from_utf8_lossy(&output).into_owned())
 }
 
-/// What cargo and make tell the programs they run.
-fn is_the_testers(name: &str) -> bool {
+/// Whether cargo or make sets this variable for the programs that they run.
+fn is_of_test_run(name: &str) -> bool {
     name.starts_with("MAKE")
         || name == "MFLAGS"
         || name.starts_with("CARGO_") && name != "CARGO_HOME"
@@ -44,7 +44,7 @@ fn target() -> PathBuf {
     inside.parent().unwrap().to_path_buf()
 }
 
-/// The commands of a chapter of the guide, each with the heading it stands under.
+/// The command blocks of a chapter of the guide, each with its heading.
 fn chapter(title: &str) -> Vec<(String, String)> {
     let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
     let start = format!("\n## {title}\n");
@@ -69,12 +69,12 @@ fn chapter(title: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// What must hold after the commands under a heading.
-const HOLDS: [(&str, &str); 10] = [
+/// Commands that must succeed after the commands under a heading.
+const CHECKS: [(&str, &str); 10] = [
     (
         "4. supervisord",
         "test \"$(ps -o user= -C rollcast)\" = rollcast
-         # supervisord gives it these, and it takes more where it may.
+         # supervisord sets this limit, and the server raises it if it can.
          test $(awk '/^Max open files/ {print $4}' /proc/$(pidof -s rollcast)/limits) -ge 16384
          eventually is RUNNING supervisorctl status",
     ),
@@ -86,7 +86,7 @@ const HOLDS: [(&str, &str); 10] = [
     ("Nightly backups", "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1"),
     (
         "Update",
-        // A release that has a new key, and a configuration that nobody edited.
+        // A release with a new key, and an unedited configuration.
         "echo 'newer = 1' >>/usr/local/etc/rollcast/Rocket.toml
          cp /usr/local/etc/rollcast/Rocket.toml /usr/local/etc/rollcast/Rocket.toml.sample
          if sudo -u rollcast rollcast check; then false; fi
@@ -96,7 +96,7 @@ const HOLDS: [(&str, &str); 10] = [
         "Roll back",
         "eventually is RUNNING supervisorctl status
          sudo -u rollcast rollcast check
-         # From now on a stop is not in order, and leaves rolls in the write-ahead log.
+         # From here on a stop is not clean, and leaves rolls in the write-ahead log.
          sed -i 's/^stopsignal=TERM/stopsignal=KILL/' /etc/supervisor/conf.d/rollcast.conf
          supervisorctl update
          eventually is RUNNING supervisorctl status
@@ -130,7 +130,7 @@ const HOLDS: [(&str, &str); 10] = [
          serves
          systemctl stop rollcast
          eventually is '"stopped"' journalctl --unit rollcast
-         # It can write where its rolls are, and only because the unit lets it.
+         # It can write to its data folder only because the unit permits it.
          mkdir /run/systemd/system/rollcast.service.d
          printf '[Service]\nStateDirectory=\nReadOnlyPaths=/var/lib/rollcast\n' \
            >/run/systemd/system/rollcast.service.d/control.conf
@@ -140,7 +140,7 @@ const HOLDS: [(&str, &str); 10] = [
          rm -r /run/systemd/system/rollcast.service.d
          systemctl daemon-reload
          systemctl reset-failed rollcast
-         # A wrong configuration is not tried twice.
+         # A wrong configuration is not retried.
          echo 'wrong = 1' >>/etc/rollcast/Rocket.toml
          systemctl start rollcast
          eventually is failed systemctl is-active rollcast
@@ -153,7 +153,7 @@ const HOLDS: [(&str, &str); 10] = [
     (
         "Roll back the package",
         "eventually curl -sf -o /dev/null http://127.0.0.1:5000/rolls/1
-         # As in the other chapter.
+         # The same as in the other chapter.
          mkdir /run/systemd/system/rollcast.service.d
          printf '[Service]\\nKillSignal=SIGKILL\\n' >/run/systemd/system/rollcast.service.d/kill.conf
          systemctl daemon-reload",
@@ -166,16 +166,16 @@ const HOLDS: [(&str, &str); 10] = [
     ),
 ];
 
-/// For these.
+/// Shell functions for [`CHECKS`].
 const EVENTUALLY: &str = r#"
 eventually() { for _ in $(seq 60); do "$@" && return; sleep 1; done; return 1; }
 is() { expected=$1; shift; "$@" | grep -q "$expected"; }
 set -e
 "#;
 
-/// A chapter of the guide as one script, without the commands under one heading.
-fn walk(title: &str, left_out: &str) -> String {
-    // As on a machine that has never seen it: whatever else this one has stays away.
+/// A chapter of the guide as one script, without the commands under the heading `left_out`.
+fn chapter_script(title: &str, left_out: &str) -> String {
+    // Starts without configuration, as on a new machine.
     let mut script = String::from(
         "rm -f /etc/supervisor/conf.d/* /etc/nginx/conf.d/*
          cp -R /etc/supervisor /etc/nginx /var/opt\n",
@@ -190,47 +190,54 @@ fn walk(title: &str, left_out: &str) -> String {
         if headings.get(n + 1) == Some(&heading) {
             continue;
         }
-        if let Some((after, holds)) = HOLDS.iter().find(|(after, _)| after == heading) {
+        if let Some((after, checks)) = CHECKS.iter().find(|(after, _)| after == heading) {
             script += &format!(
-                "bash -u >/tmp/holds 2>&1 <<'E' || {{ echo 'this does not hold after {after}:'; \
-                 cat /tmp/holds; exit 99; }}\n{EVENTUALLY}set -x\n{holds}\nE\n"
+                "bash -u >/tmp/checks 2>&1 <<'E' || {{ echo 'a check failed after {after}:'; \
+                 cat /tmp/checks; exit 99; }}\n{EVENTUALLY}set -x\n{checks}\nE\n"
             );
         }
     }
-    script + "echo walked\n"
+    script + "echo completed\n"
 }
 
 #[test]
 fn the_guide_for_debian_works_as_written() {
-    // With systemd, as Debian is, and with the init scripts alone.
+    // With systemd, as on Debian, and with init scripts only.
     for init in ["systemd", "bash"] {
-        let (code, said) = on_a_machine(init, &walk("Debian 12", ""));
-        assert!(code == 0 && said.ends_with("walked\n"), "{init}, exit code {code}:\n{said}");
+        let (code, output) = on_a_machine(init, &chapter_script("Debian 12", ""));
+        assert!(
+            code == 0 && output.ends_with("completed\n"),
+            "{init}, exit code {code}:\n{output}"
+        );
     }
 
-    // Control: a step is missing.
-    let (code, said) = on_a_machine("bash", &walk("Debian 12", "3. A user and its folders"));
-    assert!(code != 0 && !said.ends_with("walked\n"), "{said}");
+    // Control: a missing step.
+    let (code, output) =
+        on_a_machine("bash", &chapter_script("Debian 12", "3. A user and its folders"));
+    assert!(code != 0 && !output.ends_with("completed\n"), "{output}");
 }
 
 #[test]
 fn the_package_runs_under_systemd_as_the_guide_says() {
-    let script = walk("Debian package, under systemd", "");
-    let (code, said) = on_a_machine("systemd", &script);
-    assert!(code == 0 && said.ends_with("walked\n"), "exit code {code}:\n{said}");
+    let script = chapter_script("Debian package, under systemd", "");
+    let (code, output) = on_a_machine("systemd", &script);
+    assert!(code == 0 && output.ends_with("completed\n"), "exit code {code}:\n{output}");
 }
 
 #[test]
-fn a_machine_that_hangs_is_ended_and_what_it_said_is_told() {
+fn a_machine_that_hangs_is_killed_and_its_output_is_kept() {
     for init in ["bash", "systemd"] {
-        let (code, said) = on_a_machine_for(5, init, "echo before; sleep 600; echo after");
-        assert_eq!(code, 137, "{init}: {said}");
-        assert!(said.contains("before") && said.contains("killed, after 5 s"), "{init}: {said}");
+        let (code, output) = on_a_machine_for(5, init, "echo before; sleep 600; echo after");
+        assert_eq!(code, 137, "{init}: {output}");
+        assert!(
+            output.contains("before") && output.contains("killed, after 5 s"),
+            "{init}: {output}"
+        );
     }
 }
 
 #[test]
-fn no_command_of_the_guide_is_left_out() {
+fn every_command_block_of_the_guide_is_run() {
     let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
     let n_blocks = guide.lines().filter(|line| *line == "```sh").count();
     assert_eq!(
@@ -240,12 +247,12 @@ fn no_command_of_the_guide_is_left_out() {
 }
 
 #[test]
-fn a_debian_package_is_installed_started_upgraded_and_removed_and_the_rolls_stay() {
-    // In the folder that the machine shares.
+fn the_debian_package_installs_starts_upgrades_and_uninstalls_and_keeps_the_rolls() {
+    // In the folder that the machine shares with the host.
     let out = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut build = Command::new(project().join("deploy/debian/build.sh"));
     build.env("OUT", out.path()).env("PROGRAM", ROLLCAST);
-    // Nobody keeps it, and a debug build is large.
+    // Uncompressed, because a debug build is large and the package is temporary.
     run_well(build.env("DPKG_DEB_COMPRESSOR_TYPE", "none"));
     let package = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
     let old = package.display();
@@ -253,7 +260,7 @@ fn a_debian_package_is_installed_started_upgraded_and_removed_and_the_rolls_stay
         r#"
 start() {{
   cd /
-  # Its log is JSON in this profile.
+  # In this profile the log is JSON.
   setpriv --reuid=rollcast --regid=rollcast --clear-groups env ROCKET_PROFILE=release rollcast serve 2>/tmp/log &
   curl -sS --retry 60 --retry-connrefused --retry-delay 1 -o /dev/null http://127.0.0.1:5000/
 }}
@@ -262,7 +269,7 @@ rolls() {{ curl -sf http://127.0.0.1:5000/rolls/$1 >/dev/null; }}
 config=/etc/rollcast/Rocket.toml data=/var/lib/rollcast
 set -x
 
-# The next release, which has something new to configure.
+# The next release, with a new line in its configuration.
 dpkg-deb --raw-extract {old} /tmp/next
 sed -i 's/^Version: .*/Version: 99/' /tmp/next/DEBIAN/control
 echo '# new' >>/tmp/next$config
@@ -281,7 +288,7 @@ grep '^every = "2s"' $config
 start; rolls 1; stop
 grep 'every 2s' /tmp/log
 
-# The operator's choice outlives an upgrade.
+# An upgrade keeps the operator's choice.
 rm /etc/systemd/system/multi-user.target.wants/rollcast.service
 dpkg --install /tmp/new.deb
 test ! -e /etc/systemd/system/multi-user.target.wants/rollcast.service
@@ -291,16 +298,17 @@ test "$(command -v rollcast)" = ''
 test -f $config -a -f $data/rolls.db
 dpkg --purge rollcast
 test ! -e $config -a -f $data/rolls.db
-# And back.
+# Install the old release again.
 dpkg --install {old}
 test $(stat -c %U:%G $data/rolls.db) = rollcast:rollcast
 start; rolls 1; stop
-echo all is well
+echo all checks passed
 "#
     );
-    let (code, said) = on_a_machine("bash", &script);
-    assert!(code == 0 && said.ends_with("all is well\n"), "exit code {code}:\n{said}");
-    // Control: an upgrade that loses what the operator wrote.
-    let (code, said) = on_a_machine("bash", &script.replace("--force-confold", "--force-confnew"));
-    assert!(code != 0 && !said.contains("all is well\n"), "{said}");
+    let (code, output) = on_a_machine("bash", &script);
+    assert!(code == 0 && output.ends_with("all checks passed\n"), "exit code {code}:\n{output}");
+    // Control: an upgrade that overwrites the operator's configuration.
+    let (code, output) =
+        on_a_machine("bash", &script.replace("--force-confold", "--force-confnew"));
+    assert!(code != 0 && !output.contains("all checks passed\n"), "{output}");
 }

@@ -1,23 +1,23 @@
 #!/bin/sh
-# Runs the script on stdin with bash on a machine of its own: this one's files, with every change
-# kept in memory; its own processes; a network of loopback alone, on which example.com is itself.
-# Nothing remains but what goes to the project's target folder. Needs root.
+# Runs the script on stdin with bash on an isolated machine: the host's files, with every change kept
+# in memory; separate processes; only a loopback network, on which example.com is the machine itself.
+# Only files in the project's target folder remain. Needs root.
 #
 #   machine.sh bash|systemd PROJECT TARGET <script
 #
-# The first process is bash, for as long as the script runs, or systemd, of which the script is
-# the only service at first. After MACHINE_SECONDS (1800) all of it is killed. What the script says
-# is told at the end, however it ends; the exit code is the script's, or 137 when time ran out.
+# The first process is bash, which ends with the script, or systemd, whose only service at first is the
+# script. After MACHINE_SECONDS (default 1800) everything is killed. The script's output is printed at
+# the end in every case. The exit code is the script's, or 137 after a timeout.
 
 set -eu
 
-if [ "${MACHINE_SAYS:-}" = '' ]; then
-  MACHINE_SAYS=$(mktemp)
-  export MACHINE_SAYS
-  trap 'cat "$MACHINE_SAYS"; rm -f "$MACHINE_SAYS"' EXIT
+if [ "${MACHINE_OUTPUT:-}" = '' ]; then
+  MACHINE_OUTPUT=$(mktemp)
+  export MACHINE_OUTPUT
+  trap 'cat "$MACHINE_OUTPUT"; rm -f "$MACHINE_OUTPUT"' EXIT
   trap 'exit 143' HUP INT TERM
   code=0
-  # All its processes end with it. And SIGKILL, since unshare ignores SIGTERM.
+  # All its processes end with it. SIGKILL, because unshare ignores SIGTERM.
   timeout --signal KILL "${MACHINE_SECONDS:-1800}" unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child \
     --propagation private "$0" "$@" || code=$?
   [ $code != 137 ] || echo "machine.sh: killed, after ${MACHINE_SECONDS:-1800} s or from outside" >&2
@@ -43,18 +43,18 @@ ln -s /proc/self/fd $root/dev/fd
 ln -s /proc/self/fd/0 $root/dev/stdin
 ln -s /proc/self/fd/1 $root/dev/stdout
 ln -s /proc/self/fd/2 $root/dev/stderr
-# As after a boot.
+# Empty folders, as after a boot.
 mount -t tmpfs -o mode=0755 run $root/run
 mkdir -m 1777 $root/run/lock
 mount -t tmpfs -o mode=1777 tmp $root/tmp
 case $project/ in
-  /tmp/*) # which systemd empties at its start, but for what is mounted there
+  /tmp/*) # systemd empties it at its start, except for mounts
     mkdir -p "$root$project" /mnt/project /mnt/project-work
     mount -t overlay -o "lowerdir=$project,upperdir=/mnt/project,workdir=/mnt/project-work" \
       project "$root$project"
     ;;
 esac
-# Folders that this machine keeps elsewhere than on its root, and the one that is to stay.
+# Folders on other file systems than the root, and the target folder.
 for folder in "$project" "${CARGO_HOME:-$HOME/.cargo}" "${RUSTUP_HOME:-$HOME/.rustup}"; do
   [ "$(stat -c %d "$folder")" = "$(stat -c %d /)" ] || {
     mkdir -p "$root$folder"
@@ -68,14 +68,14 @@ ip link set lo up
 hostname machine
 echo machine >$root/etc/hostname
 echo '127.0.0.1 localhost machine example.com' >$root/etc/hosts
-# Packages that are here are not renewed: there is no network to renew them from.
+# Installed packages are not updated, because there is no network.
 echo 'APT::Get::Upgrade "false";' >$root/etc/apt/apt.conf.d/99machine
-# Here services may start.
+# Services may start here.
 rm -f $root/usr/sbin/policy-rc.d
 cat >$root/run/script
-touch $root/run/said
-mount --bind "$MACHINE_SAYS" $root/run/said
-unset MACHINE_SAYS
+touch $root/run/output
+mount --bind "$MACHINE_OUTPUT" $root/run/output
+unset MACHINE_OUTPUT
 
 if [ "$init" = systemd ]; then
   cat >$root/etc/systemd/system/machine.service <<EOF
@@ -89,16 +89,16 @@ Type=oneshot
 WorkingDirectory=$project
 Environment="PATH=$PATH" "HOME=$HOME"
 ExecStart=bash -eu /run/script
-StandardOutput=append:/run/said
-StandardError=append:/run/said
+StandardOutput=append:/run/output
+StandardError=append:/run/output
 EOF
   set -- /lib/systemd/systemd --unit=machine.service --log-target=null --show-status=no
   exec >/dev/null 2>&1
 else
   set -- env -C "$project" bash -eu /run/script
-  exec >>$root/run/said 2>&1
+  exec >>$root/run/output 2>&1
 fi
-# And not chroot alone, in which no namespaces of users can be opened.
+# Not chroot alone, because user namespaces cannot be opened in it.
 cd $root
 pivot_root . mnt
 exec env container=machine chroot . sh -c 'umount -l /mnt && exec "$@"' sh "$@" </dev/null

@@ -1,5 +1,5 @@
-//! The files in `deploy/` at work: real nginx, real supervisord, `make install` and what stands
-//! in for FreeBSD. Each check has a control, a configuration that must fail it.
+//! Tests of the files in `deploy/`: real nginx, real supervisord, `make install`, and stand-ins for
+//! FreeBSD. Each check has a control, a configuration that must fail it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -1,4 +1,4 @@
-//! nginx with the delivered files, under a prefix of its own.
+//! nginx with the delivered files, in a temporary folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ pub const TLS: &str = "rollcast-tls.conf";
 pub const LOCATIONS: &str = "rollcast-locations.conf";
 pub const HEADERS: &str = "rollcast-proxy.conf";
 
-/// A running nginx; ended when dropped.
+/// A running nginx. Dropping it stops it.
 pub struct Nginx {
     daemon: Daemon,
     port: u16,
@@ -25,20 +25,20 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// nginx as delivered, but for its ports and paths, in front of a port.
+    /// Starts nginx in front of a port, with the delivered files except for ports and paths.
     pub fn start(upstream: u16) -> Nginx {
         Nginx::start_with(upstream, |_| {})
     }
 
-    /// The same, edited.
+    /// The same after `edit`.
     pub fn start_with(upstream: u16, edit: impl FnOnce(&mut Files)) -> Nginx {
         Nginx::start_sites(&[SITE], upstream, edit)
     }
 
-    /// The same with these files in `conf.d/`.
+    /// The same with the given files in `conf.d/`.
     pub fn start_sites(sites: &[&str], upstream: u16, edit: impl FnOnce(&mut Files)) -> Nginx {
         let folder = tempfile::tempdir().unwrap();
-        // Its workers are another user's.
+        // The workers run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let port = free_port();
         let mut files = Files::read("nginx");
@@ -50,9 +50,9 @@ impl Nginx {
             (SITE, "/var/cache/rollcast", &path("cache")),
             (MAIN, "/var/log/nginx/error.log", &path("error.log")),
             (MAIN, "/var/log/nginx/access.log", &path("access.log")),
-            // Two of them, whatever the machine has: a reload should meet more than one.
+            // Always two workers, because a reload should replace more than one.
             (MAIN, "worker_processes auto;", "worker_processes 2;"),
-            // As many open files as the tester may have.
+            // Within the open file limit of the test run.
             (MAIN, "worker_rlimit_nofile 65536;", ""),
             (MAIN, "worker_connections 24576;", "worker_connections 2048;"),
         ] {
@@ -90,22 +90,22 @@ impl Nginx {
         self.port
     }
 
-    /// The id of the master.
+    /// The process id of the master.
     pub fn pid(&self) -> u32 {
         self.daemon.pid()
     }
 
-    /// What it complained about.
+    /// The error log.
     pub fn errors(&self) -> String {
         fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
     }
 
-    /// A page's status.
+    /// The status of a response.
     pub fn status(&self, path: &str) -> u16 {
         http().get(self.url(path)).call().unwrap().status().as_u16()
     }
 
-    /// Takes its configuration anew.
+    /// Reloads the configuration.
     pub fn reload(&self) {
         run_well(command(self.folder.path(), "").args(["-s", "reload"]));
     }
@@ -113,7 +113,7 @@ impl Nginx {
 
 fn command(folder: &Path, directives: &str) -> Command {
     let mut command = Command::new("nginx");
-    // Where it is, for who is not root.
+    // The folders that contain nginx are not in the PATH of other users than root.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"));
     let errors = folder.join("error.log");

@@ -1,4 +1,4 @@
-//! A program in the background and what it says; ended when dropped.
+//! Programs in the foreground and in the background.
 
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{PATIENCE, wait_for};
 
-/// Runs a command to its end: its exit code, and what it wrote to both outputs.
+/// Runs a command to its end. Returns its exit code and both outputs.
 pub fn run(command: &mut Command) -> (i32, String) {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
         panic!("{command:?} does not start: {error}; tests/setup.sh installs what is missing")
@@ -15,14 +15,14 @@ pub fn run(command: &mut Command) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The same for a command that must succeed.
+/// Runs a command that must succeed. Returns its output.
 pub fn run_well(command: &mut Command) -> String {
     let (code, text) = run(command);
     assert_eq!(code, 0, "{command:?}: {text}");
     text
 }
 
-/// A program in the background that ends on SIGTERM, with all that it started.
+/// A background program that ends its children on SIGTERM. Dropping it stops it.
 pub struct Daemon(Child);
 
 impl Daemon {
@@ -41,17 +41,17 @@ impl Daemon {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// Asks it to end, and after a while no longer asks. Never panics: a test that failed may be
-    /// on its way out.
-    fn end(&mut self, patience: Duration) {
-        let asked = Instant::now();
-        let ask = format!("kill -s TERM {}", self.pid());
+    /// Sends SIGTERM, and SIGKILL after `timeout`. Never panics, because it runs while a failed test
+    /// unwinds.
+    fn stop(&mut self, timeout: Duration) {
+        let sent = Instant::now();
+        let kill = format!("kill -s TERM {}", self.pid());
         if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = Command::new("sh").args(["-c", &ask]).status();
+            let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         while matches!(self.0.try_wait(), Ok(None)) {
-            if asked.elapsed() > patience {
-                eprintln!("process {} did not end on SIGTERM; it is killed", self.pid());
+            if sent.elapsed() > timeout {
+                eprintln!("process {} did not end on SIGTERM and was killed", self.pid());
                 let _ = self.0.kill();
                 let _ = self.0.wait();
                 return;
@@ -63,7 +63,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.end(PATIENCE);
+        self.stop(PATIENCE);
     }
 }
 
@@ -72,15 +72,15 @@ fn a_daemon_that_does_not_end_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
     let script = format!("trap '' TERM; : >'{}'; while :; do sleep 1; done", ready.display());
-    let mut deaf = Daemon::spawn(Command::new("sh").args(["-c", &script]));
-    wait_for("it to be deaf", || ready.exists().then_some(()));
-    deaf.end(Duration::from_millis(100));
-    assert!(!deaf.runs());
-    // And one that is gone already.
-    deaf.end(Duration::ZERO);
+    let mut daemon = Daemon::spawn(Command::new("sh").args(["-c", &script]));
+    wait_for("it to ignore SIGTERM", || ready.exists().then_some(()));
+    daemon.stop(Duration::from_millis(100));
+    assert!(!daemon.runs());
+    // Also if it has ended already.
+    daemon.stop(Duration::ZERO);
 }
 
-/// The children of a process: their ids and the first letters of their command lines.
+/// The ids and command lines of a process's children.
 pub fn children(parent: u32) -> Vec<(u32, String)> {
     let path = format!("/proc/{parent}/task/{parent}/children");
     let ids = std::fs::read_to_string(path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! nginx in front of the real server: what the delivered files promise, and what happens without
+//! nginx in front of the real server: what the delivered files guarantee, and what fails without
 //! each of their lines.
 
 use std::cell::Cell;
@@ -17,24 +17,24 @@ use crate::files::Files;
 use crate::nginx::{HEADERS, LOCATIONS, MAIN, Nginx, SITE, TLS};
 use crate::program::{children, run_well};
 
-/// nginx as it is by default, without what rollcast itself says about buffering.
+/// Restores nginx's default buffering and ignores rollcast's `X-Accel-Buffering`.
 fn buffer(files: &mut Files) {
     files.replace(LOCATIONS, "proxy_buffering off;", "proxy_ignore_headers X-Accel-Buffering;");
     files.replace(HEADERS, "proxy_http_version 1.1;", "proxy_http_version 1.0;");
 }
 
-/// The newest stored roll.
+/// The id of the newest stored roll, or 0.
 pub fn head(house: &House) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
     house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }
 
-/// The number of a roll's id.
+/// The id in a cursor.
 pub fn number(id: &str) -> i64 {
     id.split('-').next().unwrap().parse().unwrap()
 }
 
-/// The frames of a stream, as they come; an error if it is refused.
+/// The frames of a stream as they arrive, or an error if it is refused.
 fn frames(url: String) -> Receiver<Result<Frame, String>> {
     let (to, frames) = channel();
     thread::spawn(move || match Stream::open(&url, Ask::default()) {
@@ -44,7 +44,7 @@ fn frames(url: String) -> Receiver<Result<Frame, String>> {
     frames
 }
 
-/// Sends a request and gives back what comes, as it comes.
+/// Sends a request. Returns the parts of the response as they arrive.
 fn answer(port: u16, request: &str) -> Receiver<Vec<u8>> {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
     connection.write_all(request.as_bytes()).unwrap();
@@ -60,7 +60,10 @@ fn answer(port: u16, request: &str) -> Receiver<Vec<u8>> {
     parts
 }
 
-/// Whether every roll arrives before three more are made.
+/// Checks that every roll arrives before three newer ones are stored.
+///
+/// # Errors
+/// Says how many rolls the stream was behind, or that it ended.
 fn arrives_at_once(house: &House, url: String) -> Result<(), String> {
     let (mut last, mut n_seen) = (head(house), 0);
     let asked = Instant::now();
@@ -79,7 +82,7 @@ fn arrives_at_once(house: &House, url: String) -> Result<(), String> {
         }
         let n_behind = head(house) - last;
         if n_behind > 3 {
-            return Err(format!("{n_behind} rolls were made after the last that arrived"));
+            return Err(format!("{n_behind} rolls were stored after the last one that arrived"));
         }
     }
     println!("first frame after {first:?}");
@@ -95,7 +98,7 @@ fn the_first_byte_and_each_event_arrive_at_once() {
 
     let buffering = Nginx::start_with(house.port(), buffer);
     let late = arrives_at_once(&house, buffering.url("/stream/")).unwrap_err();
-    assert!(late.contains("rolls were made"), "{late}");
+    assert!(late.contains("rolls were stored"), "{late}");
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn pages_are_compressed_and_the_stream_is_not() {
                 return Ok(());
             }
             if head(&house) > start + 4 {
-                return Err("it is held back");
+                return Err("it is buffered");
             }
         }
     };
@@ -135,7 +138,7 @@ fn pages_are_compressed_and_the_stream_is_not() {
     let page = read("/");
     assert_eq!(encoding(&nginx, "/"), compressed);
     for kind in [".css", ".js"] {
-        // Short ones are not worth it.
+        // nginx does not compress short files.
         let links = page.split('"').filter(|link| link.ends_with(kind));
         let links: Vec<&str> = links.filter(|link| read(link).len() > 1024).collect();
         assert!(!links.is_empty(), "no link to {kind} in {page}");
@@ -157,8 +160,8 @@ fn pages_are_compressed_and_the_stream_is_not() {
 }
 
 #[test]
-fn a_silent_stream_outlives_the_proxys_timeout_by_its_heartbeat() {
-    // The delivered hour, shortened to be outlived here.
+fn the_heartbeat_keeps_a_silent_stream_open_beyond_the_proxy_timeout() {
+    // Shortens the delivered hour.
     let short = |files: &mut Files| {
         files.replace(LOCATIONS, "proxy_read_timeout 1h;", "proxy_read_timeout 3s;");
     };
@@ -166,7 +169,7 @@ fn a_silent_stream_outlives_the_proxys_timeout_by_its_heartbeat() {
         let house = House::new(&format!("every = '1h'\nheartbeat = '{heartbeat}'"));
         let _server = house.start();
         let nginx = Nginx::start_with(house.port(), short);
-        // The first roll comes at once, after that only comments.
+        // The first roll arrives at once, then only comments.
         let stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
         let started = Instant::now();
         let n = stream.take_while(|_| started.elapsed() < Duration::from_secs(7)).count();
@@ -200,11 +203,13 @@ fn a_client_cannot_claim_another_address() {
     assert_eq!(client(&control, "/rolls?page=control"), "6.6.6.6");
 }
 
-/// What an EventSource makes of an answer: `Ok` is an event stream, to which it comes back,
-/// `Err` the status at which it gives up.
+/// How an EventSource handles a response: `Ok` is an event stream, after which it reconnects.
+///
+/// # Errors
+/// The status at which it gives up.
 fn as_event_source(url: &str) -> Result<Vec<Frame>, u16> {
     let asked = http().get(url).header("Accept", "text/event-stream").call();
-    // Nobody answered: it tries again.
+    // Without a response, an EventSource reconnects.
     let Ok(mut answer) = asked else { return Ok(Vec::new()) };
     if answer.status() != 200 {
         return Err(answer.status().as_u16());
@@ -219,7 +224,7 @@ fn as_event_source(url: &str) -> Result<Vec<Frame>, u16> {
 }
 
 #[test]
-fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
+fn while_the_server_is_down_event_sources_get_a_retry_and_reconnect() {
     let house = House::new("every = '1h'");
     let nginx = Nginx::start(house.port());
     let retries: BTreeSet<u64> = (0..40)
@@ -235,7 +240,7 @@ fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
     assert!((1_000..5_000).contains(&first) && (1_000..5_000).contains(&last), "{retries:?}");
     assert!(retries.len() > 10 && last - first > 2_000, "not spread out: {retries:?}");
 
-    // Others are told as it is: programs by a status, people by a page that looks again.
+    // Other clients get a 503, and browsers a page that reloads itself.
     assert_eq!(nginx.status("/stream/"), 503);
     let mut page = http().get(nginx.url("/")).call().unwrap();
     assert_eq!(
@@ -244,7 +249,7 @@ fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
     );
     let page = page.body_mut().read_to_string().unwrap();
     assert!(page.contains("http-equiv=refresh"), "{page}");
-    // Who asks for JSON, and who asks the API, in rollcast's own form of an error.
+    // Requests for JSON and for the API get rollcast's JSON error.
     let json = |nginx: &Nginx, path: &str, accept: &str| {
         let asked = http().get(nginx.url(path)).header("Accept", accept).call();
         let mut answer = asked.unwrap();
@@ -255,16 +260,16 @@ fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
         assert_eq!(answer.headers()["content-type"], "application/json");
         Some((error["code"].as_str()?.to_owned(), error["message"].is_string()))
     };
-    let away = Some(("service_unavailable".to_owned(), true));
-    assert_eq!(json(&nginx, "/rolls/1", "application/json"), away);
-    assert_eq!(json(&nginx, "/api/rolls", "*/*"), away);
+    let unavailable = Some(("service_unavailable".to_owned(), true));
+    assert_eq!(json(&nginx, "/rolls/1", "application/json"), unavailable);
+    assert_eq!(json(&nginx, "/api/rolls", "*/*"), unavailable);
     assert_eq!(json(&nginx, "/rolls/1", "text/html,application/json;q=0.5"), None);
     let pages_alone = Nginx::start_with(house.port(), |files| {
         files.replace(LOCATIONS, "= $rollcast_restarting;", "= @restarting;");
     });
     assert_eq!(json(&pages_alone, "/api/rolls", "application/json"), None);
 
-    // All is well once it is back.
+    // After the server starts, streams work again.
     let _server = house.start();
     let mut stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
     assert!(stream.frames(2)[1].sync().is_some());
@@ -276,7 +281,7 @@ fn while_the_server_is_away_event_sources_are_told_when_to_come_back() {
 }
 
 #[test]
-fn a_client_that_opens_streams_too_fast_is_told_so_inside_a_stream() {
+fn a_client_that_opens_streams_too_fast_gets_a_busy_event() {
     let house = House::new("every = '1h'");
     let _server = house.start();
     let slow = |files: &mut Files| {
@@ -300,9 +305,9 @@ fn a_client_that_opens_streams_too_fast_is_told_so_inside_a_stream() {
         assert!((15_000..45_000).contains(&retry), "{retry}");
         let busy = |frame: &Frame| matches!(frame, Frame::Event { name, .. } if name == "busy");
         assert!(busy(&frames[1]), "{frames:?}");
-        assert_eq!(nginx.status(path), 429, "for who does not ask for events");
+        assert_eq!(nginx.status(path), 429, "expected 429 without `Accept: text/event-stream`");
     }
-    assert_eq!(nginx.status("/"), 200, "pages have a limit of their own");
+    assert_eq!(nginx.status("/"), 200, "expected a separate limit for pages");
 
     let control = Nginx::start_with(house.port(), |files| {
         slow(files);
@@ -314,10 +319,10 @@ fn a_client_that_opens_streams_too_fast_is_told_so_inside_a_stream() {
 }
 
 #[test]
-fn pages_are_limited_by_address_and_an_ipv6_network_is_one() {
+fn pages_are_limited_by_address_and_an_ipv6_64_counts_as_one() {
     let house = House::new("every = '1h'");
     let _server = house.start();
-    // Addresses as the test says them.
+    // The test sets the client address by a header.
     let slow = |files: &mut Files| {
         let from = "set_real_ip_from 127.0.0.1;\nreal_ip_header X-Test-Address;\nlimit_req_status";
         files.replace(LOCATIONS, "limit_req_status", from);
@@ -358,10 +363,11 @@ fn pages_are_limited_by_address_and_an_ipv6_network_is_one() {
 }
 
 #[test]
-fn an_event_source_survives_a_worker_that_runs_out_of_connections() {
+fn an_event_source_reconnects_when_a_worker_runs_out_of_connections() {
     let house = House::new("every = '1h'");
     let _server = house.start();
-    // Opens streams until there is no room: how many, or the status that ends an EventSource.
+    // Opens streams until nginx runs out of connections. Returns their number, or the status that
+    // ends an EventSource.
     let exhaust = |n_connections: u32, edit: fn(&mut Files)| {
         let nginx = Nginx::start_with(house.port(), |files| {
             let few = format!("worker_connections {n_connections};");
@@ -374,13 +380,13 @@ fn an_event_source_survives_a_worker_that_runs_out_of_connections() {
             match Stream::open(&nginx.url("/stream/"), Ask::default()) {
                 Ok(mut stream) => {
                     if !stream.by_ref().take(2).any(|frame| frame.sync().is_some()) {
-                        // A short one, which says when to come back.
+                        // A short stream with only a `retry`.
                         break;
                     }
                     open.push(stream);
                 }
                 Err(error) if error.contains("expected an event stream") => return Err(error),
-                // Not answered at all: it comes back by itself.
+                // Without a response, an EventSource reconnects.
                 Err(_) => break,
             }
         }
@@ -388,7 +394,7 @@ fn an_event_source_survives_a_worker_that_runs_out_of_connections() {
         assert!(errors.contains("worker_connections are not enough"), "{errors}");
         Ok(open.len())
     };
-    // One connection is left for half a stream, or none.
+    // With an even and an odd number of connections, because a stream needs two.
     for n_connections in [20, 21] {
         let n_open = exhaust(n_connections, |_| {}).unwrap();
         assert!(n_open > 5, "{n_open} streams");
@@ -403,11 +409,11 @@ fn an_event_source_survives_a_worker_that_runs_out_of_connections() {
 }
 
 #[test]
-fn a_reload_ends_old_workers_and_their_streams_go_on_elsewhere() {
+fn a_reload_ends_old_workers_and_their_streams_resume_on_new_ones() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
-    // The delivered ten seconds, shortened; the control has none.
-    let old_workers_go = |timeout: &str| {
+    // Shortens the delivered 10 s. The control has no timeout.
+    let gap_after_reload = |timeout: &str| {
         let nginx = Nginx::start_with(house.port(), |files| {
             files.replace(MAIN, "worker_shutdown_timeout 10s;", timeout);
         });
@@ -431,17 +437,17 @@ fn a_reload_ends_old_workers_and_their_streams_go_on_elsewhere() {
             let _ = to.send(rolls.last().map_or(last, |(id, _)| id.clone()));
         });
         let last = ended.recv_timeout(Duration::from_secs(5)).ok()?;
-        wait_for("the old workers to go", || workers(&old).1.is_disjoint(&old).then_some(()));
+        wait_for("the old workers to end", || workers(&old).1.is_disjoint(&old).then_some(()));
         let ask = Ask { last_event_id: Some(&last), ..Ask::default() };
         let (next, _) = Stream::open(&nginx.url("/stream/"), ask).unwrap().rolls(1).remove(0);
         Some(number(&next) - number(&last))
     };
-    assert_eq!(old_workers_go("worker_shutdown_timeout 1s;"), Some(1), "the next roll");
-    assert_eq!(old_workers_go(""), None, "a stream that nothing ends");
+    assert_eq!(gap_after_reload("worker_shutdown_timeout 1s;"), Some(1), "the next roll");
+    assert_eq!(gap_after_reload(""), None, "expected the stream to stay open without the timeout");
 }
 
 #[test]
-fn metrics_are_not_for_the_world() {
+fn metrics_are_not_public() {
     let upstream = HandServer::answering(|_, _, mut client| {
         client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     });
@@ -486,13 +492,13 @@ fn half_sent_requests_end_at_the_proxy() {
     let half = [
         "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
         "POST /stream/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1",
-        // Rocket waits for the body before it looks at the address.
+        // Rocket waits for the body before it routes the request.
         "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n",
     ];
-    let ends = |port: u16, request: &str, patience: Duration| {
+    let ends = |port: u16, request: &str, timeout: Duration| {
         let parts = answer(port, request);
         let start = Instant::now();
-        while let Some(left) = patience.checked_sub(start.elapsed()) {
+        while let Some(left) = timeout.checked_sub(start.elapsed()) {
             if let Err(RecvTimeoutError::Disconnected) = parts.recv_timeout(left) {
                 return true;
             }
@@ -509,13 +515,13 @@ fn half_sent_requests_end_at_the_proxy() {
 }
 
 #[test]
-fn static_files_come_from_the_proxy_for_as_long_as_the_server_says_also_while_it_is_away() {
+fn nginx_caches_static_files_as_the_server_allows_even_while_the_server_is_down() {
     let house = House::new("every = '1h'");
-    let n_asked = Cell::new(0);
+    let n_markers = Cell::new(0);
     let count = |server: &Server, path: &str| {
-        // The log is written in order: what is asked now stands behind what was asked before.
-        n_asked.set(n_asked.get() + 1);
-        let marker = format!("/rolls?marker={}.", n_asked.get());
+        // The log is written in order, so this request appears after all earlier ones.
+        n_markers.set(n_markers.get() + 1);
+        let marker = format!("/rolls?marker={}.", n_markers.get());
         http().get(house.url(&marker)).call().unwrap();
         wait_for("the log", || {
             server.log().iter().any(|line| line.contains(&marker)).then_some(())
@@ -549,12 +555,12 @@ fn static_files_come_from_the_proxy_for_as_long_as_the_server_says_also_while_it
         for query in ["", "", "?a", "?b"] {
             assert_eq!(headers(nginx.url(&format!("{path}{query}"))), headers(house.url(path)));
         }
-        // Each comparison asked the server once itself.
+        // Each comparison itself sent one request to the server.
         count(&server, path) - before - 4
     };
     let nginx = Nginx::start(house.port());
     assert_eq!(n_reach_the_server(&nginx, &versioned), 1);
-    assert_eq!(n_reach_the_server(&nginx, &older), 4, "an older page's file is not kept");
+    assert_eq!(n_reach_the_server(&nginx, &older), 4, "expected no caching of an older version");
     let uncached = Nginx::start_with(house.port(), |files| {
         files.replace(LOCATIONS, "proxy_cache rollcast_static;", "proxy_cache off;");
     });
@@ -588,7 +594,7 @@ fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
         })
     };
     let listen = || {
-        // A second of a stream at ten rolls a second.
+        // Two seconds of a stream with ten rolls per second.
         let url = format!("https://127.0.0.1:{port}/stream/");
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--insecure", "--no-buffer", "--http2", "--max-time", "2"]);
@@ -606,7 +612,7 @@ fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
 }
 
 #[test]
-fn the_doctor_finds_no_fault_in_the_site_as_delivered_and_sees_it_broken() {
+fn doctor_finds_no_fault_in_the_delivered_site_and_detects_buffering() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     let doctor = |nginx: &Nginx| {

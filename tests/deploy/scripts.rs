@@ -1,4 +1,4 @@
-//! Scripts and files that name each other, as far as reading them shows.
+//! Static checks of scripts, and of files that refer to each other.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
-/// What shellcheck says of a script; rc.subr is not here, and reads what a script sets for it.
+/// The output of shellcheck for a script, without checks that need FreeBSD's rc.subr.
 fn complaints(script: &Path) -> String {
     run(Command::new("shellcheck")
         .args(["--shell=sh", "--exclude=SC1090,SC1091,SC2034"])
@@ -16,7 +16,7 @@ fn complaints(script: &Path) -> String {
 }
 
 #[test]
-fn shells_find_nothing_wrong_with_our_scripts() {
+fn shellcheck_finds_no_fault_in_our_scripts() {
     let scripts = [
         "deploy/freebsd/rollcast",
         "deploy/backup/410.rollcast",
@@ -52,13 +52,13 @@ fn newsyslog_rotates_the_log_that_the_script_writes() {
     assert!(script.contains(&format!("\nlog={log}\n")), "{log}");
     assert!(script.contains(&format!("\npidfile={pid_file}\n")), "{pid_file}");
     assert_eq!((owner, mode, flags), ("rollcast:rollcast", "640", "JC"));
-    // supervisord rotates its own.
+    // supervisord rotates its own logs.
     let supervised = fs::read_to_string(project().join("deploy/supervisor/rollcast.conf")).unwrap();
-    assert!(!supervised.contains(log), "two rotate {log}");
+    assert!(!supervised.contains(log), "both rotate {log}");
 }
 
-/// What the nightly copy of FreeBSD does under a `su -m` that keeps root's csh.
-fn copies_under_csh(edit: impl FnOnce(&mut Files)) -> (i32, String) {
+/// Runs FreeBSD's nightly backup with a `su -m` that uses root's csh.
+fn run_backup_under_csh(edit: impl FnOnce(&mut Files)) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut files = Files::read("backup");
@@ -66,7 +66,7 @@ fn copies_under_csh(edit: impl FnOnce(&mut Files)) -> (i32, String) {
     files.replace("410.rollcast", "PATH=/usr/local/bin:", &format!("PATH={bin}:"));
     edit(&mut files);
     files.write_one("410.rollcast", path("410.rollcast"));
-    // csh takes an assignment before a command for the command's name.
+    // csh takes an assignment before a command as the command's name.
     let su = "#!/bin/sh\nset -- $4\ncase $1 in *=*) echo \"$1: Command not found.\"; exit 1 ;; esac\n\
               exec sh -c \"$*\"\n";
     fs::write(path("su"), su).unwrap();
@@ -80,12 +80,13 @@ fn copies_under_csh(edit: impl FnOnce(&mut Files)) -> (i32, String) {
 }
 
 #[test]
-fn the_nightly_copy_on_freebsd_works_also_in_roots_csh() {
-    let (code, said) = copies_under_csh(|_| {});
-    assert_eq!(code, 1, "{said}"); // a copy was made
+fn the_nightly_backup_on_freebsd_works_in_roots_csh() {
+    let (code, output) = run_backup_under_csh(|_| {});
+    assert_eq!(code, 1, "{output}"); // 1 means that a backup was written
     let expected = "/usr/local/etc/rollcast/Rocket.toml /var/backups/rollcast 14";
-    assert!(said.contains(expected), "{said}");
+    assert!(output.contains(expected), "{output}");
 
-    let (code, said) = copies_under_csh(|files| files.replace("410.rollcast", "env PATH", "PATH"));
-    assert!(code == 3 && said.contains("Command not found"), "{code}: {said}");
+    let (code, output) =
+        run_backup_under_csh(|files| files.replace("410.rollcast", "env PATH", "PATH"));
+    assert!(code == 3 && output.contains("Command not found"), "{code}: {output}");
 }

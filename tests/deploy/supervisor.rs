@@ -1,5 +1,5 @@
-//! supervisord with the delivered files: what it does when the server is killed, cannot start,
-//! or has much to log.
+//! supervisord with the delivered files: a killed server, a server that cannot start, log rotation
+//! and stops.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use crate::program::{Daemon, run, run_well};
 pub const MAIN: &str = "supervisord.conf";
 pub const PROGRAM: &str = "rollcast.conf";
 
-/// A running supervisord with rollcast in a house; both ended when dropped.
+/// A running supervisord with a rollcast server. Dropping it stops both.
 pub struct Supervisor {
     folder: TempDir,
     daemon: Option<Daemon>,
 }
 
 impl Supervisor {
-    /// As delivered, but for its paths and its user.
+    /// Starts supervisord with the delivered files, except for paths and the user.
     pub fn start(house: &House) -> Supervisor {
         Supervisor::start_with(house, |_| {})
     }
 
-    /// The same, edited.
+    /// The same after `edit`.
     pub fn start_with(house: &House, edit: impl FnOnce(&mut Files)) -> Supervisor {
         let mut supervisor = Supervisor { folder: tempfile::tempdir().unwrap(), daemon: None };
         let mut files = Files::read("supervisor");
@@ -36,7 +36,7 @@ impl Supervisor {
         for (name, old, new) in [
             (MAIN, "/var/run/supervisor/", path("").as_str()),
             (MAIN, "/var/log/", &path("")),
-            // As many open files as the tester may have.
+            // Within the open file limit of the test run.
             (MAIN, "minfds=16384", "minfds=1024"),
             (PROGRAM, "/usr/local/bin/rollcast", ROLLCAST),
             (PROGRAM, "/var/db/rollcast", &house.path().display().to_string()),
@@ -59,7 +59,7 @@ impl Supervisor {
         self.folder.path().join(name)
     }
 
-    /// Runs supervisorctl: its exit code and what it says.
+    /// Runs supervisorctl. Returns its exit code and its output.
     pub fn ctl(&self, args: &[&str]) -> (i32, String) {
         run(Command::new("supervisorctl").arg("-c").arg(self.path(MAIN)).args(args))
     }
@@ -86,7 +86,7 @@ fn serves(house: &House) -> bool {
 }
 
 #[test]
-fn a_server_that_is_killed_is_back_at_once() {
+fn a_killed_server_is_restarted_at_once() {
     let house = House::new("every = '1h'");
     let supervisor = Supervisor::start(&house);
     supervisor.wait_until("RUNNING");
@@ -97,8 +97,8 @@ fn a_server_that_is_killed_is_back_at_once() {
         killed
     };
     let killed = kill(&supervisor);
-    wait_for("the server to be back", || serves(&house).then_some(()));
-    println!("killed, and served again after {:?}", killed.elapsed());
+    wait_for("the server to run again", || serves(&house).then_some(()));
+    println!("served again {:?} after the kill", killed.elapsed());
     supervisor.wait_until("RUNNING");
     drop(supervisor);
 
@@ -112,25 +112,25 @@ fn a_server_that_is_killed_is_back_at_once() {
 }
 
 #[test]
-fn a_server_that_cannot_listen_ends_fatal_and_its_log_says_why() {
+fn a_server_that_cannot_listen_becomes_fatal_and_its_log_has_the_reason() {
     let house = House::new("every = '1h'");
     let few = |files: &mut Files| {
-        // The delivered ten tries take a minute.
+        // The delivered ten retries take a minute.
         files.replace(PROGRAM, "startretries=10", "startretries=1");
     };
     let taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
     let supervisor = Supervisor::start_with(&house, few);
     supervisor.wait_until("FATAL");
-    let said = format!("cannot listen on http://127.0.0.1:{}", house.port());
-    assert!(supervisor.log().contains(&said), "{}", supervisor.log());
+    let message = format!("cannot listen on http://127.0.0.1:{}", house.port());
+    assert!(supervisor.log().contains(&message), "{}", supervisor.log());
     drop(taken);
-    let (code, said) = supervisor.ctl(&["start", "rollcast"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = supervisor.ctl(&["start", "rollcast"]);
+    assert_eq!(code, 0, "{output}");
     supervisor.wait_until("RUNNING");
 }
 
 #[test]
-fn logs_rotate_and_the_server_does_not_notice() {
+fn logs_rotate_without_loss_while_the_server_runs() {
     let house = House::new("every = '1h'");
     let rotates = |limit: &str| {
         let supervisor = Supervisor::start_with(&house, |files| {
@@ -153,7 +153,7 @@ fn logs_rotate_and_the_server_does_not_notice() {
 }
 
 #[test]
-fn a_stop_takes_as_long_as_the_server_needs_and_it_ends_in_order() {
+fn a_stop_waits_for_the_server_which_stops_cleanly() {
     let house = House::new("every = '50ms'");
     let supervisor = Supervisor::start(&house);
     supervisor.wait_until("RUNNING");
@@ -161,13 +161,13 @@ fn a_stop_takes_as_long_as_the_server_needs_and_it_ends_in_order() {
     assert_eq!(supervisor.ctl(&["stop", "rollcast"]).0, 0);
     println!("stopped in {:?}", start.elapsed());
     assert!(supervisor.log().contains("stopped"), "{}", supervisor.log());
-    // Control: SIGKILL is what comes when time runs out, and leaves no such line.
+    // Control: SIGKILL, which follows a timeout, leaves no such line.
     let mut control = Supervisor::start_with(&house, |files| {
         files.replace(PROGRAM, "stopsignal=TERM", "stopsignal=KILL");
     });
     control.wait_until("RUNNING");
     assert_eq!(control.ctl(&["stop", "rollcast"]).0, 0);
-    // Its own end, by which all is written.
+    // Stops supervisord, which flushes the log.
     control.daemon = None;
     assert!(!control.log().contains("stopped"), "{}", control.log());
 }

@@ -369,18 +369,16 @@ async fn under_full_speed(seam: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
     for n in 0..N_READERS {
         let (store, feed) = (store.clone(), feed.clone());
         readers.push(tokio::spawn(async move {
-            // Each at a moment of its own: once so many rolls are there.
+            // Each reader starts after a different roll. It polls the feed, because readers that
+            // poll the store take all of its connections on a slow machine.
             let moment = (n as i64 * N_ROLLS) / (N_READERS as i64 + 1);
-            let page = timeout(PATIENCE, async {
-                loop {
-                    let page = store.newest(20).await.unwrap();
-                    if page.head.id.0 > moment {
-                        return page;
-                    }
+            let rolls = timeout(PATIENCE, async {
+                while feed.head().id.0 <= moment {
                     tokio::task::yield_now().await;
                 }
             });
-            let page = page.await.expect("rolls to be made");
+            rolls.await.expect("rolls to be stored");
+            let page = store.newest(20).await.unwrap();
             let mut ids: Vec<i64> = page.rolls.iter().rev().map(|roll| roll.id.0).collect();
             // Every second one at any moment; the others surely after a roll that the page lacks.
             while n % 2 == 1 && feed.head().id <= page.head.id && feed.head().id.0 < N_ROLLS {

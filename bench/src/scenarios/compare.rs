@@ -1,5 +1,5 @@
-//! rollcast beside its peers, under the same load, in rounds: A B C, A B C, … Their ratio is taken
-//! within each round, so that a slow spell of the machine meets all of them.
+//! Compares rollcast with its peers under the same load, in rounds: A B C, A B C, … Ratios are
+//! computed within each round, so that a slow period of the machine affects all servers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,12 +17,12 @@ pub struct Rounds {
     /// Rounds; figures are their medians
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
-    /// Who takes part
+    /// The servers to measure
     #[arg(long, value_delimiter = ',', default_values_t = Peer::ALL.map(Named))]
     pub peers: Vec<Named>,
 }
 
-/// A peer, as one types it.
+/// A peer as a command line argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Named(pub Peer);
 
@@ -89,7 +89,7 @@ pub struct Latency {
     /// Rolls a second; a divisor of 1000
     #[arg(long, value_parser = rate, default_value_t = 4)]
     rate: u32,
-    /// Time of each measurement; five rounds of the default have the 100 rolls that a p99 takes
+    /// Time of each measurement; five rounds of the default have the 100 rolls that a p99 needs
     #[arg(long, default_value_t = 6.0)]
     seconds: f64,
     #[command(flatten)]
@@ -241,7 +241,7 @@ impl Latency {
 }
 
 impl Rounds {
-    /// Measures everybody in turn, round by round; what was measured goes into the section, too.
+    /// Measures all servers in turn, round by round, and adds the measurements to the section.
     fn run(
         &self,
         places: &Places,
@@ -270,7 +270,7 @@ impl Rounds {
                         round.push(measured);
                     }
                     Err(error) if peer == Peer::Rollcast => return Err(error),
-                    // A peer that cannot take the load says so in the results.
+                    // The results name a peer that cannot handle the load.
                     Err(error) => {
                         eprintln!("  round {}/{}  {error:#}", i + 1, self.rounds);
                         section.notes.push(format!("Round {}: {error:#}.", i + 1));
@@ -293,8 +293,8 @@ impl Rounds {
     }
 }
 
-/// Whether a round counts a peer's write calls: once is enough for what hardly differs, and the
-/// second round is for one of whom the first had no count, since nothing came meanwhile.
+/// Whether a round counts a peer's write calls. They hardly vary, so the first round counts them. The
+/// second round repeats a count during which nothing was delivered.
 fn counts_writes(rounds: &[Vec<Measured>], peer: Peer) -> bool {
     let mut own = rounds.iter().flatten().filter(|measured| measured.peer == peer.name());
     rounds.len() < 2 && own.all(|measured| measured.writes_per_delivery.is_none())
@@ -302,8 +302,7 @@ fn counts_writes(rounds: &[Vec<Measured>], peer: Peer) -> bool {
 
 type Column = (&'static str, fn(&Measured) -> f64);
 
-/// A row for each server with the medians of the columns, and of rollcast's ratio to it in the same
-/// round.
+/// A row for each server: the median of each column, and of rollcast's ratio to it within a round.
 fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -> f64) -> Table {
     let mut names = vec!["server"];
     names.extend(columns.iter().map(|column| column.0));
@@ -337,12 +336,12 @@ fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -
     table
 }
 
-/// A ratio, for people.
+/// A ratio as text.
 fn times(ratio: f64) -> String {
     if ratio.is_finite() { format!("{}x", figure(ratio)) } else { figure(ratio) }
 }
 
-/// A row for each server: how long rolls took to their last client, over all rounds.
+/// A row for each server: the latency of rolls to their last client, over all rounds.
 fn last_client(rounds: &[Vec<Measured>]) -> Table {
     let of = |peer: Peer| -> Vec<&measure::Latency> {
         let own = rounds.iter().flatten().filter(|measured| measured.peer == peer.name());
@@ -429,7 +428,7 @@ mod tests {
         assert_eq!(table.rows[0], ["rollcast", "120", "0", "60.5", "119", "120", "1.00x"]);
         assert_eq!(table.rows[1][..3], ["axum", "120", "4"]);
         assert_eq!(table.rows.len(), 2);
-        // Too few for a p99.
+        // Too few values for a p99.
         assert_eq!(last_client(&rounds[..1]).rows[0][4..], ["–", "60.0", "–"]);
     }
 }

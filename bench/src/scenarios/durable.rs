@@ -1,4 +1,4 @@
-//! Durable rolls a second, against what the disk can do.
+//! Durable rolls per second, compared with the disk.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -23,9 +23,9 @@ pub struct Durable {
     rounds: usize,
 }
 
-/// Clients that watch the rolls come.
+/// The number of clients that receive the rolls.
 const N_CLIENTS: usize = 10;
-/// A page of SQLite's.
+/// The size of a SQLite page.
 const BLOCK_BYTES: usize = 4096;
 
 impl Durable {
@@ -67,7 +67,7 @@ impl Durable {
         let path = places.work.join("sync-test");
         let mut file = File::create(&path)?;
         let block = [0x5a; BLOCK_BYTES];
-        // As a write-ahead log is: written over again, from the start.
+        // Overwrites the file from the start, as SQLite does with a write-ahead log.
         for _ in 0..1_000 {
             file.write_all(&block)?;
         }

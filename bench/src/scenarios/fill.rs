@@ -1,4 +1,5 @@
-//! Databases of any size: rollcast makes the file, with its own schema, and the rolls are put in.
+//! Creates databases of any size. rollcast creates the file with its schema, and this module inserts
+//! the rolls.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::server::{Peer, Places, Server, Setup};
 
 #[derive(Debug, Args)]
 pub struct Fill {
-    /// The file to make; there must be none
+    /// The file to create; it must not exist
     file: PathBuf,
     /// Rolls, a second apart, the last one now
     #[arg(long, default_value_t = 10_000_000)]
@@ -25,7 +26,7 @@ pub struct Fill {
     seed: u64,
 }
 
-/// The trigger that refuses rolls that cannot be read.
+/// The trigger that refuses malformed rolls.
 const CHECK_TRIGGER: &str = "refuse_unreadable_insert";
 /// rollcast's default dice.
 const DICE: [(&str, u32); 2] = [("1D6", 6), ("1D20", 20)];
@@ -40,10 +41,10 @@ impl Fill {
     }
 }
 
-/// A database with at least `n_rolls`, kept between runs; where the rolls end.
+/// A database with at least `n_rolls`, kept between runs. Returns its path and its newest roll.
 pub fn database(places: &Places, n_rolls: u64) -> Result<PathBuf> {
     let path = places.work.join(format!("rolls-{n_rolls}.db"));
-    // One of an older schema would be brought up to date, and is made anew for certainty.
+    // A database with an older schema is created again instead of migrated.
     let newest = newest_migration(places)?;
     let is_newer = |meta: fs::Metadata| meta.created().is_ok_and(|created| created > newest);
     if !fs::metadata(&path).is_ok_and(is_newer) {
@@ -70,8 +71,8 @@ pub fn head(path: &Path) -> Result<u64> {
     Ok(u64::try_from(head)?)
 }
 
-/// Starts rollcast on a database and waits for the one roll that it makes at its start; the next
-/// one is an hour away. Gives back the newest roll.
+/// Starts rollcast on a database and waits for the roll at its start. The next one is an hour away.
+/// Returns the newest roll.
 pub fn start_still(places: &Places, path: &Path) -> Result<(Server, u64)> {
     let before = head(path)?;
     let mut setup = Setup::new(Peer::Rollcast, Duration::from_secs(3600));
@@ -106,7 +107,7 @@ fn create(places: &Places, file: &Path, n_rolls: u64, seed: u64) -> Result<()> {
     setup.database = Some(file.to_path_buf());
     Server::start(places, &setup)?.stop()?;
     let mut connection = Connection::open(file)?;
-    // Nothing here is worth a crash's care: a file that is half made is made again.
+    // No durability is needed, because an incomplete file is created again.
     connection.execute_batch(
         "pragma journal_mode = off; pragma synchronous = off; pragma locking_mode = exclusive;
          pragma cache_size = -200000;",
@@ -117,7 +118,7 @@ fn create(places: &Places, file: &Path, n_rolls: u64, seed: u64) -> Result<()> {
     })?;
     connection.execute_batch("pragma synchronous = full; pragma journal_mode = wal;")?;
     connection.close().map_err(|(_, error)| error)?;
-    // Counts all rolls for the statistics, and makes the last one.
+    // Counts all rolls for the statistics, and stores the last one.
     start_still(places, file)?.0.stop()?;
     let bytes = fs::metadata(file)?.len();
     eprintln!(
@@ -129,7 +130,7 @@ fn create(places: &Places, file: &Path, n_rolls: u64, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Replaces what is in the database by `n_rolls`, from 1 on, a second apart.
+/// Replaces all rolls in the database by `n_rolls`, with ids from 1, a second apart.
 fn insert(
     connection: &mut Connection,
     n_rolls: u64,
@@ -138,7 +139,7 @@ fn insert(
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
     let transaction = connection.transaction()?;
-    // Checking each roll takes longer than storing it, and the server counts them many at a time.
+    // The check of each roll takes longer than its insert, and the server counts rolls in batches.
     let sql = "select sql from sqlite_schema where type = 'trigger' and name = ?1";
     let trigger: String = transaction.query_row(sql, [CHECK_TRIGGER], |row| row.get(0))?;
     transaction.execute_batch(&format!(

@@ -1,4 +1,4 @@
-//! The scenarios, each with its options and defaults: what is measured, and the tables of it.
+//! The scenarios, each with its options, defaults, measurements and tables.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub mod scale;
 pub mod stalled;
 pub mod start;
 
-/// Rolls a second, as one types them: rollcast takes whole milliseconds between rolls.
+/// Parses a rate in rolls per second. rollcast needs whole milliseconds between rolls.
 pub fn rate(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(rate @ 1..=1000) if 1000 % rate == 0 => Ok(rate),
@@ -22,12 +22,12 @@ pub fn rate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Time between rolls at such a rate.
+/// The time between rolls at a rate.
 pub fn every(rate: u32) -> Duration {
     Duration::from_secs(1) / rate
 }
 
-/// A time, as one types it.
+/// Parses a time in seconds.
 pub fn seconds(seconds: f64) -> Result<Duration> {
     let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
     time.with_context(|| format!("expected some seconds, got `{seconds}`"))

@@ -1,5 +1,5 @@
-//! Pages: the first one under open streams, the history at any depth, statistics, the API, and
-//! whole files.
+//! Pages: the first page with open streams, the history at any depth, statistics, the API and
+//! downloads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -100,8 +100,8 @@ impl Pages {
             self.ask(&server, |_| format!("/rolls?before={}", random()))?,
         );
         add("/rolls/<id>, anywhere", 0, self.ask(&server, |_| format!("/rolls/{}", random()))?);
-        // Of the statistics every answer is made anew; of the searches the second one finds nothing
-        // within the rolls that it may look at.
+        // Statistics are computed for every request. The second search finds nothing within the rolls
+        // that one request may read.
         for (name, path) in [
             ("/rolls?die=1D20&result=20", "/rolls?die=1D20&result=20"),
             ("/rolls?die=1D8&result=8, never rolled", "/rolls?die=1D8&result=8"),
@@ -134,7 +134,7 @@ impl Pages {
         })
     }
 
-    /// Times of as many requests as are wanted.
+    /// The times of the configured number of requests.
     fn ask(&self, server: &Server, mut path: impl FnMut(u64) -> String) -> Result<Histogram<u64>> {
         let mut connection = Connection::connect(server.target.address)?;
         let mut times = histogram();
@@ -146,7 +146,7 @@ impl Pages {
     }
 }
 
-/// Downloads the whole history in each format; memory is the server's peak since its start.
+/// Downloads the whole history in each format. The memory is the server's peak since its start.
 fn whole_files(server: &Server, n_rolls: u64) -> Result<(Table, serde_json::Value)> {
     let mut table = Table::new(&["file", "MiB", "s", "rolls/s", "server's peak, MiB"]);
     let mut data = serde_json::Map::new();

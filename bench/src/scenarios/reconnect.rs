@@ -1,4 +1,4 @@
-//! All clients are cut off and come back at once, each behind the roll that it had last.
+//! All clients are disconnected and reconnect at once, each after the last roll that it received.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub struct Reconnect {
 struct Found {
     /// Until all are open.
     open_s: f64,
-    /// Until all have what they missed.
+    /// Until all have received the rolls that they missed.
     resumed_s: f64,
     n_overflows: u64,
 }

@@ -1,4 +1,4 @@
-//! Time to resume after so many missed rolls, out of a database of any size.
+//! The time to resume after a number of missed rolls, from a database of any size.
 
 use anyhow::Result;
 use clap::Args;
@@ -19,7 +19,7 @@ pub struct Replay {
     missed: Vec<u64>,
 }
 
-/// Rolls read for each point, so that short resumes are many and long ones few.
+/// Rolls to read for each point: many short resumes, or few long ones.
 const N_READ: u64 = 300_000;
 
 impl Replay {
@@ -38,7 +38,7 @@ impl Replay {
         for &n_missed in &self.missed {
             let after = head.saturating_sub(n_missed);
             let n_resumes = (N_READ / n_missed.max(1)).clamp(5, 300);
-            // Once for the caches: what is measured is the usual resume.
+            // One resume fills the caches and is not measured.
             resume(server.target, after, head)?;
             let mut ms = Vec::new();
             for _ in 0..n_resumes {

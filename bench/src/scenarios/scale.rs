@@ -1,4 +1,4 @@
-//! How the cost per delivery moves as clients, or rolls, become more.
+//! How the cost per delivery changes with the number of clients and the rate of rolls.
 
 use anyhow::Result;
 use clap::Args;
@@ -21,15 +21,15 @@ pub struct Scale {
     /// Time of each measurement, at least
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Who takes part
+    /// The servers to measure
     #[arg(long, value_delimiter = ',', default_values_t = [Peer::Rollcast, Peer::Nchan, Peer::Axum].map(Named))]
     peers: Vec<Named>,
 }
 
-/// Rolls a second while clients become more, and clients while rolls do.
+/// The rate while the number of clients varies, and the number of clients while the rate varies.
 const RATE: u32 = 5;
 const N_CLIENTS: usize = 200;
-/// At few rolls a second a measurement lasts until it has so many: three say little.
+/// The minimum number of rolls of a measurement, which lasts longer at low rates.
 const N_ROLLS: u32 = 10;
 
 impl Scale {
@@ -130,7 +130,7 @@ impl Scale {
     }
 }
 
-/// A line for each server that took part.
+/// A line for each measured server.
 fn lines(all: &[Measured], point: fn(&Measured) -> (f64, f64)) -> Vec<Line> {
     let line = |peer: Peer| {
         let own = all.iter().filter(|measured| measured.peer == peer.name());

@@ -1,4 +1,5 @@
-//! Clients that never read, beside healthy ones: those must not feel it, and memory stays flat.
+//! Clients that never read, together with healthy ones. They must not slow the healthy clients down,
+//! and memory must stay constant.
 
 use std::time::{Duration, Instant};
 
@@ -26,15 +27,15 @@ pub struct Stalled {
     /// Time of each measurement
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Rounds, each without and with the stalled ones
+    /// Rounds, each without and with the stalled streams
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
-/// Enough history to fill what the kernel queues for a client that does not read.
+/// Enough history to fill the kernel's buffers of a client that does not read.
 const N_STORED: u64 = 200_000;
 
-/// Time for the server to come to rest.
+/// The timeout for the server to become idle.
 const SETTLING: Duration = Duration::from_secs(60);
 
 struct Found {
@@ -126,7 +127,7 @@ impl Stalled {
         let n_sockets = procs::n_sockets(server.pid())?;
         let mut stalled = Fleet::new(server.target)?;
         stalled.open_stalled(n_stalled, OPENING)?;
-        // Until the kernel takes no more for them, and the server has nothing left to do.
+        // Waits until the kernel's buffers are full and the server is idle.
         let begin = Instant::now();
         while cpu_share(&mut healthy, &server)? > 1.5 * usual + 0.05 {
             if begin.elapsed() > SETTLING {
@@ -138,7 +139,7 @@ impl Stalled {
         healthy.run(seconds(self.seconds)?)?;
         let n_behind = healthy.drain(Duration::from_secs(10))?;
         let reached = healthy.reached.take().unwrap_or_default();
-        // What was hung up on shows itself now; an end behind all that nobody reads shows only at
+        // Connections that were reset show an error now. A clean end after unread data shows only at
         // the server.
         stalled.run(Duration::from_millis(100))?;
         let n_open =
@@ -165,7 +166,7 @@ impl Stalled {
     }
 }
 
-/// The part of a core that the server takes for half a second.
+/// The share of a core that the server uses, measured over half a second.
 fn cpu_share(healthy: &mut Fleet, server: &Server) -> Result<f64> {
     let (begin, before) = (Instant::now(), procs::usage(server.pid())?);
     healthy.run(Duration::from_millis(500))?;

@@ -1,4 +1,4 @@
-//! From the start of the process to the first page, and what it holds then.
+//! The time from the start of the process to the first page, and the memory used by then.
 
 use std::time::Duration;
 

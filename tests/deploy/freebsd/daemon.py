@@ -29,7 +29,7 @@ def main():
     again = 1 if "-r" in options else int(options["-R"]) if "-R" in options else None
     pid_file, program_pid_file = options.get("-P"), options.get("-p")
     try:
-        # Before it goes to the background, so that a wrong path is told.
+        # Before it goes to the background, so that a wrong path is reported.
         files = [open(name, "w") for name in (pid_file, program_pid_file) if name]
         output = Output(options.get("-o", "/dev/null"), "-H" in options)
     except OSError as error:

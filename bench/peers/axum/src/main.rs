@@ -1,5 +1,5 @@
-//! `peer-axum PORT WORKERS EVERY_US`: what axum's own documentation makes of a feed: `Sse` over a
-//! broadcast channel. Each event carries its number and its microsecond.
+//! `peer-axum PORT WORKERS EVERY_US`: a feed as in axum's documentation, `Sse` over a broadcast
+//! channel. Each event carries its number and its time in microseconds.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -22,7 +22,7 @@ struct Roll {
     dice: String,
 }
 
-/// Rolls a reader may be behind before it loses some.
+/// How many rolls a reader may lag before it loses some.
 const N_RECENT: usize = 1_024;
 
 fn main() {
@@ -52,7 +52,7 @@ async fn stream(
     State(rolls): State<broadcast::Sender<Roll>>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let rolls = BroadcastStream::new(rolls.subscribe());
-    // Lost rolls are left out here; the harness sees the gap.
+    // Lost rolls are skipped here. The benchmark detects the gap.
     Sse::new(rolls.filter_map(async |roll| {
         let roll = roll.ok()?;
         Some(Ok(Event::default().id(roll.id).data(roll.dice)))
@@ -66,7 +66,7 @@ async fn roll(rolls: broadcast::Sender<Roll>, every: Duration) {
         ticks.tick().await;
         let dice = format!(r#"{{"1D6":{},"1D20":{}}}"#, n % 6 + 1, n % 20 + 1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
-        // Nobody may be listening.
+        // Ignore the error: there may be no receivers.
         let _ = rolls.send(Roll { id: format!("{n}-{now}"), dice });
     }
 }

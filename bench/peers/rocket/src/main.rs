@@ -1,5 +1,5 @@
-//! `peer-rocket PORT WORKERS EVERY_US`: a Rocket `EventStream` as its own chat example has it, over
-//! a broadcast channel. Each event carries its number and its microsecond.
+//! `peer-rocket PORT WORKERS EVERY_US`: a feed as in Rocket's chat example, `EventStream` over a
+//! broadcast channel. Each event carries its number and its time in microseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ struct Roll {
     dice: String,
 }
 
-/// Rolls a reader may be behind before it loses some.
+/// How many rolls a reader may lag before it loses some.
 const N_RECENT: usize = 1_024;
 
 #[get("/stream")]
@@ -27,7 +27,7 @@ fn stream(rolls: &State<broadcast::Sender<Roll>>, mut end: Shutdown) -> EventStr
                 roll = rolls.recv() => match roll {
                     Ok(roll) => roll,
                     Err(RecvError::Closed) => break,
-                    // Lost rolls are left out here; the harness sees the gap.
+                    // Lost rolls are skipped here. The benchmark detects the gap.
                     Err(RecvError::Lagged(_)) => continue,
                 },
                 () = &mut end => break,
@@ -44,7 +44,7 @@ async fn roll(rolls: broadcast::Sender<Roll>, every: Duration) {
         ticks.tick().await;
         let dice = format!(r#"{{"1D6":{},"1D20":{}}}"#, n % 6 + 1, n % 20 + 1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
-        // Nobody may be listening.
+        // Ignore the error: there may be no receivers.
         let _ = rolls.send(Roll { id: format!("{n}-{now}"), dice });
     }
 }
@@ -59,7 +59,7 @@ fn main() {
         log_level: rocket::config::LogLevel::Off,
         ..Config::release_default()
     };
-    // Rocket's own runtime heeds only the configuration in the environment.
+    // Rocket's own runtime reads only the configuration in the environment.
     let runtime = rocket::tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers)
         .thread_name("rocket-worker-thread")
