@@ -17,6 +17,7 @@ mod history;
 mod http;
 mod pages;
 mod probes;
+mod protocol;
 mod retention;
 mod statistics;
 mod store;
