@@ -31,7 +31,6 @@ pub mod retention;
 pub mod feed;
 pub mod web;
 pub mod remote;
-pub mod doctor;
 pub mod pump;
 pub mod app;
 pub mod cli;

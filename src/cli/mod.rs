@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use event_stream::http_url::HttpUrl;
 use tracing::info;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -27,7 +28,6 @@ use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
 use crate::cli::tail::TailArgs;
 use crate::config::{Config, LogFormat};
-use crate::remote::Url;
 use crate::store::{Existing, Inspection, Store};
 use crate::web::SiteFiles;
 
@@ -183,7 +183,7 @@ fn check(config: Config) -> Result<(), Failure> {
 }
 
 /// The server that the configuration describes, on this machine.
-fn local(config: &Config) -> anyhow::Result<Url> {
+fn local(config: &Config) -> anyhow::Result<HttpUrl> {
     let address = app::address(config)?;
     address.parse().with_context(|| format!("expected an address to ask, got `{address}`"))
 }

@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 pub mod events;
+pub mod hand_server;
 pub mod listener;
 pub mod tail;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -221,6 +222,13 @@ pub fn copy_folder(name: &str, to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let status = Command::new("cp").arg("-R").arg(from).arg(to).status().unwrap();
     assert!(status.success(), "cp ended with {status}");
+}
+
+/// Runs a command to its end: its exit code, standard output and standard error.
+pub fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
 /// Sends a signal by name, such as `TERM`, to a process.

@@ -2,17 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::{House, ROLLCAST, Server, copy_folder, free_port, http, wait_for};
-
-fn run(command: &mut Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
-}
+use crate::common::{House, ROLLCAST, Server, copy_folder, free_port, http, run, wait_for};
 
 /// Runs `rollcast` so that it must refuse, and gives back what it says.
 fn refusal(command: &mut Command, exit_code: i32) -> String {

@@ -1,5 +1,5 @@
-//! Documents that must agree with the code: the tests that docs/reliability.md names, and the
-//! version.
+//! Documents that must agree with the code: the tests that docs/reliability.md names, the modules
+//! and dependencies that ARCHITECTURE.md names, and the version.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,6 +41,81 @@ fn the_changelog_and_the_port_state_this_version() {
     assert!(newest.starts_with(&format!("## [{version}]")), "CHANGELOG.md starts with {newest}");
     let port = read("deploy/freebsd/port/Makefile");
     assert!(port.contains(&format!("DISTVERSION=\t{version}\n")), "{port}");
+}
+
+#[test]
+fn every_path_on_the_architecture_page_exists_and_every_module_is_on_it() {
+    let page = read("ARCHITECTURE.md");
+    let code: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
+    let paths = code.iter().filter(|text| text.contains('/') && !text.starts_with('/'));
+    let paths: Vec<_> = paths.filter(|text| !text.contains(' ')).collect();
+    assert!(paths.len() > 20, "expected the modules, found {paths:?}");
+    let missing: Vec<_> = paths.iter().filter(|name| !path(name).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
+
+    let source = read("src/lib.rs");
+    let modules =
+        source.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules: Vec<_> = modules.collect();
+    assert!(modules.len() > 15, "expected the modules of src/lib.rs, found {modules:?}");
+    let starts = |module: &str| {
+        let named = [format!("src/{module}.rs"), format!("src/{module}/")];
+        code.iter().any(|text| named.iter().any(|start| text.starts_with(start)))
+    };
+    let unnamed: Vec<_> = modules.iter().filter(|module| !starts(module)).collect();
+    assert!(unnamed.is_empty(), "add these modules to ARCHITECTURE.md: {unnamed:?}");
+}
+
+#[test]
+fn dependencies_are_used_only_where_the_architecture_page_says() {
+    let allowed = [
+        ("rusqlite", &["src/store/"][..]),
+        ("r2d2", &["src/store/"]),
+        ("clap", &["src/cli/", "src/main.rs"]),
+        ("ureq", &["crates/event-stream/"]),
+        ("tera", &["src/web/pages/"]),
+        ("rocket_dyn_templates", &["src/web/"]),
+        ("prometheus_client", &["src/metrics/"]),
+        // The crates know nothing of rollcast.
+        ("rollcast", &["src/main.rs"]),
+    ];
+    for (dependency, places) in allowed {
+        let users = users_of(dependency);
+        assert!(!users.is_empty(), "nothing uses `{dependency}`");
+        let others: Vec<_> = users
+            .iter()
+            .filter(|user| !places.iter().any(|place| user.starts_with(place)))
+            .collect();
+        assert!(others.is_empty(), "only {places:?} may use `{dependency}`, but so do {others:?}");
+    }
+    // Control: a crate that many modules use.
+    assert!(users_of("tokio").iter().any(|user| !user.starts_with("src/store/")));
+}
+
+/// The source files that contain a path into a crate.
+fn users_of(dependency: &str) -> Vec<String> {
+    let path_into = format!("{dependency}::");
+    let uses = |text: &str| {
+        text.match_indices(&path_into).any(|(at, _)| {
+            let before = text[..at].chars().next_back();
+            before.is_none_or(|before| !before.is_alphanumeric() && before != '_' && before != ':')
+        })
+    };
+    let mut users = Vec::new();
+    let mut folders = vec![path("src"), path("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|end| end == "rs")
+                && uses(&fs::read_to_string(&entry).unwrap())
+            {
+                let name = entry.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+                users.push(name.to_string_lossy().into_owned());
+            }
+        }
+    }
+    users
 }
 
 /// The last column of the page's table: names as `cargo test --test faults` takes them.

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::api::lines;
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{House, wait_for};
-use crate::export::{file, run, serve};
+use crate::common::hand_server::{HandServer, rolls_file};
+use crate::common::tail::Tail;
+use crate::common::{House, run, wait_for};
 use crate::pages::{get, link, quiet_house, row_ids};
 use crate::probes::metrics;
 
@@ -90,7 +91,7 @@ fn no_roll_goes_before_its_time_and_none_stays_long_after() {
     let house = House::new("every = '20ms'\nkeep = '2s'");
     let _server = house.start();
     let mut seen = 0;
-    let tail = crate::tail::tail(&house, &["--json", "--after", "0"]);
+    let tail = Tail::start(&house, &["--json", "--after", "0"]);
     wait_for("three seconds of pruning", || {
         let (oldest, ..) = kept(&house);
         let now = Timestamp::now();
@@ -344,10 +345,11 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |rows: &[i64]| {
         let rows: String = rows.iter().copied().map(row).collect();
-        file("text/csv", 8, &format!("id,rolled_at,1D6\r\n{rows}"))
+        rolls_file("text/csv", 8, &format!("id,rolled_at,1D6\r\n{rows}"))
     };
-    let none = file("text/csv", 0, "id,rolled_at,1D6\r\n");
-    let (url, _asked) = serve(vec![csv(&[1, 2]), csv(&[5, 6]), none]);
+    let none = rolls_file("text/csv", 0, "id,rolled_at,1D6\r\n");
+    let server = HandServer::in_turn(vec![csv(&[1, 2]), csv(&[5, 6]), none]);
+    let url = server.url("/");
     let (code, stdout, stderr) = run(house.command().args(["export", &url]));
     let rows: String = [1, 2, 5, 6].map(row).concat();
     assert_eq!((code, stdout), (3, format!("id,rolled_at,1D6\r\n{rows}")), "{stderr}");

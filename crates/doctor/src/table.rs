@@ -1,10 +1,11 @@
-//! The report for people: a table, and below each fault the line to change.
+//! The report for people: a table in which each fault is followed by the line to change.
 
 use std::fmt::Write as _;
 
-use crate::doctor::{Report, Verdict};
+use crate::judge::Verdict;
+use crate::report::Report;
 
-/// Columns before what was seen.
+/// The column at which the text of a finding begins.
 const INDENT: usize = 22;
 
 impl Report {
@@ -49,7 +50,7 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Breaks a text between words, for a column that begins after the first ones.
+/// Breaks a text between words into lines that fit between [`INDENT`] and `width`.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.saturating_sub(INDENT).max(20);
     let mut lines = vec![String::new()];

@@ -1,37 +1,43 @@
-//! The judgement: what was seen, held against what an event stream needs. No I/O.
+//! Judges what was observed by what an event stream needs. No I/O.
 //!
 //! Sources: <https://html.spec.whatwg.org/multipage/server-sent-events.html>,
 //! <https://nginx.org/en/docs/http/ngx_http_proxy_module.html>.
 
 #[cfg(test)]
-pub mod samples;
-mod delivery;
+pub(crate) mod samples;
+mod transport;
+mod page;
+mod answer;
 mod headers;
-mod way;
-mod server;
+mod buffering;
+mod idle;
+mod resume;
+mod address;
+mod limit;
+mod clock;
+mod roller;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::doctor::client::NoAnswer;
-use crate::doctor::visit::Seen;
+use crate::visit::Observations;
 
-/// What the doctor says about one thing.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The thing.
+    /// The name of the check.
     pub check: &'static str,
-    /// How it is.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// What was seen, or why nothing can be said.
+    /// What was observed, or why nothing can be judged.
     pub saw: String,
     /// Which line to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
 }
 
-/// How a thing is.
+/// How good a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -41,38 +47,37 @@ pub enum Verdict {
     Note,
     /// Wrong.
     Fault,
-    /// Not to be told from what was seen.
+    /// Not decided by what was observed.
     Unknown,
 }
 
-/// Judges all there is to judge, in the order in which a browser meets it.
-pub fn judge(seen: &Seen) -> Vec<Finding> {
-    let always = [
-        way::tls(seen),
-        way::page(seen),
-        way::connections(seen),
-        way::redirects(seen),
-        way::answer(seen),
+/// Runs all checks that apply, in the order in which a browser meets what they are about.
+pub fn judge(seen: &Observations) -> Vec<Finding> {
+    let before_stream = [
+        transport::tls(seen),
+        page::page(seen),
+        transport::connections(seen),
+        page::redirects(seen),
+        answer::answer(seen),
     ];
-    let opened = match &seen.stream {
-        Ok(watch) if watch.answer.is_stream() => [
+    let of_stream = match &seen.stream {
+        Ok(watch) if watch.head.is_stream() => vec![
             headers::cache(seen, watch),
             headers::header(seen, watch),
             headers::compression(seen, watch),
-            delivery::buffering(seen, watch),
-            delivery::idle(seen, watch),
-            delivery::resume(seen),
-            server::address(seen),
-            server::limit(seen),
-            server::clock(seen, watch),
-            server::roller(seen, watch),
+            buffering::buffering(seen, watch),
+            idle::idle(seen, watch),
+            resume::resume(seen),
+            address::address(seen),
+            limit::limit(seen),
+            clock::clock(seen, watch),
+            roller::roller(seen, watch),
             headers::cross_origin(seen, watch),
-        ]
-        .to_vec(),
-        _ if seen.honest.is_some() => vec![server::address(seen)],
+        ],
+        _ if seen.plain_head.is_some() => vec![address::address(seen)],
         _ => Vec::new(),
     };
-    always.into_iter().flatten().chain(opened).collect()
+    before_stream.into_iter().flatten().chain(of_stream).collect()
 }
 
 fn fine(check: &'static str, saw: impl Into<String>) -> Finding {
@@ -91,13 +96,6 @@ fn unknown(check: &'static str, why: impl Into<String>) -> Finding {
     Finding { check, verdict: Verdict::Unknown, saw: why.into(), change: None }
 }
 
-fn in_words(why: &NoAnswer) -> String {
-    match why {
-        NoAnswer::Silent(after) => format!("no answer in {}", seconds(*after)),
-        NoAnswer::Failed(why) => why.clone(),
-    }
-}
-
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
@@ -111,11 +109,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_as_it_should_be_gets_no_reproach() {
-        let findings = judge(&samples::seen());
-        let but = |finding: &&Finding| finding.verdict != Verdict::Fine;
-        let rest: Vec<_> = findings.iter().filter(but).map(|f| (f.check, f.verdict)).collect();
-        assert_eq!(rest, [("connections", Verdict::Note)], "{findings:#?}");
+    fn a_good_stream_has_no_fault() {
+        let findings = judge(&samples::rollcast());
+        let not_fine = findings.iter().filter(|finding| finding.verdict != Verdict::Fine);
+        let not_fine: Vec<_> = not_fine.map(|f| (f.check, f.verdict)).collect();
+        assert_eq!(not_fine, [("connections", Verdict::Note)], "{findings:#?}");
         assert_eq!(findings.len(), 14);
     }
 }

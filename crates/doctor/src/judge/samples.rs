@@ -1,20 +1,24 @@
-//! Things seen, for the tests of judgements: rollcast behind nginx as it should be, to be spoilt.
+//! Observations for the tests of judgements: a good rollcast behind nginx, to be spoilt.
 
 use std::time::Duration;
 
 use event_stream::parser::Frame;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::doctor::client::{Answer, Arrival, Connection, End, Watch};
-use crate::doctor::judge::{Finding, Verdict};
-use crate::doctor::visit::{Page, PageRolls, Resumed, Seen};
+use crate::connection::Connection;
+use crate::judge::{Finding, Verdict};
+use crate::response::Head;
+use crate::rollcast::PageRolls;
+use crate::visit::{Observations, Page, Reconnect};
+use crate::watch::{Arrival, End, Watch};
 
 /// When the visit began, in Unix milliseconds: 2026-11-23T01:37:40Z.
 pub const START_MS: i64 = 1_795_397_860_000;
 const DATE: &str = "Mon, 23 Nov 2026 01:37:40 GMT";
 
-pub fn answer(headers: &[(&str, &str)]) -> Answer {
+/// The head of a 200 with the usual headers and these.
+pub fn head(headers: &[(&str, &str)]) -> Head {
     let mut map = HeaderMap::new();
     let usual = [("date", DATE), ("server", "nginx")];
     for (name, value) in usual.iter().chain(headers) {
@@ -24,9 +28,9 @@ pub fn answer(headers: &[(&str, &str)]) -> Answer {
         }
         map.append(name, HeaderValue::from_str(value).expect("a header's value"));
     }
-    Answer {
+    Head {
         url: "http://dice.example.org/stream/".parse().expect("an address"),
-        hops: vec![],
+        redirects: vec![],
         status: 200,
         headers: map,
         after: Duration::from_millis(3),
@@ -34,21 +38,21 @@ pub fn answer(headers: &[(&str, &str)]) -> Answer {
     }
 }
 
-/// A stream's answer as rollcast gives it, and then these headers.
-pub fn stream_answer(headers: &[(&str, &str)]) -> Answer {
+/// The head of a stream as rollcast sends it, and then these headers.
+pub fn stream_head(headers: &[(&str, &str)]) -> Head {
     let usual = [
         ("content-type", "text/event-stream"),
         ("cache-control", "no-cache, no-transform"),
         ("access-control-allow-origin", "*"),
     ];
-    answer(&[&usual, headers].concat())
+    head(&[&usual, headers].concat())
 }
 
-/// What came, and after how many milliseconds.
+/// Frames and after how many milliseconds each arrived.
 pub fn watch(frames: Vec<(u64, Frame)>, end: End, lasted_ms: u64) -> Watch {
     let arrival = |(ms, frame)| Arrival { at: Duration::from_millis(ms), frame };
     Watch {
-        answer: stream_answer(&[]),
+        head: stream_head(&[]),
         started: Timestamp::from_millisecond(START_MS).expect("a moment"),
         arrivals: frames.into_iter().map(arrival).collect(),
         end,
@@ -56,35 +60,37 @@ pub fn watch(frames: Vec<(u64, Frame)>, end: End, lasted_ms: u64) -> Watch {
     }
 }
 
+/// An event.
 pub fn event(name: &str, id: Option<&str>, data: &str) -> Frame {
     Frame::Event { name: name.into(), id: id.map(String::from), data: data.into() }
 }
 
+/// A `sync` event whose newest roll is roll 40.
 pub fn sync(mode: &str) -> Frame {
     let data = format!(r#"{{"mode":"{mode}","head":"40-{}","replay":0,"lost":0}}"#, START_MS - 100);
     event("sync", None, &data)
 }
 
-/// First frames at once, then rolls that came and were made after so many milliseconds.
+/// The first frames at once, then rolls: the milliseconds after which each arrived and was made.
 pub fn rolls(times_ms: &[(u64, i64)]) -> Vec<(u64, Frame)> {
     let first = [(3, Frame::Retry(2_000)), (3, sync("live"))];
-    let rolls = times_ms.iter().zip(41..).map(|((came, made), id)| {
+    let rolls = times_ms.iter().zip(41..).map(|((arrived, made), id)| {
         let id = format!("{id}-{}", START_MS + made);
-        (*came, event("message", Some(&id), r#"{"1D6":4}"#))
+        (*arrived, event("message", Some(&id), r#"{"1D6":4}"#))
     });
     first.into_iter().chain(rolls).collect()
 }
 
-/// All as it should be, with a roll a second for ten seconds.
-pub fn seen() -> Seen {
+/// All as it should be, with a roll every second for ten seconds.
+pub fn rollcast() -> Observations {
     let steady: Vec<_> = (1..=9).map(|n| (n * 1_000 + 2, n as i64 * 1_000)).collect();
-    let told = [("rollcast-client", "203.0.113.7")];
-    Seen {
+    let reported = [("rollcast-client", "203.0.113.7")];
+    Observations {
         connection: Connection { local: "203.0.113.7".parse().expect("one"), tls: None },
         page: Some(Ok(Page {
-            answer: Answer {
+            head: Head {
                 url: "http://dice.example.org/".parse().expect("an address"),
-                ..answer(&[("content-type", "text/html"), ("cache-control", "no-cache")])
+                ..head(&[("content-type", "text/html"), ("cache-control", "no-cache")])
             },
             rolls: Some(PageRolls {
                 every: Duration::from_secs(1),
@@ -93,32 +99,39 @@ pub fn seen() -> Seen {
         })),
         url: "http://dice.example.org/stream/".parse().expect("an address"),
         compressed: None,
-        stream: Ok(watch(rolls(&steady), End::Left, 10_000)),
-        honest: Some(stream_answer(&told)),
-        forged: Some(stream_answer(&told)),
-        resumed: Some(Resumed {
+        stream: Ok(watch(rolls(&steady), End::Open, 10_000)),
+        plain_head: Some(stream_head(&reported)),
+        forged_head: Some(stream_head(&reported)),
+        reconnect: Some(Reconnect {
             last_event_id: "48-1".into(),
             later_ids: vec!["49-2".into()],
-            answered: Ok(vec![Frame::Retry(2_000), sync("resumed")]),
+            frames: Ok(vec![Frame::Retry(2_000), sync("resumed")]),
         }),
-        crowd: (0..8).map(|_| Ok((stream_answer(&[]), vec![sync("live")]))).collect(),
+        at_once: (0..8).map(|_| Ok((stream_head(&[]), vec![sync("live")]))).collect(),
     }
 }
 
-/// The same for a stream that is not ours.
-pub fn foreign(watch: Watch) -> Seen {
-    let honest = Some(stream_answer(&[]));
-    Seen { page: None, stream: Ok(watch), forged: honest.clone(), honest, resumed: None, ..seen() }
+/// The same for a stream that is not rollcast's.
+pub fn foreign(watch: Watch) -> Observations {
+    let head = Some(stream_head(&[]));
+    Observations {
+        page: None,
+        stream: Ok(watch),
+        plain_head: head.clone(),
+        forged_head: head,
+        reconnect: None,
+        ..rollcast()
+    }
 }
 
-impl Seen {
-    /// Its stream, to spoil or to judge.
+impl Observations {
+    /// The watch of the stream, to spoil.
     pub fn watched(&mut self) -> &mut Watch {
-        self.stream.as_mut().expect("a sample was watched")
+        self.stream.as_mut().expect("a sample has a watch")
     }
 }
 
-/// Holds a judgement against what is expected of it.
+/// Asserts the verdict of a finding, and a part of its texts.
 #[track_caller]
 pub fn expect(case: &str, finding: &Finding, verdict: Verdict, text: &str) {
     let all = format!("{} {}", finding.saw, finding.change.as_deref().unwrap_or_default());

@@ -1,41 +1,44 @@
-//! The headers of the stream: what caches, proxies and pages from elsewhere may do.
+//! The stream's headers: what caches, proxies and pages of other origins may do with it.
 
-use crate::doctor::client::{Answer, Watch};
-use crate::doctor::judge::delivery::{AT_ONCE, buffering};
-use crate::doctor::judge::{Finding, Verdict, fault, fine, note, unknown};
-use crate::doctor::visit::Seen;
+use crate::judge::buffering::{AT_ONCE, buffering};
+use crate::judge::{Finding, Verdict, fault, fine, note, unknown};
+use crate::response::Head;
+use crate::visit::Observations;
+use crate::watch::Watch;
 
+/// How to keep caches from storing a response.
+pub const CACHE_CONTROL: &str = "nginx: no `expires`, no `add_header Cache-Control` and no \
+                                 `proxy_hide_header Cache-Control;` in this location";
 const GZIP: &str = "nginx: `gzip off;` in the stream's location, or take `text/event-stream` and \
                     `*` out of `gzip_types`";
-pub const CACHE_CONTROL: &str = "nginx: no `expires`, no `add_header Cache-Control` and no \
-                             `proxy_hide_header Cache-Control;` in this location";
 const CORS: &str = "nginx: no `add_header Access-Control-Allow-Origin` and no `proxy_hide_header \
                     Access-Control-Allow-Origin;` in the stream's location: rollcast sends it";
+const NO_CACHE: &str = "the application: `Cache-Control: no-cache, no-transform`";
 
-pub fn cache(seen: &Seen, watch: &Watch) -> Finding {
+/// Whether caches may store the stream, and proxies compress it.
+pub fn cache(seen: &Observations, watch: &Watch) -> Finding {
     const NAME: &str = "cache";
-    let control = watch.answer.header("cache-control").unwrap_or_default();
+    let control = watch.head.header("cache-control").unwrap_or_default();
     let has = |name: &str| directives(&control).any(|(directive, _)| directive == name);
-    if let Some(header) = stored(&watch.answer) {
-        fault(NAME, format!("caches may keep the stream: `{header}`"), CACHE_CONTROL)
+    if let Some(header) = cached(&watch.head) {
+        fault(NAME, format!("caches may store the stream: `{header}`"), CACHE_CONTROL)
     } else if seen.is_rollcast() && !(has("no-cache") && has("no-transform")) {
-        let saw = format!("`Cache-Control` is `{control}`, and not `no-cache, no-transform`");
+        let saw = format!("`Cache-Control` is `{control}`, not `no-cache, no-transform`");
         fault(NAME, saw, CACHE_CONTROL)
     } else if !has("no-cache") && !has("no-store") {
-        note(NAME, "no `Cache-Control`", "the application: `Cache-Control: no-cache, no-transform`")
+        note(NAME, "no `Cache-Control`", NO_CACHE)
     } else if !has("no-transform") {
-        let saw = format!("`Cache-Control: {control}`: proxies may compress it");
-        note(NAME, saw, "the application: `Cache-Control: no-cache, no-transform`")
+        note(NAME, format!("`Cache-Control: {control}`: proxies may compress it"), NO_CACHE)
     } else {
         fine(NAME, control)
     }
 }
 
-/// The application's own request not to buffer, which nginx obeys and takes out.
-pub fn header(seen: &Seen, watch: &Watch) -> Finding {
+/// Whether the application's request not to buffer gets through; nginx obeys and removes it.
+pub fn header(seen: &Observations, watch: &Watch) -> Finding {
     const NAME: &str = "header";
-    let server = watch.answer.header("server").unwrap_or_default().to_lowercase();
-    match watch.answer.header("x-accel-buffering").as_deref() {
+    let server = watch.head.header("server").unwrap_or_default().to_lowercase();
+    match watch.head.header("x-accel-buffering").as_deref() {
         Some("no") => fine(NAME, "X-Accel-Buffering: no"),
         Some(other) => fault(
             NAME,
@@ -43,15 +46,15 @@ pub fn header(seen: &Seen, watch: &Watch) -> Finding {
             "the application, or a proxy's `add_header`: `X-Accel-Buffering: no`, once",
         ),
         None if server.starts_with("nginx") || server.starts_with("openresty") => {
-            let saw = "nginx keeps X-Accel-Buffering to itself";
+            let saw = "nginx removes X-Accel-Buffering";
             match buffering(seen, watch).verdict {
                 Verdict::Fine => fine(NAME, format!("{saw}, and holds nothing back")),
-                _ => unknown(NAME, format!("{saw}, whether it obeys it or not")),
+                _ => unknown(NAME, format!("{saw}, so whether it was sent is not seen")),
             }
         }
         None if seen.is_rollcast() => note(
             NAME,
-            "X-Accel-Buffering is lost on the way, and a further nginx would buffer",
+            "X-Accel-Buffering is lost on the way, so another nginx in front would buffer",
             "the proxy in front of rollcast must pass it on; nginx: `proxy_pass_header \
              X-Accel-Buffering;`",
         ),
@@ -63,57 +66,59 @@ pub fn header(seen: &Seen, watch: &Watch) -> Finding {
     }
 }
 
-pub fn compression(seen: &Seen, watch: &Watch) -> Finding {
+/// Whether the stream is compressed; compressors hold events back.
+pub fn compression(seen: &Observations, watch: &Watch) -> Finding {
     const NAME: &str = "compression";
-    let encoding = |watch: &Watch| watch.answer.header("content-encoding");
+    let encoding = |watch: &Watch| watch.head.header("content-encoding");
     match &seen.compressed {
         Some(Ok(first)) => {
             let encoding = encoding(first).unwrap_or_default();
             let saw = format!("compressed ({encoding}): a compressor holds events back");
             fault(NAME, saw, GZIP)
         }
-        // Not heard at once either way: something else holds it back.
+        // Not fast without compression either: something else holds it back.
         Some(Err(_)) if watch.arrivals.first().is_none_or(|first| first.at > AT_ONCE) => {
-            unknown(NAME, "the first try, which offered to decompress, got no answer in time")
+            unknown(NAME, "the first request, which offered compression, got no answer in time")
         }
         Some(Err(_)) => {
-            fault(NAME, "no answer to a browser, which offers to decompress; one without", GZIP)
+            fault(NAME, "no answer to a request that offers compression; one without", GZIP)
         }
         None => match encoding(watch) {
             Some(encoding) => fault(NAME, format!("compressed ({encoding})"), GZIP),
-            None => fine(NAME, "none, though it was offered"),
+            None => fine(NAME, "none, though the request offered it"),
         },
     }
 }
 
-/// Whether pages from elsewhere may listen.
-pub fn cross_origin(seen: &Seen, watch: &Watch) -> Finding {
+/// Whether pages of other origins may read the stream.
+pub fn cross_origin(seen: &Observations, watch: &Watch) -> Finding {
     const NAME: &str = "cross-origin";
-    let allowed = watch.answer.header("access-control-allow-origin");
+    const REFUSED: &str = "pages of other origins may not read it";
+    let allowed = watch.head.header("access-control-allow-origin");
     match allowed.as_deref() {
-        Some("*") => fine(NAME, "pages from elsewhere may listen"),
+        Some("*") => fine(NAME, "pages of all origins may read it"),
         Some(several) if several.contains(',') => {
-            fault(NAME, format!("`{several}`: browsers take only one value"), CORS)
+            fault(NAME, format!("`{several}`: browsers accept only one value"), CORS)
         }
-        Some(one) => fine(NAME, format!("pages of {one} may listen")),
-        None if seen.is_rollcast() => note(NAME, "pages from elsewhere may not listen", CORS),
-        None => fine(NAME, "pages from elsewhere may not listen"),
+        Some(one) => fine(NAME, format!("pages of {one} may read it")),
+        None if seen.is_rollcast() => note(NAME, REFUSED, CORS),
+        None => fine(NAME, REFUSED),
     }
 }
 
-/// The header that lets caches keep a response, if one does.
-pub fn stored(answer: &Answer) -> Option<String> {
-    let control = answer.header("cache-control").unwrap_or_default();
-    let keeps = |(name, value): (&str, &str)| match name {
+/// The header that lets a cache reuse the response without asking, or shows that one did.
+pub fn cached(head: &Head) -> Option<String> {
+    let control = head.header("cache-control").unwrap_or_default();
+    let allows_reuse = |(name, value): (&str, &str)| match name {
         "max-age" | "s-maxage" => value != "0",
         "public" | "immutable" => true,
         _ => false,
     };
     let asks_first = directives(&control).any(|(name, _)| matches!(name, "no-cache" | "no-store"));
-    if !asks_first && directives(&control).any(keeps) {
+    if !asks_first && directives(&control).any(allows_reuse) {
         return Some(format!("Cache-Control: {control}"));
     }
-    let age = answer.header("age").filter(|age| age.trim() != "0");
+    let age = head.header("age").filter(|age| age.trim() != "0");
     age.map(|age| format!("Age: {age}"))
 }
 
@@ -126,24 +131,25 @@ fn directives(control: &str) -> impl Iterator<Item = (&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::doctor::client::{End, NoAnswer};
-    use crate::doctor::judge::Verdict::{Fault, Fine, Note, Unknown};
-    use crate::doctor::judge::samples::{
-        answer, expect, foreign, rolls, seen, stream_answer, watch,
-    };
+    use std::time::Duration;
 
-    /// Judges our stream, and a foreign one, with these headers besides the usual ones.
-    fn both(judge: fn(&Seen, &Watch) -> Finding, headers: &[(&str, &str)]) -> [Finding; 2] {
+    use super::*;
+    use crate::judge::Verdict::{Fault, Fine, Note, Unknown};
+    use crate::judge::samples::{expect, foreign, head, rollcast, rolls, stream_head, watch};
+    use crate::response::NoResponse;
+    use crate::watch::End;
+
+    /// Judges a stream of rollcast, and another one, with these headers.
+    fn both(judge: fn(&Observations, &Watch) -> Finding, headers: &[(&str, &str)]) -> [Finding; 2] {
         let headers = [&[("content-type", "text/event-stream")], headers].concat();
-        [seen(), foreign(watch(vec![], End::Left, 1_000))].map(|mut seen| {
-            seen.watched().answer = answer(&headers);
+        [rollcast(), foreign(watch(vec![], End::Open, 1_000))].map(|mut seen| {
+            seen.watched().head = head(&headers);
             judge(&seen, seen.stream.as_ref().expect("one"))
         })
     }
 
     #[test]
-    fn nobody_may_keep_a_stream() {
+    fn a_cache_must_not_store_a_stream() {
         let table = [
             ("no-cache, no-transform", Fine, Fine, "no-cache"),
             ("no-store, no-transform", Fault, Fine, "no-"),
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_not_to_buffer_may_stay_with_nginx_but_not_get_lost() {
+    fn nginx_may_remove_the_request_not_to_buffer_and_no_other_proxy() {
         let table = [
             (&[("x-accel-buffering", "no")][..], Fine, Fine),
             (&[("x-accel-buffering", "yes")], Fault, Fault),
@@ -180,28 +186,28 @@ mod tests {
     }
 
     #[test]
-    fn compression_is_a_fault_also_where_it_swallows_the_stream() {
+    fn compression_is_a_fault_also_if_nothing_gets_through_it() {
         let judged = |first, came_after: u64| {
-            let mut seen = seen();
+            let mut seen = rollcast();
             seen.compressed = first;
             if came_after > 0 {
                 let mut frames = rolls(&[]);
                 frames[0].0 = came_after;
-                *seen.watched() = watch(frames, End::Left, 9_000);
+                *seen.watched() = watch(frames, End::Open, 9_000);
             }
             compression(&seen, seen.stream.as_ref().expect("one"))
         };
         expect("none", &judged(None, 0), Fine, "none");
-        let mut gzipped = watch(vec![], End::Left, 5);
-        gzipped.answer = stream_answer(&[("content-encoding", "gzip")]);
+        let mut gzipped = watch(vec![], End::Open, 5);
+        gzipped.head = stream_head(&[("content-encoding", "gzip")]);
         expect("gzip", &judged(Some(Ok(gzipped)), 0), Fault, "`gzip off;`");
-        let silent = || Some(Err(NoAnswer::Silent(std::time::Duration::from_secs(5))));
+        let silent = || Some(Err(NoResponse::TimedOut(Duration::from_secs(5))));
         expect("swallowed", &judged(silent(), 3), Fault, "`gzip off;`");
         expect("slow either way", &judged(silent(), 3_000), Unknown, "in time");
     }
 
     #[test]
-    fn pages_from_elsewhere_may_listen_if_one_header_says_so() {
+    fn pages_of_other_origins_may_read_it_if_exactly_one_header_says_so() {
         let table = [
             (&[("access-control-allow-origin", "*")][..], Fine, Fine),
             (
