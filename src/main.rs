@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use rollcast::cli::{self, Cli};
+use rollcast::cli;
+use rollcast::cli::args::Cli;
 
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[global_allocator]

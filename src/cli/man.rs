@@ -1,4 +1,4 @@
-//! `rollcast completions` and `rollcast man`: made from the commands themselves.
+//! `rollcast man` and `rollcast completions`: generated from the commands themselves.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
+use crate::cli::args::Cli;
 
 const NAME: &str = "rollcast";
 
