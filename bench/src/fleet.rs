@@ -518,16 +518,16 @@ mod tests {
     fn server_that_hangs_up(answer: String, rest: String) -> (Target, impl FnOnce()) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (tell, told) = mpsc::channel();
+        let (finish, finished) = mpsc::channel();
         let server = thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
             connection.write_all(answer.as_bytes()).unwrap();
-            told.recv().unwrap();
+            finished.recv().unwrap();
             connection.write_all(rest.as_bytes()).unwrap();
         });
         let hang_up = move || {
-            tell.send(()).unwrap();
+            finish.send(()).unwrap();
             server.join().unwrap();
         };
         (Target { address, path: "/stream/", field: Field::Id }, hang_up)

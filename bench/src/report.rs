@@ -198,8 +198,8 @@ impl Section {
             match places.missing(peer) {
                 None => present.push(peer),
                 Some(why) => {
-                    eprintln!("LEFT OUT: {}: {why}", peer.name());
-                    self.notes.push(format!("Left out: {}, since {why}.", peer.name()));
+                    eprintln!("SKIPPED: {}: {why}", peer.name());
+                    self.notes.push(format!("Skipped: {}, because {why}.", peer.name()));
                 }
             }
         }
