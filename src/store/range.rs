@@ -59,3 +59,29 @@ impl IdRange {
         u64::try_from(self.before.previous().0 - self.after.0).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(oldest: i64, head: i64) -> Kept {
+        Kept { oldest: RollId(oldest), head: RollId(head).into() }
+    }
+
+    #[test]
+    fn kept_rolls_are_those_from_the_oldest_to_the_head() {
+        for (oldest, head, n_rolls) in [(41, 101, 61), (101, 101, 1), (102, 101, 0), (1, 0, 0)] {
+            let kept = kept(oldest, head);
+            assert_eq!(kept.n_rolls(), n_rolls, "{kept:?}");
+            assert_eq!(kept.ids().n_rolls(), n_rolls as u64, "{kept:?}");
+        }
+        let expected = IdRange { after: RollId(40), before: RollId(102) };
+        assert_eq!(kept(41, 101).ids(), expected);
+    }
+
+    #[test]
+    fn a_range_whose_bounds_cross_holds_no_roll() {
+        let range = IdRange { after: RollId(9), before: RollId(5) };
+        assert_eq!(range.n_rolls(), 0);
+    }
+}
