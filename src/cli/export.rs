@@ -1,5 +1,6 @@
 //! `rollcast export`.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::cursor::Cursor;
 use crate::record::{Encoder, Format};
 use crate::remote::{Remote, RemoteError, Url};
 use crate::roll::{RollId, RolledAt};
-use crate::store::{Archive, Extent, RollRange, StoreError};
+use crate::store::{Archive, Extent, RollRange, StoreError, Unreadable};
 use crate::time_spec::TimeSpec;
 
 /// Rolls that are read at a time.
@@ -124,10 +125,24 @@ impl InARow {
     /// The rolls before this one, as far as they did not come, never will.
     fn skipped_to(&mut self, id: RollId) {
         let Some(next) = self.next.filter(|next| *next < id) else { return };
-        self.n_gaps += 1;
         let (first, last) = (next, id.previous());
-        // Whoever closes standard error wants to know nothing.
-        let _ = writeln!(io::stderr(), "rollcast: gap: rolls {first} to {last} are no longer kept");
+        self.report(format_args!("rolls {first} to {last} are no longer kept"));
+    }
+
+    /// The roll before this one was the last that came; those in between cannot be read.
+    fn unreadable_to(&mut self, id: RollId) {
+        let Some(first) = self.next.filter(|next| *next < id) else { return };
+        match id.previous() {
+            last if last == first => self.report(format_args!("roll {first} cannot be read")),
+            last => self.report(format_args!("rolls {first} to {last} cannot be read")),
+        }
+        self.next = Some(id);
+    }
+
+    fn report(&mut self, gap: fmt::Arguments<'_>) {
+        self.n_gaps += 1;
+        // Ignore the error: stderr may be closed.
+        let _ = writeln!(io::stderr(), "rollcast: gap: {gap}");
     }
 }
 
@@ -158,18 +173,31 @@ fn from_database(
     let mut archive = Archive::open(&config.store)?;
     let since = args.since.map(|since| since.moment(Timestamp::now()));
     let range = RollRange { after: args.after, before: args.before, since };
-    let Extent { mut ids, dice } = archive.extent(&range)?;
+    let Extent { mut ids, dice, .. } = archive.extent(&range)?;
     let mut encoder = Encoder::new(args.format(), dice);
     let mut progress = Progress::new(ids.n_rolls());
     out.write_all(&encoder.head())?;
     loop {
-        let rolls = archive.between(ids, BATCH)?;
-        let Some(last) = rolls.last() else { break };
-        ids.after = last.id;
-        rolls.iter().for_each(|roll| row.came(roll.id));
-        let text = encoder.rolls(&rolls).map_err(|error| Broken::Read(error.into()))?;
+        let rows = archive.between(ids, BATCH)?;
+        let Some(last) = rows.newest() else { break };
+        ids.after = last;
+        let mut unreadable = rows.unreadable.iter().peekable();
+        for roll in &rows.rolls {
+            while let Some(Unreadable { id, .. }) = unreadable.next_if(|row| row.id < roll.id) {
+                row.skipped_to(*id);
+                row.next = Some(*id);
+                row.unreadable_to(id.next());
+            }
+            row.came(roll.id);
+        }
+        for Unreadable { id, .. } in unreadable {
+            row.skipped_to(*id);
+            row.next = Some(*id);
+            row.unreadable_to(id.next());
+        }
+        let text = encoder.rolls(&rows.rolls).map_err(|error| Broken::Read(error.into()))?;
         out.write_all(&text)?;
-        progress.add(rolls.len() as u64);
+        progress.add(rows.len() as u64);
     }
     row.skipped_to(ids.before);
     Ok(out.write_all(&encoder.foot())?)
@@ -330,9 +358,8 @@ impl Copy<'_> {
 
     fn roll(&mut self, line: &[u8], end: RollId, out: &mut Output) -> Result<(), Stopped> {
         let last = self.last.map(|last| last.id);
-        let fits = |id: RollId, last: RollId| id == last.next() || (id > last && !self.goes_on);
-        let next = cursor_of(self.format, line)
-            .filter(|cursor| last.is_none_or(|last| fits(cursor.id, last)));
+        let next =
+            cursor_of(self.format, line).filter(|cursor| last.is_none_or(|last| cursor.id > last));
         let Some(cursor) = next else {
             let line = String::from_utf8_lossy(line).trim_end().to_string();
             let error = match last {
@@ -342,6 +369,10 @@ impl Copy<'_> {
             return Err(Stopped::Broken(Broken::Read(error)));
         };
         let id = cursor.id;
+        // A server leaves out rolls within a file only if they cannot be read.
+        if self.goes_on {
+            self.row.unreadable_to(id);
+        }
         self.row.came(id);
         self.goes_on = true;
         if self.format == Format::Json {

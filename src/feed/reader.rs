@@ -15,8 +15,8 @@ use crate::feed::start::{self, SyncEvent};
 use crate::feed::wakers::Registration;
 use crate::feed::window::{Next, Window};
 use crate::feed::{Sent, Shared};
-use crate::roll::{Roll, RollId};
-use crate::store::StoreError;
+use crate::roll::RollId;
+use crate::store::{Rows, StoreError};
 
 /// Rolls that are fetched from the store at once. They bound the memory of a lagging reader.
 const N_FETCHED: usize = 128;
@@ -47,7 +47,7 @@ struct Lagging {
 
 /// How far the read is.
 enum Read {
-    Started(Pin<Box<dyn Future<Output = Result<Vec<Roll>, StoreError>> + Send>>),
+    Started(Pin<Box<dyn Future<Output = Result<Rows, StoreError>> + Send>>),
     /// It failed; the next attempt comes after a pause.
     Pausing(Pin<Box<Sleep>>),
     Finished,
@@ -169,11 +169,11 @@ impl Reader {
     /// Keeps the rolls from the store for delivery, or returns the news that none are left.
     fn finish_read(
         &mut self,
-        result: Result<Vec<Roll>, StoreError>,
+        result: Result<Rows, StoreError>,
     ) -> Result<Option<Item>, StoreError> {
         let lagging = self.lagging.as_mut().expect("a read that finishes was started");
         lagging.read = Read::Finished;
-        let rolls = match result {
+        let rows = match result {
             Err(error) if error.is_load() => {
                 // The client gains nothing if its stream ends here.
                 lagging.read = Read::Pausing(Box::pin(sleep(lagging.backoff.next_pause())));
@@ -182,7 +182,11 @@ impl Reader {
             result => result?,
         };
         lagging.backoff.reset();
-        lagging.rolls.extend(rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
+        if let (true, Some(newest)) = (rows.rolls.is_empty(), rows.newest()) {
+            // None of these rows can be read. Before one that can, `deliver` counts them as lost.
+            return Ok(Some(self.skip_to(newest.next())));
+        }
+        lagging.rolls.extend(rows.rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
         if lagging.rolls.is_empty()
             && let Next::Older(oldest_in_memory) = self.shared.window(|w| w.after(self.last))
         {

@@ -128,12 +128,19 @@ fn a_download_that_breaks_goes_on_where_it_broke() {
     assert_eq!(asked[1], "/api/rolls.csv?before=6&after=2-1795392002123");
     assert_eq!(asked[2], "/api/rolls.csv?before=6&after=3-1795392003123");
 
-    // A row that is left out in the middle is never passed over.
-    let gap = csv(5, format!("{columns}{}{}", row(1), row(3)));
+    // A row that is left out in the middle cannot be read there, which is never passed over.
+    let gap = csv(3, format!("{columns}{}{}", row(1), row(3)));
     let (url, _asked) = serve(vec![gap]);
+    let (code, stdout, stderr) = run(house.command().args(["export", &url]));
+    assert_eq!((code, stdout), (3, format!("{columns}{}{}", row(1), row(3))));
+    assert!(stderr.contains("gap: roll 2 cannot be read"), "{stderr}");
+
+    // One that comes twice is no file of rolls.
+    let twice = csv(3, format!("{columns}{}{}", row(2), row(2)));
+    let (url, _asked) = serve(vec![twice]);
     let (code, _, stderr) = run(house.command().args(["export", &url]));
     assert_eq!(code, 1);
-    assert!(stderr.contains("expected roll 2, got `3,"), "{stderr}");
+    assert!(stderr.contains("expected roll 3, got `2,"), "{stderr}");
 
     // Nothing more comes, however often it is asked for.
     let stuck = || csv(5, format!("{columns}{}", row(1)));

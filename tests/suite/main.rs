@@ -21,3 +21,4 @@ mod store;
 mod stream;
 mod tail;
 mod union;
+mod unreadable;
