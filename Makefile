@@ -1,13 +1,13 @@
-# rollcast for developers and packagers. `make` alone lists what there is. For GNU and BSD make.
+# For developers and packagers. `make` alone lists the targets. Works with GNU make and BSD make.
 
-# Where `make install` puts things. A package's build sets PREFIX=/usr and DESTDIR=<its folder>.
+# Where `make install` puts files. A package build sets PREFIX=/usr and DESTDIR=<its folder>.
 PREFIX = /usr/local
 DESTDIR =
-# What it installs; `make build` makes it.
+# The program to install; `make build` makes it.
 PROGRAM = target/release/rollcast
-# FreeBSD or Linux: the rc.d script or the unit.
+# Decides between the rc.d script (FreeBSD) and the systemd unit (Linux).
 OS != uname -s
-# A system's own programs have their configuration in /etc.
+# Programs in /usr have their configuration in /etc.
 ETCDIR != case '$(PREFIX)' in /usr) echo /etc ;; *) echo '$(PREFIX)/etc' ;; esac
 STATEDIR != case '$(OS)' in FreeBSD) echo /var/db/rollcast ;; *) echo /var/lib/rollcast ;; esac
 # Templates and static files up to 0.1. Since 0.2 they are in the program.
@@ -18,9 +18,9 @@ UNIT = $(PREFIX)/lib/systemd/system/rollcast.service
 RC = $(PREFIX)/etc/rc.d/rollcast
 NEWSYSLOG = $(PREFIX)/etc/newsyslog.conf.d/rollcast.conf
 PERIODIC = $(PREFIX)/etc/periodic/daily/410.rollcast
-# Debian's supervisord has its socket and pid file in /var/run itself.
+# Debian's supervisord has its socket and pid file directly in /var/run.
 RUNDIR != case '$(OS)' in FreeBSD) echo /var/run/supervisor ;; *) echo /var/run ;; esac
-# The files in deploy/ name the paths of FreeBSD and /usr/local.
+# The files in deploy/ contain the paths of FreeBSD and /usr/local.
 SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ETC@|g' \
 	-e 's|/usr/local|$(PREFIX)|g' -e 's|@ETC@|$(ETCDIR)/rollcast|g' \
 	-e 's|/var/db/rollcast|$(STATEDIR)|g' \
@@ -30,20 +30,20 @@ SET_CONFIG = sed -e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.
 
 .PHONY: help run build install uninstall deb test torture lint bench bench-smoke bench-build bench-test deny fuzz
 
-help: # this list
+help: # list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
 		printf '%s %-12s%s\n' "$$make" "$$name" "$$text"; done
 
 run: # start the server on http://127.0.0.1:5000
 	cargo run --release --locked
 
-build: # the program that `make install` installs
+build: # build the program that `make install` installs
 	cargo build --release --locked --features jemalloc
 
 $(PROGRAM):
-	@echo 'there is no $(PROGRAM) yet: build it first, with make build' >&2; exit 1
+	@echo 'cannot find $(PROGRAM): run make build first' >&2; exit 1
 
-install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configuration stays
+install: $(PROGRAM) # install under PREFIX (/usr/local); keeps an edited configuration
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(ETCDIR)/rollcast'
 	install -m 0755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/bin/rollcast'
 	install -m 0755 deploy/backup/rollcast-backup '$(DESTDIR)$(PREFIX)/bin/rollcast-backup'
@@ -79,7 +79,7 @@ install: $(PROGRAM) # install it under PREFIX (/usr/local); an edited configurat
 	esac
 	@echo 'installed under $(DESTDIR)$(PREFIX), with $(DESTDIR)$(CONFIG); data goes to $(STATEDIR)'
 
-uninstall: # the way back; configuration and data stay
+uninstall: # remove what install put there; keeps configuration and data
 	rm -rf '$(DESTDIR)$(OLD_SHARE)' '$(DESTDIR)$(EXAMPLES)'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(PREFIX)/bin/rollcast-backup' \
 		'$(DESTDIR)$(CONFIG).sample'
@@ -87,68 +87,68 @@ uninstall: # the way back; configuration and data stay
 	FreeBSD) rm -f '$(DESTDIR)$(RC)' '$(DESTDIR)$(NEWSYSLOG)' '$(DESTDIR)$(PERIODIC)' ;; \
 	Linux) rm -f '$(DESTDIR)$(UNIT)' ;; \
 	esac
-	@echo 'left as they are: $(DESTDIR)$(ETCDIR)/rollcast and $(STATEDIR)'
+	@echo 'kept $(DESTDIR)$(ETCDIR)/rollcast and $(STATEDIR)'
 
-deb: build # a Debian package, target/rollcast_<version>_<architecture>.deb
+deb: build # build a Debian package, target/rollcast_<version>_<architecture>.deb
 	@deploy/debian/build.sh
 
-test: # install what the tests need, where it is missing, then run all of them
+test: # install missing programs that the tests need, then run all tests
 	features=$$(tests/setup.sh) && cargo test --locked --workspace --features "$$features"
 
-# One campaign after the other, since each takes the whole machine.
-torture: # the whole fault campaign, most of an hour; its table goes to target/torture.md
+# Campaigns run one after the other, because each uses the whole machine.
+torture: # run the whole fault campaign, about 50 minutes; writes target/torture.md
 	features=$$(tests/setup.sh) && rm -rf target/tmp/faults && ROLLCAST_TORTURE=1 \
 		cargo test --locked --features "$$features" --test faults -- --nocapture --test-threads=1; \
 	code=$$?; \
 	{ echo '| fault | injected | lost | repeated | recovered in | control | `cargo test --test faults …` |'; \
 		echo '|---|---|---|---|---|---|---|'; cat target/tmp/faults/*.row; } >target/torture.md; exit $$code
 
-lint: # check format and common mistakes
+lint: # check formatting and run clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
-bench: bench-build # measure beside the peers, into docs/bench; 15 minutes on a machine with nothing else to do
+bench: bench-build # compare with similar servers, into docs/bench; 15 minutes on an idle machine
 	bench/setup.sh
 	target/release/rollcast-bench all
 
-bench-smoke: bench-build # a minute's run of the same, into target/bench/smoke
+bench-smoke: bench-build # the same in one minute, into target/bench/smoke
 	bench/setup.sh
 	target/release/rollcast-bench all --smoke --out target/bench/smoke
 
-bench-build: build # the server, the load generator and its peers
+bench-build: build # build the server, the load generator and the similar servers
 	cd bench && cargo build --release --locked --workspace
 
-bench-test: # check the load generator itself
+bench-test: # test the load generator itself
 	cd bench && cargo fmt --check --all
 	cd bench && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd bench && cargo test --locked
 
 DENY = target/tools/bin/cargo-deny --config deny.toml --locked
 DENIED = --hide-inclusion-graph bans licenses sources
-# One list serves all manifests.
+# deny.toml is one list for all manifests, so each leaves some entries unused.
 UNUSED = -A unmatched-skip -A unnecessary-skip -A license-not-encountered \
 	-A license-exception-not-encountered
 
-# Built here, since no registry has it ready; without optimisation that takes a minute.
-deny: # check licences, duplicates and sources of all dependencies against deny.toml
+# cargo-deny is built here without optimisation, which takes a minute.
+deny: # check licences, duplicates and sources of all dependencies (deny.toml)
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --no-default-features \
 		--root target/tools --version =0.20.2 cargo-deny
 	$(DENY) --manifest-path Cargo.toml --workspace check -D unmatched-skip -D unnecessary-skip \
 		-A license-exception-not-encountered $(DENIED)
 	$(DENY) --manifest-path bench/Cargo.toml --workspace check $(UNUSED) $(DENIED)
 	$(DENY) --manifest-path fuzz/Cargo.toml check $(UNUSED) $(DENIED)
-	@# The control: what must not pass does not.
+	@# Control: a manifest with forbidden dependencies must be refused.
 	@$(DENY) --manifest-path tests/deny/Cargo.toml check $(UNUSED) $(DENIED) >target/tools/denied 2>&1; \
 	for error in duplicate rejected wildcard; do \
 		grep -q "^error.$$error" target/tools/denied || { \
-			cat target/tools/denied; echo "make: tests/deny was to be refused ($$error)" >&2; exit 1; \
+			cat target/tools/denied; echo "make: expected tests/deny to be refused ($$error)" >&2; exit 1; \
 		}; \
 	done
 
-# CI tries the same properties without nightly (tests/faults/input.rs). What it finds goes to
-# fuzz/artifacts, and from there, small, to fuzz/seeds.
+# CI tests the same properties without nightly (tests/faults/input.rs). Inputs that fail are in
+# fuzz/artifacts; minimise them and add them to fuzz/seeds.
 SECONDS = 60
-fuzz: # look for input that breaks a property, SECONDS=60 a target; needs a nightly toolchain
+fuzz: # search for input that breaks a property, SECONDS=60 per target; needs a nightly toolchain
 	cargo install --quiet --locked --debug --root target/tools --version =0.13.2 cargo-fuzz
 	for target in values events configuration query; do \
 		mkdir -p fuzz/corpus/$$target && RUSTUP_TOOLCHAIN=nightly target/tools/bin/cargo-fuzz run \

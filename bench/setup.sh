@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the benchmark measures against, where it is missing: nginx with nchan by apt, as
-# root or with sudo; Flask and gevent in cargo's target folder. What cannot be had is named and
-# left out: the benchmark runs with the rest.
+# Installs the peers of the benchmark, if they are missing: nginx with nchan by apt, as root or with
+# sudo, and Flask and gevent in cargo's target folder. Reports and skips what cannot be installed:
+# the benchmark runs with the rest.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,12 +17,12 @@ as_root() {
   fi
 }
 
-# Nothing that is installed goes away for it.
+# Never removes an installed package.
 apt_install() {
   as_root apt-get -qq -o Dpkg::Use-Pty=0 --yes --no-install-recommends --no-remove install "$@" >&2
 }
 
-# What is missing of Debian's: package by package, each with the proof that it is there.
+# Prints the missing Debian packages. Each line checks for one of them.
 missing() {
   has nginx || echo nginx-light
   ls /usr/lib*/nginx/modules/ngx_nchan_module.so >/dev/null 2>&1 || echo libnginx-mod-nchan
@@ -30,40 +30,40 @@ missing() {
   has perf || has strace || echo strace
 }
 
-# Names of packages, without spaces.
+# Package names contain no spaces.
 # shellcheck disable=SC2046
 set -- $(missing)
 if [ $# -gt 0 ]; then
   if ! has apt-get; then
-    say "there is no apt-get here: please install $* by hand"
+    say "apt-get not found: install $* yourself"
   elif ! as_root true 2>/dev/null; then
-    say "neither root nor sudo without a password: please run apt-get install $*"
+    say "neither root nor sudo without a password: run apt-get install $* yourself"
   else
     say "installing $*"
-    as_root apt-get -qq update >&2 || say 'no new lists of packages'
+    as_root apt-get -qq update >&2 || say 'cannot update the package lists'
     for package; do
       apt_install "$package" || say "cannot install $package"
     done
   fi
 fi
 
-# Where the harness looks.
+# The load generator looks for the packages here.
 metadata=$(cargo metadata --locked --no-deps --format-version 1)
 folder=$(echo "$metadata" | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/bench
 pins=bench/peers/flask/requirements.txt
 if ! cmp -s "$pins" "$folder/requirements.done" ||
   ! "$folder/venv/bin/python" -c 'import flask, gevent' 2>/dev/null; then
-  say "installing what $pins pins"
+  say "installing the packages in $pins"
   mkdir -p "$folder"
   if python3 -m venv --clear "$folder/venv" >&2 &&
     "$folder/venv/bin/pip" --quiet --disable-pip-version-check install -r "$pins" >&2; then
     cp "$pins" "$folder/requirements.done"
   else
-    say 'LEFT OUT: flask'
+    say 'SKIPPED: flask'
   fi
 fi
 
-# One that was started by its package's own script would take cores from those measured.
+# nginx as a service would use CPU that the measured servers need.
 if has systemctl && systemctl is-active --quiet nginx 2>/dev/null; then
-  say 'nginx runs as a service beside the benchmark: stop it for quiet figures'
+  say 'nginx is running as a service: stop it for accurate figures'
 fi

@@ -15,6 +15,7 @@ use rollcast::config::{Config, Keep};
 use rollcast::cursor::Cursor;
 use rollcast::dice::{Die, Results};
 use rollcast::feed::Feed;
+use rollcast::health::Health;
 use rollcast::metrics::Metrics;
 use rollcast::roll::{Roll, RollId, RolledAt};
 use rollcast::store::Store;
@@ -146,7 +147,8 @@ impl Server {
             });
             store.apply(rolls.collect()).await.expect("room");
             let feed = Feed::open(store.clone(), 16).await.expect("a feed");
-            let rocket = rollcast::web::rocket(&config, store, feed, Metrics::default());
+            let health = Health::new(config.roller.every);
+            let rocket = rollcast::web::rocket(&config, store, feed, health, Metrics::default());
             Client::untracked(rocket.expect("routes")).await.expect("a rocket")
         });
         Server { runtime, client, _folder: folder }

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::text::{ValueError, canonical_number};
 
-/// Dice of one kind, rolled together, their sum being the result: `2D6`.
+/// One or several dice of one kind, such as `2D6`. Their sum is one result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Die {
     n_dice: u16,
@@ -15,9 +15,9 @@ pub struct Die {
 }
 
 impl Die {
-    /// The most dice that are summed.
+    /// The maximum number of dice.
     pub const MAX_DICE: u16 = 100;
-    /// The most sides of a die.
+    /// The maximum number of sides.
     pub const MAX_SIDES: u16 = 1_000;
 
     /// How many dice are summed, 1 to 100.
@@ -25,14 +25,14 @@ impl Die {
         self.n_dice
     }
 
-    /// How many sides each has, 2 to 1,000.
+    /// How many sides each of them has, 2 to 1,000.
     pub fn n_sides(self) -> u16 {
         self.n_sides
     }
 }
 
 impl fmt::Display for Die {
-    /// Dice notation with a capital D, the name of the die everywhere: `1D20`.
+    /// Dice notation with a capital D, such as `1D20`: the die's name everywhere.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}D{}", self.n_dice, self.n_sides)
     }
@@ -60,12 +60,12 @@ impl FromStr for Die {
     }
 }
 
-/// The dice of every roll: 1 to 16 different ones, in the order in which they are shown.
+/// The dice of a roll: 1 to 16 different ones, in configured order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dice(Vec<Die>);
 
 impl Dice {
-    /// The most dice of a roll.
+    /// The maximum number of dice in a roll.
     pub const MAX: usize = 16;
 
     /// The dice in order.
@@ -91,7 +91,7 @@ impl TryFrom<Vec<Die>> for Dice {
 }
 
 impl fmt::Display for Dice {
-    /// For people: `1D4, 1D6 and 1D20`.
+    /// A list for people, such as `1D4, 1D6 and 1D20`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, die) in self.0.iter().enumerate() {
             let joint = match index {
@@ -105,22 +105,22 @@ impl fmt::Display for Dice {
     }
 }
 
-/// What one die of a roll showed.
+/// The result of one die of a roll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DieResult {
     /// The die.
     pub die: Die,
-    /// The sum of its faces, at least 1 a die and at most its sides.
+    /// The sum of its dice, from `n_dice` to `n_dice * n_sides`.
     pub result: u32,
 }
 
-/// What the dice of a roll showed, in configured order.
+/// The results of a roll, in the order of its dice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results(pub Vec<DieResult>);
 
 impl fmt::Display for Results {
-    /// A flat JSON object, die name to result: `{"1D6":4,"1D20":17}`, as it is stored and sent.
-    /// Names need no escaping: they are digits and a D.
+    /// A flat JSON object of die names and results, as stored and sent: `{"1D6":4,"1D20":17}`.
+    /// Names consist of digits and a D, so they need no escaping.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (index, DieResult { die, result }) in self.0.iter().enumerate() {
@@ -134,7 +134,7 @@ impl fmt::Display for Results {
 impl FromStr for Results {
     type Err = serde_json::Error;
 
-    /// Reads a flat JSON object of die names and results, in its own order.
+    /// Reads a flat JSON object of die names and results and keeps its order.
     fn from_str(json: &str) -> Result<Results, serde_json::Error> {
         struct Pairs;
 
@@ -146,19 +146,19 @@ impl FromStr for Results {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Results, A::Error> {
-                let mut faces = Vec::with_capacity(pairs.size_hint().unwrap_or(2));
+                let mut results = Vec::with_capacity(pairs.size_hint().unwrap_or(2));
                 while let Some((name, result)) = pairs.next_entry::<&str, u32>()? {
                     let die = name.parse::<Die>().map_err(A::Error::custom)?;
-                    faces.push(DieResult { die, result });
+                    results.push(DieResult { die, result });
                 }
-                Ok(Results(faces))
+                Ok(Results(results))
             }
         }
 
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let faces = deserializer.deserialize_map(Pairs)?;
+        let results = deserializer.deserialize_map(Pairs)?;
         deserializer.end()?;
-        Ok(faces)
+        Ok(results)
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dice_notation_is_read_strictly_and_says_what_it_expected() {
+    fn dice_notation_is_read_strictly_and_errors_name_what_was_expected() {
         let table = [
             ("1D6", Ok("1D6")),
             ("1d20", Ok("1D20")),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_shows_how_a_long_text_begins() {
+    fn an_error_quotes_only_the_beginning_of_a_long_text() {
         let error = |text: &str| text.parse::<Die>().expect_err("no die").to_string();
         let longest = "ä".repeat(80);
         let expected = format!("expected dice notation such as `1D6`, got `{longest}`");
@@ -220,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn faces_are_written_as_a_flat_json_object_in_their_order() {
-        let face = |die: &str, result| DieResult { die: die.parse().expect("a die"), result };
-        let faces = Results(vec![face("1D6", 4), face("1D20", 17)]);
-        assert_eq!(faces.to_string(), r#"{"1D6":4,"1D20":17}"#);
+    fn results_are_written_as_a_flat_json_object_in_their_order() {
+        let result = |die: &str, result| DieResult { die: die.parse().expect("a die"), result };
+        let results = Results(vec![result("1D6", 4), result("1D20", 17)]);
+        assert_eq!(results.to_string(), r#"{"1D6":4,"1D20":17}"#);
     }
 }

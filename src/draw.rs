@@ -20,8 +20,8 @@ impl Draw {
 
     /// The results of the roll `id`, in configured order.
     ///
-    /// Results from entropy do not depend on the id. Callers pass it all the same, since results
-    /// from a committed seed do.
+    /// Results from entropy do not depend on the id. Callers pass it because results from a
+    /// committed seed will.
     pub fn draw(&mut self, _id: RollId) -> Results {
         let results = self.dice.iter().map(|die| {
             let sides = 1..=u32::from(die.n_sides());

@@ -1,10 +1,11 @@
-//! Parses, runs, prints what went wrong, and says so by its exit code.
+//! Parses the command line, runs the command, and reports an error by a message and an exit code.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use rollcast::cli::{self, Cli};
+use rollcast::cli;
+use rollcast::cli::args::Cli;
 
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[global_allocator]
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Not by `eprintln`, which panics where it cannot be written: the exit code still tells.
+            // Not `eprintln`, which panics if standard error cannot be written to.
             cli::say_last(move || {
                 let _ = writeln!(io::stderr(), "rollcast: {:#}", failure.error);
             });

@@ -1,7 +1,7 @@
-//! A panic is a fault of rollcast itself: wherever it happens, it is logged as one and counted.
+//! Logs and counts every panic, since a panic is a bug in rollcast.
 //!
-//! What ends by it is the request (with a page of status 500), the one stream, or, where rolls can
-//! no longer be made or stored, the server.
+//! A panic in a request ends that request with status 500, one in a stream ends that stream, and
+//! one in the pump or the store ends the server.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic;
@@ -11,8 +11,8 @@ use tracing::{dispatcher, error};
 
 use crate::metrics::Metrics;
 
-/// From now on, in the whole process. Where no logs are set up the standard message is printed,
-/// as ever.
+/// Logs and counts every panic of this process from now on. While no logs are set up, the standard
+/// message is printed instead.
 pub fn watch(metrics: Metrics) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -20,19 +20,19 @@ pub fn watch(metrics: Metrics) {
         if !dispatcher::has_been_set() {
             return print(panic);
         }
-        let message = panic.payload_as_str().unwrap_or("it says nothing of why");
+        let message = panic.payload_as_str().unwrap_or("no message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = thread::current();
-        // Where RUST_BACKTRACE asks for one.
+        // Captured only if RUST_BACKTRACE is set.
         let backtrace = Backtrace::capture();
         let backtrace = match backtrace.status() {
             BacktraceStatus::Captured => Some(backtrace.to_string()),
             _ => None,
         };
-        // Must not panic itself, which would end the process: no log line does (`cli`).
+        // This must not panic, which would end the process. Logging never does; see `cli`.
         error!(
             thread = thread.name(),
-            backtrace, "a fault of rollcast itself, please report it: {message} (at {place})"
+            backtrace, "a bug in rollcast, please report it: {message} (at {place})"
         );
     }));
 }

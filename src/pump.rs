@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info};
 
 use crate::dice::Results;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::StoreError;
@@ -53,6 +54,8 @@ pub struct Pump<D, A, P> {
     pub publish: P,
     /// Counts rolls and failures.
     pub metrics: Metrics,
+    /// Learns of commits and faults.
+    pub health: Health,
 }
 
 /// Timestamps of rolls that came due during a commit.
@@ -145,6 +148,7 @@ where
             let error = match result {
                 Ok(()) => {
                     self.metrics.appended(rolls.len(), start.elapsed());
+                    self.health.committed();
                     if n_failures > 0 {
                         info!(n_failures, "rolls are stored again");
                     }
@@ -166,7 +170,8 @@ where
             n_failures += 1;
             // Log each fault once, not with every attempt: a full disk would fill the log as well.
             let fault = format!("{:#}", anyhow!(error));
-            self.metrics.append_failed(fault.clone());
+            self.metrics.append_failed();
+            self.health.failed(fault.clone());
             if fault != logged_fault {
                 error!("no roll can be stored, trying again: {fault}");
                 logged_fault = fault;
@@ -195,8 +200,8 @@ mod tests {
     use crate::dice::DieResult;
 
     /// A store in memory that follows the contract of `Store::apply`, and what others see of it.
-    #[derive(Default)]
     struct FakeStore {
+        health: Health,
         stored: RefCell<Vec<Roll>>,
         published: RefCell<Vec<Roll>>,
         /// All calls, and when each began.
@@ -208,7 +213,13 @@ mod tests {
     impl FakeStore {
         fn new(script: impl IntoIterator<Item = (u64, Option<StoreError>)>) -> FakeStore {
             let script = script.into_iter().map(|(ms, fault)| (Duration::from_millis(ms), fault));
-            FakeStore { script: RefCell::new(script.collect()), ..FakeStore::default() }
+            FakeStore {
+                health: Health::new(Duration::from_secs(60)),
+                stored: RefCell::default(),
+                published: RefCell::default(),
+                calls: RefCell::default(),
+                script: RefCell::new(script.collect()),
+            }
         }
 
         async fn apply(&self, start: time::Instant, rolls: Vec<Roll>) -> Result<(), StoreError> {
@@ -249,6 +260,7 @@ mod tests {
                 apply: |rolls| self.apply(start, rolls),
                 publish: |rolls: &[Roll]| self.published.borrow_mut().extend_from_slice(rolls),
                 metrics: Metrics::default(),
+                health: self.health.clone(),
             };
             pump.run(ticks, shutdown.shared()).await
         }
@@ -287,7 +299,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_tick_becomes_the_next_roll_which_is_stored_and_then_published() {
-        let store = FakeStore::default();
+        let store = FakeStore::new([]);
         store.pump(every_second(), after(2_500)).await.expect("an orderly end");
         assert_eq!(store.ids(), [[1], [2], [3]]);
         let dice: Vec<Results> = store.stored.borrow().iter().map(|r| r.dice.clone()).collect();
@@ -307,6 +319,7 @@ mod tests {
         assert_eq!(started, [0, 100, 300, 700, 1_500, 3_100, 5_100, 7_100]);
         assert_eq!(*store.published.borrow(), [roll]);
         store.assert_published_is_stored();
+        assert!(store.health.problems().is_empty() && store.health.last_commit().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -410,11 +423,13 @@ mod tests {
         store.pump(n_ticks(1), after(5_500)).await.expect("an orderly end");
         assert_eq!(start.elapsed(), Duration::from_millis(5_500));
         assert!(store.published.borrow().is_empty());
+        let fault = format!("no roll can be stored: {}", StoreError::Busy);
+        assert_eq!(store.health.problems(), [fault]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_rolled_once_the_server_stops() {
-        let store = FakeStore::default();
+        let store = FakeStore::new([]);
         store.pump(n_ticks(1), ready(())).await.expect("an orderly end");
         assert_eq!(store.ids(), Vec::<Vec<i64>>::new());
     }

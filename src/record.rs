@@ -49,7 +49,7 @@ impl Serialize for DiceJson {
 }
 
 /// A form for a file of rolls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated values, one column a die, for spreadsheets
     Csv,

@@ -8,13 +8,12 @@ use jiff::{Timestamp, Unit};
 use crate::dice::Results;
 use crate::text::{ValueError, canonical_number};
 
-/// The place of a roll in the history: 1, 2, 3, … without gaps. [`RollId::BEFORE_FIRST`] is the
-/// place before the first roll.
+/// The id of a roll: 1, 2, 3, … without gaps. It is also the roll's place in the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RollId(pub i64);
 
 impl RollId {
-    /// The place before the first roll: everything ever rolled comes after it.
+    /// The place before the first roll. All rolls come after it.
     pub const BEFORE_FIRST: RollId = RollId(0);
 
     /// The id of the roll after this one.
@@ -37,25 +36,26 @@ impl fmt::Display for RollId {
 impl FromStr for RollId {
     type Err = ValueError;
 
-    /// Reads a decimal id, 0 (before the first) or more, without sign, spaces or leading zeros.
+    /// Reads a decimal id from 0 on, without sign, spaces or leading zeros. 0 is the place before
+    /// the first roll.
     fn from_str(text: &str) -> Result<RollId, ValueError> {
         match canonical_number(text) {
             Some(id) => Ok(RollId(id)),
-            None => Err(ValueError::new("a roll's id such as `41`", text)),
+            None => Err(ValueError::new("a roll id such as `41`", text)),
         }
     }
 }
 
-/// The moment of a roll: UTC, to the millisecond.
+/// When a roll was made: UTC, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RolledAt(Timestamp);
 
 impl RolledAt {
-    /// The millisecond that `moment` lies in.
-    pub fn truncate(moment: Timestamp) -> RolledAt {
+    /// Rounds a timestamp down to the millisecond.
+    pub fn truncate(timestamp: Timestamp) -> RolledAt {
         let rounding =
             jiff::TimestampRound::new().smallest(Unit::Millisecond).mode(jiff::RoundMode::Floor);
-        RolledAt(moment.round(rounding).unwrap_or(moment))
+        RolledAt(timestamp.round(rounding).unwrap_or(timestamp))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -63,14 +63,15 @@ impl RolledAt {
         self.0.as_millisecond()
     }
 
-    /// The moment as a timestamp.
+    /// The timestamp.
     pub fn timestamp(self) -> Timestamp {
         self.0
     }
 }
 
 impl fmt::Display for RolledAt {
-    /// RFC 3339 with exactly three decimals: `2026-11-23T01:37:40.123Z`. Sorts as text.
+    /// RFC 3339 with exactly three decimals: `2026-11-23T01:37:40.123Z`. These texts sort like the
+    /// timestamps.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.0)
     }
@@ -80,21 +81,20 @@ impl FromStr for RolledAt {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<RolledAt, ValueError> {
-        let moment = text
-            .parse::<Timestamp>()
-            .map_err(|_| ValueError::new("a moment such as `2026-11-23T01:37:40.123Z`", text))?;
-        Ok(RolledAt::truncate(moment))
+        let expected = "a timestamp such as `2026-11-23T01:37:40.123Z`";
+        let timestamp = text.parse().map_err(|_| ValueError::new(expected, text))?;
+        Ok(RolledAt::truncate(timestamp))
     }
 }
 
 /// A roll whose id is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roll {
-    /// Its place in the history.
+    /// The next id after that of the roll before.
     pub id: RollId,
-    /// When the dice fell.
+    /// When it was due.
     pub rolled_at: RolledAt,
-    /// What they showed.
+    /// What the dice showed.
     pub dice: Results,
 }
 
@@ -103,12 +103,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_keep_milliseconds_and_sort_as_text() {
-        let moment = |text: &str| text.parse::<RolledAt>().expect("a moment");
-        let early = moment("2026-11-23T01:37:40.0999Z");
+    fn timestamps_keep_milliseconds_and_sort_as_text() {
+        let read = |text: &str| text.parse::<RolledAt>().expect("a timestamp");
+        let early = read("2026-11-23T01:37:40.0999Z");
         assert_eq!(early.to_string(), "2026-11-23T01:37:40.099Z");
         assert_eq!(early.unix_millis(), 1_795_397_860_099);
-        let late = moment("2026-11-23T02:37:41+01:00");
+        let late = read("2026-11-23T02:37:41+01:00");
         assert_eq!(late.to_string(), "2026-11-23T01:37:41.000Z");
         assert!(early < late && early.to_string() < late.to_string());
     }

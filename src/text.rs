@@ -1,28 +1,29 @@
-//! Reading text from outside: canonical numbers, and errors that quote what was read.
+//! Reads text from outside: canonical numbers, and errors that quote the text.
 
 use std::fmt;
 
-/// A text that is not the value it should be.
+/// An error for a text that is not the expected value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected}, got `{seen}`")]
+#[error("expected {expected}, got `{given}`")]
 pub struct ValueError {
     expected: &'static str,
-    seen: String,
+    given: String,
 }
 
 impl ValueError {
-    /// Says what was expected and what was seen instead; of a long text, how it begins.
-    pub fn new(expected: &'static str, seen: impl fmt::Display) -> ValueError {
-        ValueError { expected, seen: shortened(&seen.to_string()) }
+    /// An error that names what was expected and quotes the first 80 characters of the text that
+    /// was `given` instead.
+    pub fn new(expected: &'static str, given: impl fmt::Display) -> ValueError {
+        ValueError { expected, given: shortened(&given.to_string()) }
     }
 }
 
-/// A text from outside, as long as it may be in a message: its first 80 characters.
+/// The first 80 characters of a text from outside, for a message.
 pub fn shortened(text: &str) -> String {
     shortened_to(80, text)
 }
 
-/// The first `n_chars` characters of a text from outside, and `…` where that is not all.
+/// The first `n_chars` characters of a text from outside, followed by `…` if there are more.
 pub fn shortened_to(n_chars: usize, text: &str) -> String {
     match text.char_indices().nth(n_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -30,8 +31,8 @@ pub fn shortened_to(n_chars: usize, text: &str) -> String {
     }
 }
 
-/// A decimal number of up to 18 digits in its one canonical form, so that every value has one
-/// text: no sign, no spaces, no leading zeros.
+/// Reads a decimal number of up to 18 digits without sign, spaces or leading zeros, so that each
+/// number has exactly one text. `None` for any other text.
 pub fn canonical_number(text: &str) -> Option<i64> {
     let digits = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let canonical = text == "0" || !text.starts_with('0');

@@ -1,4 +1,4 @@
-//! A place in time, as people ask for rolls: some time ago, or an instant.
+//! A point in time as people write it: some time ago, or a timestamp.
 
 use std::str::FromStr;
 
@@ -9,32 +9,32 @@ use jiff::{SignedDuration, Timestamp};
 use crate::roll::RolledAt;
 use crate::text::ValueError;
 
-/// From when on.
+/// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeSpec {
-    /// So long ago.
+    /// This time before now.
     Ago(SignedDuration),
-    /// At this moment.
+    /// A timestamp.
     At(RolledAt),
 }
 
 impl TimeSpec {
-    /// The moment that is meant, where it is `now`.
+    /// The timestamp that this means at the time `now`.
     pub fn moment(self, now: Timestamp) -> RolledAt {
         match self {
-            // Whatever lies before the calendar begins lies before the first roll.
+            // A time before the calendar's beginning is before the first roll.
             TimeSpec::Ago(ago) => {
                 RolledAt::truncate(now.checked_sub(ago).unwrap_or(Timestamp::MIN))
             }
-            TimeSpec::At(moment) => moment,
+            TimeSpec::At(timestamp) => timestamp,
         }
     }
 
-    /// The same as the value of a query, where a plus would mean a space.
+    /// The same as a query parameter's value. It holds no `+`, which would mean a space.
     pub fn in_query(self) -> String {
         match self {
             TimeSpec::Ago(ago) => format!("{}s{}ms", ago.as_secs(), ago.subsec_millis()),
-            TimeSpec::At(moment) => moment.to_string(),
+            TimeSpec::At(timestamp) => timestamp.to_string(),
         }
     }
 }
@@ -42,38 +42,43 @@ impl TimeSpec {
 impl FromStr for TimeSpec {
     type Err = ValueError;
 
-    /// Reads a time ago, `10m` or `1h 30m`, or what [`moment`] reads.
+    /// Reads a time ago, such as `10m` or `1h 30m`, or what [`moment`] reads.
     fn from_str(text: &str) -> Result<TimeSpec, ValueError> {
-        let expected = "a time ago such as `10m`, or a moment such as `2026-11-23T01:37:40Z`";
-        if let Ok(moment) = moment(text) {
-            return Ok(TimeSpec::At(moment));
+        let expected = "a time ago such as `10m`, or a timestamp such as `2026-11-23T01:37:40Z`";
+        if let Ok(timestamp) = moment(text) {
+            return Ok(TimeSpec::At(timestamp));
         }
         ago(text).map(TimeSpec::Ago).ok_or_else(|| ValueError::new(expected, text))
     }
 }
 
-/// Reads a length of time: whole days, `7d`, or units down to `ms`, `1h 30m`.
+/// Reads a duration: whole days, such as `7d`, or units down to `ms`, such as `1h 30m`. `None` for
+/// any other text.
 pub fn ago(text: &str) -> Option<SignedDuration> {
     let ago = days(text).or_else(|| text.parse().ok());
     ago.filter(|ago| !ago.is_negative() && !text.starts_with(['-', '+']))
 }
 
-/// Whole days, `7d`: 24 hours each, since these are times ago and not dates.
+/// Reads whole days of 24 hours each.
 fn days(text: &str) -> Option<SignedDuration> {
     let n_days: i64 = text.strip_suffix('d')?.trim_end().parse().ok()?;
     Some(SignedDuration::from_secs(n_days.checked_mul(24 * 60 * 60)?))
 }
 
-/// Reads an instant, or a date with or without a time of day, which is then UTC: what a form's
-/// `datetime-local` field sends.
+/// Reads a timestamp, or a date in UTC with or without a time of day, as a form's `datetime-local`
+/// field sends it.
+///
+/// # Errors
+///
+/// The text is neither.
 pub fn moment(text: &str) -> Result<RolledAt, ValueError> {
-    if let Ok(moment) = text.parse() {
-        return Ok(moment);
+    if let Ok(timestamp) = text.parse() {
+        return Ok(timestamp);
     }
-    let expected = "a moment such as `2026-11-23T01:37:40Z`, or in UTC `2026-11-23T01:37`";
+    let expected = "a timestamp such as `2026-11-23T01:37:40Z`, or in UTC `2026-11-23T01:37`";
     let civil = text.parse::<DateTime>().ok();
-    let moment = civil.and_then(|civil| Offset::UTC.to_timestamp(civil).ok());
-    moment.map(RolledAt::truncate).ok_or_else(|| ValueError::new(expected, text))
+    let timestamp = civil.and_then(|civil| Offset::UTC.to_timestamp(civil).ok());
+    timestamp.map(RolledAt::truncate).ok_or_else(|| ValueError::new(expected, text))
 }
 
 #[cfg(test)]
@@ -81,8 +86,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_ago_or_an_instant_names_a_moment() {
-        let now: Timestamp = "2026-11-25T12:00:00Z".parse().expect("an instant");
+    fn a_time_ago_or_a_timestamp_is_read() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().expect("a timestamp");
         let table = [
             ("10m", Some("2026-11-25T11:50:00.000Z")),
             ("2h", Some("2026-11-25T10:00:00.000Z")),

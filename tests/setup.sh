@@ -1,16 +1,16 @@
 #!/bin/sh
-# Installs what the tests need beyond Rust, where it is missing: Debian packages with apt, as root
-# or with sudo; pinned packages for Node and Python in cargo's target folder. A suite whose needs
-# cannot be met is left out; with CI=true that is a failure.
+# Installs what the tests need beyond Rust, if it is missing: Debian packages with apt, as root or
+# with sudo, and pinned packages for Node and Python in cargo's target folder. Skips a suite whose
+# needs cannot be met; with CI=true this is a failure.
 #
-# Says what it does on stderr. The one line on stdout names the cargo features of the suites that
+# Reports progress on stderr. The only line on stdout lists the cargo features of the suites that
 # can run, such as `browser,clients`.
 
 set -eu
 cd "$(dirname "$0")/.."
-PATH=$PATH:/usr/sbin:/sbin # nginx, for who is not root
+PATH=$PATH:/usr/sbin:/sbin # where nginx is; not in the PATH of ordinary users
 
-# What each part needs, by words that `works` and `packages` explain.
+# What each suite needs. `works` and `packages` define these words.
 building='cargo c make'
 browser='chromium chromedriver node npm'
 clients='curl sqlite3 node npm python'
@@ -18,7 +18,7 @@ doctor='nginx'
 deploy='nginx supervisord systemd-analyze shellcheck bmake curl openssl'
 machine="$deploy ip dpkg-deb sudo cron namespaces"
 
-# Whether a need is met.
+# Succeeds if a need is met.
 works() {
   case $1 in
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
@@ -29,19 +29,19 @@ works() {
   esac >/dev/null 2>&1
 }
 
-# Those of the needs that are not met.
+# Prints the needs that are not met.
 missing() {
   for need; do works "$need" || echo "$need"; done
 }
 
-# The Debian packages for what is missing, as far as they would help: they renew no Node that is
-# too old, and an npm belongs to its Node, also where that one came from elsewhere.
+# Prints the Debian packages for unmet needs, where a package would help. A package does not replace
+# a Node that is too old, or one that was not installed as a package: its npm belongs to it.
 packages() {
   for need; do
     case $need in
-      cargo) ;; # Debian's is too old
-      namespaces) ;; # the machine's to give
-      dpkg-deb) ;; # everywhere where packages are of use
+      cargo) ;; # Debian's version is too old
+      namespaces) ;; # depends on the machine, not on a package
+      dpkg-deb) ;; # exists wherever packages can be installed
       ip) echo iproute2 ;;
       supervisord) echo supervisor ;;
       systemd-analyze) echo systemd ;;
@@ -61,12 +61,12 @@ comes_from_elsewhere() {
   has "$1" && ! dpkg --search "$(readlink -f "$(command -v "$1")")" >/dev/null 2>&1
 }
 
-# Nothing that is installed goes away for it.
+# Never removes an installed package.
 apt_install() {
   as_root apt-get -qq -o Dpkg::Use-Pty=0 --yes --no-install-recommends --no-remove install "$@" >&2
 }
 
-# The tests start servers of their own; those that come with packages stay down.
+# Keeps the services of new packages stopped, because the tests start their own servers.
 # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
 start_no_services() {
   policy=/usr/sbin/policy-rc.d
@@ -86,25 +86,25 @@ as_root() {
 
 install_debian_packages() {
   if ! has apt-get; then
-    say "there is no apt-get here: please install $* by hand"
+    say "apt-get not found: install $* yourself"
   elif ! as_root true 2>/dev/null; then
-    say "neither root nor sudo without a password: please run apt-get install $*"
+    say "neither root nor sudo without a password: run apt-get install $* yourself"
   else
     say "installing $*"
-    as_root apt-get -qq update >&2 || say 'no new lists of packages'
+    as_root apt-get -qq update >&2 || say 'cannot update the package lists'
     start_no_services
-    # One by one, where not all are to be had.
+    # If not all can be installed, install them one by one.
     apt_install "$@" || for package; do
       apt_install "$package" || say "cannot install $package"
     done
   fi
 }
 
-# The packages that a file of ours pins, unless that has been done.
+# Installs the packages that a lock file pins, unless they are already installed.
 install_pinned() {
   pins=$1 done=$folder/$(basename "$1").done
   cmp -s "$pins" "$done" && return
-  say "installing what $pins pins"
+  say "installing the packages in $pins"
   rm -f "$done"
   mkdir -p "$folder"
   "$2" "$pins" >&2 && cp "$pins" "$done"
@@ -120,14 +120,14 @@ python_packages() {
     "$folder/venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes -r "$1"
 }
 
-# Needs as people call them, on one line.
+# Prints needs in words, on one line.
 in_words() {
   for need; do
     case $need in
       c) echo 'a C compiler' ;;
       node) echo 'Node 18 or newer' ;;
       python) echo 'Python 3.11 or newer with venv' ;;
-      namespaces) echo 'a root that may open namespaces' ;;
+      namespaces) echo 'root with namespaces' ;;
       *) echo "$need" ;;
     esac
   done | paste -s -d , | sed 's/,/, /g'
@@ -135,7 +135,7 @@ in_words() {
 
 say() { echo "setup: $*" >&2; }
 
-# Every word here is one of ours, without spaces.
+# Every word here is defined above and contains no spaces.
 # shellcheck disable=SC2086,SC2046
 {
   wanted=$(packages $(missing $building $browser $clients $doctor $machine))
@@ -149,11 +149,11 @@ say() { echo "setup: $*" >&2; }
 }
 
 if [ -n "$without_building" ]; then
-  say "nothing can be built or tested for want of $without_building"
+  say "cannot build or test anything without $without_building"
   exit 1
 fi
 
-# Where the tests look for packages: cargo's CARGO_TARGET_TMPDIR.
+# The tests look for packages in cargo's CARGO_TARGET_TMPDIR.
 metadata=$(cargo metadata --locked --no-deps --format-version 1)
 tmpdir=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')/tmp
 
@@ -167,14 +167,14 @@ if [ -z "$without_clients" ]; then
   folder=$tmpdir/clients
   install_pinned tests/clients/package-lock.json node_packages ||
     without_clients="the packages in tests/clients/package-lock.json"
-  # An upgrade of Python leaves its packages behind.
-  "$folder/venv/bin/python" -c 'import numpy, schemathesis, scipy, sseclient, urllib3' 2>/dev/null ||
+  # After an upgrade of Python, the installed packages no longer work.
+  "$folder/venv/bin/python" -c 'import httpx_sse, numpy, schemathesis, scipy, sseclient, urllib3' 2>/dev/null ||
     rm -f "$folder/requirements.txt.done"
   install_pinned tests/clients/requirements.txt python_packages ||
     without_clients="the packages in tests/clients/requirements.txt"
 fi
 
-# The guide is walked without network, and builds with features that no test does.
+# The deployment guide runs without network and builds with features that no test uses.
 [ -n "$without_machine" ] || cargo fetch --locked --quiet >&2 ||
   without_machine='the crates in Cargo.lock'
 
@@ -190,7 +190,7 @@ for suite in browser clients doctor deploy machine; do
   if [ -z "$without" ]; then
     features=${features:+$features,}$suite
   else
-    say "LEFT OUT: the suite \`$suite\`, for want of $without"
+    say "SKIPPED: the suite \`$suite\` needs $without"
     [ "${CI:-}" != true ] || exit 1
   fi
 done

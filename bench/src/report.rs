@@ -146,8 +146,8 @@ fn to_markdown(machine: &Machine, sections: &[Section]) -> String {
     let mut text = String::from("# Results\n\n");
     let _ = write!(
         text,
-        "Written by `rollcast-bench`; how it measures, and its limits, are in \
-         [bench/README.md](../../bench/README.md).\n\n\
+        "`rollcast-bench` wrote this page. [bench/README.md](../../bench/README.md) explains how \
+         it measures, and its limits.\n\n\
          {}, commit {}. {} cores ({}), {:.0} GiB, {}, Linux {}. Clients and servers share the \
          machine. Versions: {}.\n",
         machine.date,

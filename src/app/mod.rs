@@ -21,6 +21,7 @@ use crate::config::{Config, RollerConfig};
 use crate::dice::Results;
 use crate::draw::Draw;
 use crate::feed::{Feed, N_RECENT};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::pump::{Pump, PumpError};
@@ -72,6 +73,7 @@ pub async fn serve_rolls(
             return Ok(());
         }
     };
+    let health = Health::new(config.roller.every);
     let metrics = Metrics::default();
     panics::watch(metrics.clone());
     // Ignore an error: it is for a metric only, and a damaged old page must not keep the server
@@ -80,7 +82,7 @@ pub async fn serve_rolls(
         metrics.pruned(0, kept.oldest);
     }
     let (listening, listens) = oneshot::channel();
-    let rocket = web::rocket(config, store.clone(), feed.clone(), metrics.clone())?
+    let rocket = web::rocket(config, store.clone(), feed.clone(), health.clone(), metrics.clone())?
         .attach(startup::announce(config, &feed, listening))
         .ignite()
         .await
@@ -111,6 +113,7 @@ pub async fn serve_rolls(
             move |rolls: &[Roll]| feed.publish(rolls)
         },
         metrics: metrics.clone(),
+        health,
     };
     let pump = pump.run(ticks, shutdown.clone());
     let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());

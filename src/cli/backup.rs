@@ -22,23 +22,23 @@ pub fn backup(config: Config, file: &Path, existing: Existing) -> Result<(), Fai
         }
         BackupStep::Checking => line.show(format_args!("checking the copy")),
     };
-    let kept = app::run(&config, async {
+    let copied = app::run(&config, async {
         let signal = app::stop_signal().context("cannot listen for signals")?;
-        let stopped = stop.clone();
+        let is_stopped = stop.clone();
         let listener = tokio::spawn(async move {
             signal.await;
-            stopped.store(true, Ordering::Relaxed);
+            is_stopped.store(true, Ordering::Relaxed);
         });
-        let kept = Store::backup(&config.store, file, existing, stop, progress).await;
+        let copied = Store::backup(&config.store, file, existing, stop, progress).await;
         listener.abort();
-        anyhow::Ok(kept)
+        anyhow::Ok(copied)
     })??;
-    let kept = kept.map_err(|error| {
+    let kept = copied.map_err(|error| {
         let exit_code = if matches!(error, StoreError::Target { .. }) { 2 } else { 1 };
         Failure { error: error.into(), exit_code }
     })?;
     let n_bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-    say("backup", format!("{}, {}, sound", file.display(), megabytes(n_bytes)))?;
+    say("backup", format!("{}, {}, intact", file.display(), megabytes(n_bytes)))?;
     match kept.n_rolls() {
         0 => say("", "no rolls yet".into())?,
         _ => say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?,

@@ -5,32 +5,39 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use doctor::report::examine;
+use doctor::table::Style;
+use doctor::visit::{Plan, Progress};
+use event_stream::http_url::HttpUrl;
 use jiff::SignedDuration;
 
 use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
 use crate::cli::trust::TrustArgs;
-use crate::doctor::{Plan, Progress, examine};
-use crate::remote::Url;
 use crate::text::ValueError;
 
-/// Opens page and stream as a browser would, and says what is wrong and which line to change. Works
-/// on any event stream; what cannot be judged is called unknown.
+/// How many columns the table has.
+const TABLE_WIDTH: usize = 100;
+
+/// Opens a page and its stream as a browser does, and says what is wrong and which line of
+/// configuration to change. Works on any event stream; what it cannot judge is `unknown`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Exit codes: 0 no fault, 1 faults, 2 wrong usage or nobody there.")]
+#[command(
+    after_help = "Exit codes: 0 no fault, 1 faults found, 2 host unreachable or usage error."
+)]
 pub struct DoctorArgs {
-    /// A page that listens to a stream, or the stream itself
-    url: Url,
-    /// The stream, where the page does not name it
+    /// A page that opens a stream, or the stream itself
+    url: HttpUrl,
+    /// The stream, if the page does not name it
     #[arg(long, value_name = "URL")]
-    stream: Option<Url>,
-    /// How long to watch the stream
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = time)]
+    stream: Option<HttpUrl>,
+    /// How long to watch the stream, 100ms to 1h
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = duration)]
     watch_for: Duration,
-    /// How long a connection or an answer may take
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    /// How long each connection and each answer may take, 100ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
-    /// How many streams to open at once, 1 to 100, as a household or a class would
+    /// How many streams to open at once, 1 to 100, as a household or a class does
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=100))]
     streams: u8,
     #[command(flatten)]
@@ -42,24 +49,23 @@ pub struct DoctorArgs {
 
 pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let usage = |error| Failure { error, exit_code: 2 };
-    let trusted = args.trust.certificates()?;
     let plan = Plan {
+        authorities: args.trust.authorities()?,
         url: args.url,
         stream: args.stream,
         watch_for: args.watch_for,
         timeout: args.timeout,
         n_streams: args.streams.into(),
-        trusted,
     };
     let mut line = ProgressLine::default();
-    let all = plan.watch_for.as_secs_f64();
+    let total = plan.watch_for.as_secs_f64();
     let report = examine(&plan, &mut |progress| match progress {
-        Progress::Page => line.show(format_args!("looking at the page")),
-        Progress::Watching { so_far, n_events } => line.show(format_args!(
-            "watching the stream: {:.0} of {all:.0} s, {n_events} events",
-            so_far.as_secs_f64()
+        Progress::Page => line.show(format_args!("requesting the page")),
+        Progress::Watching { elapsed, n_events } => line.show(format_args!(
+            "watching the stream: {:.0} of {total:.0} s, {n_events} events",
+            elapsed.as_secs_f64()
         )),
-        Progress::Asking => line.show(format_args!("asking again, and for several streams")),
+        Progress::MoreRequests => line.show(format_args!("reconnecting, opening several streams")),
     });
     drop(line);
     let report = report.map_err(|error| usage(error.into()))?;
@@ -67,8 +73,9 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
         serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
     } else {
         let is_terminal = io::stdout().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        report.table(is_terminal && !plain, 100)
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let style = if is_terminal && !no_color { Style::Coloured } else { Style::Plain };
+        report.table(style, TABLE_WIDTH)
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     match report.n_faults {
@@ -78,8 +85,8 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     }
 }
 
-/// Reads a time as in `Rocket.toml`, or in bare seconds: 100ms to 1h.
-pub fn time(text: &str) -> Result<Duration, ValueError> {
+/// Reads a duration with a unit, or in seconds: 100ms to 1h.
+pub fn duration(text: &str) -> Result<Duration, ValueError> {
     let with_unit = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
     let in_seconds = || Duration::try_from_secs_f64(text.parse().ok()?).ok();
     let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -94,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_a_unit_or_is_in_seconds() {
+    fn a_duration_has_a_unit_or_is_in_seconds() {
         let table = [
             ("20s", Some(20_000)),
             ("1m 30s", Some(90_000)),
@@ -112,7 +119,7 @@ mod tests {
             ("", None),
         ];
         for (text, millis) in table {
-            assert_eq!(time(text).ok(), millis.map(Duration::from_millis), "`{text}`");
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "`{text}`");
         }
     }
 }

@@ -1,19 +1,21 @@
-//! Progress of long work, for whoever waits at a terminal.
+//! Progress of long work, shown on a terminal.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-/// One line about long work that changes as the work goes on, on a terminal; gone at its end.
+/// A line on standard error that changes as the work goes on and disappears when dropped. Shows
+/// nothing if standard error is no terminal.
 #[derive(Default)]
 pub struct ProgressLine {
     shown: String,
 }
 
 impl ProgressLine {
+    /// Replaces the line.
     pub fn show(&mut self, text: fmt::Arguments<'_>) {
         let text = text.to_string();
         if io::stderr().is_terminal() && text != self.shown {
-            // Whoever closes standard error wants to know nothing.
+            // Ignore the error: stderr may be closed.
             let _ = write!(io::stderr(), "\r\x1b[K{text}");
             self.shown = text;
         }

@@ -31,7 +31,7 @@ use self::window::Window;
 pub use self::reader::{Item, Reader};
 pub use self::start::{Mode, Reason, Start, SyncEvent};
 
-/// What `wakers` builds on. `tests/loom` puts the model's primitives in their place.
+/// What `wakers` builds on. `tests/wakers` puts the model's primitives in their place.
 mod primitives {
     pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -143,11 +143,6 @@ impl Feed {
     /// The position after the newest published roll.
     pub fn head(&self) -> Cursor {
         self.0.window(Window::head)
-    }
-
-    /// How long ago the newest roll was published, or the feed opened.
-    pub fn silence(&self) -> Duration {
-        self.0.window(Window::pushed_at).elapsed()
     }
 
     /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is

@@ -40,7 +40,7 @@ impl Archive {
     ///
     /// [`StoreError::OtherHistory`] if a bound is not of this one.
     pub fn extent(&mut self, range: &RollRange) -> Result<Extent, StoreError> {
-        history::extent(&mut self.0, range)
+        history::extent(&mut self.0, range, None)
     }
 
     /// The rows of a range, oldest first, at most `limit`. Empty means that no more are stored.

@@ -80,11 +80,17 @@ pub fn page(
 }
 
 /// The ids of a range at this moment, and the dice of all rolls.
-pub fn extent(connection: &mut Connection, range: &RollRange) -> Result<Extent, StoreError> {
+///
+/// `counted` holds a roll and all dice that were rolled up to it, where the caller knows them.
+pub fn extent(
+    connection: &mut Connection,
+    range: &RollRange,
+    counted: Option<(RollId, Vec<Die>)>,
+) -> Result<Extent, StoreError> {
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
     let ids = resolve(&transaction, range, kept)?;
-    Ok(Extent { ids, last: last_readable(&transaction, ids)?, dice: dice(&transaction)? })
+    Ok(Extent { ids, last: last_readable(&transaction, ids)?, dice: dice(&transaction, counted)? })
 }
 
 fn last_readable(connection: &Connection, mut ids: IdRange) -> Result<RollId, StoreError> {
@@ -215,20 +221,27 @@ pub fn first_at(
 }
 
 /// The dice of all rolls ever stored, by number and sides. Names that are no dice are left out.
-fn dice(connection: &Connection) -> Result<Vec<Die>, StoreError> {
-    let sql = if statistics::exists(connection, "projections")? {
+fn dice(
+    connection: &Connection,
+    counted: Option<(RollId, Vec<Die>)>,
+) -> Result<Vec<Die>, StoreError> {
+    let (last_id, mut dice) = counted.unwrap_or((RollId::BEFORE_FIRST, Vec::new()));
+    let sql = if last_id > RollId::BEFORE_FIRST {
+        "select d.key from rolls r, json_each(case when json_valid(r.dice) then r.dice else '{}' end) d
+         where r.id > ?1"
+    } else if statistics::exists(connection, "projections")? {
         "select die from die_statistics
          union all select d.key
          from rolls r, json_each(case when json_valid(r.dice) then r.dice else '{}' end) d
-         where r.id > (select last_id from projections where name = 'statistics')"
+         where r.id > (select last_id from projections where name = 'statistics') and ?1 = 0"
     } else {
         // An older schema counted with every roll.
-        "select distinct die from tallies"
+        "select distinct die from tallies where ?1 = 0"
     };
     let mut statement = connection.prepare_cached(sql)?;
-    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let names = statement.query_map([last_id.0], |row| row.get::<_, String>(0))?;
     let names = names.collect::<Result<Vec<String>, _>>()?;
-    let mut dice: Vec<Die> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    dice.extend(names.iter().filter_map(|name| name.parse::<Die>().ok()));
     dice.sort_by_key(|die| (die.n_dice(), die.n_sides()));
     dice.dedup();
     Ok(dice)
@@ -369,7 +382,7 @@ mod tests {
             ("at", |c| at(c, time(40)).is_ok()),
             ("since", |c| since(c, time(40)).is_ok()),
             ("kept", |c| kept(c).is_ok()),
-            ("an extent", |c| extent(c, &RollRange::default()).is_ok()),
+            ("an extent", |c| extent(c, &RollRange::default(), None).is_ok()),
             ("a page from the start", |c| {
                 let range = RollRange { since: Some(time(40)), ..RollRange::default() };
                 page(c, &range, Order::OldestFirst, 10).is_ok()

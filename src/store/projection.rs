@@ -10,6 +10,7 @@ use anyhow::anyhow;
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
+use crate::dice::Die;
 use crate::roll::{Roll, RollId};
 use crate::statistics::Tallies;
 use crate::store::row::UnreadableLog;
@@ -34,6 +35,11 @@ impl SharedTallies {
     /// The last roll that is counted.
     pub fn last_id(&self) -> RollId {
         self.read(Tallies::last_id)
+    }
+
+    /// The last roll that is counted, and all dice that were rolled up to it.
+    pub fn dice(&self) -> (RollId, Vec<Die>) {
+        self.read(|tallies| (tallies.last_id(), tallies.iter().map(|tally| tally.die).collect()))
     }
 
     /// A copy. Of many large dice it takes some milliseconds.
@@ -124,10 +130,16 @@ impl Projection {
     fn add_batch(&mut self, connection: &Connection) -> Result<bool, StoreError> {
         let rows = history::after(connection, self.last_id(), BATCH)?;
         self.log.log(&rows.unreadable);
-        self.add_next(&rows.rolls);
         let Some(newest) = rows.newest() else { return Ok(false) };
-        self.n_rolls += rows.unreadable.len();
-        self.tallies.change(|tallies| tallies.skip_to(newest));
+        self.n_rolls += rows.len();
+        self.tallies.change(|tallies| {
+            for roll in &rows.rolls {
+                tallies.add(roll);
+            }
+            tallies.skip_to(newest);
+        });
+        // Cheaper than noting what each of many rolls changed.
+        self.tallies.read(|tallies| self.unsaved.add_all(tallies));
         Ok(true)
     }
 

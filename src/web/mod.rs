@@ -12,6 +12,7 @@ use rocket::{Build, Rocket};
 
 use crate::config::{Config, WebConfig};
 use crate::feed::Feed;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -62,9 +63,10 @@ pub fn rocket(
     config: &Config,
     store: Store,
     feed: Feed,
+    health: Health,
     metrics: Metrics,
 ) -> Result<Rocket<Build>, SourceError> {
-    Ok(build(SiteFiles::load(&config.web)?, config, store, feed, metrics))
+    Ok(build(SiteFiles::load(&config.web)?, config, store, feed, health, metrics))
 }
 
 fn build(
@@ -72,6 +74,7 @@ fn build(
     config: &Config,
     store: Store,
     feed: Feed,
+    health: Health,
     metrics: Metrics,
 ) -> Rocket<Build> {
     let SiteFiles { templates, assets } = files;
@@ -85,9 +88,9 @@ fn build(
         .attach(templates.stage())
         .attach(assets::stage())
         .attach(error::stage())
-        .attach(pages::stage(&config.web, store.clone(), feed.clone(), metrics.clone()))
+        .attach(pages::stage(&config.web, store.clone(), health.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
-        .attach(probes::stage(config, store, feed.clone(), metrics.clone()))
+        .attach(probes::stage(&config.store, store, feed.clone(), health, metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics))
 }

@@ -1,38 +1,42 @@
-//! What operators ask: does the process answer, are rolls kept, and how does it do.
-
-use std::time::Duration;
+//! What operators ask: does the process answer, are rolls being stored, and what did it count.
 
 use rocket::fairing::AdHoc;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, routes};
 use serde_json::json;
-use tracing::warn;
+use tracing::debug;
 
-use crate::config::Config;
+use crate::config::StoreConfig;
 use crate::feed::Feed;
-use crate::metrics::{Metrics, Outside};
-use crate::store::{Store, StoreError};
+use crate::health::Health;
+use crate::metrics::{DiskReadings, Metrics, Readings};
+use crate::store::{Disk, Store};
 use crate::web::http::error::wants_json;
 
-/// The format that Prometheus is told: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+/// The format that Prometheus scrapes: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Beyond three intervals, as on the live page: timers and commits are not exact.
-const SLACK: Duration = Duration::from_secs(1);
 
 struct Probes {
     store: Store,
     feed: Feed,
+    health: Health,
     metrics: Metrics,
-    every: Duration,
     n_reserve_bytes: u64,
 }
 
-pub fn stage(config: &Config, store: Store, feed: Feed, metrics: Metrics) -> AdHoc {
-    let (every, n_reserve_bytes) = (config.roller.every, config.store.n_reserve_bytes);
-    let probes = Probes { store, feed, metrics, every, n_reserve_bytes };
+/// Mounts the probes.
+pub fn stage(
+    config: &StoreConfig,
+    store: Store,
+    feed: Feed,
+    health: Health,
+    metrics: Metrics,
+) -> AdHoc {
+    let n_reserve_bytes = config.n_reserve_bytes;
+    let probes = Probes { store, feed, health, metrics, n_reserve_bytes };
     AdHoc::on_ignite("probes", |rocket| async {
-        rocket.manage(probes).mount("/", routes![healthy, ready, metrics_text])
+        rocket.manage(probes).mount("/", routes![healthy, ready, metrics])
     })
 }
 
@@ -42,69 +46,48 @@ fn healthy() -> &'static str {
     "healthy\n"
 }
 
-/// Rolls are being kept, or why not.
+/// Whether rolls are being stored, and if not, why.
 #[get("/readyz")]
 async fn ready(probes: &State<Probes>) -> Readiness {
-    Readiness { reasons: probes.reasons().await }
+    let mut reasons = probes.health.problems();
+    match probes.store.disk().await {
+        Ok(disk) => reasons.extend(disk_problem(&disk, probes.n_reserve_bytes)),
+        Err(error) => reasons.push(format!("{:#}", anyhow::Error::new(error))),
+    }
+    Readiness { reasons }
 }
 
-/// All metrics.
+/// All metrics. Those of the disk are left out while it cannot be read.
 #[get("/metrics")]
-async fn metrics_text(probes: &State<Probes>) -> Result<(ContentType, String), Status> {
-    let text = probes.scrape().await.map_err(|error| {
-        warn!("no metrics: {:#}", anyhow::Error::new(error));
-        Status::ServiceUnavailable
-    })?;
-    let content_type = ContentType::parse_flexible(METRICS_TYPE).expect("a media type");
-    Ok((content_type, text))
+async fn metrics(probes: &State<Probes>) -> (ContentType, String) {
+    let disk = probes.store.disk().await;
+    let disk = disk.inspect_err(|error| debug!("no metrics of the disk: {error}"));
+    let disk = disk.ok().map(|disk| DiskReadings {
+        n_database_bytes: disk.n_database_bytes,
+        n_log_bytes: disk.n_log_bytes,
+        n_free_bytes: disk.n_free_bytes,
+    });
+    let (head, last_commit) = (probes.feed.head().id, probes.health.last_commit());
+    let text = probes.metrics.scrape(&Readings { head, last_commit, disk });
+    (ContentType::parse_flexible(METRICS_TYPE).expect("a media type"), text)
 }
 
-/// Why there are no new rolls; empty when there are.
-pub fn standstill(metrics: &Metrics, feed: &Feed, every: Duration) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if let Some(fault) = metrics.fault() {
-        reasons.push(format!("no roll can be stored: {fault}"));
-    }
-    let silence = feed.silence();
-    if silence > 3 * every + SLACK {
-        let seconds = silence.as_secs_f64();
-        reasons.push(format!("no roll for {seconds:.1} s, expected one every {every:?}"));
-    }
-    reasons
-}
-
-impl Probes {
-    /// Why rolls are not being kept, or soon cannot be; empty when all is well.
-    async fn reasons(&self) -> Vec<String> {
-        let mut reasons = standstill(&self.metrics, &self.feed, self.every);
-        match self.store.disk().await {
-            Err(error) => reasons.push(format!("{:#}", anyhow::Error::new(error))),
-            Ok(disk) if disk.read_only => {
-                reasons.push("the database is on a read-only file system".into());
-            }
-            Ok(disk) if disk.n_free_bytes < self.n_reserve_bytes => reasons.push(format!(
-                "the database's disk is nearly full: {} MiB free, expected {} (reserve_mb)",
-                disk.n_free_bytes >> 20,
-                self.n_reserve_bytes >> 20
-            )),
-            Ok(_) => {}
-        }
-        reasons
-    }
-
-    async fn scrape(&self) -> Result<String, StoreError> {
-        let disk = self.store.disk().await?;
-        let outside = Outside {
-            head: self.feed.head().id,
-            n_database_bytes: disk.n_database_bytes,
-            n_log_bytes: disk.n_log_bytes,
-            n_free_bytes: disk.n_free_bytes,
-        };
-        Ok(self.metrics.scrape(outside).expect("writing to a text does not fail"))
+/// Why rolls cannot be stored on this disk, or soon cannot.
+fn disk_problem(disk: &Disk, n_reserve_bytes: u64) -> Option<String> {
+    if disk.read_only {
+        Some("the database is on a read-only file system".into())
+    } else if disk.n_free_bytes < n_reserve_bytes {
+        Some(format!(
+            "the database's disk is nearly full: {} MiB free, expected {} (reserve_mb)",
+            disk.n_free_bytes >> 20,
+            n_reserve_bytes >> 20
+        ))
+    } else {
+        None
     }
 }
 
-/// 200, or 503 with the reasons in words; JSON for clients that ask for JSON.
+/// 200, or 503 with the reasons; JSON for clients that ask for JSON.
 struct Readiness {
     reasons: Vec<String>,
 }
@@ -122,7 +105,7 @@ impl<'r> Responder<'r, 'static> for Readiness {
             format!("not ready\n{}\n", reasons.join("\n")).respond_to(request)?
         };
         let status = if ready { Status::Ok } else { Status::ServiceUnavailable };
-        // Nobody between may answer for this server.
+        // No cache may answer for this server.
         Response::build_from(body).status(status).raw_header("Cache-Control", "no-store").ok()
     }
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::dice::{Die, DieResult, Results};
 use crate::feed::{Feed, N_RECENT};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::Store;
@@ -57,7 +58,8 @@ impl TestSite {
         let store = Store::open(&config.store).await.expect("a store");
         store.apply((1..=n_rolls).map(roll).collect()).await.expect("rolls");
         let feed = Feed::open(store.clone(), N_RECENT).await.expect("a feed");
-        let rocket = build(files, &config, store, feed, Metrics::default());
+        let health = Health::new(config.roller.every);
+        let rocket = build(files, &config, store, feed, health, Metrics::default());
         let client = Client::untracked(rocket).await.expect("a server");
         TestSite { client, _folder: folder }
     }

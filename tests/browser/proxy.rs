@@ -2,12 +2,13 @@
 //! connection, no bodies: enough for pages and streams.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::common::House;
+use crate::common::hand_server::HandServer;
 
 /// What the proxy does with a request.
 pub enum Answer {
@@ -20,7 +21,7 @@ pub enum Answer {
 
 /// A proxy that listens; gone when dropped, with every connection through it.
 pub struct Proxy {
-    port: u16,
+    listener: HandServer,
     shared: Arc<Shared>,
 }
 
@@ -31,38 +32,25 @@ struct Shared {
     requests: Mutex<Vec<(Instant, String)>>,
     connections: Mutex<Vec<TcpStream>>,
     n_silences: AtomicUsize,
-    gone: AtomicBool,
 }
 
 impl Proxy {
     /// Decides by each request's path, with its query; `answer` may take its time.
     pub fn new(house: &House, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             server: house.port(),
             answer: Box::new(answer),
             requests: Mutex::default(),
             connections: Mutex::default(),
             n_silences: AtomicUsize::new(0),
-            gone: AtomicBool::new(false),
         });
         let serving = shared.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if serving.gone.load(Ordering::SeqCst) {
-                    return;
-                }
-                let serving = serving.clone();
-                // A client or server that goes away in the middle is part of the game.
-                std::thread::spawn(move || serving.serve(client));
-            }
-        });
-        Proxy { port, shared }
+        let listener = HandServer::raw(move |_, client| serving.serve(client));
+        Proxy { listener, shared }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        self.listener.url(path)
     }
 
     /// Breaks off everything that is open.
@@ -87,9 +75,6 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.gone.store(true, Ordering::SeqCst);
-        // Wakes the listener, which then sees that it is over.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
         self.cut();
     }
 }

@@ -5,48 +5,59 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::{signal, wait_for};
+use super::{House, signal, wait_for};
 
 /// A running `rollcast tail`; killed when dropped.
 pub struct Tail {
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    said: Arc<Mutex<Vec<String>>>,
+    stdout: Arc<Mutex<Vec<String>>>,
+    stderr: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tail {
+    /// Starts `rollcast tail` with these options on the server of a house.
+    pub fn start(house: &House, options: &[&str]) -> Tail {
+        Tail::spawn(house.command().arg("tail").args(options))
+    }
+
+    /// Starts a command that runs `rollcast tail`.
     pub fn spawn(command: &mut Command) -> Tail {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = collect(child.stdout.take().unwrap());
-        let said = collect(child.stderr.take().unwrap());
-        Tail { child, lines, said }
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Tail { child, stdout, stderr }
     }
 
+    /// The lines on standard output so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+        self.stdout.lock().unwrap().clone()
     }
 
+    /// The last line on standard output so far.
     pub fn last_line(&self) -> Option<String> {
-        self.lines.lock().unwrap().last().cloned()
+        self.stdout.lock().unwrap().last().cloned()
     }
 
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().join("\n")
+    /// What is on standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().join("\n")
     }
 
+    /// Waits until there are `n` lines on standard output.
     pub fn wait_for_lines(&self, n: usize) -> Vec<String> {
-        wait_for(&format!("{n} lines, {}", self.said()), || {
+        wait_for(&format!("{n} lines, {}", self.stderr()), || {
             let lines = self.lines();
             (lines.len() >= n).then_some(lines)
         })
     }
 
-    /// Ends it as Ctrl-C does, and gives back its exit code.
+    /// Ends it as Ctrl-C does, and returns its exit code.
     pub fn interrupt(&mut self) -> i32 {
         signal("INT", self.child.id());
         self.wait()
     }
 
+    /// Waits for its end, and returns its exit code.
     pub fn wait(&mut self) -> i32 {
         wait_for("the end", || self.child.try_wait().unwrap()).code().unwrap_or(-1)
     }
@@ -59,12 +70,13 @@ impl Drop for Tail {
     }
 }
 
+/// Reads the lines of a pipe on a thread of its own.
 fn collect(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
-    let seen = lines.clone();
+    let read = lines.clone();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            seen.lock().unwrap().push(line);
+            read.lock().unwrap().push(line);
         }
     });
     lines

@@ -4,14 +4,14 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Frame, Stream};
+use crate::common::hand_server::HandServer;
 use crate::common::{House, PATIENCE, Server, free_port, http, wait_for};
 use crate::files::Files;
 use crate::nginx::{HEADERS, LOCATIONS, MAIN, Nginx, SITE, TLS};
@@ -440,28 +440,12 @@ fn a_reload_ends_old_workers_and_their_streams_go_on_elsewhere() {
     assert_eq!(old_workers_go(""), None, "a stream that nothing ends");
 }
 
-/// A server that answers everything with 200 and says what it was asked.
-fn upstream() -> (u16, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let keep = asked.clone();
-    thread::spawn(move || {
-        for mut client in listener.incoming().map_while(Result::ok) {
-            let mut head = [0; 4096];
-            let n = client.read(&mut head).unwrap_or(0);
-            let head = String::from_utf8_lossy(&head[..n]).into_owned();
-            keep.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
-            let _ = client
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        }
-    });
-    (port, asked)
-}
-
 #[test]
 fn metrics_are_not_for_the_world() {
-    let (port, asked) = upstream();
+    let upstream = HandServer::answering(|_, _, mut client| {
+        client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    });
+    let port = upstream.port();
     let ask = |nginx: &Nginx, path: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let parts = answer(nginx.port(), &request);
@@ -481,7 +465,7 @@ fn metrics_are_not_for_the_world() {
         let answer = ask(&nginx, path);
         assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
     }
-    assert_eq!(*asked.lock().unwrap(), Vec::<String>::new(), "reached the server");
+    assert_eq!(upstream.requests().len(), 0, "a request reached the server");
     let control = Nginx::start_with(port, |files| {
         files.replace(LOCATIONS, "location /metrics {", "location /no-metrics {");
     });

@@ -1,4 +1,4 @@
-//! rollcast behind nginx, with one line broken at a time: the doctor names the fault and the line.
+//! rollcast behind nginx with one line broken at a time. The doctor names the fault and the line.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::common::{House, ROLLCAST, Server, wait_for};
 use crate::nginx::Nginx;
 use crate::{Report, doctor};
 
-/// A server that has rolled already.
+/// A server that has stored a roll.
 fn rolling(rollcast: &str) -> (House, Server) {
     let house = House::new(rollcast);
     let server = house.start();
@@ -16,8 +16,8 @@ fn rolling(rollcast: &str) -> (House, Server) {
     (house, server)
 }
 
-/// The doctor's report on rollcast at ten rolls a second behind a site with these changes. So much
-/// time is between two that a slow machine is not taken for a proxy that holds them back.
+/// The doctor's report on rollcast behind nginx with these changes, at ten rolls per second. That
+/// is slow enough that a busy machine does not look like a proxy that buffers.
 fn behind(changes: &[(&str, &str)]) -> Report {
     behind_at("100ms", changes)
 }
@@ -31,16 +31,16 @@ fn behind_at(every: &str, changes: &[(&str, &str)]) -> Report {
 }
 
 #[test]
-fn the_doctor_is_quiet_about_a_site_as_it_should_be() {
+fn a_correct_site_has_no_fault() {
     let report = behind(&[]);
-    report.assert_quiet();
+    report.assert_no_fault();
     assert_eq!(report.all("note"), ["connections"], "plain HTTP: {:#}", report.json);
     assert_eq!(report.all("unknown"), [""; 0], "{:#}", report.json);
     assert!(report.finding("address").1.contains("you are 127.0.0.1"));
 }
 
 #[test]
-fn the_table_says_the_same_and_the_exit_code_too() {
+fn the_table_and_the_exit_code_agree_with_the_json() {
     let (house, _server) = rolling("every = '100ms'");
     let nginx = Nginx::start(house.port(), &[("gzip off;", "proxy_hide_header Content-Type;")]);
     let doctor = |url: &str| {
@@ -58,10 +58,10 @@ fn the_table_says_the_same_and_the_exit_code_too() {
     assert!(!table.contains('\x1b'), "colours in a file: {table}");
     assert!(stderr.contains("1 fault at "), "{stderr}");
     assert!(!stderr.contains("watching"), "progress in a file: {stderr}");
-    // TLS where there is none, nobody there, and addresses that are none.
+    // TLS where there is none, a port where nothing listens, and invalid arguments.
     let (code, table, stderr) = doctor(&nginx.url("/").replace("http:", "https:"));
     assert_eq!((code, &*table), (Some(2), ""));
-    assert!(stderr.contains("no TLS there"), "{stderr}");
+    assert!(stderr.contains("does not speak TLS"), "{stderr}");
     drop(nginx);
     let free = format!("http://127.0.0.1:{}/", crate::common::free_port());
     let (code, table, stderr) = doctor(&free);
@@ -75,20 +75,21 @@ fn the_table_says_the_same_and_the_exit_code_too() {
 }
 
 #[test]
-fn buffered() {
-    // Over HTTP/1.0, as nginx speaks to servers by default, and deaf to rollcast's own header.
-    // Quick rolls, which fill the buffer while the doctor watches.
-    let deaf = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
-    let report = behind_at("20ms", &[("proxy_buffering off;", deaf)]);
+fn a_proxy_that_buffers() {
+    // HTTP/1.0, which nginx uses by default, and rollcast's own header ignored. Frequent rolls
+    // fill the buffer while the doctor watches.
+    let ignoring = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
+    let report = behind_at("20ms", &[("proxy_buffering off;", ignoring)]);
     report.assert_faults(&["buffering"], "`proxy_buffering off;`");
 }
 
 #[test]
-fn buffered_for_longer_than_the_doctor_waits() {
+fn a_proxy_that_buffers_for_longer_than_the_doctor_watches() {
     let (house, _server) = rolling("every = '1h'");
-    let deaf = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
-    let nginx = Nginx::start(house.port(), &[("proxy_buffering off;", deaf)]);
-    // By its page, and by the stream's own address, where only the headers alone tell whose it is.
+    let ignoring = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
+    let nginx = Nginx::start(house.port(), &[("proxy_buffering off;", ignoring)]);
+    // By the URL of the page, and by that of the stream, which only a `HEAD` shows to be
+    // rollcast's.
     for path in ["/", "/stream/"] {
         let report = doctor(&nginx.url(path), &["--for", "5", "--timeout", "5"]);
         report.assert_faults(&["buffering"], "`proxy_buffering off;`");
@@ -98,13 +99,13 @@ fn buffered_for_longer_than_the_doctor_waits() {
 }
 
 #[test]
-fn compressed() {
+fn a_stream_that_is_compressed() {
     let report = behind(&[("gzip off;", "gzip_types text/event-stream;")]);
     report.assert_faults(&["compression"], "`gzip off;`");
 }
 
 #[test]
-fn cut_when_idle() {
+fn a_stream_that_is_cut_off_when_idle() {
     let (house, _server) = rolling("every = '1h'");
     let nginx = Nginx::start(house.port(), &[("proxy_read_timeout 1h;", "proxy_read_timeout 2s;")]);
     let report = doctor(&nginx.url("/"), &["--for", "20"]);
@@ -116,48 +117,48 @@ fn cut_when_idle() {
 }
 
 #[test]
-fn content_type_lost() {
+fn a_content_type_that_is_lost() {
     let report = behind(&[("gzip off;", "proxy_hide_header Content-Type;")]);
     report.assert_faults(&["answer"], "`proxy_hide_header Content-Type;`");
 }
 
 #[test]
-fn address_neither_forwarded_nor_kept_from_being_forged() {
+fn an_address_that_is_not_forwarded_and_can_be_forged() {
     let report = behind(&[("proxy_set_header X-Real-IP $remote_addr;", "")]);
     report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
     assert!(report.finding("address").1.contains("yours is not forwarded"));
 }
 
 #[test]
-fn address_not_forwarded() {
+fn an_address_that_is_not_forwarded() {
     let report = behind(&[("X-Real-IP $remote_addr", "X-Real-IP \"\"")]);
     report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
     assert!(!report.finding("address").1.contains("believed"));
 }
 
 #[test]
-fn address_forgeable() {
+fn an_address_that_can_be_forged() {
     let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For;";
     let report = behind(&[("gzip off;", everybody)]);
     report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
 }
 
 #[test]
-fn address_forgeable_by_the_header_of_a_network_that_is_not_in_front() {
+fn an_address_that_can_be_forged_by_the_header_of_another_network() {
     let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header CF-Connecting-IP;";
     let report = behind(&[("gzip off;", everybody)]);
     report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
 }
 
 #[test]
-fn address_of_a_proxy_that_is_not_trusted() {
+fn the_address_of_a_proxy_that_is_not_trusted() {
     let report = behind(&[("gzip off;", "gzip off; proxy_bind 127.0.0.9;")]);
     report.assert_faults(&["address"], "`trusted_proxies`");
     assert!(report.finding("address").1.contains("127.0.0.9"));
 }
 
 #[test]
-fn last_event_id_dropped() {
+fn a_last_event_id_that_is_dropped() {
     let headers = "gzip off; proxy_pass_request_headers off;
                    proxy_set_header Accept text/event-stream;
                    proxy_set_header X-Real-IP $remote_addr;";
@@ -166,54 +167,54 @@ fn last_event_id_dropped() {
 }
 
 #[test]
-fn stream_kept_by_caches() {
+fn a_stream_that_caches_may_store() {
     let report = behind(&[("gzip off;", "gzip off; expires 1h;")]);
     report.assert_faults(&["cache"], "no `expires`");
 }
 
 #[test]
-fn page_kept_by_caches() {
+fn a_page_that_caches_may_store() {
     let report = behind(&[("location / {", "location / { expires 1h;")]);
     report.assert_faults(&["page"], "no `expires`");
 }
 
 #[test]
-fn stream_sent_on_to_a_page_of_another_origin() {
+fn a_stream_that_redirects_to_a_page_of_another_origin() {
     let elsewhere = "return 302 http://localhost:@PORT@/;";
     let report = behind(&[("gzip off;", elsewhere)]);
     report.assert_faults(&["redirect", "answer"], "`proxy_pass` in the stream's location");
 }
 
 #[test]
-fn allowed_origin_said_twice() {
+fn an_allowed_origin_that_is_sent_twice() {
     let twice = "gzip off; add_header Access-Control-Allow-Origin *;";
     let report = behind(&[("gzip off;", twice)]);
     report.assert_faults(&["cross-origin"], "no `add_header Access-Control-Allow-Origin`");
 }
 
 #[test]
-fn too_few_connections_of_an_address() {
+fn too_few_connections_per_address() {
     let report = behind(&[("gzip off;", "gzip off; limit_conn streams 4;")]);
     report.assert_faults(&["limit"], "`limit_conn`");
 }
 
 #[test]
-fn too_few_connections_in_all() {
+fn too_few_connections_in_total() {
     let report = behind(&[("worker_connections 256;", "worker_connections 14;")]);
     report.assert_faults(&["limit"], "`worker_connections`");
 }
 
 #[test]
-fn too_few_streams_of_an_address() {
+fn too_few_streams_per_address() {
     let (house, _server) = rolling("every = '100ms'\nmax_streams_per_address = 4");
     let nginx = Nginx::start(house.port(), &[]);
     let report = doctor(&nginx.url("/"), &["--for", "2"]);
     report.assert_faults(&["limit"], "`max_streams_per_address`");
-    assert!(report.finding("limit").1.contains("4 streams a client address"));
+    assert!(report.finding("limit").1.contains("4 streams per client address"));
 }
 
 #[test]
-fn nobody_behind_the_proxy() {
+fn no_server_behind_the_proxy() {
     let nginx = Nginx::start(crate::common::free_port(), &[]);
     let report = doctor(&nginx.url("/"), &["--for", "2"]);
     report.assert_faults(&["page", "answer"], "is it running?");
@@ -221,14 +222,14 @@ fn nobody_behind_the_proxy() {
 }
 
 #[test]
-fn roller_stalled() {
+fn a_server_that_makes_no_rolls() {
     let (house, _server) = rolling("every = '100ms'");
     let nginx = Nginx::start(house.port(), &[]);
-    // Somebody else holds the database.
-    let outsider = Connection::open(house.database()).unwrap();
-    outsider.execute_batch("begin immediate").unwrap();
+    // Another process locks the database.
+    let other = Connection::open(house.database()).unwrap();
+    other.execute_batch("begin immediate").unwrap();
     let n_rolls = house.stored().len();
     let report = doctor(&nginx.url("/"), &["--for", "4"]);
-    assert_eq!(house.stored().len(), n_rolls, "it was not stalled");
-    report.assert_faults(&["roller"], "rollcast's own log");
+    assert_eq!(house.stored().len(), n_rolls, "it stored a roll");
+    report.assert_faults(&["roller"], "rollcast's log");
 }

@@ -1,5 +1,5 @@
-//! The doctor in front of real servers: nginx with one line broken at a time, and streams that are
-//! not ours. `tests/setup.sh` installs nginx.
+//! The doctor against real servers: rollcast behind nginx with one line broken at a time, and
+//! streams that are not rollcast's. `tests/setup.sh` installs nginx.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -18,15 +18,15 @@ use serde_json::Value;
 
 use crate::common::ROLLCAST;
 
-/// What the doctor says, as JSON.
+/// The doctor's report as JSON.
 pub struct Report {
     /// 0, 1 or 2.
     pub exit_code: i32,
-    /// The report itself.
+    /// The report.
     pub json: Value,
 }
 
-/// Asks the doctor about an address, with further arguments. Runs where there is no configuration.
+/// Runs the doctor on a URL with further arguments, in a folder without a configuration.
 pub fn doctor(url: &str, arguments: &[&str]) -> Report {
     let mut command = Command::new(ROLLCAST);
     command.current_dir("/").args(["doctor", url, "--json"]).args(arguments);
@@ -38,7 +38,7 @@ pub fn doctor(url: &str, arguments: &[&str]) -> Report {
 }
 
 impl Report {
-    /// What it says about one thing, with a verdict.
+    /// The verdict, the observation and the change of one check.
     pub fn finding(&self, check: &str) -> (&str, &str, &str) {
         let findings = self.json["findings"].as_array().unwrap();
         let finding = findings.iter().find(|finding| finding["check"] == check);
@@ -47,14 +47,14 @@ impl Report {
         (text("verdict"), text("saw"), text("change"))
     }
 
-    /// The names of all with that verdict.
+    /// The names of all checks with that verdict.
     pub fn all(&self, verdict: &str) -> Vec<&str> {
         let findings = self.json["findings"].as_array().unwrap();
-        let some = findings.iter().filter(|finding| finding["verdict"] == verdict);
-        some.map(|finding| finding["check"].as_str().unwrap()).collect()
+        let matching = findings.iter().filter(|finding| finding["verdict"] == verdict);
+        matching.map(|finding| finding["check"].as_str().unwrap()).collect()
     }
 
-    /// It must find these faults and no others, and name the line for the first.
+    /// Asserts exactly these faults, and a part of the change for the first.
     pub fn assert_faults(&self, faults: &[&str], line: &str) {
         assert_eq!(self.all("fault"), faults, "{:#}", self.json);
         assert_eq!(self.exit_code, 1);
@@ -62,8 +62,8 @@ impl Report {
         assert!(change.contains(line), "expected `{line}` in {:#}", self.json);
     }
 
-    /// It must find no fault.
-    pub fn assert_quiet(&self) {
+    /// Asserts that there is no fault.
+    pub fn assert_no_fault(&self) {
         assert_eq!(self.all("fault"), [""; 0], "{:#}", self.json);
         assert_eq!(self.exit_code, 0);
     }

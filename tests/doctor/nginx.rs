@@ -1,4 +1,4 @@
-//! nginx as a process, in a folder of its own, in front of a server.
+//! nginx as a process in its own folder, in front of a server.
 
 use std::fs::File;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::common::{free_port, wait_for};
 
-/// A site as it should be, in front of `@UPSTREAM@`; a test breaks one line of it.
+/// A correct configuration in front of `@UPSTREAM@`; a test breaks one line of it.
 pub const SITE: &str = r#"
 daemon off;
 master_process off;
@@ -56,7 +56,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts a site in front of a server on loopback, with each of the changes made in it, and
+    /// Starts nginx in front of a port on loopback, with these replacements in [`SITE`], and
     /// waits until it listens.
     pub fn start(upstream: u16, changes: &[(&str, &str)]) -> Nginx {
         Nginx::start_in(tempfile::tempdir().unwrap(), "", upstream, changes)
@@ -73,13 +73,13 @@ impl Nginx {
         let mut site = SITE
             .replace("@UPSTREAM@", &format!("127.0.0.1:{upstream}"))
             .replace("@LISTEN@", &format!("127.0.0.1:{port}{listen}"));
-        for (line, instead) in changes {
-            assert_eq!(site.matches(line).count(), 1, "`{line}` should stand once in {site}");
-            site = site.replace(line, &instead.replace("@PORT@", &port.to_string()));
+        for (line, replacement) in changes {
+            assert_eq!(site.matches(line).count(), 1, "`{line}` should occur once in {site}");
+            site = site.replace(line, &replacement.replace("@PORT@", &port.to_string()));
         }
         std::fs::write(folder.path().join("nginx.conf"), site).unwrap();
         let output = File::create(folder.path().join("output")).unwrap();
-        // Where Debian has it, which is not on everybody's path.
+        // Debian installs it in /usr/sbin, which is not on every user's PATH.
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
         let mut child = Command::new("nginx")
             .env("PATH", path)
@@ -90,7 +90,7 @@ impl Nginx {
             .unwrap();
         wait_for("nginx to listen", || {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("nginx ended with {status}: {}", said(folder.path()));
+                panic!("nginx ended with {status}: {}", log(folder.path()));
             }
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
@@ -105,9 +105,9 @@ impl Nginx {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// What it complained of.
+    /// Its output and its error log.
     pub fn log(&self) -> String {
-        said(self.folder.path())
+        log(self.folder.path())
     }
 }
 
@@ -118,7 +118,7 @@ impl Drop for Nginx {
     }
 }
 
-fn said(folder: &Path) -> String {
+fn log(folder: &Path) -> String {
     let read = |name| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
     read("output") + &read("error.log")
 }

@@ -10,11 +10,11 @@ use crate::common::House;
 use crate::doctor;
 use crate::nginx::Nginx;
 
-/// Longer than anybody will run these tests.
+/// Far in the future.
 const LATER: (i32, u8, u8) = (2090, 1, 1);
 
-/// A folder with a certificate that signs itself, and its key. Valid until a year, month and day.
-fn certified(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
+/// A folder with a self-signed certificate and its key, valid until a year, month and day.
+fn certificate_folder(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::new(vec![name.into()]).unwrap();
     params.not_before = date_time_ymd(2020, 1, 1);
@@ -26,7 +26,7 @@ fn certified(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
     folder
 }
 
-/// The doctor's report, where the certificate is trusted or not.
+/// The doctor's report, with the certificate trusted or not.
 fn report(folder: TempDir, is_trusted: bool, changes: &[(&str, &str)]) -> crate::Report {
     let house = House::new("every = '100ms'");
     let _server = house.start();
@@ -42,64 +42,65 @@ fn report(folder: TempDir, is_trusted: bool, changes: &[(&str, &str)]) -> crate:
 }
 
 #[test]
-fn the_doctor_is_quiet_about_tls_with_http2() {
-    let report = report(certified("localhost", LATER), true, &[]);
-    report.assert_quiet();
+fn tls_with_http2_has_no_fault() {
+    let report = report(certificate_folder("localhost", LATER), true, &[]);
+    report.assert_no_fault();
     assert_eq!(report.all("note"), [""; 0], "{:#}", report.json);
     assert!(report.finding("connections").1.contains("HTTP/2"));
 }
 
 #[test]
 fn tls_without_http2() {
-    let report = report(certified("localhost", LATER), true, &[(" ssl http2;", " ssl;")]);
+    let report = report(certificate_folder("localhost", LATER), true, &[(" ssl http2;", " ssl;")]);
     report.assert_faults(&["connections"], "`http2 on;`");
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for() {
-    let report = report(certified("localhost", LATER), false, &[]);
+fn a_certificate_of_an_unknown_authority() {
+    let report = report(certificate_folder("localhost", LATER), false, &[]);
     report.assert_faults(&["tls"], "fullchain.pem");
-    // And the rest is looked at all the same.
+    // The other checks run all the same.
     assert_eq!(report.finding("buffering").0, "fine");
 }
 
 #[test]
-fn a_certificate_of_the_past() {
-    let report = report(certified("localhost", (2021, 1, 1)), true, &[]);
+fn a_certificate_that_has_expired() {
+    let report = report(certificate_folder("localhost", (2021, 1, 1)), true, &[]);
     report.assert_faults(&["tls"], "renew the certificate");
 }
 
 #[test]
-fn a_certificate_that_ends_soon() {
+fn a_certificate_that_expires_soon() {
     let end = jiff::Zoned::now().date() + jiff::Span::new().days(8);
     let (month, day) = (end.month().unsigned_abs(), end.day().unsigned_abs());
-    let report = report(certified("localhost", (end.year().into(), month, day)), true, &[]);
-    report.assert_quiet();
+    let report =
+        report(certificate_folder("localhost", (end.year().into(), month, day)), true, &[]);
+    report.assert_no_fault();
     assert_eq!(report.all("note"), ["tls"], "{:#}", report.json);
 }
 
 #[test]
-fn a_page_that_leads_from_http_to_a_certificate_that_nobody_vouches_for() {
+fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
-    let secure = Nginx::start_tls(certified("localhost", LATER), house.port(), &[]);
-    let sent_on = format!("return 301 https://localhost:{}/; }}", secure.port());
-    let plain = Nginx::start(house.port(), &[("proxy_pass http://app;\n        }", &sent_on)]);
+    let secure = Nginx::start_tls(certificate_folder("localhost", LATER), house.port(), &[]);
+    let redirect = format!("return 301 https://localhost:{}/; }}", secure.port());
+    let plain = Nginx::start(house.port(), &[("proxy_pass http://app;\n        }", &redirect)]);
     let report = doctor(&plain.url("/"), &["--for", "1"]);
     report.assert_faults(&["tls"], "fullchain.pem");
 }
 
 #[test]
 fn a_certificate_of_another_name() {
-    let report = report(certified("dice.example.org", LATER), true, &[]);
+    let report = report(certificate_folder("dice.example.org", LATER), true, &[]);
     report.assert_faults(&["tls"], "`server_name`");
 }
 
 #[test]
-fn who_follows_or_exports_may_name_an_authority_too() {
+fn tail_and_export_accept_an_authority_too() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
-    let folder = certified("localhost", LATER);
+    let folder = certificate_folder("localhost", LATER);
     let certificate = folder.path().join("cert.pem").display().to_string();
     let nginx = Nginx::start_tls(folder, house.port(), &[]);
     let url = format!("https://localhost:{}/", nginx.port());
@@ -108,8 +109,8 @@ fn who_follows_or_exports_may_name_an_authority_too() {
         house.command().args(["export", &url, "--format", "ndjson"]).args(more).output().unwrap()
     };
     let refused = export(&[]);
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && said.contains("certificate"), "{said}");
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && error.contains("certificate"), "{error}");
     let exported = export(&["--cafile", &certificate]);
     assert!(exported.status.success(), "{exported:?}");
 
@@ -125,7 +126,7 @@ fn who_follows_or_exports_may_name_an_authority_too() {
     let exported = String::from_utf8(exported.stdout).unwrap();
     assert_eq!(followed, exported.lines().collect::<Vec<_>>());
 
-    let said = house.command().args(["tail", &url, "--cafile", "no.pem"]).output().unwrap();
-    let error = String::from_utf8(said.stderr).unwrap();
-    assert!(said.status.code() == Some(2) && error.contains("no.pem"), "{error}");
+    let refused = house.command().args(["tail", &url, "--cafile", "no.pem"]).output().unwrap();
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && error.contains("no.pem"), "{error}");
 }

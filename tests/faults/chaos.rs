@@ -3,7 +3,7 @@
 //! go through untouched.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::common::House;
+use crate::common::hand_server::HandServer;
 
 /// What happens to one connection.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ pub enum End {
 
 /// A proxy that listens; gone when dropped.
 pub struct Chaos {
-    port: u16,
+    listener: HandServer,
     shared: Arc<Shared>,
 }
 
@@ -84,8 +85,6 @@ impl Chaos {
     }
 
     fn start_with(house: &House, hurries: bool, plan: Plan) -> Chaos {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             server: house.port(),
             plan,
@@ -96,21 +95,12 @@ impl Chaos {
             gone: AtomicBool::new(false),
         });
         let serving = shared.clone();
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if serving.gone.load(Ordering::SeqCst) {
-                    return;
-                }
-                let serving = serving.clone();
-                // A client or server that goes away in the middle is part of the game.
-                thread::spawn(move || serving.serve(client));
-            }
-        });
-        Chaos { port, shared }
+        let listener = HandServer::raw(move |_, client| serving.serve(client));
+        Chaos { listener, shared }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        self.listener.url(path)
     }
 
     pub fn n_connections(&self) -> usize {
@@ -128,8 +118,6 @@ impl Chaos {
 impl Drop for Chaos {
     fn drop(&mut self) {
         self.shared.gone.store(true, Ordering::SeqCst);
-        // Wakes the listener, which then sees that it is over.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
@@ -216,7 +204,8 @@ impl Shared {
 fn hurry(piece: &mut [u8]) {
     let field = b"retry: ";
     let Some(start) = piece.windows(field.len()).position(|bytes| bytes == field) else { return };
-    let digits = piece[start + field.len()..].iter_mut().take_while(|byte| byte.is_ascii_digit());
+    let value = piece[start + field.len()..].iter_mut().skip_while(|byte| **byte == b' ');
+    let digits = value.take_while(|byte| byte.is_ascii_digit());
     let digits: Vec<&mut u8> = digits.collect();
     let n_digits = digits.len();
     for (index, digit) in digits.into_iter().enumerate() {

@@ -142,3 +142,25 @@ fn rolls_go_on_while_a_read_hangs_on_the_only_blocking_thread() {
     let read = Fault { step: None, ..Fault::for_ever(Calls::Read, Failure::Hang) };
     assert_rolls_go_on(read, "/rolls?before=10000");
 }
+
+#[test]
+fn metrics_are_answered_in_time_while_disk_probes_hang() {
+    let (house, shim) = (House::new("every = '1h'"), Shim::new());
+    let _server = house.start_with(&mut shim.command(&house));
+    let metrics = || {
+        let asked = Instant::now();
+        let mut answer = http().get(house.url("/metrics")).call().unwrap();
+        let took = asked.elapsed();
+        assert!(answer.status() == 200 && took < Duration::from_secs(2), "{took:?}: {answer:?}");
+        answer.body_mut().read_to_string().unwrap()
+    };
+    wait_for("a roll", || metrics().contains("\nrollcast_rolls_total 1\n").then_some(()));
+    assert!(metrics().contains("\nrollcast_disk_free_bytes "));
+    shim.inject(Fault::for_ever(Calls::Look, Failure::Hang));
+    let hanging = metrics();
+    assert!(shim.n_injected() > 0, "nothing hangs");
+    assert!(!hanging.contains("rollcast_disk_free_bytes"), "{hanging}");
+    assert!(hanging.contains("\nrollcast_rolls_total 1\n"), "{hanging}");
+    shim.mend();
+    wait_for("the gauges", || metrics().contains("\nrollcast_disk_free_bytes ").then_some(()));
+}

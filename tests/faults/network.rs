@@ -142,7 +142,7 @@ fn n_lost_between_tails(house: &House) -> usize {
         let arguments = ["tail", "--json", "--rolls", "0", &house.url("/")];
         let mut tail = Tail::spawn(house.command().args(arguments));
         tail.wait_for_lines(3);
-        assert_eq!(tail.interrupt(), 0, "{}", tail.said());
+        assert_eq!(tail.interrupt(), 0, "{}", tail.stderr());
         for line in tail.lines() {
             let (id, text) = roll_of_line(&line).unwrap();
             log.see(id, text);
@@ -190,7 +190,7 @@ fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
     let mut logs = Vec::new();
     let n_injected = tails.iter().map(|(.., n_cuts)| n_cuts).sum();
     for (_chaos, mut tail, _) in tails {
-        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.said());
+        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.stderr());
         logs.push(log_of_tail(&tail));
     }
     server.stop();
@@ -289,7 +289,7 @@ fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
     assert!(n_missed > 0, "a listener without a cursor missed nothing");
     let mut logs = Vec::new();
     for (_chaos, mut tail) in tails {
-        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.said());
+        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.stderr());
         logs.push(log_of_tail(&tail));
     }
     logs.extend(listeners.into_iter().map(|(_chaos, listener)| log_of(&listener.stop(), 0)));

@@ -18,6 +18,7 @@ use rollcast::app;
 use rollcast::config::Config;
 use rollcast::dice::{DieResult, Results};
 use rollcast::feed::{Feed, Item, N_RECENT, Start};
+use rollcast::health::Health;
 use rollcast::metrics::Metrics;
 use rollcast::panics;
 use rollcast::roll::{RollId, RolledAt};
@@ -112,7 +113,8 @@ async fn serve_faulty_routes(
     let store = Store::open(&config.store).await?;
     let feed = Feed::open(store.clone(), N_RECENT).await?;
     watch(metrics.clone());
-    let rocket = web::rocket(config, store, feed, metrics)?;
+    let health = Health::new(config.roller.every);
+    let rocket = web::rocket(config, store, feed, health, metrics)?;
     rocket.mount("/", routes![faulty_page, faulty_stream]).launch().await?;
     Ok(())
 }
@@ -151,7 +153,7 @@ fn faults(server: &Server) -> Vec<String> {
     let faults = server.log().into_iter().filter_map(|line| {
         let line: Value = serde_json::from_str(&line).ok()?;
         let message = line["message"].as_str()?.to_string();
-        (line["level"] == "ERROR" && message.contains("a fault of rollcast")).then_some(message)
+        (line["level"] == "ERROR" && message.contains("a bug in rollcast")).then_some(message)
     });
     faults.collect()
 }

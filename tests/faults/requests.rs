@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
+use crate::common::hand_server::HandServer;
 use crate::common::{House, Server, http, wait_for};
 use crate::report::{Recovered, Row, times};
 
@@ -375,29 +376,21 @@ fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
 /// The control: a server that breaks down over some of the same mutants is found out, by its
 /// answers and by its log.
 fn planted_fault() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = thread::spawn(move || {
-        let mut log = Vec::new();
-        loop {
-            let (mut socket, _) = listener.accept().unwrap();
-            socket.set_read_timeout(Some(SILENCE)).unwrap();
-            let mut request = [0; 16_384];
-            let n_bytes = socket.read(&mut request).unwrap_or(0);
-            let request = &request[..n_bytes];
-            if request.starts_with(b"the end") {
-                return log;
-            }
-            let status = if request.windows(3).any(|bytes| bytes == b"%00") { 503 } else { 200 };
-            let _ = write!(socket, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-            log.push(format!("{{\"status\":{status}}}"));
-        }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let written = log.clone();
+    let server = HandServer::raw(move |_, mut socket| {
+        socket.set_read_timeout(Some(SILENCE))?;
+        let mut request = [0; 16_384];
+        let n_bytes = socket.read(&mut request).unwrap_or(0);
+        let is_planted = request[..n_bytes].windows(3).any(|bytes| bytes == b"%00");
+        let status = if is_planted { 503 } else { 200 };
+        written.lock().unwrap().push(format!("{{\"status\":{status}}}"));
+        write!(socket, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n")
     });
     let n_mutants = 1_000;
-    let answers = assault(port, 0..n_mutants);
+    let answers = assault(server.port(), 0..n_mutants);
     let n_unearned = answers.iter().filter(|(_, status)| is_unearned(*status)).count();
-    ask(port, b"the end");
-    let log = server.join().unwrap();
+    let log = log.lock().unwrap();
     assert!(n_unearned > 0, "none of {n_mutants} mutants met the planted fault");
     assert!(faults(&log).len() >= n_unearned, "the log of the planted fault was read as none");
     assert_eq!(faults(&["thread 'x' panicked at src/x.rs:1".into()]).len(), 1);

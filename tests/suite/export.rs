@@ -1,20 +1,11 @@
-//! `rollcast export`, and the texts that are made from the commands themselves.
+//! `rollcast export`, and the texts that are generated from the commands themselves.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::process::{Command, Output};
-use std::thread;
 
 use crate::api::lines;
-use crate::common::{House, signal, wait_for};
+use crate::common::hand_server::{HandServer, rolls_file};
+use crate::common::{House, run, signal, wait_for};
 use crate::pages::{get, quiet_house};
-
-pub fn run(command: &mut Command) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
-}
 
 fn export(house: &House, options: &[&str]) -> String {
     let (code, stdout, stderr) = run(house.command().arg("export").args(options));
@@ -22,8 +13,18 @@ fn export(house: &House, options: &[&str]) -> String {
     stdout
 }
 
+/// The names of the files in the house's folder that begin with `prefix`.
+fn files(house: &House, prefix: &str) -> Vec<String> {
+    let names = fs::read_dir(house.path()).unwrap();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with(prefix));
+    names.sort();
+    names
+}
+
 #[test]
-fn an_export_is_the_same_from_the_database_and_from_its_server() {
+fn an_export_from_the_database_equals_one_from_its_server() {
     let (house, _server) = quiet_house(21);
     let url = house.url("/");
     let stored = lines(&house);
@@ -42,8 +43,8 @@ fn an_export_is_the_same_from_the_database_and_from_its_server() {
         for from in [&[] as &[&str], &[url.as_str()]] {
             let export = |format| export(&house, &[from, range, &["--format", format]].concat());
             assert_eq!(export("ndjson"), ndjson, "{from:?} {range:?}");
-            let seen: Vec<serde_json::Value> = serde_json::from_str(&export("json")).unwrap();
-            assert_eq!(seen, json, "{from:?} {range:?}");
+            let exported: Vec<serde_json::Value> = serde_json::from_str(&export("json")).unwrap();
+            assert_eq!(exported, json, "{from:?} {range:?}");
             let csv = export("csv");
             assert_eq!(csv.lines().count(), expected.len() + 1, "{from:?} {range:?}");
         }
@@ -53,22 +54,22 @@ fn an_export_is_the_same_from_the_database_and_from_its_server() {
 }
 
 #[test]
-fn an_exported_file_appears_whole_or_not_at_all() {
+fn an_exported_file_appears_complete_or_not_at_all() {
     let (house, mut server) = quiet_house(1);
     server.stop();
     let file = |name: &str| house.path().join(name);
     export(&house, &["-o", "rolls.ndjson"]);
-    let whole = fs::read_to_string(file("rolls.ndjson")).unwrap();
-    assert_eq!(whole.lines().collect::<Vec<_>>(), lines(&house), "its name tells the format");
-    assert!(!file("rolls.ndjson.part").exists());
+    let complete = fs::read_to_string(file("rolls.ndjson")).unwrap();
+    assert_eq!(complete.lines().collect::<Vec<_>>(), lines(&house), "its name gives the format");
 
     let again = ["export", "-o", "rolls.ndjson", "--format", "csv"];
     let (code, _, stderr) = run(house.command().args(again));
     assert_eq!(code, 2);
     assert!(stderr.contains("--force"), "{stderr}");
-    assert_eq!(fs::read_to_string(file("rolls.ndjson")).unwrap(), whole, "it was left alone");
+    assert_eq!(fs::read_to_string(file("rolls.ndjson")).unwrap(), complete, "it was left alone");
     export(&house, &["-o", "rolls.ndjson", "--format", "csv", "--force"]);
     assert!(fs::read_to_string(file("rolls.ndjson")).unwrap().starts_with("id,rolled_at"));
+    assert_eq!(files(&house, "rolls.ndjson"), ["rolls.ndjson"], "a draft remains");
 
     let (code, _, stderr) = run(house.command().args(["export", "-o", "x.csv", "--after", "122"]));
     assert_eq!(code, 1);
@@ -76,101 +77,83 @@ fn an_exported_file_appears_whole_or_not_at_all() {
     let (code, _, stderr) = run(house.command().args(["export", &house.url("/"), "-o", "x.csv"]));
     assert_eq!(code, 1);
     assert!(stderr.contains("cannot reach"), "{stderr}");
-    assert!(!file("x.csv").exists() && !file("x.csv.part").exists(), "half a file is left");
+    assert_eq!(files(&house, "x.csv"), [""; 0], "an incomplete file remains");
     assert_eq!(run(house.command().args(["export", "-o", "no/x.csv"])).0, 2);
 }
 
-/// Answers with these in turn, each followed by the end of the connection; gives back the
-/// addresses asked for.
-pub fn serve(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let asked = thread::spawn(move || {
-        let mut asked = Vec::new();
-        for answer in answers {
-            let (mut connection, _) = listener.accept().unwrap();
-            let mut request = String::new();
-            let mut lines = BufReader::new(connection.try_clone().unwrap());
-            while lines.read_line(&mut request).unwrap() > 2 {}
-            asked.push(request.split_whitespace().nth(1).unwrap().to_string());
-            connection.write_all(answer.as_bytes()).unwrap();
-        }
-        asked
-    });
-    (url, asked)
-}
-
-pub fn file(content_type: &str, last: i64, text: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nrollcast-last: {last}\r\n\
-         connection: close\r\n\r\n{text}"
-    )
-}
-
 #[test]
-fn a_download_that_breaks_goes_on_where_it_broke() {
+fn a_broken_download_continues_where_it_broke() {
     let house = House::new("");
     let columns = "id,rolled_at,1D6\r\n";
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
-    let csv = |last, text: String| file("text/csv", last, &text);
-    // Within a row, then after one; the server has rolled on meanwhile, which is left out.
-    let (url, asked) = serve(vec![
+    let csv = |last, text: String| rolls_file("text/csv", last, &text);
+    // It breaks within a row, then after one. Newer rolls that the server has by then are not
+    // part of the file.
+    let server = HandServer::in_turn(vec![
         csv(5, format!("{columns}{}{}3,2026-1", row(1), row(2))),
         csv(5, format!("{columns}{}", row(3))),
         csv(5, format!("{columns}{}{}", row(4), row(5))),
     ]);
+    let url = server.url("/");
     let (code, stdout, stderr) = run(house.command().args(["export", &url, "--since", "1h"]));
     assert_eq!(code, 0, "{stderr}");
     let rows: String = (1..=5).map(row).collect();
     assert_eq!(stdout, format!("{columns}{rows}"));
-    let asked = asked.join().unwrap();
-    assert_eq!(asked[0], "/api/rolls.csv?since=3600s0ms");
-    assert_eq!(asked[1], "/api/rolls.csv?before=6&after=2-1795392002123");
-    assert_eq!(asked[2], "/api/rolls.csv?before=6&after=3-1795392003123");
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    let expected = [
+        "/api/rolls.csv?since=3600s0ms",
+        "/api/rolls.csv?before=6&after=2-1795392002123",
+        "/api/rolls.csv?before=6&after=3-1795392003123",
+    ];
+    assert_eq!(paths, expected);
+}
 
-    // A row that is left out in the middle cannot be read there, which is never passed over.
-    let gap = csv(3, format!("{columns}{}{}", row(1), row(3)));
-    let (url, _asked) = serve(vec![gap]);
-    let (code, stdout, stderr) = run(house.command().args(["export", &url]));
+#[test]
+fn a_download_reports_a_roll_that_is_left_out_and_fails_if_no_more_arrives() {
+    let house = House::new("");
+    let columns = "id,rolled_at,1D6\r\n";
+    let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
+    let csv = |last, text: String| rolls_file("text/csv", last, &text);
+
+    let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(1), row(3)))]);
+    let (code, stdout, stderr) = run(house.command().args(["export", &server.url("/")]));
     assert_eq!((code, stdout), (3, format!("{columns}{}{}", row(1), row(3))));
     assert!(stderr.contains("gap: roll 2 cannot be read"), "{stderr}");
 
-    // One that comes twice is no file of rolls.
-    let twice = csv(3, format!("{columns}{}{}", row(2), row(2)));
-    let (url, _asked) = serve(vec![twice]);
-    let (code, _, stderr) = run(house.command().args(["export", &url]));
+    // A roll that comes twice is an error.
+    let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(2), row(2)))]);
+    let (code, _, stderr) = run(house.command().args(["export", &server.url("/")]));
     assert_eq!(code, 1);
     assert!(stderr.contains("expected roll 3, got `2,"), "{stderr}");
 
-    // Nothing more comes, however often it is asked for.
-    let stuck = || csv(5, format!("{columns}{}", row(1)));
     let nothing = || csv(5, columns.to_string());
-    let answers = vec![stuck(), nothing(), nothing(), nothing(), nothing(), nothing()];
-    let (url, _asked) = serve(answers);
-    let (code, stdout, stderr) = run(house.command().args(["export", &url, "-o", "rolls.csv"]));
+    let first = csv(5, format!("{columns}{}", row(1)));
+    let server =
+        HandServer::in_turn(vec![first, nothing(), nothing(), nothing(), nothing(), nothing()]);
+    let options = ["export", &server.url("/"), "-o", "rolls.csv"];
+    let (code, stdout, stderr) = run(house.command().args(options));
     assert_eq!((code, stdout.as_str()), (1, ""));
-    assert!(stderr.contains("does not get any further"), "{stderr}");
-    assert!(!house.path().join("rolls.csv").exists());
+    assert!(stderr.contains("the download makes no progress"), "{stderr}");
+    assert_eq!(files(&house, "rolls.csv"), [""; 0]);
 }
 
 #[test]
-fn a_signal_ends_an_export_and_leaves_no_half_file() {
+fn a_signal_ends_an_export_and_leaves_no_incomplete_file() {
     let house = House::new("");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    // It accepts connections and never answers.
+    let server = HandServer::in_turn(vec![String::new()]);
     let mut command = house.command();
-    let mut child = command.args(["export", &url, "-o", "x.csv"]).spawn().unwrap();
-    let (_connection, _) = listener.accept().unwrap();
-    let part = house.path().join("x.csv.part");
-    assert!(part.exists());
+    let mut child = command.args(["export", &server.url("/"), "-o", "x.csv"]).spawn().unwrap();
+    server.wait_for_requests(1);
+    assert_eq!(files(&house, "x.csv").len(), 1, "there is a draft");
     signal("INT", child.id());
     let status = wait_for("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(1));
-    assert!(!part.exists() && !house.path().join("x.csv").exists());
+    assert_eq!(files(&house, "x.csv"), [""; 0]);
 }
 
 #[test]
-fn completions_and_manual_pages_know_every_command() {
+fn completions_and_manual_pages_include_every_command() {
     let house = House::new("");
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = run(house.command().args(["completions", shell]));

@@ -8,13 +8,16 @@ mod common;
 
 mod api;
 mod backup;
+mod client;
 mod commands;
+mod documents;
 mod export;
 mod feed;
 mod history;
 mod http;
 mod pages;
 mod probes;
+mod protocol;
 mod retention;
 mod statistics;
 mod store;

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::api::lines;
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{House, wait_for};
-use crate::export::{file, run, serve};
+use crate::common::hand_server::{HandServer, rolls_file};
+use crate::common::tail::Tail;
+use crate::common::{House, run, wait_for};
 use crate::pages::{get, link, quiet_house, row_ids};
 use crate::probes::metrics;
 
@@ -45,7 +46,7 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
         let pruned = metrics["rollcast_pruned_total"] == 4_901.0;
         (pruned && metrics["rollcast_oldest_roll_id"] == 4_902.0).then_some(())
     });
-    assert!(server.log().iter().any(|line| line.contains("kept: 100 rolls")));
+    assert!(server.log().iter().any(|line| line.contains("keep: 100 rolls")));
     server.stop();
 
     // The file does not shrink by itself; this is how it does.
@@ -90,7 +91,7 @@ fn no_roll_goes_before_its_time_and_none_stays_long_after() {
     let house = House::new("every = '20ms'\nkeep = '2s'");
     let _server = house.start();
     let mut seen = 0;
-    let tail = crate::tail::tail(&house, &["--json", "--after", "0"]);
+    let tail = Tail::start(&house, &["--json", "--after", "0"]);
     wait_for("three seconds of pruning", || {
         let (oldest, ..) = kept(&house);
         let now = Timestamp::now();
@@ -201,7 +202,7 @@ fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
 #[test]
 fn every_page_says_which_rolls_are_kept() {
     for (keep, said) in
-        [("'30d'", "keeps those of the last 30d"), ("70", "keeps the newest 70 rolls")]
+        [("'30d'", "keeps the rolls of the last 30d"), ("70", "keeps the newest 70 rolls")]
     {
         let house = House::new(&format!("keep = {keep}"));
         let _server = house.start();
@@ -344,10 +345,11 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |rows: &[i64]| {
         let rows: String = rows.iter().copied().map(row).collect();
-        file("text/csv", 8, &format!("id,rolled_at,1D6\r\n{rows}"))
+        rolls_file("text/csv", 8, &format!("id,rolled_at,1D6\r\n{rows}"))
     };
-    let none = file("text/csv", 0, "id,rolled_at,1D6\r\n");
-    let (url, _asked) = serve(vec![csv(&[1, 2]), csv(&[5, 6]), none]);
+    let none = rolls_file("text/csv", 0, "id,rolled_at,1D6\r\n");
+    let server = HandServer::in_turn(vec![csv(&[1, 2]), csv(&[5, 6]), none]);
+    let url = server.url("/");
     let (code, stdout, stderr) = run(house.command().args(["export", &url]));
     let rows: String = [1, 2, 5, 6].map(row).concat();
     assert_eq!((code, stdout), (3, format!("id,rolled_at,1D6\r\n{rows}")), "{stderr}");

@@ -1,38 +1,31 @@
 //! `rollcast tail`, as people and scripts run it.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Instant;
 
 use crate::api::lines;
+use crate::common::hand_server::{HandServer, event_stream};
 use crate::common::tail::Tail;
-use crate::common::{House, PATIENCE, wait_for};
+use crate::common::{House, wait_for};
 use crate::pages::quiet_house;
 
-pub fn tail(house: &House, options: &[&str]) -> Tail {
-    Tail::spawn(house.command().arg("tail").args(options))
-}
-
 #[test]
-fn tail_goes_on_where_it_was_when_the_server_is_killed_under_it() {
+fn tail_continues_where_it_was_when_the_server_is_killed() {
     let house = House::new("every = '20ms'");
     let mut server = house.start();
-    let mut tail = tail(&house, &["--json", "--after", "0"]);
+    let mut tail = Tail::start(&house, &["--json", "--after", "0"]);
     let before = tail.wait_for_lines(20).len();
     server.kill();
     let _server = house.start();
     tail.wait_for_lines(before + 50);
-    assert_eq!(tail.interrupt(), 0, "{}", tail.said());
-    let seen = tail.lines();
-    assert_eq!(seen, lines(&house)[..seen.len()]);
-    assert!(tail.said().contains("coming back in"), "{}", tail.said());
+    assert_eq!(tail.interrupt(), 0, "{}", tail.stderr());
+    let written = tail.lines();
+    assert_eq!(written, lines(&house)[..written.len()]);
+    assert!(tail.stderr().contains("reconnecting in"), "{}", tail.stderr());
 }
 
 #[test]
-fn tail_starts_where_it_is_told_to() {
+fn tail_starts_where_its_options_say() {
     let (house, _server) = quiet_house(21);
     let stored = lines(&house);
     let table: [(&[&str], usize); 7] = [
@@ -45,36 +38,37 @@ fn tail_starts_where_it_is_told_to() {
         (&["--after", "20"], 101),
     ];
     for (options, n) in table {
-        let mut tail = tail(&house, &[options, &["--json"]].concat());
-        let seen = tail.wait_for_lines(n);
-        assert_eq!(seen, stored[101 - n..], "{options:?}");
+        let mut tail = Tail::start(&house, &[options, &["--json"]].concat());
+        let written = tail.wait_for_lines(n);
+        assert_eq!(written, stored[101 - n..], "{options:?}");
         assert_eq!(tail.interrupt(), 0, "{options:?}");
         assert_eq!(tail.lines().len(), n, "{options:?}");
     }
-    let mut elsewhere = Tail::spawn(house.command().args(["tail", "-n", "1", &house.url("/")]));
+    let mut by_url = Tail::spawn(house.command().args(["tail", "-n", "1", &house.url("/")]));
     let newest = house.stored().pop().unwrap();
     let words: Vec<String> =
-        elsewhere.wait_for_lines(1)[0].split_whitespace().map(String::from).collect();
-    assert_eq!(words[..2], [newest.0.to_string(), newest.1], "for people");
-    assert_eq!((words[2].as_str(), words[4].as_str()), ("1D6", "1D20"), "for people");
-    assert_eq!(elsewhere.interrupt(), 0);
+        by_url.wait_for_lines(1)[0].split_whitespace().map(String::from).collect();
+    assert_eq!(words[..2], [newest.0.to_string(), newest.1], "in columns");
+    assert_eq!((words[2].as_str(), words[4].as_str()), ("1D6", "1D20"), "in columns");
+    assert_eq!(by_url.interrupt(), 0);
 }
 
 #[test]
-fn the_exit_code_of_tail_tells_a_gap() {
+fn tail_exits_with_3_if_rolls_are_lost_or_the_history_is_another_one() {
     let (house, _server) = quiet_house(21);
-    let mut pruned = tail(&house, &["--json", "--after", "5"]);
+    let mut pruned = Tail::start(&house, &["--json", "--after", "5"]);
     assert_eq!(pruned.wait_for_lines(101), lines(&house));
     assert_eq!(pruned.interrupt(), 3);
-    assert!(pruned.said().contains("gap: 15 rolls are gone (pruned)"), "{}", pruned.said());
+    assert!(pruned.stderr().contains("gap: 15 rolls are gone (pruned)"), "{}", pruned.stderr());
 
-    let mut other = tail(&house, &["--after", "60-1"]);
-    wait_for("the news", || other.said().contains("gap:").then_some(()));
+    let mut other = Tail::start(&house, &["--after", "60-1"]);
+    wait_for("the notice", || other.stderr().contains("gap:").then_some(()));
     assert_eq!(other.interrupt(), 3);
+    assert!(other.stderr().contains("the cursor is unknown"), "{}", other.stderr());
 }
 
 #[test]
-fn tail_ends_in_order_when_nobody_reads_on() {
+fn tail_exits_with_0_when_its_output_is_closed() {
     let house = House::new("every = '20ms'");
     let _server = house.start();
     let mut command = house.command();
@@ -86,11 +80,11 @@ fn tail_ends_in_order_when_nobody_reads_on() {
 }
 
 #[test]
-fn tail_says_at_once_that_there_is_nobody_to_follow() {
+fn tail_fails_at_once_without_a_server_and_on_wrong_options() {
     let house = House::new("");
-    let mut nobody = tail(&house, &[]);
-    assert_eq!(nobody.wait(), 1);
-    assert!(nobody.said().contains("cannot reach"), "{}", nobody.said());
+    let mut unreachable = Tail::start(&house, &[]);
+    assert_eq!(unreachable.wait(), 1);
+    assert!(unreachable.stderr().contains("cannot reach"), "{}", unreachable.stderr());
     let _server = house.start();
     for (options, code, text) in [
         (["--since", "soon"], 2, "soon"),
@@ -98,116 +92,44 @@ fn tail_says_at_once_that_there_is_nobody_to_follow() {
         (["-n", "1001"], 2, "1001"),
         (["--silence", "0"], 2, "0"),
     ] {
-        let mut refused = tail(&house, &options);
-        assert_eq!(refused.wait(), code, "{options:?}: {}", refused.said());
-        wait_for("the reason", || refused.said().contains(text).then_some(()));
+        let mut refused = Tail::start(&house, &options);
+        assert_eq!(refused.wait(), code, "{options:?}: {}", refused.stderr());
+        wait_for("the reason", || refused.stderr().contains(text).then_some(()));
     }
 }
 
-/// Answers each connection in turn, and leaves it open while the test lasts; tells what each
-/// asked for.
-fn answer_in_turn(answers: Vec<String>) -> (String, mpsc::Receiver<(Instant, String)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (sender, asked) = mpsc::channel();
-    thread::spawn(move || {
-        let mut open = Vec::new();
-        for answer in answers {
-            let (mut connection, _) = listener.accept().unwrap();
-            let mut request = String::new();
-            let mut lines = BufReader::new(connection.try_clone().unwrap());
-            while lines.read_line(&mut request).unwrap() > 2 {}
-            let _ = sender.send((Instant::now(), request.to_lowercase()));
-            connection.write_all(answer.as_bytes()).unwrap();
-            if !answer.contains("connection: close") {
-                open.push(connection);
-            }
-        }
-        thread::park_timeout(PATIENCE);
-    });
-    (url, asked)
-}
-
-fn stream(events: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{events}")
-}
-
+/// The follower's own tests cover reconnection in every detail; this one covers the threads, the
+/// sockets and the headers below it.
 #[test]
-fn a_stream_that_falls_silent_is_taken_for_dead_and_resumed() {
-    let sync = "event: sync\ndata: {\"mode\":\"live\",\"head\":\"0\",\"replay\":0,\"lost\":0}\n\n";
-    let first = stream(&format!(
-        "retry: 700\n\n{sync}id: 1-1795392001123\ndata: {{\"1D6\":4}}\n\nid: 2-1795392002123\ndata: "
-    ));
-    let bad = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let resumed = "event: sync\ndata: {\"mode\":\"resumed\",\"head\":\"2-1795392002123\",\"replay\":1,\"lost\":0}\n\n";
-    let second = stream(&format!("{resumed}id: 2-1795392002123\ndata: {{\"1D6\":5}}\n\n"));
-    let (url, asked) = answer_in_turn(vec![first, bad.into(), bad.into(), second]);
+fn tail_gives_up_a_silent_connection_and_resumes_after_its_last_roll() {
+    let sync = |json: &str| format!("retry: 700\nevent: sync\ndata: {json}\n\n");
+    let live = sync(r#"{"mode":"live","head":"0","replay":0,"lost":0}"#);
+    let rolls = "id: 1-1795392001123\ndata: {\"1D6\":4}\n\nid: 2-1795392002123\ndata: ";
+    let bad_gateway = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let resumed = sync(r#"{"mode":"resumed","head":"2-1795392002123","replay":1,"lost":0}"#);
+    let server = HandServer::in_turn(vec![
+        event_stream(&format!("{live}{rolls}")),
+        bad_gateway.into(),
+        bad_gateway.into(),
+        event_stream(&format!("{resumed}id: 2-1795392002123\ndata: {{\"1D6\":5}}\n\n")),
+    ]);
     let house = House::new("");
-    let options = ["tail", "--json", "-n", "0", "--silence", "1s", &url];
+    let options = ["tail", "--json", "-n", "0", "--silence", "1s", &server.url("/")];
     let mut tail = Tail::spawn(house.command().args(options));
-    let asked: Vec<(Instant, String)> =
-        (0..4).map(|_| asked.recv_timeout(PATIENCE).unwrap()).collect();
-    assert!(!asked[0].1.contains("last-event-id"), "{}", asked[0].1);
-    for (_, request) in &asked[1..] {
-        assert!(request.contains("last-event-id: 1-1795392001123\r\n"), "{request}");
-    }
+    let requests = server.wait_for_requests(4);
+    let last_event_ids: Vec<Option<&str>> =
+        requests.iter().map(|request| request.header("last-event-id")).collect();
+    let after_1 = Some("1-1795392001123");
+    assert_eq!(last_event_ids, [None, after_1, after_1, after_1]);
     let pauses: Vec<u128> =
-        asked.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_millis()).collect();
-    assert!(pauses[0] >= 1_700, "1 s of silence and the retry of 700 ms, {pauses:?}");
-    assert!(pauses[1] >= 500 && pauses[2] >= 1_000, "delays grow from 1 s, {pauses:?}");
+        requests.windows(2).map(|pair| (pair[1].at - pair[0].at).as_millis()).collect();
+    assert!(pauses[0] >= 1_700, "1 s of silence and a retry of 700 ms, {pauses:?}");
+    assert!(pauses[1] >= 500 && pauses[2] >= 1_000, "pauses double from 1 s, {pauses:?}");
     let expected = [
         r#"{"id":1,"rolled_at":"2026-11-23T00:00:01.123Z","dice":{"1D6":4}}"#,
         r#"{"id":2,"rolled_at":"2026-11-23T00:00:02.123Z","dice":{"1D6":5}}"#,
     ];
     assert_eq!(tail.wait_for_lines(2), expected);
-    assert_eq!(tail.interrupt(), 0, "{}", tail.said());
-    assert!(tail.said().contains("silent for 1 s"), "{}", tail.said());
-}
-
-#[test]
-fn a_roll_that_does_not_come_is_a_gap_though_the_server_says_nothing_of_it() {
-    let sync = "event: sync\ndata: {\"mode\":\"live\",\"head\":\"4-1795392004123\",\"replay\":0,\"lost\":0}\n\n";
-    let events = format!("{sync}id: 7-1795392007123\ndata: {{\"1D6\":4}}\n\n");
-    let (url, _asked) = answer_in_turn(vec![stream(&events)]);
-    let house = House::new("");
-    let mut tail = Tail::spawn(house.command().args(["tail", "-n", "0", &url]));
-    tail.wait_for_lines(1);
-    assert_eq!(tail.interrupt(), 3);
-    assert!(tail.said().contains("gap: 2 rolls before roll 7"), "{}", tail.said());
-}
-
-#[test]
-fn a_stream_that_breaks_before_its_first_roll_is_resumed_where_it_would_have_begun() {
-    let sync = |json: &str| format!("retry: 50\nevent: sync\ndata: {json}\n\n");
-    let cut =
-        |json: &str| stream(&sync(json)).replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
-    let house = House::new("");
-    // What follows the sync begins behind so many; the roll after it is no gap of its own.
-    for (options, first, last_event_id, n_gaps) in [
-        (
-            ["--after", "3"],
-            r#"{"mode":"reset","reason":"pruned","head":"9-1795392009123","replay":2,"lost":4}"#,
-            "7",
-            1,
-        ),
-        (
-            ["--since", "10m"],
-            r#"{"mode":"resumed","head":"9-1795392009123","replay":2,"lost":0}"#,
-            "7",
-            0,
-        ),
-    ] {
-        let resumed = sync(r#"{"mode":"resumed","head":"9-1795392009123","replay":2,"lost":0}"#);
-        let roll = "id: 8-1795392008123\ndata: {\"1D6\":4}\n\n";
-        let (url, asked) = answer_in_turn(vec![cut(first), stream(&format!("{resumed}{roll}"))]);
-        let arguments = ["tail", "--json", options[0], options[1], &url];
-        let mut tail = Tail::spawn(house.command().args(arguments));
-        asked.recv_timeout(PATIENCE).unwrap();
-        let (_, request) = asked.recv_timeout(PATIENCE).unwrap();
-        let header = format!("last-event-id: {last_event_id}\r\n");
-        assert!(request.contains(&header), "{options:?}: {request}");
-        tail.wait_for_lines(1);
-        assert_eq!(tail.interrupt(), if n_gaps > 0 { 3 } else { 0 }, "{}", tail.said());
-        assert_eq!(tail.said().matches("gap:").count(), n_gaps, "{}", tail.said());
-    }
+    assert_eq!(tail.interrupt(), 0, "{}", tail.stderr());
+    assert!(tail.stderr().contains("silent for 1 s"), "{}", tail.stderr());
 }

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::api::lines;
+use crate::common::tail::Tail;
 use crate::common::{House, wait_for};
 use crate::pages::{get, link};
-use crate::tail::tail;
 
 /// The rows of a page, each as one line of JSON.
 fn rows(html: &str) -> Vec<String> {
@@ -83,7 +83,7 @@ fn pages_api_files_and_table_are_a_whole_piece_of_the_same_list_under_pruning() 
     let house = House::new("every = '10ms'\npage_size = 20\nkeep = 300");
     let _server = house.start();
     // All that ever was: nothing that it saw is gone before it saw it.
-    let tail = tail(&house, &["--json", "--after", "0"]);
+    let tail = Tail::start(&house, &["--json", "--after", "0"]);
     let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
     let oldest = || lines(&house).first().map_or(0, |line| id(line));
     for round in 1..=3 {
@@ -120,7 +120,7 @@ fn pages_api_files_tail_and_table_have_the_same_rolls_while_they_are_made() {
     // Some are gone already.
     house.fill(300, 37);
     let _server = house.start();
-    let tail = tail(&house, &["--json", "--after", "36"]);
+    let tail = Tail::start(&house, &["--json", "--after", "36"]);
     wait_for("live rolls", || (tail.lines().len() > 300).then_some(()));
     let mut newest_first = api(&house, "/api/rolls?limit=17");
     newest_first.reverse();

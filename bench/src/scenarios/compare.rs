@@ -102,9 +102,9 @@ impl Fanout {
         let mut section = Section {
             name: "fanout",
             title: format!("CPU per delivery: {clients} clients, {rate} rolls/s"),
-            how: "Time of the server's processes, by the kernel's count, over the events that \
-                  clients got in the same seconds. Write calls are counted for a second more, in the \
-                  first round."
+            how: "CPU time of the server's processes, as the kernel counts it, per event \
+                  that clients received in the same seconds. Write calls are counted for one \
+                  more second, in the first round."
                 .to_string(),
             ..Section::default()
         };
@@ -139,8 +139,8 @@ impl Saturation {
             name: "saturation",
             title: format!("Saturation: {clients} clients, {rate} rolls/s"),
             how: format!(
-                "Events that clients got a second, where {} would be all of them. A server that \
-                 cannot keep up is behind, or leaves rolls out.",
+                "Events that clients received per second; {} would be all of them. A server \
+                 that cannot keep up lags or drops rolls.",
                 figure(clients as f64 * f64::from(rate))
             ),
             ..Section::default()
@@ -173,9 +173,9 @@ impl Memory {
         let mut section = Section {
             name: "memory",
             title: format!("Memory per client: {clients} idle streams"),
-            how: "Growth of the proportional set size of the server's processes, from one client \
-                  to all of them, in KiB per client. What the kernel keeps for a socket is not \
-                  in it, and is the same for all."
+            how: "Growth of the proportional set size of the server's processes, from one \
+                  client to all clients, in KiB per client. The kernel's memory for sockets \
+                  is not included; it is the same for all servers."
                 .to_string(),
             ..Section::default()
         };
@@ -203,12 +203,12 @@ impl Latency {
         let mut section = Section {
             name: "latency",
             title: format!("From commit to client: {clients} clients, {rate} rolls/s"),
-            how: "Milliseconds from rollcast's commit, by its log, or from a peer's moment of \
-                  publishing, to the client's read. The first table is over all deliveries of a \
-                  round; the second over the rolls of all rounds together, each until its last \
-                  client had it (no p99 of fewer than 100 rolls). A roll that some client lost is \
-                  left out of both, which flatters a server that drops. The clients' own reading \
-                  is in it, for all alike."
+            how: "Milliseconds until the client reads the roll: from rollcast's commit, as \
+                  logged, or from the time at which a peer publishes. The first table covers \
+                  all deliveries of a round. The second covers the rolls of all rounds, each \
+                  until its last client has it (a p99 needs at least 100 rolls). Both omit a \
+                  roll that any client lost, which flatters a server that drops rolls. The \
+                  clients' time to read is included, for all servers alike."
                 .to_string(),
             ..Section::default()
         };

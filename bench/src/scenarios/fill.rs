@@ -65,7 +65,8 @@ pub fn database(places: &Places, n_rolls: u64) -> Result<PathBuf> {
 pub fn head(path: &Path) -> Result<u64> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let connection = Connection::open_with_flags(path, flags)?;
-    let head: i64 = connection.query_row("select ifnull(max(id), 0) from rolls", [], |row| row.get(0))?;
+    let head: i64 =
+        connection.query_row("select ifnull(max(id), 0) from rolls", [], |row| row.get(0))?;
     Ok(u64::try_from(head)?)
 }
 

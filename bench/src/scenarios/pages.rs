@@ -123,8 +123,9 @@ impl Pages {
             name: "pages",
             title: format!("Pages, {} stored rolls", count(self.rolls)),
             how: format!(
-                "{} requests one after another on one connection, from request to the page's last \
-                 byte; with open streams at {} rolls/s. A file is the whole history, once.",
+                "{} sequential requests on one connection, from the request to the last \
+                 byte of the page, with open streams at {} rolls/s. A file is the whole \
+                 history, downloaded once.",
                 self.requests, self.rate
             ),
             tables: vec![table, files],

@@ -66,12 +66,12 @@ impl Reconnect {
         ]);
         Ok(Section {
             name: "reconnect",
-            title: format!("{} clients come back at once", count(self.clients as u64)),
+            title: format!("{} clients reconnect at once", count(self.clients as u64)),
             how: format!(
-                "All streams are cut and asked for again in the same instant, each with its last \
-                 event id, at {} rolls/s, until every client has every roll; no gap, no repeat. A \
-                 connection that finds the server's queue full is tried again by the kernel after \
-                 1 s, 3 s, 7 s.",
+                "All streams are cut and reopened in the same instant, each with its last \
+                 event id, at {} rolls/s, until every client has every roll once. If the \
+                 server's queue is full, the kernel retries the connection after 1 s, 3 s \
+                 and 7 s.",
                 self.rate
             ),
             data: serde_json::to_value(&rounds)?,

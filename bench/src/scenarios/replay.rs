@@ -75,11 +75,10 @@ impl Replay {
         };
         Ok(Section {
             name: "replay",
-            title: format!("Resume out of {} stored rolls", count(self.rolls)),
-            how: "From before the connection is made to the last missed roll, one client after \
-                  another, each checked for gaps. The newest 1,024 rolls are answered from memory, \
-                  older ones from the store. A p99 stands only where there were 100 \
-                  resumes or more."
+            title: format!("Resume with {} stored rolls", count(self.rolls)),
+            how: "Time from before the connection opens to the last missed roll, one client \
+                  after another, each checked for gaps. The newest 1,024 rolls come from \
+                  memory, older ones from the store. A p99 needs at least 100 resumes."
                 .to_string(),
             data: serde_json::json!({ "missed_p50_slowest_ms": points }),
             tables: vec![table],

@@ -36,10 +36,11 @@ impl Scale {
     pub fn run(&self, places: &Places) -> Result<Section> {
         let mut section = Section {
             name: "scale",
-            title: "Cost as clients, and rolls, become more".to_string(),
+            title: "Cost by number of clients and by rate".to_string(),
             how: format!(
-                "CPU per delivery at {RATE} rolls/s for more and more clients, and for \
-                 {N_CLIENTS} clients at more and more rolls/s; each over {N_ROLLS} rolls or more."
+                "CPU per delivery at {RATE} rolls/s for a growing number of clients, and \
+                 for {N_CLIENTS} clients at a growing rate; each over at least {N_ROLLS} \
+                 rolls."
             ),
             ..Section::default()
         };

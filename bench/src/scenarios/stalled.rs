@@ -83,15 +83,16 @@ impl Stalled {
         Ok(Section {
             name: "stalled",
             title: format!(
-                "{} clients that never read beside {} healthy ones",
+                "{} clients that never read, and {} healthy ones",
                 self.stalled, self.clients
             ),
             how: format!(
-                "Each asks for {} missed rolls, more than the kernel queues, and reads nothing. \
-                 Once the server is at rest, latency is measured: the healthy clients', from the \
-                 commit, at {} rolls/s. Memory per stalled client is the growth from before they \
-                 come, over all of them; the page caches of SQLite's connections, some MB once, \
-                 are in it, which is why there should be many.",
+                "Each stalled client requests {} missed rolls, more than the kernel queues, \
+                 and reads nothing. When the server is idle again, the latency of the \
+                 healthy clients is measured from the commit, at {} rolls/s. Memory per \
+                 stalled client is the growth since before they connected, divided by their \
+                 number. It includes the page caches of SQLite's connections, a few MB in \
+                 total, so use many stalled clients.",
                 count(N_STORED),
                 self.rate
             ),

@@ -54,8 +54,9 @@ impl Start {
         Ok(Section {
             name: "start",
             title: "Start".to_string(),
-            how: "From the start of the process to the last byte of `/`, asked for once it \
-                  listens; resident memory 0.3 s later. The files are in the kernel's cache."
+            how: "Time from the start of the process to the last byte of `/`, which is \
+                  requested as soon as the server listens, and the resident memory 0.3 s \
+                  later. The files are in the kernel's cache."
                 .to_string(),
             tables: vec![table],
             data: data.into(),

@@ -9,7 +9,6 @@ use crate::web::http::error::PageError;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{RollRow, Site, SiteView, unreadable_notice};
 use crate::web::pages::{Pages, links};
-use crate::web::probes;
 
 /// Rows that the script keeps on the page, unless a page has more.
 const MAX_ROWS: usize = 300;
@@ -37,7 +36,7 @@ struct LiveView {
 #[get("/")]
 pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, PageError> {
     let newest = pages.store.newest(pages.page_size).await?;
-    let trouble = probes::standstill(&pages.metrics, &pages.feed, site.every());
+    let trouble = pages.health.problems();
     Ok(Page::render("index", LiveView::new(newest, trouble, pages.page_size, site)))
 }
 

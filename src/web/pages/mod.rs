@@ -16,22 +16,20 @@ use rocket::fairing::AdHoc;
 use rocket::routes;
 
 use crate::config::WebConfig;
-use crate::feed::Feed;
-use crate::metrics::Metrics;
+use crate::health::Health;
 use crate::store::Store;
 
 /// What the handlers share.
 struct Pages {
     store: Store,
-    feed: Feed,
-    metrics: Metrics,
+    health: Health,
     /// Rolls on a page.
     page_size: usize,
 }
 
 /// Mounts the pages about rolls.
-pub fn stage(config: &WebConfig, store: Store, feed: Feed, metrics: Metrics) -> AdHoc {
-    let pages = Pages { store, feed, metrics, page_size: config.page_size };
+pub fn stage(config: &WebConfig, store: Store, health: Health) -> AdHoc {
+    let pages = Pages { store, health, page_size: config.page_size };
     AdHoc::on_ignite("pages", |rocket| async {
         rocket.manage(pages).mount("/", routes![live::page, history::page, roll::page])
     })

@@ -1,0 +1,180 @@
+//! Opens a connection as a browser does, to see its TLS and its addresses.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use event_stream::http_url::HttpUrl;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
+
+/// A certificate that expires within this time is worth a note.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// A connection that was opened and closed again.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The address of this end.
+    pub local: IpAddr,
+    /// `None` for plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// What a browser learns from a TLS handshake.
+#[derive(Clone, Debug)]
+pub enum Tls {
+    /// The certificate is valid.
+    Trusted {
+        /// Whether both sides agreed on HTTP/2.
+        http2: bool,
+        /// Whether the certificate expires within 14 days.
+        expires_soon: bool,
+    },
+    /// A browser shows a warning instead of the page.
+    Refused(CertificateError),
+}
+
+/// Opens connections and verifies certificates.
+pub struct Connector {
+    authorities: Arc<RootCertStore>,
+    timeout: Duration,
+}
+
+impl Connector {
+    /// Each connection, TLS included, may take `timeout`. A certificate is valid if it is of one
+    /// of `authorities`; `None`: of one that browsers trust.
+    pub fn new(timeout: Duration, authorities: Option<&[CertificateDer<'static>]>) -> Connector {
+        let mut store = RootCertStore::empty();
+        match authorities {
+            Some(authorities) => {
+                store.add_parsable_certificates(authorities.iter().cloned());
+            }
+            None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        Connector { authorities: Arc::new(store), timeout }
+    }
+
+    /// Opens a connection to the host of `url`, with TLS for `https`, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// The name does not resolve, no address accepts a connection, or the server does not speak
+    /// TLS. A certificate that is refused is no error.
+    pub fn connect(&self, url: &HttpUrl) -> io::Result<Connection> {
+        let deadline = Instant::now() + self.timeout;
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in resolve(url, deadline)? {
+            match left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
+                Ok(socket) => {
+                    let local = socket.local_addr()?.ip();
+                    let socket = DeadlineSocket { socket, deadline };
+                    let tls = if url.is_tls() { Some(self.handshake(url, socket)?) } else { None };
+                    return Ok(Connection { local, tls });
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn handshake(&self, url: &HttpUrl, mut socket: DeadlineSocket) -> io::Result<Tls> {
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(self.authorities.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
+        let mut connection =
+            ClientConnection::new(Arc::new(config), name.clone()).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            if let Err(error) = connection.complete_io(&mut socket) {
+                let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+                return match cause {
+                    Some(rustls::Error::InvalidCertificate(why)) => Ok(Tls::Refused(why.clone())),
+                    _ if error.kind() == io::ErrorKind::TimedOut => {
+                        Err(io::Error::other("the server does not answer in TLS"))
+                    }
+                    _ => Err(io::Error::other(format!("the server does not speak TLS: {error}"))),
+                };
+            }
+        }
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(self.authorities.clone(), provider);
+        let verifier = verifier.build().map_err(io::Error::other)?;
+        let now = Duration::from_secs(UnixTime::now().as_secs());
+        let soon = UnixTime::since_unix_epoch(now + SOON);
+        let expires_soon = connection.peer_certificates().is_some_and(|certificates| {
+            let Some((own, intermediates)) = certificates.split_first() else { return false };
+            matches!(
+                verifier.verify_server_cert(own, intermediates, &name, &[], soon),
+                Err(rustls::Error::InvalidCertificate(
+                    CertificateError::Expired | CertificateError::ExpiredContext { .. }
+                ))
+            )
+        });
+        let http2 = connection.alpn_protocol() == Some(b"h2");
+        Ok(Tls::Trusted { http2, expires_soon })
+    }
+}
+
+/// The addresses of a host. Name resolution cannot be interrupted, so it runs on its own thread
+/// and is left behind at the deadline.
+fn resolve(url: &HttpUrl, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    let (sender, receiver) = mpsc::channel();
+    let (host, port) = (url.host().to_owned(), url.port());
+    thread::spawn(move || {
+        let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
+        // Nobody receives it after the deadline.
+        let _ = sender.send(addresses);
+    });
+    receiver.recv_timeout(left(deadline)?).unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the name does not resolve in time"))
+    })
+}
+
+/// The time left until `deadline`; an error when it has passed.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
+/// A socket with one deadline for everything, however small the pieces in which it arrives.
+struct DeadlineSocket {
+    socket: TcpStream,
+    deadline: Instant,
+}
+
+impl Read for DeadlineSocket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(left(self.deadline)?))?;
+        self.socket.read(bytes).map_err(timed_out)
+    }
+}
+
+impl Write for DeadlineSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(left(self.deadline)?))?;
+        self.socket.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// Some systems report a socket's timeout as `WouldBlock`.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}

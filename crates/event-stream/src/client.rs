@@ -1,0 +1,230 @@
+//! A blocking HTTP client with a timeout for each step.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use rustls_pki_types::CertificateDer;
+use ureq::Agent;
+use ureq::config::RedirectAuthHeaders;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::http_url::HttpUrl;
+use crate::stream::Stream;
+
+/// How a client behaves on every request.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The `User-Agent`.
+    pub user_agent: String,
+    /// Which servers a TLS connection accepts.
+    pub certificates: Certificates,
+    /// How many redirects it follows; beyond them, the redirect itself is the response.
+    pub max_redirects: u32,
+    /// Whether requests go through a proxy.
+    pub proxy: Proxy,
+}
+
+/// Which servers a TLS connection accepts.
+#[derive(Clone, Debug)]
+pub enum Certificates {
+    /// Those that browsers trust: Mozilla's list of authorities.
+    Public,
+    /// Those of these authorities only.
+    Of(Vec<CertificateDer<'static>>),
+    /// All. For a look at a server's answers where nothing that is sent is secret.
+    Unverified,
+}
+
+/// Whether requests go through a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// Never.
+    None,
+    /// As the environment says: `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    FromEnvironment,
+}
+
+/// A client; clones share its connections.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use event_stream::client::{Certificates, Client, Config, Method, Proxy, Request};
+///
+/// let client = Client::new(Config {
+///     user_agent: "example/1.0".into(),
+///     certificates: Certificates::Public,
+///     max_redirects: 10,
+///     proxy: Proxy::FromEnvironment,
+/// });
+/// let response = client.send(&Request {
+///     method: Method::Get,
+///     url: &"https://dice.example.org/stream/".parse()?,
+///     headers: &[("Accept", "text/event-stream"), ("Last-Event-ID", "40")],
+///     timeout: Duration::from_secs(10),
+///     body_timeout: Some(Duration::from_secs(60)),
+/// })?;
+/// assert!(response.is_event_stream());
+/// let mut stream = response.into_stream();
+/// while let Some(frames) = stream.next_frames()? {
+///     println!("{frames:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+}
+
+/// One request without a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: Method,
+    /// Where it goes. A user name and password become an `Authorization` header.
+    pub url: &'a HttpUrl,
+    /// Names and values.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// How long each step may take: name resolution, connection with TLS, request, response head.
+    pub timeout: Duration,
+    /// How long reading the response body may take. The whole request, body included, then takes
+    /// at most `timeout` and this time. `None`: no limit.
+    pub body_timeout: Option<Duration>,
+}
+
+/// A method without a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `HEAD`.
+    Head,
+}
+
+/// A response whose body is still to be read.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: ureq::Body,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ClientError(Box<ureq::Error>);
+
+impl Client {
+    /// A client that behaves so.
+    pub fn new(config: Config) -> Client {
+        let tls = TlsConfig::builder();
+        let tls = match config.certificates {
+            Certificates::Public => tls.root_certs(RootCerts::WebPki),
+            Certificates::Of(authorities) => {
+                let authorities =
+                    authorities.iter().map(|der| Certificate::from_der(der).to_owned());
+                tls.root_certs(authorities.into())
+            }
+            Certificates::Unverified => tls.disable_verification(true),
+        };
+        let builder = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(config.max_redirects)
+            .max_redirects_will_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .user_agent(config.user_agent)
+            // Events that are compressed arrive late.
+            .accept_encoding("")
+            .tls_config(tls.build());
+        let builder = match config.proxy {
+            Proxy::None => builder.proxy(None),
+            Proxy::FromEnvironment => builder,
+        };
+        Client { agent: builder.build().into() }
+    }
+
+    /// Sends a request and waits for the head of the response, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// No response head arrived in time, the connection failed, or a header is not valid.
+    pub fn send(&self, request: &Request<'_>) -> Result<Response, ClientError> {
+        let Request { timeout, body_timeout, .. } = *request;
+        let method = match request.method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+        };
+        let mut builder =
+            http::Request::builder().method(method).uri(request.url.without_credentials());
+        if let Some(authorization) = request.url.authorization() {
+            builder = builder.header(header::AUTHORIZATION, authorization);
+        }
+        for (name, value) in request.headers {
+            builder = builder.header(*name, *value);
+        }
+        let built = builder.body(()).map_err(|error| ClientError(Box::new(error.into())))?;
+        let built = self.agent.configure_request(built);
+        let built = built
+            .timeout_resolve(Some(timeout))
+            .timeout_connect(Some(timeout))
+            .timeout_send_request(Some(timeout))
+            .timeout_recv_response(Some(timeout))
+            .timeout_recv_body(body_timeout)
+            .timeout_global(body_timeout.map(|body_timeout| timeout + body_timeout))
+            .build();
+        let response = self.agent.run(built).map_err(|error| ClientError(Box::new(error)))?;
+        let (parts, body) = response.into_parts();
+        Ok(Response { status: parts.status, headers: parts.headers, body })
+    }
+}
+
+impl Response {
+    /// The `Content-Type` without parameters, in lower case; empty without one.
+    pub fn content_type(&self) -> String {
+        content_type(&self.headers)
+    }
+
+    /// Whether an `EventSource` would listen: status 200 and `text/event-stream`.
+    pub fn is_event_stream(&self) -> bool {
+        self.status == StatusCode::OK && self.content_type() == "text/event-stream"
+    }
+
+    /// The body as frames.
+    pub fn into_stream(self) -> Stream<Body> {
+        Stream::new(self.into_body())
+    }
+
+    /// The body as bytes.
+    pub fn into_body(self) -> Body {
+        Body(self.body.into_reader())
+    }
+}
+
+/// The `Content-Type` without parameters, in lower case; empty without one.
+pub fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let value = String::from_utf8_lossy(value.unwrap_or_default());
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// A response body. A read fails with [`io::ErrorKind::TimedOut`] when the time for it is over.
+pub struct Body(ureq::BodyReader<'static>);
+
+impl Read for Body {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes).map_err(|error| match ureq::Error::from(error) {
+            ureq::Error::Timeout(_) => io::ErrorKind::TimedOut.into(),
+            ureq::Error::Io(error) => error,
+            error => io::Error::other(error),
+        })
+    }
+}
+
+impl ClientError {
+    /// Whether a step took longer than it may.
+    pub fn is_timeout(&self) -> bool {
+        matches!(*self.0, ureq::Error::Timeout(_))
+    }
+}

@@ -1,0 +1,72 @@
+//! The commands and their help.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::export::ExportArgs;
+use crate::cli::tail::TailArgs;
+
+/// Rolls dice on a clock, stores every roll in SQLite, and streams it to every open browser.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Configuration: an installed program reads the Rocket.toml that was installed with it
+(/usr/local/etc/rollcast for /usr/local/bin/rollcast, /etc/rollcast for /usr/bin). Otherwise it
+reads Rocket.toml in the working folder or above it, or beside the program or above it. The file
+explains every key. Without a file, every key has its default and rolls are stored in var/rolls.db
+in the working folder.
+
+Environment:
+  ROCKET_CONFIG=FILE       read this file instead of Rocket.toml
+  ROCKET_PROFILE=NAME      the profile: debug, release, or one of your own
+  ROCKET_PORT=5001         any key of Rocket; values as in the file
+  ROCKET_ROLLCAST={every=\"200ms\"}   any keys of rollcast
+  RUST_LOG=debug           what is logged
+  NO_COLOR=1               doctor without colours
+
+Exit codes:
+  0  done
+  1  failed while running; doctor: faults found
+  2  wrong usage or configuration; doctor: host unreachable or wrong usage
+  3  tail, export: rolls are missing";
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Roll dice and serve pages until stopped (the default)
+    Serve,
+    /// Check the configuration and the database; changes nothing
+    Check,
+    /// Copy the database consistently, also while a server writes to it
+    Backup {
+        /// Where to write the copy; its folder must exist
+        file: PathBuf,
+        /// Replace FILE if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print statistics of all rolls ever made, beside what fair dice would show
+    Stats,
+    /// Find out why events do not arrive: check a stream through its public address
+    Doctor(Box<DoctorArgs>),
+    /// Follow new rolls, from this machine or from another server
+    Tail(Box<TailArgs>),
+    /// Write past rolls as CSV or JSON, from the database or from a server
+    Export(Box<ExportArgs>),
+    /// Print a shell script that completes commands and options
+    Completions {
+        /// The shell that runs it
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command
+    Man {
+        /// An existing folder
+        folder: PathBuf,
+    },
+}

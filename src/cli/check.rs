@@ -1,0 +1,49 @@
+//! `rollcast check`.
+
+use crate::app;
+use crate::cli::serve::site_files;
+use crate::cli::{Failure, say};
+use crate::config::Config;
+use crate::store::{Inspection, Store};
+
+pub fn check(config: Config) -> Result<(), Failure> {
+    let Config { roller, store, .. } = &config;
+    // Each line is printed at once, because checking a large database takes a while.
+    say("configuration", config.source().to_string())?;
+    say("profile", config.profile.clone())?;
+    say("address", app::address(&config)?)?;
+    say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
+    say("kept", store.keep.to_string())?;
+    let files = site_files(&config)?;
+    say("templates", files.templates())?;
+    say("static files", files.static_files())?;
+    say("database", store.database.display().to_string())?;
+    match app::run(&config, Store::inspect(store))?.map_err(anyhow::Error::new)? {
+        Inspection::Absent => say("", "none yet; the first start creates it".into())?,
+        Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable } => {
+            say("", format!("intact, schema {schema}, rolls kept: {}", kept.n_rolls()))?;
+            if kept.n_rolls() > 0 {
+                say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?;
+            }
+            if in_use {
+                say("", "a server is running on it".into())?;
+            }
+            for row in &unreadable {
+                say("", row.to_string())?;
+            }
+            let n_more = n_unreadable - unreadable.len() as u64;
+            if n_more > 0 {
+                say("", format!("and {n_more} more"))?;
+            }
+            if n_unreadable > 0 {
+                let rows = if n_unreadable == 1 { "row" } else { "rows" };
+                return Err(anyhow::anyhow!(
+                    "expected that every roll can be read, got {n_unreadable} {rows} that cannot; \
+                     they are left out everywhere: repair or delete them, or restore a backup"
+                )
+                .into());
+            }
+        }
+    }
+    Ok(())
+}

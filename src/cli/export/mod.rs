@@ -1,0 +1,162 @@
+//! `rollcast export`.
+
+mod database;
+mod download;
+mod gap_counter;
+mod output;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use event_stream::http_url::HttpUrl;
+
+use self::gap_counter::GapCounter;
+use self::output::Output;
+use crate::cli::progress::ProgressLine;
+use crate::cli::trust::TrustArgs;
+use crate::cli::{Failure, GAP};
+use crate::config::Config;
+use crate::cursor::Cursor;
+use crate::record::Format;
+use crate::remote::Remote;
+use crate::store::{Existing, StoreError};
+use crate::time_spec::TimeSpec;
+
+/// Writes stored rolls, oldest first, up to the newest roll of this moment: from the database,
+/// also while a server adds to it, or from a server. A broken download continues where it broke.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed while running, 2 usage or configuration error,\n\
+                  3 done, but rolls are missing because they are no longer kept."
+)]
+pub struct ExportArgs {
+    /// A server's URL; by default the configured database is read
+    url: Option<HttpUrl>,
+    /// The format; by default the one that FILE's extension names, else csv
+    #[arg(long, value_enum)]
+    format: Option<FormatArg>,
+    /// Only rolls after this one: a cursor such as 41-1763861860123, or an id
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Cursor>,
+    /// Only rolls before this one
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
+    /// Only rolls since then: a time ago such as 10m, or a timestamp
+    #[arg(long, value_name = "WHEN", conflicts_with = "after")]
+    since: Option<TimeSpec>,
+    /// Write to this file instead of standard output; it appears when it is complete
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace FILE if it exists
+    #[arg(long, requires = "output")]
+    force: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// [`Format`] as an argument.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FormatArg {
+    /// Comma-separated values, one column per die, for spreadsheets
+    Csv,
+    /// One JSON object per line
+    Ndjson,
+    /// One JSON array
+    Json,
+}
+
+/// Which rolls to export, and how.
+struct Selection {
+    format: Format,
+    after: Option<Cursor>,
+    before: Option<Cursor>,
+    since: Option<TimeSpec>,
+}
+
+/// Why an export is not complete.
+enum ExportError {
+    Write(io::Error),
+    Read(anyhow::Error),
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> ExportError {
+        ExportError::Write(error)
+    }
+}
+
+impl From<StoreError> for ExportError {
+    fn from(error: StoreError) -> ExportError {
+        ExportError::Read(error.into())
+    }
+}
+
+impl ExportArgs {
+    fn selection(&self) -> Selection {
+        let ExportArgs { after, before, since, .. } = *self;
+        let extension = self.output.as_deref().and_then(Path::extension);
+        let format = match (self.format, extension.and_then(|extension| extension.to_str())) {
+            (Some(FormatArg::Csv), _) => Format::Csv,
+            (Some(FormatArg::Ndjson), _) | (None, Some("ndjson" | "jsonl")) => Format::Ndjson,
+            (Some(FormatArg::Json), _) | (None, Some("json")) => Format::Json,
+            (None, _) => Format::Csv,
+        };
+        Selection { format, after, before, since }
+    }
+}
+
+pub fn export(
+    args: ExportArgs,
+    config: impl FnOnce() -> Result<Config, Failure>,
+) -> Result<(), Failure> {
+    let selection = args.selection();
+    let mut gaps = GapCounter::after(selection.after);
+    let existing = if args.force { Existing::Replace } else { Existing::Refuse };
+    let mut out;
+    let written = match &args.url {
+        Some(url) => {
+            let remote = Remote::new(url.clone(), args.trust.certificates()?);
+            out = Output::new(args.output.as_deref(), existing)?;
+            download::export(&selection, &remote, &mut gaps, &mut out)
+        }
+        None => {
+            let config = config()?;
+            out = Output::new(args.output.as_deref(), existing)?;
+            database::export(&selection, &config.store, &mut gaps, &mut out)
+        }
+    };
+    match written.and_then(|()| Ok(out.finish()?)) {
+        Ok(()) if gaps.n_gaps() == 0 => Ok(()),
+        Ok(()) => {
+            let error = anyhow::anyhow!("rolls are missing (gaps: {})", gaps.n_gaps());
+            Err(Failure { error, exit_code: GAP })
+        }
+        // The reader of standard output has closed it, as `head` does.
+        Err(ExportError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(ExportError::Write(error)) => {
+            Err(anyhow::Error::new(error).context("cannot write").into())
+        }
+        Err(ExportError::Read(error)) => Err(error.into()),
+    }
+}
+
+/// How far an export is, as a bar.
+struct Progress {
+    line: ProgressLine,
+    n_done: u64,
+    n_rolls: u64,
+}
+
+impl Progress {
+    fn new(n_rolls: u64) -> Progress {
+        Progress { line: ProgressLine::default(), n_done: 0, n_rolls }
+    }
+
+    fn add(&mut self, n_rolls: u64) {
+        self.n_done += n_rolls;
+        let percent = (100 * self.n_done / self.n_rolls.max(1)).min(100);
+        let done = "#".repeat(percent as usize / 4);
+        self.line.show(format_args!("[{done:<25}] {percent} % of {} rolls", self.n_rolls));
+    }
+}

@@ -1,0 +1,108 @@
+//! Health: whether rolls are being stored, and if not, why. The readiness probe, the pages and the
+//! metrics read it; the pump reports to it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// Timers and commits are not exact: how late a roll may be beyond three intervals.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+/// The health of one server; cheap to clone.
+#[derive(Clone)]
+pub struct Health(Arc<Shared>);
+
+struct Shared {
+    /// The time between rolls.
+    every: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The last commit, or the start.
+    progress_at: Instant,
+    last_commit: Option<Timestamp>,
+    /// Why the last attempt to store a roll failed, if it did.
+    fault: Option<String>,
+}
+
+impl Health {
+    /// The health of a server that starts now and makes a roll `every` so often.
+    pub fn new(every: Duration) -> Health {
+        let state = State { progress_at: Instant::now(), last_commit: None, fault: None };
+        Health(Arc::new(Shared { every, state: Mutex::new(state) }))
+    }
+
+    /// Reports a commit of rolls.
+    pub fn committed(&self) {
+        let last_commit = Some(Timestamp::now());
+        *self.0.state() = State { progress_at: Instant::now(), last_commit, fault: None };
+    }
+
+    /// Reports a failed attempt to store a roll.
+    pub fn failed(&self, fault: String) {
+        self.0.state().fault = Some(fault);
+    }
+
+    /// The time of the last commit since the start.
+    pub fn last_commit(&self) -> Option<Timestamp> {
+        self.0.state().last_commit
+    }
+
+    /// Why there are no new rolls, in words. Empty if rolls are being stored.
+    pub fn problems(&self) -> Vec<String> {
+        let state = self.0.state();
+        let mut problems = Vec::new();
+        if let Some(fault) = &state.fault {
+            problems.push(format!("no roll can be stored: {fault}"));
+        }
+        let (silence, every) = (state.progress_at.elapsed(), self.0.every);
+        if silence > 3 * every + TOLERANCE {
+            let seconds = silence.as_secs_f64();
+            problems.push(format!("no roll for {seconds:.1} s, expected one every {every:?}"));
+        }
+        problems
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_roll_is_late_after_three_intervals_and_a_second_since_the_start_or_a_commit() {
+        let health = Health::new(Duration::from_secs(2));
+        let late = ["no roll for 7.0 s, expected one every 2s"];
+        advance(Duration::from_secs(7)).await;
+        assert!(health.problems().is_empty());
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(health.problems(), late);
+        health.committed();
+        assert!(health.problems().is_empty());
+        advance(Duration::from_millis(7_001)).await;
+        assert_eq!(health.problems(), late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_is_a_problem_until_the_next_commit() {
+        let health = Health::new(Duration::from_secs(2));
+        assert_eq!(health.last_commit(), None);
+        health.failed("the disk is full".into());
+        health.failed("the database is locked".into());
+        assert_eq!(health.problems(), ["no roll can be stored: the database is locked"]);
+        assert_eq!(health.last_commit(), None);
+        health.committed();
+        assert!(health.problems().is_empty());
+        assert!(health.last_commit().is_some());
+    }
+}

@@ -1,0 +1,193 @@
+//! What the server counts, for Prometheus. docs/metrics.md explains every metric to operators.
+//!
+//! The pump and the pruner count rolls, each stream counts what it sends, and a scrape adds up.
+
+mod scrape;
+mod streams;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::roll::RollId;
+
+use self::scrape::Scraped;
+use self::streams::Streams;
+
+pub use self::scrape::{DiskReadings, Readings};
+pub use self::streams::StreamCount;
+
+/// How a stream can start, in the words of its `sync` event.
+pub const VERDICTS: [&str; 5] = ["live", "resumed", "pruned", "unknown", "malformed"];
+/// Why a stream is rejected.
+pub const REJECTIONS: [&str; 3] = ["total", "address", "unreadable"];
+
+/// A counter for each word of a fixed list.
+type ByWord = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// All counts of one server; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Shared>);
+
+struct Shared {
+    registry: Registry,
+    rolls: Counter,
+    append_seconds: Histogram,
+    append_failures: Counter,
+    pruned: Counter,
+    prune_failures: Counter,
+    oldest: Gauge,
+    syncs: ByWord,
+    rejected: ByWord,
+    panics: Counter,
+    commit_to_write_seconds: Histogram,
+    scraped: Scraped,
+    streams: Mutex<Streams>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("rollcast");
+        let shared = Shared {
+            rolls: Counter::default(),
+            // 50 µs to 1.6 s: an fsync takes 100 µs to 20 ms.
+            append_seconds: Histogram::new(exponential_buckets(50e-6, 2.0, 16)),
+            append_failures: Counter::default(),
+            pruned: Counter::default(),
+            prune_failures: Counter::default(),
+            oldest: Gauge::default(),
+            syncs: ByWord::default(),
+            rejected: ByWord::default(),
+            panics: Counter::default(),
+            // 10 µs to 0.7 s: the first of many clients to the last.
+            commit_to_write_seconds: Histogram::new(exponential_buckets(10e-6, 2.0, 17)),
+            scraped: Scraped::default(),
+            streams: Mutex::default(),
+            registry: Registry::default(),
+        };
+        shared.register(&mut registry);
+        Metrics(Arc::new(Shared { registry, ..shared }))
+    }
+}
+
+impl Shared {
+    /// Registers all metrics. The registry ends each help text with a period.
+    fn register(&self, registry: &mut Registry) {
+        // Present from the start, so that a rate is known before the first event.
+        VERDICTS.iter().for_each(|word| drop(self.syncs.get_or_create(&[("verdict", word)])));
+        REJECTIONS.iter().for_each(|word| drop(self.rejected.get_or_create(&[("reason", word)])));
+
+        let r = registry;
+        r.register("rolls", "Rolls stored since the start", self.rolls.clone());
+        r.register_with_unit(
+            "append",
+            "Duration of a commit, fsync included. A commit stores several rolls where they come \
+             faster than the disk takes them",
+            Unit::Seconds,
+            self.append_seconds.clone(),
+        );
+        r.register(
+            "append_failures",
+            "Failed attempts to store a roll. The same roll is tried again",
+            self.append_failures.clone(),
+        );
+        r.register(
+            "pruned",
+            "Old rolls deleted since the start because of the key keep",
+            self.pruned.clone(),
+        );
+        r.register(
+            "prune_failures",
+            "Failed attempts to delete old rolls. They are repeated after at most 60 s, and new \
+             rolls are stored meanwhile",
+            self.prune_failures.clone(),
+        );
+        r.register("oldest_roll_id", "Id of the oldest stored roll", self.oldest.clone());
+        r.register(
+            "syncs",
+            "Stream starts, by verdict: live, resumed, or why the stream was reset (pruned, \
+             unknown, malformed). A stream that pruning overtakes counts again",
+            self.syncs.clone(),
+        );
+        r.register(
+            "rejected",
+            "Rejected streams, by reason: total (max_streams), address \
+             (max_streams_per_address), unreadable (the history cannot be read)",
+            self.rejected.clone(),
+        );
+        r.register(
+            "panics",
+            "Requests, streams and other tasks that ended by a bug in rollcast. The log says \
+             where; please report it",
+            self.panics.clone(),
+        );
+        r.register_with_unit(
+            "commit_to_write",
+            "Time from a roll's commit to just before its write to a stream. Of each stream, one \
+             live roll in 64 is measured, and no replayed one",
+            Unit::Seconds,
+            self.commit_to_write_seconds.clone(),
+        );
+        r.register_collector(Box::new(self.scraped.clone()));
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Metrics {
+    /// Counts rolls that one commit stored, which took `duration`.
+    pub fn appended(&self, n_rolls: usize, duration: Duration) {
+        self.0.rolls.inc_by(n_rolls as u64);
+        self.0.append_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a failed attempt to store a roll.
+    pub fn append_failed(&self) {
+        self.0.append_failures.inc();
+    }
+
+    /// Counts deleted old rolls; `oldest` is the oldest one that is left.
+    pub fn pruned(&self, n_rolls: u64, oldest: RollId) {
+        self.0.pruned.inc_by(n_rolls);
+        self.0.oldest.set(oldest.0);
+    }
+
+    /// Counts a failed attempt to delete old rolls.
+    pub fn prune_failed(&self) {
+        self.0.prune_failures.inc();
+    }
+
+    /// Counts a stream that is rejected for one of the [`REJECTIONS`].
+    pub fn rejected(&self, reason: &'static str) {
+        self.0.rejected.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a panic.
+    pub fn panicked(&self) {
+        self.0.panics.inc();
+    }
+
+    /// Counts a stream as open until the returned value is dropped.
+    pub fn stream(&self) -> StreamCount {
+        StreamCount::open(&self.0)
+    }
+
+    /// All metrics as text, in the format
+    /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+    pub fn scrape(&self, readings: &Readings) -> String {
+        let mut encoded = String::with_capacity(8 << 10);
+        // Locked to the end: of two scrapes at once, neither shows a count that went back.
+        let streams = self.0.streams();
+        self.0.scraped.set(readings, &streams);
+        text::encode(&mut encoded, &self.0.registry).expect("writing to a string does not fail");
+        encoded
+    }
+}

@@ -1,0 +1,114 @@
+//! A rollcast server as `tail` and `export` use it: requests, and errors that quote its answer.
+
+use std::io::Read;
+use std::time::Duration;
+
+use event_stream::client::{
+    Certificates, Client, ClientError, Config, Method, Proxy, Request, Response,
+};
+use event_stream::http_url::HttpUrl;
+use http::StatusCode;
+
+/// How long each step of a request may take, up to the head of the response.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many redirects in a row are followed.
+const MAX_REDIRECTS: u32 = 10;
+/// How many bytes of an error's body are read for its message.
+const MAX_ERROR_BYTES: u64 = 64 << 10;
+
+/// A server; cheap to clone.
+#[derive(Clone)]
+pub struct Remote {
+    client: Client,
+    base: HttpUrl,
+}
+
+/// What a request expects.
+#[derive(Clone, Copy)]
+pub struct Expected {
+    /// The content type.
+    pub content_type: &'static str,
+    /// The same in words, for errors.
+    pub name: &'static str,
+}
+
+/// Why there is no such response.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// No response at all.
+    #[error("cannot reach `{url}`")]
+    Unreachable {
+        /// The URL of the request.
+        url: String,
+        /// The cause.
+        #[source]
+        source: ClientError,
+    },
+    /// Another status or content type.
+    #[error("expected {expected} at `{url}`, got {seen}")]
+    Unexpected {
+        /// What was expected.
+        expected: &'static str,
+        /// The URL of the request.
+        url: String,
+        /// The status, with the server's message or the content type.
+        seen: String,
+    },
+}
+
+impl Remote {
+    /// The server with this scheme, host and port; the path of `base` does not count.
+    pub fn new(base: HttpUrl, certificates: Certificates) -> Remote {
+        let client = Client::new(Config {
+            user_agent: concat!("rollcast/", env!("CARGO_PKG_VERSION")).into(),
+            certificates,
+            max_redirects: MAX_REDIRECTS,
+            proxy: Proxy::FromEnvironment,
+        });
+        Remote { client, base }
+    }
+
+    /// Sends a `GET`. The body of the response may be read for `body_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// There is no response, or one with another status than 200 or another content type.
+    pub fn get(
+        &self,
+        path: &str,
+        expected: Expected,
+        headers: &[(&str, &str)],
+        body_timeout: Duration,
+    ) -> Result<Response, RemoteError> {
+        let url = self.base.join(path).unwrap_or_else(|_| self.base.clone());
+        let headers = [&[("Accept", expected.content_type)], headers].concat();
+        let response = self.client.send(&Request {
+            method: Method::Get,
+            url: &url,
+            headers: &headers,
+            timeout: TIMEOUT,
+            body_timeout: Some(body_timeout),
+        });
+        let response = match response {
+            Ok(response) => response,
+            Err(source) => return Err(RemoteError::Unreachable { url: url.to_string(), source }),
+        };
+        let (status, content_type) = (response.status, response.content_type());
+        if status == StatusCode::OK && content_type == expected.content_type {
+            return Ok(response);
+        }
+        let seen = match message(response) {
+            Some(message) => format!("{status}: {message}"),
+            None if content_type.is_empty() => format!("{status}, no content type"),
+            None => format!("{status}, {content_type}"),
+        };
+        Err(RemoteError::Unexpected { expected: expected.name, url: url.to_string(), seen })
+    }
+}
+
+/// The message of an error of the API.
+fn message(response: Response) -> Option<String> {
+    let body = response.into_body().take(MAX_ERROR_BYTES);
+    let body: serde_json::Value = serde_json::from_reader(body).ok()?;
+    Some(body.get("error")?.get("message")?.as_str()?.to_string())
+}
