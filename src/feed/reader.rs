@@ -194,7 +194,7 @@ mod tests {
 
     use crate::config::{Keep, StoreConfig};
     use crate::feed::{Feed, Start};
-    use crate::roll::RolledAt;
+    use crate::roll::{Roll, RolledAt};
     use crate::store::Store;
 
     /// A store of 20 rolls, and a feed that has the newest 2 of them in memory.

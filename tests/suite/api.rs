@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Stream};

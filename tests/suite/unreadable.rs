@@ -5,8 +5,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, wait_for};
-use crate::export::run;
+use crate::common::{House, Server, run, wait_for};
 use crate::pages::{get, row_ids};
 
 /// Before schema 3, SQLite took every text for a time.
