@@ -168,7 +168,7 @@ if [ -z "$without_clients" ]; then
   install_pinned tests/clients/package-lock.json node_packages ||
     without_clients="the packages in tests/clients/package-lock.json"
   # After an upgrade of Python, the installed packages no longer work.
-  "$folder/venv/bin/python" -c 'import numpy, schemathesis, scipy, sseclient, urllib3' 2>/dev/null ||
+  "$folder/venv/bin/python" -c 'import httpx_sse, numpy, schemathesis, scipy, sseclient, urllib3' 2>/dev/null ||
     rm -f "$folder/requirements.txt.done"
   install_pinned tests/clients/requirements.txt python_packages ||
     without_clients="the packages in tests/clients/requirements.txt"

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use doctor::report::examine;
+use doctor::table::Style;
 use doctor::visit::{Plan, Progress};
 use event_stream::http_url::HttpUrl;
 use jiff::SignedDuration;
@@ -73,7 +74,8 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     } else {
         let is_terminal = io::stdout().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        report.table(is_terminal && !no_color, TABLE_WIDTH)
+        let style = if is_terminal && !no_color { Style::Coloured } else { Style::Plain };
+        report.table(style, TABLE_WIDTH)
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     match report.n_faults {

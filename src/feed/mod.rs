@@ -31,7 +31,7 @@ use self::window::Window;
 pub use self::reader::{Item, Reader};
 pub use self::start::{Mode, Reason, Start, SyncEvent};
 
-/// What `wakers` builds on. `tests/loom` puts the model's primitives in their place.
+/// What `wakers` builds on. `tests/wakers` puts the model's primitives in their place.
 mod primitives {
     pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub use std::sync::{Mutex, MutexGuard, PoisonError};

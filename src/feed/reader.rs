@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
-
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, retry};
 use crate::feed::primitives::Ordering;
 use crate::feed::start::{self, SyncEvent};
 use crate::feed::wakers::Registration;
@@ -33,25 +31,13 @@ pub struct Reader {
     last: RollId,
     /// To deliver before the next roll.
     sync: Option<SyncEvent>,
-    /// What the reader needs from the store. Only a lagging one needs it.
-    lagging: Option<Box<Lagging>>,
+    /// A read from the store, which only a lagging reader needs.
+    fetching: Option<Fetching>,
+    /// Rolls from the store that are not delivered yet.
+    fetched: VecDeque<Arc<Sent>>,
 }
 
-/// A read from the store, and the rolls that it brought.
-struct Lagging {
-    read: Read,
-    backoff: Backoff,
-    /// Read, but not delivered yet.
-    rolls: VecDeque<Arc<Sent>>,
-}
-
-/// How far the read is.
-enum Read {
-    Started(Pin<Box<dyn Future<Output = Result<Vec<Roll>, StoreError>> + Send>>),
-    /// It failed; the next attempt comes after a pause.
-    Pausing(Pin<Box<Sleep>>),
-    Finished,
-}
+type Fetching = Pin<Box<dyn Future<Output = Result<Vec<Roll>, StoreError>> + Send>>;
 
 /// What a reader gets.
 #[derive(Debug)]
@@ -73,7 +59,8 @@ impl Reader {
             shared,
             last: sync.start,
             sync: Some(sync),
-            lagging: None,
+            fetching: None,
+            fetched: VecDeque::new(),
         }
     }
 
@@ -103,43 +90,26 @@ impl Reader {
             if let Some(sync) = self.sync.take() {
                 return Poll::Ready(Ok(Some(Item::Sync(sync))));
             }
-            if let Some(lagging) = &mut self.lagging {
-                if let Some(sent) = lagging.rolls.front() {
-                    let sent = sent.clone();
-                    return Poll::Ready(Ok(Some(self.deliver(sent))));
-                }
-                match &mut lagging.read {
-                    Read::Started(read) => {
-                        let result = ready!(read.as_mut().poll(cx));
-                        if let Some(item) = self.finish_read(result)? {
-                            return Poll::Ready(Ok(Some(item)));
-                        }
-                        continue;
+            if let Some(sent) = self.fetched.front() {
+                let sent = sent.clone();
+                return Poll::Ready(Ok(Some(self.deliver(sent))));
+            }
+            if let Some(fetching) = &mut self.fetching {
+                if let Poll::Ready(rolls) = fetching.as_mut().poll(cx) {
+                    self.fetching = None;
+                    if let Some(item) = self.keep(rolls?) {
+                        return Poll::Ready(Ok(Some(item)));
                     }
-                    Read::Pausing(pause) => {
-                        if pause.as_mut().poll(cx).is_ready() {
-                            self.start_read();
-                        } else if self.shared.wakers.wait(
-                            // The end of the feed ends a pause, too.
-                            &mut self.registration,
-                            n_wakes,
-                            cx.waker(),
-                        ) {
-                            return Poll::Pending;
-                        }
-                        continue;
-                    }
-                    Read::Finished => {}
+                } else if self.shared.wakers.wait(&mut self.registration, n_wakes, cx.waker()) {
+                    // Woken by the end of the feed, too: the read may pause for seconds.
+                    return Poll::Pending;
                 }
+                continue;
             }
             match self.shared.window(|window| window.after(self.last)) {
-                Next::Roll(sent) => {
-                    self.lagging = None;
-                    return Poll::Ready(Ok(Some(self.deliver(sent))));
-                }
-                Next::Older(_) => self.start_read(),
+                Next::Roll(sent) => return Poll::Ready(Ok(Some(self.deliver(sent)))),
+                Next::Older(_) => self.fetching = Some(self.fetch()),
                 Next::CaughtUp => {
-                    self.lagging = None;
                     let n_heartbeats = self.shared.n_heartbeats.load(Ordering::Acquire);
                     if n_heartbeats != self.n_heartbeats {
                         self.n_heartbeats = n_heartbeats;
@@ -153,46 +123,30 @@ impl Reader {
         }
     }
 
-    fn start_read(&mut self) {
+    /// Reads the next rolls from the store. While the store is too busy, the client gains nothing
+    /// if its stream ends, so the read is tried again.
+    fn fetch(&self) -> Fetching {
         let (store, last) = (self.shared.store.clone(), self.last);
-        let read = Read::Started(Box::pin(async move { store.after(last, N_FETCHED).await }));
-        match &mut self.lagging {
-            Some(lagging) => lagging.read = read,
-            None => {
-                let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
-                let rolls = VecDeque::new();
-                self.lagging = Some(Box::new(Lagging { read, backoff, rolls }));
-            }
-        }
+        let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+        Box::pin(retry(backoff, StoreError::is_load, move || {
+            let store = store.clone();
+            async move { store.after(last, N_FETCHED).await }
+        }))
     }
 
     /// Keeps the rolls from the store for delivery, or returns the news that none are left.
-    fn finish_read(
-        &mut self,
-        result: Result<Vec<Roll>, StoreError>,
-    ) -> Result<Option<Item>, StoreError> {
-        let lagging = self.lagging.as_mut().expect("a read that finishes was started");
-        lagging.read = Read::Finished;
-        let rolls = match result {
-            Err(error) if error.is_load() => {
-                // The client gains nothing if its stream ends here.
-                lagging.read = Read::Pausing(Box::pin(sleep(lagging.backoff.next_pause())));
-                return Ok(None);
-            }
-            result => result?,
-        };
-        lagging.backoff.reset();
-        lagging.rolls.extend(rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
-        if lagging.rolls.is_empty()
+    fn keep(&mut self, rolls: Vec<Roll>) -> Option<Item> {
+        self.fetched.extend(rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
+        if self.fetched.is_empty()
             && let Next::Older(oldest_in_memory) = self.shared.window(|w| w.after(self.last))
         {
             // Pruned from the store up to the newest, but perhaps still in memory.
             match oldest_in_memory {
-                Some(oldest) => lagging.rolls.push_back(oldest),
-                None => return Ok(Some(self.all_pruned())),
+                Some(oldest) => self.fetched.push_back(oldest),
+                None => return Some(self.all_pruned()),
             }
         }
-        Ok(None)
+        None
     }
 
     /// The roll; or first a sync, if rolls before it are gone.
@@ -201,9 +155,7 @@ impl Reader {
         if id != self.last.next() {
             return self.skip_to(id);
         }
-        if let Some(lagging) = &mut self.lagging {
-            lagging.rolls.pop_front();
-        }
+        self.fetched.pop_front();
         self.last = id;
         Item::Roll(sent)
     }
@@ -225,5 +177,86 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.shared.wakers.deregister(&self.registration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tempfile::TempDir;
+    use tokio::runtime::Handle;
+    use tokio::time::{Instant, timeout};
+
+    use crate::config::{Keep, StoreConfig};
+    use crate::feed::{Feed, Start};
+    use crate::roll::RolledAt;
+    use crate::store::Store;
+
+    /// A store of 20 rolls, and a feed that has the newest 2 of them in memory.
+    async fn feed() -> (TempDir, Store, Feed) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("rolls.db");
+        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
+        let store = Store::open(&config).await.expect("a store");
+        let rolls = (1..=20).map(|id| Roll {
+            id: RollId(id),
+            rolled_at: RolledAt::truncate(jiff::Timestamp::from_second(id).expect("a time")),
+            dice: r#"{"1D6":4}"#.parse().expect("results"),
+        });
+        store.apply(rolls.collect()).await.expect("space");
+        let feed = Feed::open(store.clone(), 2).await.expect("a feed");
+        (folder, store, feed)
+    }
+
+    async fn lagging(feed: &Feed) -> Reader {
+        let mut reader = feed.after(Start::After(RollId(0).into())).await.expect("a reader");
+        let first = reader.next().await.expect("a store that can be read");
+        assert!(matches!(first, Some(Item::Sync(_))), "{first:?}");
+        reader
+    }
+
+    async fn ids(reader: &mut Reader, n: usize) -> Vec<i64> {
+        let mut ids = Vec::new();
+        while ids.len() < n {
+            match reader.next().await.expect("a store that can be read") {
+                Some(Item::Roll(sent)) => ids.push(sent.cursor.id.0),
+                other => panic!("expected a roll, got {other:?}"),
+            }
+        }
+        ids
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_store_is_busy_a_lagging_reader_pauses_and_then_gets_every_roll() {
+        let (_folder, store, feed) = feed().await;
+        let mut reader = lagging(&feed).await;
+        let permits = store.all_long_permits().await;
+        let started = Instant::now();
+        let (mut n_samples, mut n_reading) = (0, 0);
+        // Each attempt waits 0.5 s for a permit, in a task; then comes a pause of up to 5 s.
+        while started.elapsed() < Duration::from_secs(60) {
+            let tick = timeout(Duration::from_millis(50), reader.next()).await;
+            tick.expect_err("a busy store");
+            n_samples += 1;
+            n_reading += Handle::current().metrics().num_alive_tasks();
+        }
+        assert!(n_reading > 0 && n_reading * 3 < n_samples, "{n_reading} of {n_samples} moments");
+        drop(permits);
+        assert_eq!(ids(&mut reader, 20).await, (1..=20).collect::<Vec<i64>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_feed_ends_a_pause() {
+        let (_folder, store, feed) = feed().await;
+        let mut reader = lagging(&feed).await;
+        let _permits = store.all_long_permits().await;
+        let waiting = tokio::spawn(async move { reader.next().await.map(|item| item.is_none()) });
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let closed = Instant::now();
+        feed.close();
+        let ended = waiting.await.expect("no panic").expect("a store that can be read");
+        assert!(ended, "expected the end");
+        assert!(closed.elapsed() < Duration::from_millis(1), "after {:?}", closed.elapsed());
     }
 }

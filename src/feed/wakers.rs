@@ -2,7 +2,7 @@
 //!
 //! Lists of wakers instead of a channel, because nearly every reader waits for nearly every roll:
 //! waiting costs one push, waking costs one pass along the lists. Neither allocates per reader,
-//! and readers on different cores rarely share a lock. `tests/loom` checks this file in all
+//! and readers on different cores rarely share a lock. `tests/wakers` checks this file in all
 //! interleavings of its threads, so it takes its primitives from its parent module.
 
 use std::array;

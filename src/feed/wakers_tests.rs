@@ -1,4 +1,4 @@
-//! Tests of the wakers with threads and counts; `tests/loom` tries all interleavings.
+//! Tests of the wakers with threads and counts; `tests/wakers` tries all interleavings.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};

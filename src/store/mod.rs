@@ -307,6 +307,14 @@ impl Store {
 }
 
 #[cfg(test)]
+impl Store {
+    /// The permits of all long queries, so that further ones fail as [`StoreError::Busy`].
+    pub async fn all_long_permits(&self) -> Vec<tokio::sync::OwnedSemaphorePermit> {
+        self.0.reads.all_long_permits().await
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

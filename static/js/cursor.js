@@ -1,5 +1,5 @@
 // A cursor names a roll in its history: `41-1763861860123` is roll 41, rolled
-// at that Unix time in milliseconds. `0` stands before every roll.
+// at that Unix time in milliseconds. `0` is the place before all rolls.
 
 /** The id and time in a cursor, or null for a text that is not one. */
 export function parseCursor(text) {

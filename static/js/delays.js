@@ -1,5 +1,5 @@
-// Growing, jittered delays: a server that is down is not hammered, and many
-// pages do not come back to it in the same instant.
+// Growing, jittered delays between reconnects. They spare a server that is down,
+// and many pages do not return in the same instant.
 
 const FIRST_MS = 1_000;
 const GROWTH = 1.5;
@@ -10,10 +10,10 @@ export class Delays {
   #ceilingMs = FIRST_MS;
   #endsAt = 0;
 
-  /** The delay before the next try, in ms: between half of a growing ceiling and all of it. */
+  /** The delay before the next attempt, in ms: half of a growing ceiling up to the ceiling. */
   next() {
-    // Growth starts over only when the last try held for a while, so that a
-    // server which answers and dies at once does not count as well.
+    // The growth restarts only after a connection that lasted for a while, so that
+    // a server that answers and fails at once is not asked more often.
     const now = performance.now();
     if (now - this.#endsAt > WELL_AFTER_MS) this.#ceilingMs = FIRST_MS;
 

@@ -1,5 +1,5 @@
-// The lead among the tabs of this browser: a lock that one of them holds. When that one closes,
-// crashes or leaves, the next in line has it.
+// The leader among the tabs of this browser holds a lock. When it closes, crashes or leaves, the
+// next tab in the queue gets the lock.
 // https://w3c.github.io/web-locks/
 
 export class Lead {
@@ -9,7 +9,7 @@ export class Lead {
   #left = new Promise((left) => this.#leaving.signal.addEventListener("abort", left));
   #n_held = 0;
 
-  /** Waits in line. `onChange` is called when the lead is ours, and when another tab took it. */
+  /** Joins the queue. Calls `onChange` when this tab becomes the leader or stops being it. */
   constructor(name, onChange) {
     this.#name = name;
     this.#onChange = onChange;
@@ -20,19 +20,19 @@ export class Lead {
     return this.#n_held > 0;
   }
 
-  /** Takes it from a tab that does nothing with it. */
+  /** Takes the lock from a leader that does not respond. */
   take() {
     this.#request({ steal: true });
   }
 
-  /** Gives it up, or the place in the line; for good. */
+  /** Releases the lock, or leaves the queue, permanently. */
   leave() {
     this.#leaving.abort();
   }
 
   async #wait() {
     const { signal } = this.#leaving;
-    // Whom it was taken from stands in line again.
+    // A tab that lost the lock to another joins the queue again.
     while (!signal.aborted) await this.#request({ signal });
   }
 
@@ -45,7 +45,7 @@ export class Lead {
         return this.#left;
       });
     } catch ({ name }) {
-      // Otherwise this page is not allowed any locks, and never will be.
+      // After any other error this page may not use locks at all.
       if (name !== "AbortError") this.leave();
     }
     this.#count(-held);

@@ -1,4 +1,4 @@
-// Listens to the stream from a cursor on, and listens anew when it is lost.
+// Listens to the stream from a cursor on, and reconnects when the stream is lost.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 import { Delays } from "./delays.js";
 import { parseRoll, parseSync } from "./roll.js";
@@ -18,7 +18,7 @@ export class Listener {
     this.#on = on;
   }
 
-  /** Hears every roll after the cursor, in order, instead of what it heard before. */
+  /** Delivers every roll after the cursor, in order. Replaces the stream that is open. */
   listen(cursor) {
     this.#cursor = cursor;
     this.#on.onState("connecting");
@@ -33,7 +33,7 @@ export class Listener {
   #open() {
     this.close();
     this.#busy = false;
-    // A new EventSource has forgotten the last event id, so the address says it.
+    // A new EventSource has no last event id, so the address contains the cursor.
     const source = new EventSource(`${this.#url}?after=${encodeURIComponent(this.#cursor)}`);
     source.addEventListener("sync", (event) => this.#synced(parseSync(event)));
     source.addEventListener("busy", () => this.#turnedAway());
@@ -60,9 +60,9 @@ export class Listener {
   }
 
   #lost() {
-    // While it is CONNECTING the browser comes back by itself, at the pace the
-    // server asked for. After any answer other than a stream (a 502 while the
-    // server restarts) it is CLOSED and never would.
+    // In the state CONNECTING the browser reconnects by itself, after the time
+    // in the server's `retry`. After an answer other than a stream (a 502 while
+    // the server restarts) the state is CLOSED, and it never does.
     const closed = this.#source.readyState === EventSource.CLOSED;
     if (closed || !this.#busy) this.#on.onState("reconnecting");
     if (closed) this.#relistening = setTimeout(() => this.#open(), this.#delays.next());

@@ -18,12 +18,12 @@ const state = new State(document.getElementById("state"));
 const listener = listenerOf(list.dataset.stream, {
   onState: (connection) => {
     state.connection(connection);
-    // A proxy may take the connection and never answer.
+    // A proxy may accept the connection and never answer.
     silence.watch(connection === "live" || connection === "connecting");
   },
   onSync: (sync) => {
     if (sync.anotherHistory || sync.headId - rows.newestId > rows.limit) {
-      // The rows cannot go on from where they are: read the page again.
+      // The new rolls do not continue the rows, so read the page again.
       listener.close();
       state.connection("reconnecting");
       silence.watch(false);
@@ -40,8 +40,8 @@ const listener = listenerOf(list.dataset.stream, {
 
 const silence = new Silence(rows.everyMs, {
   onSilence: (seconds) => state.silent(seconds),
-  // A connection that died without a word looks the same, and an EventSource
-  // does not show its heartbeats: ask again.
+  // A dead connection looks the same, because an EventSource does not show
+  // heartbeats. So reconnect.
   onLongSilence: () => listener.listen(rows.cursor),
 });
 
@@ -58,7 +58,7 @@ new Pause(document.getElementById("pause"), (paused) => {
 });
 
 new Presence({
-  // A page that waits in the back/forward cache must not hold a stream open.
+  // A page in the back/forward cache must not keep a stream open.
   onAway: () => listener.close(),
   onBack: () => {
     if (!refresh.wanted) listener.listen(rows.cursor);

@@ -1,11 +1,12 @@
-// The pause button, of use only with scripts: shown from here. Its label stays, pressed or not.
+// The pause button. It needs scripts, so the script shows it. Its label does not change when it is
+// pressed.
 // https://www.w3.org/WAI/ARIA/apg/patterns/button/
 
 export class Pause {
   #button;
   #onChange;
 
-  /** `onChange` hears true when the page is paused, false when it goes on. */
+  /** Calls `onChange` with true when the page pauses, with false when it continues. */
   constructor(button, onChange) {
     this.#button = button;
     this.#onChange = onChange;

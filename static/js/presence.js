@@ -1,6 +1,6 @@
-// Notices when the page goes away without being closed, and when it is back: from the back/forward
-// cache, from a freeze in the background, from a machine that slept or changed networks. A stream
-// may have died meanwhile without a word.
+// Notices when the page stops without being closed, and when it continues: after the back/forward
+// cache, after it was frozen in the background, after the machine slept or changed networks. Its
+// stream may have died without an error.
 // https://wicg.github.io/page-lifecycle/
 
 const TICK_MS = 1_000;
@@ -12,7 +12,7 @@ export class Presence {
   #slept = false;
   #tickedAt = Date.now();
 
-  /** `on` has onAway(), for a page that is about to stop, and onBack(), for one that may have. */
+  /** `on` has onAway(), before the page may stop, and onBack(), after it may have stopped. */
   constructor(on) {
     this.#on = on;
     addEventListener("pagehide", () => this.#leave());
@@ -35,8 +35,8 @@ export class Presence {
     this.#on.onBack();
   }
 
-  // A machine that sleeps tells nobody; its clock has jumped when it wakes. So has that of a page
-  // whose timers are slowed down since nobody looks: it asks when somebody does.
+  // No event announces that the machine sleeps, but its clock has jumped when it wakes. The clock
+  // of a hidden page with slowed timers jumps, too; such a page reacts when it is shown.
   #tick() {
     const now = Date.now();
     if (now - this.#tickedAt > SLEPT_MS) this.#slept = true;

@@ -1,7 +1,7 @@
-// Draws the figures anew as the server has them: those marked with data-live, so that an open
-// table stays open and the focus stays where it is.
+// Replaces the elements marked with data-live by the server's current ones. Everything else stays,
+// so an open table stays open and the focus stays in its place.
 
-// However fast rolls come, and not for all pages at once.
+// The shortest interval, jittered, however fast rolls come.
 const APART_MS = 2_000;
 const SPREAD_MS = 1_000;
 
@@ -10,20 +10,20 @@ export class Redraw {
   #wanted = false;
   #timer;
 
-  /** `figures` holds what is marked, and the cursor of the roll it is as of. */
+  /** `figures` contains the marked elements, and the cursor of the newest roll in them. */
   constructor(figures) {
     this.#figures = figures;
     document.addEventListener("visibilitychange", () => this.#schedule());
   }
 
-  /** There is something new. */
+  /** Call this when there is a new roll. */
   want() {
     this.#wanted = true;
     this.#schedule();
   }
 
   #schedule() {
-    // Nobody looks at a hidden page; it catches up when it is shown.
+    // A hidden page is updated when it is shown.
     if (!this.#wanted || document.hidden) return;
     this.#timer ??= setTimeout(() => this.#draw(), APART_MS + Math.random() * SPREAD_MS);
   }

@@ -1,4 +1,4 @@
-// Reads the page again when its rows cannot be continued.
+// Reads the page again when new rolls do not continue its rows.
 import { Delays } from "./delays.js";
 
 export class Refresh {
@@ -8,12 +8,12 @@ export class Refresh {
   #wanted = false;
   #held = false;
 
-  /** `onList` gets the `<ol id="rolls">` of the page as it is now. */
+  /** Calls `onList` with the `<ol id="rolls">` of the new page. */
   constructor(onList) {
     this.#onList = onList;
   }
 
-  /** Whether a new page is still to come. */
+  /** Whether the new page has not arrived yet. */
   get wanted() {
     return this.#wanted;
   }
@@ -23,7 +23,7 @@ export class Refresh {
     this.#schedule();
   }
 
-  /** A held page is not changed under its reader. */
+  /** While held, the page does not change. */
   hold(held) {
     this.#held = held;
     this.#schedule();
@@ -32,7 +32,7 @@ export class Refresh {
   #schedule() {
     clearTimeout(this.#timer);
     if (!this.#wanted || this.#held) return;
-    // Even the first try waits: all pages learn of a new history at once.
+    // Even the first attempt waits, because all pages notice a new history at once.
     this.#timer = setTimeout(() => this.#read(), this.#delays.next());
   }
 

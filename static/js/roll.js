@@ -1,8 +1,8 @@
-// Rolls and syncs as the stream sends them. Whatever cannot be read is null or
-// harmless: a bad event must not stop the page.
+// Reads the rolls and syncs of the stream. An event that cannot be read becomes
+// null or a harmless value, so that it does not stop the page.
 import { parseCursor } from "./cursor.js";
 
-/** The roll in a message event, or null when it does not hold one. */
+/** The roll in a message event, or null if there is none. */
 export function parseRoll({ lastEventId: cursor, data }) {
   const { id, rolledAt } = parseCursor(cursor) ?? {};
   const dice = Object.entries(parseObject(data)).map(([name, result]) => ({ name, result }));
@@ -18,8 +18,8 @@ export function parseRoll({ lastEventId: cursor, data }) {
 export function parseSync({ data }) {
   const { mode, reason, head } = parseObject(data);
   return {
-    // Pruned rolls leave a gap in the same history. Any other reset means that
-    // the server does not know the roll we stopped at.
+    // Pruned rolls leave a gap in the same history. After any other reset, the
+    // server does not know the last roll of this page.
     anotherHistory: mode === "reset" && reason !== "pruned",
     head,
     headId: parseCursor(head)?.id ?? 0,

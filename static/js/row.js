@@ -1,4 +1,4 @@
-// One row of the list, cloned from the server's own.
+// One row of the list, cloned from the server's template.
 import { writeTime } from "./zone.js";
 
 /** The `<li>` of a roll. */
@@ -13,14 +13,14 @@ export function rollRow(template, { id, cursor, rolledAt, dice }) {
 
   writeTime(row.querySelector(".roll-time"), rolledAt);
 
-  // The dice may be others than those the page came with.
+  // The dice may differ from those in the template.
   const cup = row.querySelector(".dice");
   const blank = cup.querySelector(".die");
   cup.replaceChildren(...dice.map((die) => dieOf(blank.cloneNode(true), die)));
   return row;
 }
 
-/** The `<li>` that stands for rolls which the server no longer has. */
+/** The `<li>` that stands for deleted rolls. */
 export function gapRow(template, n_rolls) {
   const row = template.content.firstElementChild.cloneNode(true);
   row.querySelector(".gap-length").textContent = n_rolls;
@@ -39,8 +39,8 @@ function dieOf(element, { name, result }) {
   return element;
 }
 
-// As on the server: pips for a single six-sided die, otherwise the number on
-// the shape of its sides, or on a plain die where the page has no such shape.
+// Like the server: pips for a single six-sided die; otherwise the number on the
+// shape for the number of sides, or on a plain die if the page has no such shape.
 function drawing(name, result) {
   const [, n_dice, sides] = /^(\d+)D(\d+)$/.exec(name) ?? [];
   const has = (symbol) => document.getElementById(symbol) !== null;

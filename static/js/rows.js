@@ -1,4 +1,4 @@
-// The list of rolls: newest on top, each roll once, never more than the limit.
+// The list of rolls: newest first, each roll once, at most as many as the limit.
 import { parseCursor } from "./cursor.js";
 import { gapRow, rollRow } from "./row.js";
 import { writeTimes } from "./zone.js";
@@ -19,7 +19,7 @@ export class Rows {
   #frame;
   #timer;
 
-  /** The `<template>` elements of a `roll` and of a `gap`, and what holds the link to `older` rolls. */
+  /** Takes the templates of a `roll` and of a `gap`, and the element with the link to older rolls. */
   constructor(list, { roll, gap, older }) {
     this.#list = list;
     this.#templates = { roll, gap };
@@ -27,7 +27,7 @@ export class Rows {
     this.#startFrom(list.dataset.cursor);
   }
 
-  /** The newest roll that was added, shown or not. */
+  /** The cursor of the newest roll, shown or not. */
   get cursor() {
     return this.#cursor;
   }
@@ -40,19 +40,19 @@ export class Rows {
     return Number(this.#list.dataset.rowLimit);
   }
 
-  /** Time between rolls, as the page was told. */
+  /** Time between rolls, from the page. */
   get everyMs() {
     return Number(this.#list.dataset.everyMs);
   }
 
-  /** How many rolls came since the rows were held. */
+  /** How many rolls arrived since the rows are held. */
   get waiting() {
     return this.#waiting;
   }
 
   add(roll) {
     if (roll.id <= this.#newestId) return;
-    // Ids have no holes, so a missing one is a roll that was pruned.
+    // Ids have no gaps, so a missing one is a pruned roll.
     const n_missing = roll.id - this.#newestId - 1;
     if (n_missing > 0 && this.#newestId > 0) this.#enqueue({ n_missing });
     this.#enqueue(roll);
@@ -69,7 +69,7 @@ export class Rows {
     if (!held) this.#schedule();
   }
 
-  /** Takes over the rows, and the place to go on from, of another page's list. */
+  /** Replaces the rows and the cursor by those of another page's list. */
   replace(list) {
     this.#queue = [];
     Object.assign(this.#list.dataset, list.dataset);
@@ -89,8 +89,8 @@ export class Rows {
     if (this.#queue.length > this.limit) this.#queue.shift();
   }
 
-  // One insertion a frame, however fast rolls come. A hidden page has no
-  // frames; there the timer is first.
+  // One insertion per frame, however fast rolls come. A hidden page has no
+  // frames, so the timer inserts them there.
   #schedule() {
     this.#frame ??= requestAnimationFrame(() => this.#show());
     this.#timer ??= setTimeout(() => this.#show(), 500);
@@ -114,7 +114,7 @@ export class Rows {
     this.#linkOlder();
   }
 
-  // The link goes on where the rows now end.
+  // The link continues after the last row.
   #linkOlder() {
     const oldest = parseCursor(this.#list.lastElementChild?.dataset.cursor);
     this.#older.hidden = !oldest || oldest.id === 1;

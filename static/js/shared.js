@@ -1,21 +1,21 @@
-// Listens as Listener does, but all tabs of this browser share one stream: it opens six connections
-// to a host over HTTP/1.1, and six tabs with a stream each would leave none.
+// Like Listener, but all tabs of this browser share one stream. A browser opens at most six
+// connections to a host over HTTP/1.1, so six tabs with one stream each would leave none.
 //
-// One tab has the lead. It keeps a stream open and tells the others, on a channel, each roll and
-// where it stands. A tab that cannot go on from what it is told (it has just come, or woken, a roll
-// is missing, the history is another) asks the server itself, from its own cursor on, and closes
-// that stream once the leader is where it is. So each tab's rolls join its own cursor, and only the
-// server judges cursors, whoever leads. The next leader goes on from where it is itself. One that
-// says nothing, or hears nothing while others do, loses the lead.
+// One tab is the leader. It keeps a stream open and sends each roll and its own state to the others
+// on a channel. A tab that cannot continue from these messages (it is new, it has woken, a roll is
+// missing, or the history is another) opens its own stream from its own cursor. It closes that
+// stream once the leader has reached the same roll. So each tab's rolls continue its own cursor,
+// and only the server judges cursors. The next leader continues from its own cursor. A leader that
+// sends nothing, or receives nothing while others do, is replaced.
 import { parseCursor } from "./cursor.js";
 import { Lead } from "./lead.js";
 import { Listener } from "./listener.js";
 
-// Tabs that run other scripts, of before an update, have a stream of their own.
+// Tabs with another version of the script use another channel, and so another stream.
 const NAME = import.meta.url;
 const LOOK_EVERY_MS = 5_000;
 
-/** A listener that shares its stream, where the page may: one that came without TLS may not. */
+/** A listener that shares its stream if the page may; a page without TLS may not. */
 export function listenerOf(url, on) {
   const canShare = "locks" in navigator && "BroadcastChannel" in globalThis;
   return canShare ? new SharedListener(url, on) : new Listener(url, on);
@@ -27,13 +27,13 @@ class SharedListener {
   #lead;
   #channel;
   #timer;
-  // Whether a stream of our own is open, and which roll was the newest when it began.
+  // Whether our own stream is open, and the id of the newest roll when it started.
   #asks = false;
   #headId;
-  // The newest roll that we heard: its id and cursor.
+  // The id and cursor of the newest roll that we received.
   #at;
   #state;
-  // What the leader said last, since we ask; and how often we looked since anything was said.
+  // The newest message of the leader since our stream is open, and the checks without a message.
   #leader = {};
   #n_looks = 0;
 
@@ -113,7 +113,7 @@ class SharedListener {
 
   #told({ isHail, state, id, roll, anotherHistory }) {
     if (isHail) return this.#tell({});
-    // Whom we took the lead from, and who has yet to notice.
+    // From a previous leader that has not noticed yet that it was replaced.
     if (this.#lead.isOurs) return;
     this.#leader = { state, id };
     if (this.#asks) return this.#meet();
@@ -127,8 +127,8 @@ class SharedListener {
     else if (state !== this.#state) this.#show(state);
   }
 
-  // The leader is well, since it has heard what came after we asked, and what it hears from now on
-  // goes on from where we are.
+  // The leader works if it has received a roll from after the start of our stream. Its next rolls
+  // then continue ours.
   #meet() {
     const { state, id } = this.#leader;
     const met = state === "live" && this.#headId <= id && id <= this.#at.id;
@@ -139,7 +139,7 @@ class SharedListener {
   }
 
   #elected() {
-    // Who lost the lead had a stream that told it nothing, or did not run.
+    // A leader that lost the lock had a dead stream, or was frozen.
     if (this.#lead.isOurs && this.#asks) this.#tell({});
     else this.#ask(this.#at);
   }

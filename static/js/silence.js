@@ -1,4 +1,4 @@
-// Notices when rolls stay away although the stream is open.
+// Notices when no rolls arrive although the stream is open.
 
 const SLACK_MS = 1_000;
 const LONG_MS = 30_000;
@@ -11,13 +11,13 @@ export class Silence {
   #silent = false;
   #timer;
 
-  /** `on` has onSilence(seconds), with 0 when it ends, and onLongSilence(). */
+  /** `on` has onSilence(seconds), called with 0 at the end of a silence, and onLongSilence(). */
   constructor(everyMs, on) {
     this.#on = on;
     this.expect(everyMs);
   }
 
-  /** Three rolls missing in a row are silence. */
+  /** Silence begins after three missing rolls. */
   expect(everyMs) {
     this.#limitMs = 3 * everyMs + SLACK_MS;
   }
@@ -31,7 +31,7 @@ export class Silence {
     this.#timer = setInterval(() => this.#check(), 500);
   }
 
-  /** A roll came. */
+  /** Call this for each roll. */
   broken() {
     this.#lastRollAt = performance.now();
     this.#askAgainAt = this.#lastRollAt + this.#limitMs + jittered(LONG_MS);
@@ -50,7 +50,7 @@ export class Silence {
   }
 }
 
-// All pages see the same silence begin in the same instant.
+// All pages notice the same silence in the same instant.
 function jittered(ms) {
   return ms * (1 + Math.random());
 }

@@ -1,5 +1,5 @@
-// Says how the page stands. A screen reader speaks each change of state; the
-// numbers beside it go on changing, and are for the eye only.
+// Shows the state of the page. A screen reader speaks each change of the state;
+// the changing numbers beside it are hidden from it.
 
 const TEXTS = {
   connecting: "Connecting…",
@@ -31,7 +31,7 @@ export class State {
     this.#show();
   }
 
-  /** No roll for this long; 0 when they come as they should. */
+  /** How long there was no roll; 0 while they arrive in time. */
   silent(seconds) {
     this.#silentSeconds = seconds;
     this.#show();
@@ -43,7 +43,7 @@ export class State {
     this.#show();
   }
 
-  /** How many rolls wait behind the pause. */
+  /** How many rolls arrived during the pause. */
   waiting(n_rolls) {
     if (n_rolls === this.#n_waiting) return;
     this.#n_waiting = n_rolls;

@@ -1,4 +1,4 @@
-// The statistics page: drawn anew while rolls arrive, and only then.
+// The statistics page: updated when rolls arrive.
 import { parseCursor } from "./cursor.js";
 import { Presence } from "./presence.js";
 import { Redraw } from "./redraw.js";
@@ -6,7 +6,7 @@ import { listenerOf } from "./shared.js";
 import { Silence } from "./silence.js";
 import { State } from "./state.js";
 
-// More rolls than it would take to be told of: the figures have them anyway.
+// After this many new rolls the page reads the statistics instead of replaying the rolls.
 const FAR = 300;
 
 const figures = document.getElementById("stats");
@@ -17,7 +17,7 @@ let cursor = figures.dataset.cursor;
 const listener = listenerOf(figures.dataset.stream, {
   onState: (connection) => {
     state.connection(connection);
-    // A proxy may take the connection and never answer.
+    // A proxy may accept the connection and never answer.
     silence.watch(connection === "live" || connection === "connecting");
   },
   onSync: (sync) => {
@@ -41,7 +41,7 @@ const silence = new Silence(Number(figures.dataset.everyMs), {
 });
 
 new Presence({
-  // A page that waits in the back/forward cache must not hold a stream open.
+  // A page in the back/forward cache must not keep a stream open.
   onAway: () => listener.close(),
   onBack: () => listener.listen(cursor),
 });

@@ -1,4 +1,4 @@
-// Every page: its times in the viewer's zone.
+// On every page: shows times in the viewer's time zone.
 import { nameZone, writeTimes } from "./zone.js";
 
 writeTimes(document);

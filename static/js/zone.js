@@ -1,9 +1,9 @@
-// Times in the viewer's own zone. The server writes UTC, which stays in each
-// time's `datetime` and `title`.
+// Times in the viewer's time zone. The server writes UTC, which stays in the
+// `datetime` and `title` of each element.
 
 const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** Day and time of day of a moment, in the viewer's zone. */
+/** Day and time of day in the viewer's time zone. */
 export function local(moment) {
   const two = (number) => String(number).padStart(2, "0");
   const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())];
@@ -11,7 +11,7 @@ export function local(moment) {
   return { day: day.join("-"), clock: clock.join(":") };
 }
 
-/** Writes a moment into a `<time>` of ours. */
+/** Writes a time into a `<time>` element. */
 export function writeTime(time, moment) {
   const { day, clock } = local(moment);
   time.dateTime = time.title = moment.toISOString();
@@ -19,14 +19,14 @@ export function writeTime(time, moment) {
   time.querySelector(".clock").textContent = clock;
 }
 
-/** Rewrites all times within an element. */
+/** Rewrites all times in an element. */
 export function writeTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     writeTime(time, new Date(time.dateTime));
   }
 }
 
-/** Says which zone times are in, wherever the page does. */
+/** Shows the time zone wherever the page names it. */
 export function nameZone() {
   for (const name of document.querySelectorAll(".zone")) name.textContent = zone;
 }

@@ -129,8 +129,18 @@ impl Client {
 }
 
 /// Kills the server `n_kills` times under a client that listens from the very first roll on: it
-/// must see all that is stored, each roll once, and each connection must go on where it was.
+/// must see all that is stored, each roll once, and each connection must resume.
 pub fn assert_that_it_sees_every_roll_once(listen: impl FnOnce(&House) -> Client, n_kills: usize) {
+    assert_that_it_sees_every_roll_since("resumed", listen, n_kills);
+}
+
+/// The same for a client whose first connection has the mode `first`: `live` starts after the head
+/// of its sync, and `resumed` at the first roll.
+pub fn assert_that_it_sees_every_roll_since(
+    first: &str,
+    listen: impl FnOnce(&House) -> Client,
+    n_kills: usize,
+) {
     let house = House::new("every = '50ms'");
     let mut server = house.start();
     let mut client = listen(&house);
@@ -142,8 +152,11 @@ pub fn assert_that_it_sees_every_roll_once(listen: impl FnOnce(&House) -> Client
     }
     client.lose_at_last(&mut server, &house);
     let seen = client.see_roll(head(&house));
-    compare_all(&seen.rolls, 1, &house).unwrap();
-    seen.assert_modes(&vec!["resumed"; n_kills + 1]);
+    let first_roll = if first == "live" { Seen::first_after(&seen.syncs[0]) } else { 1 };
+    compare_all(&seen.rolls, first_roll, &house).unwrap();
+    let mut modes = vec![first];
+    modes.resize(n_kills + 1, "resumed");
+    seen.assert_modes(&modes);
 }
 
 impl Drop for Client {
@@ -190,6 +203,7 @@ pub fn printed(lines: &[String]) -> Seen {
         match line.split_once(' ') {
             Some(("sync", data)) => seen.syncs.push(json(data)),
             Some((id, dice)) => seen.see_roll(id, dice),
+            None if line == "empty" => panic!("the client made an event without data"),
             None => panic!("expected `id data` or `sync data`, the script printed `{line}`"),
         }
     }

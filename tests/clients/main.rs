@@ -10,7 +10,10 @@ mod client;
 mod oracle;
 
 mod curl;
+mod event_source_polyfill;
 mod eventsource;
+mod fetch_event_source;
+mod httpx_sse;
 mod launchdarkly;
 mod schemathesis;
 mod sqlite3;

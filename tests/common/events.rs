@@ -68,7 +68,7 @@ struct Block {
     data: Option<String>,
 }
 
-/// How a client asks.
+/// How a stream is requested.
 #[derive(Clone, Copy, Default)]
 pub struct Ask<'a> {
     pub last_event_id: Option<&'a str>,
@@ -76,7 +76,8 @@ pub struct Ask<'a> {
 }
 
 impl Stream {
-    /// Opens `url`; fails if the server cannot be reached or does not answer with a stream.
+    /// Opens the stream at `url`. Fails if the server cannot be reached, or answers with anything
+    /// but a stream.
     pub fn open(url: &str, ask: Ask<'_>) -> Result<Stream, String> {
         let accept = ("Accept", "text/event-stream");
         let answer = if ask.post {
@@ -101,14 +102,14 @@ impl Stream {
         Ok(Stream::read(response.into_body().into_reader()))
     }
 
-    /// A stream out of what a server sent.
+    /// Reads a stream from a response body.
     pub fn read(body: impl std::io::Read + Send + 'static) -> Stream {
-        // A small buffer: what is read ahead here would be late for the test.
+        // A small buffer, so that nothing is read long before the test takes it.
         let lines = BufReader::with_capacity(512, Box::new(body) as _);
         Stream { lines, counts_unfinished: false, block: Block::default() }
     }
 
-    /// The same, broken on purpose: what the end cuts off counts as if it were whole.
+    /// Broken on purpose: an event that the end of the stream cuts off counts as complete.
     pub fn counting_unfinished_events(self) -> Stream {
         Stream { counts_unfinished: true, ..self }
     }
@@ -120,7 +121,7 @@ impl Stream {
         frames
     }
 
-    /// The next `n` rolls, whatever stands between them.
+    /// The next `n` rolls; other frames are skipped.
     pub fn rolls(&mut self, n: usize) -> Vec<(String, String)> {
         let rolls: Vec<_> = self.filter_map(|frame| frame.roll()).take(n).collect();
         assert_eq!(rolls.len(), n, "expected {n} rolls before the end, got {rolls:#?}");
@@ -134,7 +135,7 @@ impl Iterator for Stream {
     fn next(&mut self) -> Option<Frame> {
         loop {
             let mut line = String::new();
-            // An event counts only once its blank line is there.
+            // An event counts only with its blank line.
             let ended = !matches!(self.lines.read_line(&mut line), Ok(1..));
             if ended && !self.counts_unfinished {
                 return None;

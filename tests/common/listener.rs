@@ -1,5 +1,5 @@
-//! A client as a browser's EventSource is one: it comes back by itself, after the last `retry:`,
-//! with the last event id, and gives up when the answer is no event stream.
+//! A client that behaves like a browser's EventSource: it reconnects after the last `retry`, with
+//! the last event id, and gives up if the response is no event stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,58 +8,58 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::events::{Ask, Frame, Stream};
 
-/// How a listener goes about it.
+/// How a listener behaves.
 #[derive(Clone, Copy)]
 pub struct Manner {
-    /// The cursor it begins with; without one, from now on.
+    /// The cursor of its first connection; `None`: rolls from now on.
     pub start: Option<&'static str>,
-    /// What it comes back with.
+    /// What it reconnects with.
     pub seam: Seam,
-    /// It comes back no later than that, whatever the server asks for.
+    /// It reconnects after this pause at the latest, whatever `retry` says.
     pub longest_pause: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Seam {
     LastEventId,
-    /// Broken on purpose: without a cursor, so that it goes on from now on.
+    /// Broken on purpose: no cursor, so that rolls are lost.
     Nothing,
     /// Broken on purpose: an event counts before its blank line is there.
     UnfinishedEvents,
 }
 
 impl Manner {
-    /// A browser's.
+    /// Like a browser.
     pub const HONEST: Manner =
         Manner { start: None, seam: Seam::LastEventId, longest_pause: Duration::MAX };
-    /// For a test that has no time, and whose log begins with the very first roll.
+    /// Starts with the very first roll and reconnects almost at once.
     pub const EAGER: Manner =
         Manner { start: Some("0"), longest_pause: Duration::from_millis(2), ..Manner::HONEST };
 
-    /// The same with another seam.
+    /// The same, but reconnects with this.
     pub fn with(self, seam: Seam) -> Manner {
         Manner { seam, ..self }
     }
 }
 
-/// A roll as it came.
+/// A roll and when it arrived.
 pub struct Seen {
     pub at: SystemTime,
     pub id: String,
     pub dice: String,
 }
 
-/// What a listener went through.
+/// What a listener has received.
 #[derive(Default)]
 pub struct Story {
     pub rolls: Vec<Seen>,
     /// When each stream began with a `sync`.
     pub opened: Vec<Instant>,
-    /// Why it will not come back.
+    /// Why it gave up.
     pub gave_up: Option<String>,
 }
 
-/// A client on a thread of its own, until it is stopped.
+/// A client that runs on its own thread until it is stopped.
 pub struct Listener {
     story: Arc<Mutex<Story>>,
     over: Arc<AtomicBool>,
@@ -67,12 +67,12 @@ pub struct Listener {
 }
 
 impl Seen {
-    /// The roll's number.
+    /// The roll's id without its time.
     pub fn number(&self) -> i64 {
         number(&self.id)
     }
 
-    /// How long after it was rolled it came, as far as its milliseconds tell.
+    /// How long after its own timestamp it arrived.
     pub fn delay(&self) -> Duration {
         let millis = self.id.split('-').nth(1).unwrap().parse().unwrap();
         let rolled_at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
@@ -81,13 +81,13 @@ impl Seen {
 }
 
 impl Story {
-    /// The number of the last roll, or 0.
+    /// The number of the last roll; 0 before the first.
     pub fn last(&self) -> i64 {
         self.rolls.last().map_or(0, Seen::number)
     }
 }
 
-/// The number of a roll's id; 0 of one that was cut off before it.
+/// The number in a roll's id; 0 if the id is cut off.
 fn number(id: &str) -> i64 {
     id.split('-').next().unwrap_or_default().parse().unwrap_or(0)
 }
@@ -101,12 +101,12 @@ impl Listener {
         Listener { story, over, thread }
     }
 
-    /// What it has gone through so far.
+    /// What it has received so far.
     pub fn story(&self) -> MutexGuard<'_, Story> {
         self.story.lock().unwrap()
     }
 
-    /// It stops with the next thing that it hears, or when its stream ends.
+    /// Makes it stop at the next frame, or at the end of its stream.
     pub fn tell_to_stop(&self) {
         self.over.store(true, Ordering::SeqCst);
         self.thread.thread().unpark();
@@ -144,7 +144,7 @@ fn listen(url: &str, manner: Manner, story: &Mutex<Story>, over: &AtomicBool) {
     }
 }
 
-/// One stream to its end.
+/// Reads one stream to its end.
 fn follow(
     stream: Stream,
     retry: &mut Duration,

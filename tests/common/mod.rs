@@ -1,4 +1,4 @@
-//! What all suites share: the real server as a process, and a client that reads its stream.
+//! What all suites share: the real server as a process, clients, and servers made by hand.
 
 #![allow(dead_code, reason = "each suite uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-/// Far longer than anything takes, also on a machine five times slower: a test that gets this
-/// far has failed.
+/// Far longer than anything takes, also on a machine that is five times slower. A test that waits
+/// this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
 pub const ROLLCAST: &str = env!("CARGO_BIN_EXE_rollcast");
 
-/// A folder with a `Rocket.toml` of its own, in which servers start and end.
+/// A temporary folder with its own `Rocket.toml`, in which servers run one after the other.
 pub struct House {
     folder: TempDir,
     port: u16,
@@ -41,14 +41,14 @@ pub struct Server {
 }
 
 impl House {
-    /// A house whose `[default.rollcast]` table has these lines besides the paths.
+    /// A house whose `[default.rollcast]` table has these lines beside the paths.
     pub fn new(rollcast: &str) -> House {
         let house = House { folder: tempfile::tempdir().unwrap(), port: free_port() };
         house.configure(rollcast);
         house
     }
 
-    /// Writes `Rocket.toml` anew.
+    /// Replaces `Rocket.toml`.
     pub fn configure(&self, rollcast: &str) {
         let toml = format!(
             "[default]\nport = {}\n[default.rollcast]\ndatabase = 'rolls.db'\n\
@@ -66,7 +66,7 @@ impl House {
         self.path().join("rolls.db")
     }
 
-    /// The server's address, the same at every start: `http://127.0.0.1:…`.
+    /// A URL on the server, the same at every start: `http://127.0.0.1:…`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -75,7 +75,7 @@ impl House {
         self.port
     }
 
-    /// The command, in this house and with nothing from the tester's own environment.
+    /// The program as a command in this house, without configuration from the environment.
     pub fn command(&self) -> Command {
         let mut command = Command::new(ROLLCAST);
         for (name, _) in std::env::vars() {
@@ -92,19 +92,19 @@ impl House {
         self.start_with(&mut self.command())
     }
 
-    /// The same with a command that differs, say in its environment; its logs must be JSON.
+    /// The same with another command, for example with environment variables. It must log JSON.
     pub fn start_with(&self, command: &mut Command) -> Server {
         let mut server = Server::spawn(command);
         server.wait_until_it_listens();
         server
     }
 
-    /// The database as people read it.
+    /// A read-only connection to the database.
     pub fn sqlite(&self) -> Connection {
         Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
     }
 
-    /// All rolls, as id, moment and dice.
+    /// All stored rolls: id, timestamp and dice.
     pub fn stored(&self) -> Vec<(i64, String, String)> {
         let connection = self.sqlite();
         let mut statement =
@@ -113,8 +113,8 @@ impl House {
         rolls.unwrap().map(Result::unwrap).collect()
     }
 
-    /// Writes rolls `1..=n_rolls` as if a server had rolled one a second, and deletes those
-    /// before `oldest`. Starts and stops a server to create the database.
+    /// Stores rolls `1..=n_rolls`, one per second, and deletes those before `oldest`. Starts and
+    /// stops a server to create the database.
     pub fn fill(&self, n_rolls: i64, oldest: i64) {
         let mut server = self.start();
         server.stop();
@@ -164,7 +164,7 @@ impl Server {
         self.address = format!("http://{announced}");
     }
 
-    /// An address on this server, as it announced itself.
+    /// A URL on this server, by the address that it logged.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.address)
     }
@@ -178,7 +178,7 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// `kill -9`, and waits for the end.
+    /// Kills the server with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -189,19 +189,19 @@ impl Server {
         signal(name, self.child.id());
     }
 
-    /// Asks the server to stop, and waits until it has, in order.
+    /// Stops the server with SIGTERM, and asserts that it exits with success.
     pub fn stop(&mut self) {
         self.signal("TERM");
         let status = self.wait();
         assert!(status.success(), "stopped with {status}: {:#?}", self.log());
     }
 
-    /// Whether the server has ended, for whatever reason.
+    /// Whether the server has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for the server's end, by itself or on a signal sent before.
+    /// Waits for the server's end.
     pub fn wait(&mut self) -> ExitStatus {
         let status = wait_for("the server to end", || self.child.try_wait().unwrap());
         if let Some(reader) = self.reader.take() {
@@ -233,13 +233,13 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
 
 /// Sends a signal by name, such as `TERM`, to a process.
 pub fn signal(name: &str, process: u32) {
-    // Built into every shell, where the program is not on every machine.
+    // Every shell has a built-in `kill`; not every machine has the program.
     let kill = format!("kill -s {name} {process}");
     let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
     assert!(status.success(), "`{kill}` ended with {status}");
 }
 
-/// Looks again and again until there is something to see.
+/// Calls `look` every 5 ms until it returns something. Panics after [`PATIENCE`].
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -251,11 +251,11 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A port that nobody listens on, given out once. Below the range that the kernel takes for
-/// outgoing connections, so that it stays free while a server is away.
+/// A port on which nothing listens, each time another one. It is below the range that the kernel
+/// uses for outgoing connections, so it stays free while a server is stopped.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Far from those of another process of tests.
+    // Other test processes start at another port.
     let first = 12_000 + (std::process::id() * 61 % 17_000) as u16;
     loop {
         let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
@@ -265,7 +265,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// An HTTP client that gives every status back and never waits for ever.
+/// An HTTP client that returns every status, follows no redirect, and has timeouts.
 pub fn http() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)

@@ -231,5 +231,5 @@ fn a_server_that_makes_no_rolls() {
     let n_rolls = house.stored().len();
     let report = doctor(&nginx.url("/"), &["--for", "4"]);
     assert_eq!(house.stored().len(), n_rolls, "it stored a roll");
-    report.assert_faults(&["roller"], "rollcast's own log");
+    report.assert_faults(&["roller"], "rollcast's log");
 }

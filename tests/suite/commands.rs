@@ -1,4 +1,4 @@
-//! The program as an operator meets it: commands, configuration, profiles, refusals, signals.
+//! The program as an operator uses it: commands, configuration, profiles, errors, signals.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::common::{House, ROLLCAST, Server, copy_folder, free_port, http, run, wait_for};
 
-/// Runs `rollcast` so that it must refuse, and gives back what it says.
+/// Runs a command that must fail with this exit code, and returns its error.
 fn refusal(command: &mut Command, exit_code: i32) -> String {
     let (code, stdout, stderr) = run(command);
     assert_eq!(code, exit_code, "stdout: {stdout}\nstderr: {stderr}");
@@ -17,7 +17,7 @@ fn refusal(command: &mut Command, exit_code: i32) -> String {
 }
 
 #[test]
-fn help_and_version_say_what_there_is() {
+fn help_lists_commands_variables_and_exit_codes() {
     let house = House::new("");
     let (code, help, _) = run(house.command().arg("--help"));
     assert_eq!(code, 0);
@@ -38,7 +38,7 @@ fn help_and_version_say_what_there_is() {
 }
 
 #[test]
-fn check_tells_what_is_configured_and_changes_nothing() {
+fn check_prints_the_configuration_and_changes_nothing() {
     let house = House::new("dice = ['2D6']\nevery = '1h'");
     let files = || {
         let mut names: Vec<_> = fs::read_dir(house.path())
@@ -84,9 +84,9 @@ fn a_mistake_in_the_configuration_stops_the_start_and_names_key_value_and_source
     for (lines, key, text) in table {
         let house = House::new(lines);
         for command in ["serve", "check"] {
-            let said = refusal(house.command().arg(command), 2);
-            assert!(said.contains(key) && said.contains(text), "{lines}: {said}");
-            assert!(said.contains("Rocket.toml"), "{lines}: no source in {said}");
+            let error = refusal(house.command().arg(command), 2);
+            assert!(error.contains(key) && error.contains(text), "{lines}: {error}");
+            assert!(error.contains("Rocket.toml"), "{lines}: no source in {error}");
         }
         assert!(!house.database().exists(), "{lines}: refused, but made a database");
     }
@@ -115,21 +115,21 @@ fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
         ("RUST_LOG", "=!", "got `=!`"),
     ];
     for (name, value, text) in refused {
-        let said = refusal(house.command().env(name, value), 2);
-        let lower = said.to_lowercase();
-        assert!(said.contains(text) || lower.contains(text), "{name}={value}: {said}");
+        let error = refusal(house.command().env(name, value), 2);
+        let lower = error.to_lowercase();
+        assert!(error.contains(text) || lower.contains(text), "{name}={value}: {error}");
     }
 }
 
-/// Copies the program, in a process of its own: a file that is open for writing cannot be run,
-/// and here any process that another test starts meanwhile would inherit the open file.
+/// Copies the program in another process. A file that is open for writing cannot be executed, and
+/// a process that another test starts meanwhile would inherit a file that this one has open.
 fn copy_program(to: &Path) {
     let status = Command::new("cp").arg(ROLLCAST).arg(to).status().unwrap();
     assert!(status.success(), "cp ended with {status}");
 }
 
 #[test]
-fn it_works_from_another_folder_and_says_where_it_looked() {
+fn the_configuration_is_found_from_any_folder() {
     let house = House::new("every = '1h'");
     let elsewhere = tempfile::tempdir().unwrap();
 
@@ -141,7 +141,7 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     server.stop();
     assert!(house.database().exists(), "the database is beside Rocket.toml");
 
-    // Anywhere, with the file named.
+    // Another folder, with the file in ROCKET_CONFIG.
     let file = house.path().join("Rocket.toml");
     let mut command = house.command();
     command.current_dir(elsewhere.path()).env("ROCKET_CONFIG", &file);
@@ -149,7 +149,7 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
     server.stop();
 
-    // Anywhere, with the program itself below the file.
+    // Another folder, with the program below the file.
     let bin = house.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let program = bin.join("rollcast");
@@ -159,7 +159,8 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
     assert_eq!(code, 0);
     assert!(stdout.contains(&*file.canonicalize().unwrap().to_string_lossy()), "{stdout}");
 
-    // Anywhere, with both where `make install` puts them; also in a folder with another one.
+    // Another folder, with program and file where `make install` puts them, also if that folder
+    // has another Rocket.toml.
     let prefix = elsewhere.path().join("prefix");
     fs::create_dir_all(prefix.join("bin")).unwrap();
     fs::create_dir_all(prefix.join("etc/rollcast")).unwrap();
@@ -197,13 +198,13 @@ fn it_works_from_another_folder_and_says_where_it_looked() {
         assert!(stdout.contains(text), "expected {text} in {stdout}");
     }
     let mut named = Command::new(&lost);
-    let said = refusal(named.env("ROCKET_CONFIG", "/no/such.toml"), 2);
-    assert!(said.contains("/no/such.toml"), "{said}");
+    let error = refusal(named.env("ROCKET_CONFIG", "/no/such.toml"), 2);
+    assert!(error.contains("/no/such.toml"), "{error}");
 }
 
 #[test]
-fn the_profile_decides_and_the_start_says_which() {
-    // The project's own file, as it is delivered.
+fn the_profile_decides_and_the_log_names_it() {
+    // The project's own Rocket.toml.
     let house = House::new("");
     let toml = concat!(env!("CARGO_MANIFEST_DIR"), "/Rocket.toml");
     let start = |profile: &str| {
@@ -218,7 +219,7 @@ fn the_profile_decides_and_the_start_says_which() {
         let line = wait_for("the announcement", || {
             server.log().into_iter().find(|line| line.contains("listening on"))
         });
-        // Who asks, for a connection from loopback that claims to be a proxy's.
+        // A connection from loopback with the header that a proxy sends.
         let address = line.split("http://").nth(1).unwrap().split(',').next().unwrap();
         let page = format!("http://{address}/rolls");
         http().get(page).header("X-Real-IP", "192.0.2.1").call().unwrap();
@@ -252,9 +253,9 @@ fn the_profile_decides_and_the_start_says_which() {
 fn a_taken_port_is_named_with_a_remedy_and_no_roll_is_made() {
     let house = House::new("every = '1ms'");
     let _taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
-    let said = refusal(&mut house.command(), 1);
-    assert!(said.contains(&format!("127.0.0.1:{}", house.port())), "{said}");
-    assert!(said.contains("ROCKET_PORT"), "expected a remedy in {said}");
+    let error = refusal(&mut house.command(), 1);
+    assert!(error.contains(&format!("127.0.0.1:{}", house.port())), "{error}");
+    assert!(error.contains("ROCKET_PORT"), "expected a remedy in {error}");
     assert_eq!(house.stored(), [], "rolled without listening");
 }
 
@@ -366,7 +367,7 @@ fn an_unusable_folder_of_static_files_stops_the_start_and_check() {
 }
 
 #[test]
-fn a_signal_in_the_moment_of_the_announcement_stops_in_order() {
+fn a_signal_right_after_the_start_stops_the_server_in_order() {
     let house = House::new("every = '1ms'");
     for _ in 0..20 {
         house.start().stop();
@@ -374,10 +375,10 @@ fn a_signal_in_the_moment_of_the_announcement_stops_in_order() {
 }
 
 #[test]
-fn a_server_that_logs_nothing_runs_and_stops_all_the_same() {
+fn a_server_without_logs_runs_and_stops() {
     let house = House::new("every = '20ms'");
     let mut server = Server::spawn(house.command().env("RUST_LOG", "off"));
-    // A server that ends at once has made a roll or two by then.
+    // A server that ended at once would have stored one or two rolls.
     wait_for("twenty rolls", || {
         let http = http().get(house.url("/")).call().ok();
         (http.is_some() && house.stored().len() >= 20).then_some(())
@@ -386,17 +387,17 @@ fn a_server_that_logs_nothing_runs_and_stops_all_the_same() {
 }
 
 #[test]
-fn more_streams_than_open_files_are_warned_of_at_the_start() {
+fn a_start_with_more_streams_than_open_files_logs_a_warning() {
     let house = House::new("every = '1h'\nmax_streams = 1000000");
-    // As many as the tester may open, and fewer; in both cases too few for a million.
+    // The limit of this process, and a lower one. Both are too low for a million streams.
     for limit in ["true", "ulimit -n 512"] {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &format!("{limit}; exec \"$0\""), ROLLCAST]);
         command.current_dir(house.path());
         let server = house.start_with(&mut command);
         let log = server.log().join("\n");
-        assert!(log.contains("of the 1000000 streams"), "{limit}: {log}");
-        assert!(limit == "true" || log.contains("enough for 384 of"), "{log}");
+        assert!(log.contains("rollcast.max_streams is 1000000"), "{limit}: {log}");
+        assert!(limit == "true" || log.contains("enough for 384 streams"), "{log}");
     }
     house.configure("max_streams = 100");
     let server = house.start();
@@ -404,7 +405,7 @@ fn more_streams_than_open_files_are_warned_of_at_the_start() {
 }
 
 #[test]
-fn term_int_and_hup_stop_the_server_in_order_also_under_open_streams() {
+fn term_int_and_hup_stop_a_server_with_open_streams_in_order() {
     use crate::common::events::{Ask, Stream};
 
     for signal in ["TERM", "INT", "HUP"] {

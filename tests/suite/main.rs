@@ -8,6 +8,7 @@ mod common;
 
 mod api;
 mod backup;
+mod client;
 mod commands;
 mod documents;
 mod export;
@@ -16,6 +17,7 @@ mod history;
 mod http;
 mod pages;
 mod probes;
+mod protocol;
 mod retention;
 mod statistics;
 mod store;

@@ -46,7 +46,7 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
         let pruned = metrics["rollcast_pruned_total"] == 4_901.0;
         (pruned && metrics["rollcast_oldest_roll_id"] == 4_902.0).then_some(())
     });
-    assert!(server.log().iter().any(|line| line.contains("kept: 100 rolls")));
+    assert!(server.log().iter().any(|line| line.contains("keep: 100 rolls")));
     server.stop();
 
     // The file does not shrink by itself; this is how it does.
@@ -202,7 +202,7 @@ fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
 #[test]
 fn every_page_says_which_rolls_are_kept() {
     for (keep, said) in
-        [("'30d'", "keeps those of the last 30d"), ("70", "keeps the newest 70 rolls")]
+        [("'30d'", "keeps the rolls of the last 30d"), ("70", "keeps the newest 70 rolls")]
     {
         let house = House::new(&format!("keep = {keep}"));
         let _server = house.start();

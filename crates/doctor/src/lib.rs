@@ -8,6 +8,26 @@
 //!
 //! It works on every event stream, and knows more about those that speak [`rollcast`]'s protocol.
 //! What it cannot judge is `unknown`, with the reason.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use doctor::report::examine;
+//! use doctor::table::Style;
+//! use doctor::visit::Plan;
+//!
+//! let plan = Plan {
+//!     url: "https://dice.example.org/".parse()?,
+//!     stream: None,
+//!     watch_for: Duration::from_secs(20),
+//!     timeout: Duration::from_secs(10),
+//!     n_streams: 8,
+//!     authorities: None,
+//! };
+//! let report = examine(&plan, &mut |progress| eprintln!("{progress:?}"))?;
+//! print!("{}", report.table(Style::Plain, 100));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod response;
 pub mod rollcast;
@@ -17,4 +37,4 @@ pub mod client;
 pub mod visit;
 pub mod judge;
 pub mod report;
-mod table;
+pub mod table;

@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::judge::samples;
     use crate::response::NoResponse;
+    use crate::table::Style;
 
     #[test]
     fn nothing_that_comes_from_outside_steers_a_terminal() {
@@ -87,7 +88,7 @@ mod tests {
             reconnect.frames = Err(NoResponse::Failed(evil.into()));
         }
         let report = report("http://a.example/".into(), &seen, Duration::from_secs(1));
-        let (table, json) = (report.table(false, 100), serde_json::to_string(&report));
+        let (table, json) = (report.table(Style::Plain, 100), serde_json::to_string(&report));
         for text in [table.replace('\n', ""), json.expect("JSON")] {
             let found: Vec<_> = text.chars().filter(|c| c.is_control()).collect();
             assert!(found.is_empty(), "{found:?} in {text:?}");

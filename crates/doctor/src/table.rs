@@ -8,9 +8,18 @@ use crate::report::Report;
 /// The column at which the text of a finding begins.
 const INDENT: usize = 22;
 
+/// How the table looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// With the colours of a terminal.
+    Coloured,
+}
+
 impl Report {
-    /// The table, with colours or without, in lines of up to `width` columns.
-    pub fn table(&self, colours: bool, width: usize) -> String {
+    /// The table, in lines of up to `width` columns.
+    pub fn table(&self, style: Style, width: usize) -> String {
         let whose = if self.rollcast { "rollcast" } else { "not rollcast" };
         let mut text = format!("{}\nstream {}, {whose}\n\n", self.url, self.stream);
         for finding in &self.findings {
@@ -20,8 +29,10 @@ impl Report {
                 Verdict::Fault => ("FAULT", "1;31"),
                 Verdict::Unknown => ("unknown", "2"),
             };
-            let (on, off) =
-                if colours { (format!("\x1b[{colour}m"), "\x1b[0m") } else { <_>::default() };
+            let (on, off) = match style {
+                Style::Coloured => (format!("\x1b[{colour}m"), "\x1b[0m"),
+                Style::Plain => (String::new(), ""),
+            };
             let mut lines = wrap(&finding.saw, width).into_iter();
             let first = lines.next().unwrap_or_default();
             let _ = writeln!(text, "{on}{word:<7}{off}  {:<13}{first}", finding.check);

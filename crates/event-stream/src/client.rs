@@ -88,8 +88,8 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// How long each step may take: name resolution, connection with TLS, request, response head.
     pub timeout: Duration,
-    /// How long the response body may take, and the steps before it as much beyond `timeout`.
-    /// `None`: no limit.
+    /// How long reading the response body may take. The whole request, body included, then takes
+    /// at most `timeout` and this time. `None`: no limit.
     pub body_timeout: Option<Duration>,
 }
 

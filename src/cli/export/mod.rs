@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::cursor::Cursor;
 use crate::record::Format;
 use crate::remote::Remote;
-use crate::store::StoreError;
+use crate::store::{Existing, StoreError};
 use crate::time_spec::TimeSpec;
 
 /// Writes stored rolls, oldest first, up to the newest roll of this moment: from the database,
@@ -112,16 +112,17 @@ pub fn export(
 ) -> Result<(), Failure> {
     let selection = args.selection();
     let mut gaps = GapCounter::after(selection.after);
+    let existing = if args.force { Existing::Replace } else { Existing::Refuse };
     let mut out;
     let written = match &args.url {
         Some(url) => {
             let remote = Remote::new(url.clone(), args.trust.certificates()?);
-            out = Output::new(args.output.as_deref(), args.force)?;
+            out = Output::new(args.output.as_deref(), existing)?;
             download::export(&selection, &remote, &mut gaps, &mut out)
         }
         None => {
             let config = config()?;
-            out = Output::new(args.output.as_deref(), args.force)?;
+            out = Output::new(args.output.as_deref(), existing)?;
             database::export(&selection, &config.store, &mut gaps, &mut out)
         }
     };

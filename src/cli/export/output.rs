@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::app;
 use crate::cli::Failure;
+use crate::store::Existing;
 
 /// An export that is being written.
 pub enum Output {
@@ -25,18 +26,19 @@ pub enum Output {
 pub struct Draft {
     draft: NamedTempFile,
     target: PathBuf,
-    replace: bool,
+    existing: Existing,
 }
 
 impl Output {
-    /// Writes to `file`, or to standard output. Only with `force` may the file exist.
+    /// Writes to `file`, or to standard output.
     ///
     /// # Errors
     ///
-    /// The file exists, or its folder cannot be written to: exit code 2.
-    pub fn new(file: Option<&Path>, force: bool) -> Result<Output, Failure> {
+    /// The file exists and must not be replaced, or its folder cannot be written to: exit code 2.
+    pub fn new(file: Option<&Path>, existing: Existing) -> Result<Output, Failure> {
         let Some(file) = file else { return Ok(Output::Standard(BufWriter::new(io::stdout()))) };
-        let draft = Draft::create(file, force).map_err(|error| Failure { error, exit_code: 2 })?;
+        let draft =
+            Draft::create(file, existing).map_err(|error| Failure { error, exit_code: 2 })?;
         remove_on_signal(draft.draft.path().to_path_buf())?;
         Ok(Output::File(BufWriter::new(draft)))
     }
@@ -71,8 +73,8 @@ impl Write for Output {
 }
 
 impl Draft {
-    fn create(target: &Path, replace: bool) -> anyhow::Result<Draft> {
-        if !replace && target.exists() {
+    fn create(target: &Path, existing: Existing) -> anyhow::Result<Draft> {
+        if existing == Existing::Refuse && target.exists() {
             anyhow::bail!("`{}` exists; --force replaces it", target.display());
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -85,16 +87,15 @@ impl Draft {
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder.unwrap_or(Path::new(".")));
         let draft = draft.with_context(|| format!("cannot create `{}`", target.display()))?;
-        Ok(Draft { draft, target: target.to_path_buf(), replace })
+        Ok(Draft { draft, target: target.to_path_buf(), existing })
     }
 
     /// Makes the content durable, then gives the file its name in one step.
     fn finish(self) -> io::Result<()> {
         self.draft.as_file().sync_all()?;
-        let named = if self.replace {
-            self.draft.persist(&self.target)
-        } else {
-            self.draft.persist_noclobber(&self.target)
+        let named = match self.existing {
+            Existing::Replace => self.draft.persist(&self.target),
+            Existing::Refuse => self.draft.persist_noclobber(&self.target),
         };
         named.map(drop).map_err(|error| error.error)
     }
@@ -142,8 +143,8 @@ mod tests {
         names
     }
 
-    fn write(target: &Path, replace: bool, text: &str) -> io::Result<()> {
-        let mut draft = Draft::create(target, replace).map_err(io::Error::other)?;
+    fn write(target: &Path, existing: Existing, text: &str) -> io::Result<()> {
+        let mut draft = Draft::create(target, existing).map_err(io::Error::other)?;
         draft.write_all(text.as_bytes())?;
         draft.finish()
     }
@@ -152,14 +153,14 @@ mod tests {
     fn a_file_appears_when_it_is_complete_and_nothing_remains_of_an_incomplete_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("rolls.csv");
-        let mut draft = Draft::create(&target, false).expect("a draft");
+        let mut draft = Draft::create(&target, Existing::Refuse).expect("a draft");
         draft.write_all(b"half").expect("room");
         let names_meanwhile = names(folder.path());
         assert!(names_meanwhile.len() == 1 && names_meanwhile[0].ends_with(".part"));
         drop(draft);
         assert_eq!(names(folder.path()), [""; 0]);
 
-        write(&target, false, "whole").expect("written");
+        write(&target, Existing::Refuse, "whole").expect("written");
         assert_eq!(names(folder.path()), ["rolls.csv"]);
         assert_eq!(fs::read_to_string(&target).expect("text"), "whole");
     }
@@ -168,26 +169,27 @@ mod tests {
     fn an_existing_file_is_replaced_only_by_force_also_if_it_appears_meanwhile() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("rolls.csv");
-        let late = Draft::create(&target, false).expect("a draft");
-        write(&target, false, "first").expect("written");
+        let late = Draft::create(&target, Existing::Refuse).expect("a draft");
+        write(&target, Existing::Refuse, "first").expect("written");
         let error = late.finish().expect_err("the file exists by now");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        let error = write(&target, false, "second").expect_err("the file exists").to_string();
+        let error =
+            write(&target, Existing::Refuse, "second").expect_err("the file exists").to_string();
         assert!(error.contains("--force"), "{error}");
         assert_eq!(fs::read_to_string(&target).expect("text"), "first");
-        write(&target, true, "third").expect("replaced");
+        write(&target, Existing::Replace, "third").expect("replaced");
         assert_eq!(fs::read_to_string(&target).expect("text"), "third");
         assert_eq!(names(folder.path()), ["rolls.csv"]);
     }
 
     #[test]
-    fn two_drafts_of_one_file_do_not_mix_and_a_files_of_others_are_left_alone() {
+    fn two_drafts_of_one_file_do_not_mix_and_other_files_are_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         fs::write(path("precious"), "mine").expect("written");
         symlink(path("precious"), path("rolls.csv.part")).expect("a link");
-        let mut drafts =
-            ["a", "b"].map(|_| Draft::create(&path("rolls.csv"), true).expect("a draft"));
+        let mut drafts = ["a", "b"]
+            .map(|_| Draft::create(&path("rolls.csv"), Existing::Replace).expect("a draft"));
         for round in 0..3 {
             for (n, draft) in drafts.iter_mut().enumerate() {
                 write!(draft, "{n}{round} ").expect("room");

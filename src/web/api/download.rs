@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, Stream};
 use rocket::Request;
@@ -10,15 +11,19 @@ use rocket::response::stream::ByteStream;
 use rocket::response::{self, Responder};
 use tracing::{error, info, warn};
 
+use crate::backoff::{Backoff, retry};
 use crate::record::{Encoder, Format};
 use crate::roll::RollId;
-use crate::store::{Extent, IdRange, Store};
+use crate::store::{Extent, IdRange, Store, StoreError};
 use crate::web::http::client::Client;
 use crate::web::http::error::PageError;
 use crate::web::http::slots::{Busy, BusyReason, Slot, Slots};
 
 /// Rolls that are read at a time.
 const BATCH: usize = 1_000;
+/// After a read that the store was too busy for: the first pause, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// What is handed to the connection at a time: about a batch.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Downloads at a time: each holds a descriptor and some buffers for as long as its client likes.
@@ -100,15 +105,14 @@ impl File {
             return Some(self.encoder.head());
         }
         let last = self.ids.after;
-        let rolls = loop {
-            match self.store.between(self.ids, BATCH).await {
-                Ok(rolls) => break rolls,
-                // Its turn will come; half a file is of no use.
-                Err(error) if error.is_load() => {}
-                Err(error) => {
-                    error!("a download is cut short: {:#}", anyhow::Error::new(error));
-                    return None;
-                }
+        // While the store is too busy: half a file is of no use.
+        let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+        let read = retry(backoff, StoreError::is_load, || self.store.between(self.ids, BATCH));
+        let rolls = match read.await {
+            Ok(rolls) => rolls,
+            Err(error) => {
+                error!("a download is cut short: {:#}", anyhow::Error::new(error));
+                return None;
             }
         };
         // What is gone before the first roll is sent is missing at the beginning, as it is for

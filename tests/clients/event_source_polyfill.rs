@@ -1,0 +1,23 @@
+//! The npm package `event-source-polyfill` with its defaults: resumes by itself, by the parameter
+//! `lastEventId` instead of the header.
+
+use crate::client::{
+    Client, assert_that_it_sees_every_roll_once, assert_that_it_sees_every_roll_since, node,
+    printed,
+};
+use crate::common::House;
+
+#[test]
+fn event_source_polyfill_sees_every_roll_once_though_the_server_is_killed_twice() {
+    assert_that_it_sees_every_roll_once(|house| listen(house, "/stream/?after=0"), 2);
+}
+
+#[test]
+fn event_source_polyfill_loses_no_roll_of_a_live_stream_though_the_server_is_killed_twice() {
+    assert_that_it_sees_every_roll_since("live", |house| listen(house, "/stream/"), 2);
+}
+
+fn listen(house: &House, path: &str) -> Client {
+    let script = include_str!("event-source-polyfill.mjs");
+    Client::spawn(node(script).arg(house.url(path)), printed)
+}
