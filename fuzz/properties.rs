@@ -1,5 +1,5 @@
-//! What holds for whatever comes in: no panic, one text a value, errors of bounded length. The
-//! targets here look for a counterexample by coverage, tests/faults/input.rs by proptest.
+//! Properties that hold for any input: no panic, one text form for each value, errors of bounded
+//! length. The fuzz targets search for counterexamples by coverage, tests/faults/input.rs by proptest.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,49 +24,50 @@ use rollcast::time_spec::{TimeSpec, moment};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Bytes of the longest message about a value: 80 characters of it, and what was expected.
-const LONGEST_MESSAGE: usize = 500;
+/// The maximum size in bytes of an error about a value: 80 characters of the value, and what was
+/// expected.
+const MAX_MESSAGE_BYTES: usize = 500;
 
-/// A cursor, an id, dice, times: each has one text, or an error names what was seen.
+/// Cursors, ids, dice and times: each value has one text form, or an error quotes the input.
 pub fn values(text: &str) {
-    if let Some(cursor) = clear::<Cursor>(text) {
+    if let Some(cursor) = parse::<Cursor>(text) {
         assert_eq!(cursor.to_string(), text);
     }
-    if let Some(id) = clear::<RollId>(text) {
+    if let Some(id) = parse::<RollId>(text) {
         assert_eq!(id.to_string(), text);
     }
-    if let Some(die) = clear::<Die>(text) {
+    if let Some(die) = parse::<Die>(text) {
         assert_eq!(die.to_string(), text.to_uppercase());
         assert_eq!(die.to_string().parse(), Ok(die));
     }
-    if let Some(rolled_at) = clear::<RolledAt>(text) {
+    if let Some(rolled_at) = parse::<RolledAt>(text) {
         assert_eq!(rolled_at.to_string().parse(), Ok(rolled_at));
     }
-    if let Some(since) = clear::<TimeSpec>(text) {
+    if let Some(since) = parse::<TimeSpec>(text) {
         let again = since.in_query().parse::<TimeSpec>();
         assert_eq!(again.map(TimeSpec::in_query), Ok(since.in_query()));
         since.moment(Timestamp::MIN);
         since.moment(Timestamp::MAX);
     }
     let _ = moment(text);
-    if let Ok(faces) = text.parse::<Results>() {
-        assert_eq!(faces.to_string().parse::<Results>().expect("its own text"), faces);
+    if let Ok(results) = text.parse::<Results>() {
+        assert_eq!(results.to_string().parse::<Results>().expect("its own text"), results);
     }
 }
 
-/// What `text` says, if it is a value; a message about it is short and shows its beginning.
-fn clear<T: std::str::FromStr<Err = ValueError>>(text: &str) -> Option<T> {
+/// Parses `text`. Asserts that an error is short and quotes the beginning of the text.
+fn parse<T: std::str::FromStr<Err = ValueError>>(text: &str) -> Option<T> {
     text.parse()
         .inspect_err(|error: &ValueError| {
             let message = error.to_string();
             let beginning: String = text.chars().take(80).collect();
             assert!(message.contains(&format!("got `{beginning}")), "`{text}`: {message}");
-            assert!(message.len() <= LONGEST_MESSAGE, "{} bytes: {message}", message.len());
+            assert!(message.len() <= MAX_MESSAGE_BYTES, "{} bytes: {message}", message.len());
         })
         .ok()
 }
 
-/// An event stream says the same in whatever pieces it comes, and when it is written anew.
+/// An event stream parses the same in pieces of any size, and after it is written again.
 pub fn events(bytes: &[u8]) {
     let frames = Parser::default().feed(bytes);
     for size in [1, 2, 3, 5, 8] {
@@ -97,8 +98,8 @@ pub fn configuration(toml: &str) {
     match Config::read(PathBuf::from("/srv/Rocket.toml"), set, Profile::new("release")) {
         Ok(config) => {
             let times = [config.roller.every, config.feed.heartbeat];
-            let longest = [Duration::from_secs(3_600), Duration::from_secs(600)];
-            assert!(times <= longest && times[0] >= Duration::from_millis(1), "{config:?}");
+            let max_times = [Duration::from_secs(3_600), Duration::from_secs(600)];
+            assert!(times <= max_times && times[0] >= Duration::from_millis(1), "{config:?}");
             assert!((1..=16).contains(&config.roller.dice.iter().count()), "{config:?}");
             assert!((1..=500).contains(&config.web.page_size), "{config:?}");
             let is_kept = match config.store.keep {
@@ -112,9 +113,9 @@ pub fn configuration(toml: &str) {
         }
         Err(error) => {
             let message = error.to_string();
-            // A key is named whole, and a syntax error is shown with its line.
-            let longest = 4 * toml.len() + 1_000;
-            assert!((1..=longest).contains(&message.len()), "{} bytes: {message}", message.len());
+            // An error contains the whole key, or the line of a syntax error.
+            let max_bytes = 4 * toml.len() + 1_000;
+            assert!((1..=max_bytes).contains(&message.len()), "{} bytes: {message}", message.len());
         }
     }
 }
@@ -154,7 +155,7 @@ impl Server {
         Server { runtime, client, _folder: folder }
     }
 
-    /// Any query is answered or refused in few words, and what an answer links can be had.
+    /// Any query is answered, or refused with a short message, and every link of an answer works.
     pub fn query(&self, query: &str) {
         self.runtime.block_on(async {
             for path in ["/api/rolls", "/api/rolls.csv", "/api/rolls/50", "/rolls", "/"] {
@@ -169,7 +170,7 @@ impl Server {
                 assert!(is_short, "{uri} was refused with {n_bytes} bytes");
                 for link in links {
                     let linked = self.client.get(link.clone()).dispatch().await.status();
-                    assert_eq!(linked, Status::Ok, "{link}, which {uri} links");
+                    assert_eq!(linked, Status::Ok, "{link}, linked from {uri}");
                 }
             }
         });

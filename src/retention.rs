@@ -1,4 +1,4 @@
-//! Retention: has the store prune the oldest rolls, as `keep` says, without a pause in the feed.
+//! Retention: prunes the oldest rolls beyond the setting `keep`, without a pause in the feed.
 
 use std::future::pending;
 use std::time::{Duration, Instant};
@@ -13,28 +13,27 @@ use crate::metrics::Metrics;
 use crate::roll::RolledAt;
 use crate::store::{Cutoff, Pruned, Store};
 
-/// How often is looked whether there is something to prune: many rolls in one commit cost less
-/// than a commit each.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Where there is more to go, a pause of so many times what the step took. Rolls need the writer
-/// too, and get it for the larger part.
+/// The time between two prunes. Deleting many rolls in one commit costs less than a commit for each.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+/// If there is more to prune, the pause after a step is this many times as long as the step. So new
+/// rolls have the writer for most of the time.
 const PAUSE_FACTOR: u32 = 3;
-/// Time until a prune that failed is tried again: doubled up to the longest.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// How long pruning goes on in silence.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How long to wait after a failed prune: doubled after each failure, up to the maximum.
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// The time between two log lines about a long prune.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Prunes for as long as it is polled; does nothing where all is kept. `newest` is when the newest
-/// roll so far was made, if there is one.
+/// Prunes as long as it is polled. With `keep = "forever"` it does nothing. `newest` is the timestamp
+/// of the newest roll, if there is one.
 ///
-/// A prune that fails never stops the rolls: it is tried again later.
+/// A failed prune never stops new rolls. It is retried later.
 pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics: Metrics) {
-    // Also a clock that was wrong before the start is not believed at once, as of a machine that has
-    // not asked for the time yet.
+    // The clock may be wrong before the start too, on a machine that has not synchronised its time
+    // yet. So the newest roll is the first reading.
     let mut clock = SteadyClock::start(Instant::now(), newest.unwrap_or_else(Timestamp::now));
-    let mut retry = FIRST_RETRY;
-    let mut said = String::new();
+    let mut delay = MIN_RETRY_DELAY;
+    let mut logged_fault = String::new();
     let mut long = LongPrune::default();
     loop {
         let Some(cutoff) = cutoff(keep, &mut clock) else { return pending().await };
@@ -42,24 +41,24 @@ pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics:
         let pause = match store.prune(cutoff).await {
             Ok(Pruned { n_rolls, oldest, more }) => {
                 metrics.pruned(n_rolls, oldest);
-                long.went_on(n_rolls, more);
-                if !said.is_empty() {
+                long.add_step(n_rolls, more);
+                if !logged_fault.is_empty() {
                     info!("old rolls are pruned again");
-                    said.clear();
+                    logged_fault.clear();
                 }
-                retry = FIRST_RETRY;
-                if more { PAUSE_FACTOR * start.elapsed() } else { LOOK_EVERY }
+                delay = MIN_RETRY_DELAY;
+                if more { PAUSE_FACTOR * start.elapsed() } else { PRUNE_INTERVAL }
             }
             Err(error) => {
                 metrics.prune_failed();
-                // Each fault once, not with every attempt.
+                // Log each fault once, not with every attempt.
                 let fault = format!("{:#}", anyhow!(error));
-                if fault != said {
-                    warn!("old rolls cannot be pruned, trying again; new ones go on: {fault}");
-                    said = fault;
+                if fault != logged_fault {
+                    warn!("cannot prune old rolls, will retry; new rolls continue: {fault}");
+                    logged_fault = fault;
                 }
-                let pause = retry;
-                retry = (retry * 2).min(LONGEST_RETRY);
+                let pause = delay;
+                delay = (delay * 2).min(MAX_RETRY_DELAY);
                 pause
             }
         };
@@ -67,7 +66,7 @@ pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics:
     }
 }
 
-/// What is no longer to be kept now, if anything ever.
+/// The current cutoff; `None` if all rolls are kept.
 fn cutoff(keep: Keep, clock: &mut SteadyClock) -> Option<Cutoff> {
     match keep {
         Keep::Forever => None,
@@ -80,54 +79,54 @@ fn cutoff(keep: Keep, clock: &mut SteadyClock) -> Option<Cutoff> {
     }
 }
 
-/// Tells of a prune that takes a while, as the first one after a change of `keep` does.
+/// Logs the progress of a long prune, such as the first one after a change of `keep`.
 #[derive(Default)]
 struct LongPrune {
-    /// When it began and when it was last told of.
-    since: Option<(Instant, Instant)>,
+    /// When it started and when its progress was last logged.
+    times: Option<(Instant, Instant)>,
     n_rolls: u64,
 }
 
 impl LongPrune {
-    fn went_on(&mut self, n_rolls: u64, more: bool) {
+    fn add_step(&mut self, n_rolls: u64, more: bool) {
         let now = Instant::now();
-        let (began, told) = self.since.get_or_insert((now, now));
+        let (started, logged) = self.times.get_or_insert((now, now));
         self.n_rolls += n_rolls;
         let n_pruned = self.n_rolls;
-        if more && told.elapsed() > TELL_EVERY {
-            *told = now;
+        if more && logged.elapsed() > LOG_INTERVAL {
+            *logged = now;
             info!(n_pruned, "pruning old rolls: {n_pruned} so far");
         } else if !more {
-            if began != told {
-                let seconds = began.elapsed().as_secs_f64();
-                info!(n_pruned, seconds, "{n_pruned} old rolls are pruned, in {seconds:.0} s");
+            if started != logged {
+                let seconds = started.elapsed().as_secs_f64();
+                info!(n_pruned, seconds, "pruned {n_pruned} old rolls in {seconds:.0} s");
             }
             *self = LongPrune::default();
         }
     }
 }
 
-/// The time of day, except that a jump ahead is not believed at once: a clock that is wrong for a
-/// moment must not delete a history. A machine that was asleep jumps ahead, too, as does a server
-/// that was stopped for a while; then pruning by the clock resumes an hour later.
+/// The system clock, except that a jump ahead is trusted only after an hour: a clock that is wrong
+/// for a moment must not delete a history. After sleep, or a long stop of the server, the clock
+/// seems to jump ahead too. Then pruning by age resumes an hour later.
 struct SteadyClock {
-    /// A pair of readings that is believed.
+    /// The last trusted pair of readings.
     anchor: (Instant, Timestamp),
-    /// Since when the clock is ahead of that.
+    /// When the clock was first seen ahead of them.
     ahead_since: Option<Instant>,
 }
 
 impl SteadyClock {
-    /// More than any clock is set in passing.
+    /// The largest step ahead that is trusted at once. Ordinary corrections are smaller.
     const JUMP: SignedDuration = SignedDuration::from_mins(1);
-    /// Then it is believed.
-    const BELIEVED_AFTER: Duration = Duration::from_secs(3_600);
+    /// How long a jump ahead must last to be trusted.
+    const TRUST_DELAY: Duration = Duration::from_secs(3_600);
 
     fn start(instant: Instant, wall: Timestamp) -> SteadyClock {
         SteadyClock { anchor: (instant, wall), ahead_since: None }
     }
 
-    /// The time that may be acted upon, where the clock shows `wall`.
+    /// The trusted time when the system clock shows `wall`.
     fn now(&mut self, instant: Instant, wall: Timestamp) -> Timestamp {
         let (then, at) = self.anchor;
         let passed = SignedDuration::try_from(instant - then).unwrap_or(SignedDuration::MAX);
@@ -139,12 +138,12 @@ impl SteadyClock {
         }
         let since = *self.ahead_since.get_or_insert_with(|| {
             warn!(
-                "the clock jumped ahead, or this was stopped for a while: it shows {wall:.0} after \
-                 {expected:.0}; for an hour rolls are pruned as if it showed the latter"
+                "the clock jumped ahead, or the server was stopped for a while: the clock shows \
+                 {wall:.0}, expected {expected:.0}; pruning uses the expected time for an hour"
             );
             instant
         });
-        if instant - since < SteadyClock::BELIEVED_AFTER {
+        if instant - since < SteadyClock::TRUST_DELAY {
             return expected;
         }
         *self = SteadyClock::start(instant, wall);
@@ -157,15 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_ahead_of_the_newest_roll_at_the_start_is_not_believed_for_an_hour() {
+    fn a_clock_ahead_of_the_newest_roll_at_the_start_is_not_trusted_for_an_hour() {
         let start = Instant::now();
         let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
         let table = [
-            // It was ahead, and then set.
+            // The clock was ahead and is then corrected.
             (1, "2027-11-25T12:00:00Z", "2026-11-25T12:00:01Z"),
             (60, "2027-11-25T12:01:00Z", "2026-11-25T12:01:00Z"),
             (70, "2026-11-25T12:01:30Z", "2026-11-25T12:01:30Z"),
-            // It is right, and the server was stopped for long.
+            // The clock is right, and the server was stopped for a month.
             (80, "2026-12-25T12:00:00Z", "2026-11-25T12:01:40Z"),
             (3_680, "2026-12-25T13:00:00Z", "2026-12-25T13:00:00Z"),
         ];
@@ -177,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_ahead_is_believed_an_hour_later_and_one_that_is_set_back_at_once() {
+    fn a_clock_that_jumps_ahead_is_trusted_an_hour_later_and_one_that_is_set_back_at_once() {
         let start = Instant::now();
         let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
         let mut clock = SteadyClock::start(start, moment("2026-11-25T12:00:00Z"));
-        // Seconds since the start, what the clock shows, and what is acted upon.
+        // Seconds since the start, what the clock shows, and the trusted time.
         let table = [
             (1, "2026-11-25T12:00:01Z", "2026-11-25T12:00:01Z"),
             (60, "2026-11-25T12:01:30Z", "2026-11-25T12:01:30Z"),

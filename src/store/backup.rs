@@ -1,9 +1,9 @@
-//! A sound copy of the history, also while a server adds to it.
+//! A consistent copy of the history, also while a server adds to it.
 //!
-//! By SQLite's backup API rather than `vacuum into`, which is as quick but says nothing until it is
-//! done: it copies page after page and knows how many are left. On its own it starts over whenever
-//! somebody else commits, which under a busy server is for ever; inside a read transaction nothing
-//! changes for it. That holds up no writer: in WAL mode the log merely grows until the copy is made.
+//! It uses SQLite's backup API. `vacuum into` is as fast but reports no progress. The backup API
+//! restarts whenever another connection commits, so under a busy server it would never finish.
+//! Inside a read transaction nothing changes. This does not block the writer: in WAL mode the log
+//! only grows until the copy is complete.
 //!
 //! Source: <https://sqlite.org/backup.html>.
 
@@ -21,43 +21,42 @@ use rustix::process::geteuid;
 
 use crate::store::{Kept, StoreError, file, history};
 
-/// What is copied between two looks at whether to go on.
+/// How much is copied between two checks for a stop.
 const STEP_PAGES: i32 = 1024;
-/// What is copied before it is brought to the disk: more at once, and the server's own commits would
-/// have to wait for it.
+/// How much is copied between two syncs. A larger sync would delay the server's own commits.
 const SYNC_BYTES: u64 = 32 << 20;
-/// SQLite's steps between two looks at whether to go on, while it checks the copy.
+/// SQLite's steps between two checks for a stop, while it checks the copy.
 const CHECK_STEPS: i32 = 100_000;
-/// Names that SQLite and we give to files of a database, after its own.
+/// Suffixes of files that belong to a database, by SQLite and by rollcast.
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", "-lock", "-new"];
-/// What makes a name a draft's, around the copy's own: hidden, and nobody's but ours.
+/// The prefix and suffix of a draft, around the name of the copy.
 const DRAFT: (&str, &str) = (".", ".rollcast-draft");
 const REPLACE: &str = "give the copy another name, or replace it by --force";
 
-/// What a backup does with a file that has its name already.
+/// What a backup does with an existing file of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// Leaves it alone, and fails.
+    /// Fails, and leaves the file unchanged.
     Refuse,
-    /// Replaces it, in one step, once the copy is whole.
+    /// Replaces the file in one step when the copy is complete.
     Replace,
 }
 
-/// How far a backup is.
+/// The progress of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupStep {
-    /// So many bytes of so many are copied.
+    /// Bytes are being copied.
     Copying {
         /// Copied so far.
         n_copied: u64,
         /// In all.
         n_bytes: u64,
     },
-    /// All are; now they are read again to find damage.
+    /// All bytes are copied. Now the copy is checked for damage.
     Checking,
 }
 
-/// Copies the history at `database` to `to`, which appears whole or not at all.
+/// Copies the history at `database` to `to`, which appears complete or not at all.
 pub fn copy(
     database: &Path,
     to: &Path,
@@ -78,7 +77,7 @@ pub fn copy(
     let mut source = file::open(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     file::check_schema(&source, &database)?;
     let snapshot = source.transaction()?;
-    // The first read is where the transaction begins.
+    // The first read begins the transaction.
     let kept = history::kept(&snapshot)?;
 
     let mut copy = draft.open()?;
@@ -107,13 +106,13 @@ pub fn copy(
     check(&copy, kept, &draft.path, stop)?;
     copy.close().map_err(|(_, error)| error)?;
     draft.sync()?;
-    // Somebody else may have made it meanwhile.
+    // Another program may have created it meanwhile.
     target(&to, &database, existing)?;
     draft.publish(&to, existing)?;
     Ok(kept)
 }
 
-/// The copy's own name, absolute and without links, if a copy may stand there.
+/// The absolute path of the copy, without links, if a copy may be written there.
 fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, StoreError> {
     let to = std::path::absolute(to)
         .map_err(|source| file::file_error("find the folder of", to, source))?;
@@ -141,7 +140,7 @@ fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, Sto
         Ok(_) if existing == Existing::Refuse => return refuse("a file", &to, REPLACE),
         Ok(_) => {}
     }
-    // SQLite would take its rolls for the copy's own.
+    // SQLite would read its rolls as part of the copy.
     let log = file::log_path(&to);
     if log.exists() {
         let remedy = "a database of that name is in use or was; give the copy another name";
@@ -154,21 +153,21 @@ fn refuse<T>(found: &str, path: &Path, remedy: &'static str) -> Result<T, StoreE
     Err(StoreError::Target { found: found.to_string(), path: path.to_path_buf(), remedy })
 }
 
-/// Two names of one file, also where both are hard links.
+/// Whether two paths are the same file, also by hard links.
 fn same_file(one: &Path, other: &Path) -> bool {
     let identify = |path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     identify(one).is_some_and(|one| Some(one) == identify(other))
 }
 
-/// Whether the copy is a sound history of these rolls, in a single file.
+/// Checks that the copy is an undamaged history of these rolls, and makes it a single file.
 fn check(
     copy: &Connection,
     kept: Kept,
     path: &Path,
     stop: &Arc<AtomicBool>,
 ) -> Result<(), StoreError> {
-    // Then it can be read where nothing may be written, and be copied as one file. A server that
-    // opens it brings it back to WAL mode.
+    // Without WAL mode it can be read in a read-only folder and copied as one file. A server that
+    // opens it sets WAL mode again.
     copy.query_row("pragma journal_mode = delete", [], |_| Ok(()))?;
     let stopped = stop.clone();
     copy.progress_handler(CHECK_STEPS, Some(move || stopped.load(Ordering::Relaxed)))?;
@@ -187,7 +186,7 @@ fn check_stop(stop: &AtomicBool) -> Result<(), StoreError> {
     if stop.load(Ordering::Relaxed) { Err(StoreError::Stopped) } else { Ok(()) }
 }
 
-/// The copy under another name, until it is whole; removed when dropped before that.
+/// The copy under another name until it is complete. Dropping it earlier removes the file.
 struct Draft {
     path: PathBuf,
     /// Locked, so that two backups never write to one draft.
@@ -225,7 +224,7 @@ impl Draft {
         let failed = |action| move |source| file::file_error(action, path, source);
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        // For those who may read the database.
+        // Readable for the same users as the database.
         match options.clone().create_new(true).mode(0o640).open(path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             created => return created.map(Some).map_err(failed("create")),

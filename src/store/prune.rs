@@ -2,8 +2,8 @@
 //!
 //! Ids are the order of rolls, so a prune deletes the rolls before some id. By age, it reads
 //! timestamps from the oldest roll on and stops at the first roll that is young enough. A roll that
-//! a wrong clock dated too early is deleted in its turn and not before. One that was dated too late
-//! stays until that time has come, and all rolls after it stay too.
+//! a wrong clock dated too early is deleted together with the rolls before it, and not earlier. A
+//! roll that was dated too late stays until that time, and all rolls after it stay too.
 
 use rusqlite::Connection;
 
@@ -117,12 +117,12 @@ mod tests {
         let before = Cutoff::Before("2026-06-01T00:00:00Z".parse().expect("a moment"));
         let table: [(&[&str], &[i64]); 6] = [
             (&["2026-01-01", "2026-05-31", "2026-06-01", "2026-06-02"], &[3, 4]),
-            // One that a wrong clock dated too early goes with those before it, not sooner.
+            // A roll dated too early is deleted with the rolls before it, not earlier.
             (&["2026-01-01", "1970-01-01", "2026-07-01"], &[3]),
             (&["2026-07-01", "1970-01-01", "2026-07-01"], &[1, 2, 3]),
-            // One that it dated too late stays until then, and with it all that came later.
+            // A roll dated too late stays until that time, and so do all later rolls.
             (&["2026-01-01", "2099-01-01", "2026-01-02", "2026-07-01"], &[2, 3, 4]),
-            // The newest always stays.
+            // The newest roll always stays.
             (&["2026-01-01", "2026-01-02"], &[2]),
             (&[], &[]),
         ];

@@ -1,6 +1,5 @@
-//! A proxy that breaks connections on purpose: in goes a plan, which says for each connection how
-//! its answer is passed on and where that ends; out comes what a client has to live with. Requests
-//! go through untouched.
+//! A proxy that breaks connections on purpose. A plan decides for each connection how the response
+//! is forwarded and where it ends. Requests are forwarded unchanged.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,57 +17,57 @@ use crate::common::hand_server::HandServer;
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub pace: Pace,
-    /// Bytes of the answer that the client gets, headers included.
+    /// How many bytes of the response the client gets, headers included.
     pub n_bytes: usize,
-    /// What comes after them.
+    /// What happens after them.
     pub end: End,
 }
 
-/// How an answer is passed on.
+/// How a response is forwarded.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
     AtOnce,
-    /// Each piece so late.
+    /// Each piece after this delay.
     Late(Duration),
-    /// Every byte by itself.
+    /// One byte at a time.
     Trickle,
 }
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
-    /// In order, by FIN; inside a chunk for all that.
+    /// By FIN, even within a chunk.
     Close,
     /// By RST.
     Reset,
-    /// Not at all for so long, and then by FIN. After 0 bytes: a black hole.
+    /// Silence for this time, then FIN. After 0 bytes this is a black hole.
     Silence(Duration),
 }
 
-/// A proxy that listens; gone when dropped.
+/// A running proxy. It stops when dropped.
 pub struct Chaos {
     listener: HandServer,
     shared: Arc<Shared>,
 }
 
-/// `None` passes an answer on as it is.
+/// The fault of each connection, by its number from 0. `None` forwards the response unchanged.
 type Plan = Box<dyn Fn(usize) -> Option<Fault> + Send + Sync>;
 
 struct Shared {
     server: u16,
     plan: Plan,
-    /// The server's `retry:` of 1 to 5 s becomes one of 50 ms, for clients that heed it.
-    hurries: bool,
+    /// Shortens the server's `retry:` of 1 to 5 s to 50 ms, for clients that respect it.
+    shortens_retry: bool,
     n_connections: AtomicUsize,
-    /// When the last answer was cut off or fell silent.
+    /// When the last response was cut off or fell silent.
     last_fault: Mutex<Option<Instant>>,
-    /// How long after that the next roll came through.
+    /// The time from then to the next forwarded roll.
     recovered: Mutex<Option<Duration>>,
-    gone: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Chaos {
-    /// In front of a house; `plan` is asked with each connection's number.
+    /// Starts a proxy in front of a server. `plan` gets the number of each connection, from 0.
     pub fn start(
         house: &House,
         plan: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
@@ -76,23 +75,23 @@ impl Chaos {
         Chaos::start_with(house, false, Box::new(plan))
     }
 
-    /// The same for a client that waits as long as it is told to: it is told to hurry.
-    pub fn start_hurrying(
+    /// The same for a client that respects `retry:`, which is shortened to 50 ms.
+    pub fn start_with_short_retry(
         house: &House,
         plan: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
     ) -> Chaos {
         Chaos::start_with(house, true, Box::new(plan))
     }
 
-    fn start_with(house: &House, hurries: bool, plan: Plan) -> Chaos {
+    fn start_with(house: &House, shortens_retry: bool, plan: Plan) -> Chaos {
         let shared = Arc::new(Shared {
             server: house.port(),
             plan,
-            hurries,
+            shortens_retry,
             n_connections: AtomicUsize::new(0),
             last_fault: Mutex::new(None),
             recovered: Mutex::new(None),
-            gone: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         });
         let serving = shared.clone();
         let listener = HandServer::raw(move |_, client| serving.serve(client));
@@ -107,9 +106,8 @@ impl Chaos {
         self.shared.n_connections.load(Ordering::SeqCst)
     }
 
-    /// The time from where the last answer was cut off, or fell silent, to the next roll that came
-    /// through; `None` while there was none. For a plan whose faults come first, and a client that
-    /// has one connection at a time.
+    /// The time from the last fault to the next forwarded roll; `None` before that roll. For a plan
+    /// whose faults come first, and a client with one connection at a time.
     pub fn recovered(&self) -> Option<Duration> {
         *self.shared.recovered.lock().unwrap()
     }
@@ -117,7 +115,7 @@ impl Chaos {
 
 impl Drop for Chaos {
     fn drop(&mut self) {
-        self.shared.gone.store(true, Ordering::SeqCst);
+        self.shared.stopped.store(true, Ordering::SeqCst);
     }
 }
 
@@ -134,32 +132,32 @@ impl Shared {
                 client_left.store(true, Ordering::SeqCst);
                 let _ = server.shutdown(Shutdown::Both);
             });
-            let _ = self.answer(&server, &client, fault);
+            let _ = self.forward(&server, &client, fault);
             if fault.is_some() {
-                // Before its client can know of it and come back.
+                // Before the client can notice the fault and reconnect.
                 *self.last_fault.lock().unwrap() = Some(Instant::now());
             }
             if let Some(Fault { end: End::Silence(silence), .. }) = fault {
                 let fell_silent = Instant::now();
                 let is_over =
-                    || client_left.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
+                    || client_left.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst);
                 while fell_silent.elapsed() < silence && !is_over() {
                     thread::park_timeout(Duration::from_millis(5));
                 }
             }
-            // Ends the thread above as well.
+            // Ends the other thread as well.
             let _ = client.shutdown(Shutdown::Read);
         });
         if let Some(Fault { end: End::Reset, .. }) = fault {
-            // Closed without lingering, which the next line does, a connection is reset.
+            // A connection that is closed with a linger time of 0 is reset.
             SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
         }
         drop(client);
         Ok(())
     }
 
-    /// Passes the answer on, as far as it shall go.
-    fn answer(
+    /// Forwards the response up to where the fault ends it.
+    fn forward(
         &self,
         mut server: &TcpStream,
         mut client: &TcpStream,
@@ -167,13 +165,13 @@ impl Shared {
     ) -> io::Result<()> {
         let mut n_left = fault.map_or(usize::MAX, |fault| fault.n_bytes);
         let mut piece = vec![0; 8 << 10];
-        while n_left > 0 && !self.gone.load(Ordering::SeqCst) {
+        while n_left > 0 && !self.stopped.load(Ordering::SeqCst) {
             let n_bytes = server.read(&mut piece)?;
             if n_bytes == 0 {
                 break;
             }
-            if self.hurries {
-                hurry(&mut piece[..n_bytes]);
+            if self.shortens_retry {
+                shorten_retry(&mut piece[..n_bytes]);
             }
             let piece = &piece[..n_bytes.min(n_left)];
             n_left -= piece.len();
@@ -199,9 +197,9 @@ impl Shared {
     }
 }
 
-/// Shortens a `retry:` without changing its length, which a chunk has named. One that is cut in
-/// two by a read stays as it is.
-fn hurry(piece: &mut [u8]) {
+/// Shortens a `retry:` without changing its number of digits, because the chunk size is already
+/// sent. A `retry:` that is split between two reads stays unchanged.
+fn shorten_retry(piece: &mut [u8]) {
     let field = b"retry: ";
     let Some(start) = piece.windows(field.len()).position(|bytes| bytes == field) else { return };
     let value = piece[start + field.len()..].iter_mut().skip_while(|byte| **byte == b' ');

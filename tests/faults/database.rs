@@ -1,6 +1,6 @@
-//! What befalls a database: for each fault the right behaviour, in words, and rolls again within 5 s
-//! of its end. What stops a start is in `tests/suite/store.rs`, and so are a deleted and a replaced
-//! file.
+//! Database faults under a running server. For each fault the server reports the cause, and rolls
+//! continue within 5 s of its end. Faults that stop a start, and a deleted or replaced file, are in
+//! `tests/suite/store.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,8 +24,8 @@ fn get(house: &House, path: &str, accept: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
-/// What `/readyz` and the first page, as it is without scripts, say.
-fn said(house: &House) -> (u16, String, String) {
+/// Status and body of `/readyz`, and the trouble message of the first page without scripts.
+fn reported(house: &House) -> (u16, String, String) {
     let (status, reasons) = get(house, "/readyz", "*/*");
     let (_, page) = get(house, "/", "text/html");
     let trouble = page.split_once("id=\"trouble\"").map_or("", |(_, rest)| rest);
@@ -36,108 +36,109 @@ fn ids(rolls: &[(String, String)]) -> Vec<i64> {
     rolls.iter().map(|(id, _)| id.split('-').next().unwrap().parse().unwrap()).collect()
 }
 
-fn without_gaps(first: i64, n_rolls: usize) -> Vec<i64> {
+fn consecutive(first: i64, n_rolls: usize) -> Vec<i64> {
     (first..first + n_rolls as i64).collect()
 }
 
-/// A house whose server cannot store for a while: pages, streams and probes stay, and say why.
-/// Gives back how long after the mend the next roll came.
-fn stall(house: &House, why: &str, fault: impl FnOnce(), mend: impl FnOnce()) -> Duration {
+/// Starts a fault that blocks all commits, and ends it. Asserts that pages, streams and probes keep
+/// working and report `cause`. Returns the time from the end of the fault to the next roll.
+fn stall(house: &House, cause: &str, fault: impl FnOnce(), end_fault: impl FnOnce()) -> Duration {
     let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
-    // The control: all is well, and nothing is said.
-    assert_eq!(said(house), (200, "ready\n".into(), String::new()));
+    // Control: before the fault nothing is reported.
+    assert_eq!(reported(house), (200, "ready\n".into(), String::new()));
 
     fault();
-    wait_for(&format!("page and probe to say `{why}`"), || {
-        let (status, reasons, trouble) = said(house);
-        let told = |text: &str| text.contains("no roll can be stored") && text.contains(why);
-        (status == 503 && told(&reasons) && told(&trouble)).then_some(())
+    wait_for(&format!("page and probe to report `{cause}`"), || {
+        let (status, reasons, trouble) = reported(house);
+        let names_cause =
+            |text: &str| text.contains("no roll can be stored") && text.contains(cause);
+        (status == 503 && names_cause(&reasons) && names_cause(&trouble)).then_some(())
     });
     let n_stored = house.stored().len();
     assert_eq!(get(house, "/rolls", "text/html").0, 200);
 
-    let mended = Instant::now();
-    mend();
+    let ended = Instant::now();
+    end_fault();
     let rest = stream.rolls(n_stored - 5 + 1);
-    let recovered = mended.elapsed();
-    assert_eq!(ids(&rest), without_gaps(6, n_stored - 5 + 1));
-    wait_for("all to be well", || (said(house).0 == 200).then_some(()));
-    assert_eq!(said(house).2, "");
-    assert_eq!(ids(&stream.rolls(20)), without_gaps(n_stored as i64 + 2, 20));
+    let recovered = ended.elapsed();
+    assert_eq!(ids(&rest), consecutive(6, n_stored - 5 + 1));
+    wait_for("the server to be ready", || (reported(house).0 == 200).then_some(()));
+    assert_eq!(reported(house).2, "");
+    assert_eq!(ids(&stream.rolls(20)), consecutive(n_stored as i64 + 2, 20));
     recovered
 }
 
-/// The same as a row of the table.
-fn stalled(fault: &'static str, recovered: Duration, test: &'static str) {
+/// Writes the result of [`stall`] as a row of the table.
+fn write_row(fault: &'static str, recovered: Duration, test: &'static str) {
     Row {
         fault,
         n_injected: 1,
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::In(recovered),
-        control: "before it page and `/readyz` say that all is well".into(),
+        control: "before the fault, page and `/readyz` report none".into(),
         test,
     }
     .write();
 }
 
 #[test]
-fn on_a_full_disk_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_there_is_room() {
+fn on_a_full_disk_pages_and_streams_work_and_report_it_and_rolls_continue_afterwards() {
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     let _server = house.start_with(&mut shim.command(&house));
     let fault = || shim.inject(Fault::for_ever(Calls::Write, Failure::Full));
-    let recovered = stall(&house, "database or disk is full", fault, || shim.mend());
-    stalled("disk full under a running server", recovered, "database::on_a_full_disk");
+    let recovered = stall(&house, "database or disk is full", fault, || shim.clear_fault());
+    write_row("disk full under a running server", recovered, "database::on_a_full_disk");
 }
 
 #[test]
-fn on_a_disk_that_fails_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_it_is_well() {
+fn on_a_failing_disk_pages_and_streams_work_and_report_it_and_rolls_continue_afterwards() {
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     let _server = house.start_with(&mut shim.command(&house));
     let fault = || shim.inject(Fault::for_ever(Calls::Write, Failure::Broken));
-    let recovered = stall(&house, "disk I/O error", fault, || shim.mend());
-    stalled("writes fail under a running server", recovered, "database::on_a_disk_that_fails");
+    let recovered = stall(&house, "disk I/O error", fault, || shim.clear_fault());
+    write_row("writes fail under a running server", recovered, "database::on_a_failing_disk");
 }
 
 #[test]
-fn behind_an_outside_writer_pages_and_streams_stay_and_say_why_and_rolls_go_on_when_it_is_done() {
+fn behind_an_outside_writer_pages_and_streams_work_and_report_it_and_rolls_continue_afterwards() {
     let house = House::new("every = '20ms'");
     let _server = house.start();
     let outside = Connection::open(house.database()).unwrap();
     let lock = || wait_for("the lock", || outside.execute_batch("begin immediate").ok());
     let unlock = || outside.execute_batch("rollback").unwrap();
     let recovered = stall(&house, "database is locked", lock, unlock);
-    stalled(
+    write_row(
         "an outside writer holds the lock under a running server",
         recovered,
         "database::behind_an_outside_writer",
     );
 }
 
-/// The page of the database file that holds this text.
+/// The number of the database page, from 0, that contains `text`.
 fn page_of(house: &House, text: &str) -> u64 {
     let content = fs::read(house.database()).unwrap();
-    // A leaf of a table: others may hold a copy that is no longer in use.
+    // Only leaf pages of a table: other pages may contain an outdated copy.
     // https://sqlite.org/fileformat.html#b_tree_pages
-    let holds = |page: &[u8]| {
+    let contains = |page: &[u8]| {
         page[0] == 0x0d && page.windows(text.len()).any(|bytes| bytes == text.as_bytes())
     };
-    content.chunks(4096).position(holds).unwrap() as u64
+    content.chunks(4096).position(contains).unwrap() as u64
 }
 
 #[test]
-fn a_corrupt_page_is_told_to_who_asks_for_it_and_the_stream_goes_on() {
-    // Among the oldest, of which every look at the history needs the first; and in the middle.
+fn a_corrupt_page_is_reported_to_requests_that_read_it_and_the_stream_continues() {
+    // Near the oldest roll, which every query of the history reads, and in the middle.
     for n in [60, 1_000] {
-        a_corrupt_page(n);
+        assert_corrupt_page_is_reported(n);
     }
 }
 
-/// The page that roll `n` is on.
-fn a_corrupt_page(n: usize) {
+/// Corrupts the database page that contains roll `n`.
+fn assert_corrupt_page_is_reported(n: usize) {
     let house = House::new("every = '20ms'");
-    // More than the server has in memory.
+    // More rolls than the server keeps in memory.
     house.fill(3_000, 1);
     let mut server = house.start();
     let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
@@ -145,7 +146,7 @@ fn a_corrupt_page(n: usize) {
     let (_, rolled_at, _) = house.stored()[n].clone();
     let (after, before) =
         (format!("/api/rolls?after={}", n - 10), format!("/rolls?before={}", n + 20));
-    // The control.
+    // Control: before the corruption both requests succeed.
     assert_eq!(get(&house, &after, "*/*").0, 200);
     assert_eq!(get(&house, &before, "text/html").0, 200);
     server.stop();
@@ -167,31 +168,31 @@ fn a_corrupt_page(n: usize) {
     assert!(log.iter().any(|line| line.contains("malformed")), "{log:#?}");
     stream.rolls(5);
     server.stop();
-    // On demand, with a remedy; and nothing was deleted.
+    // `check` names the damage and the remedy, and deletes nothing.
     let check = house.command().arg("check").output().unwrap();
-    let said = String::from_utf8(check.stderr).unwrap();
+    let message = String::from_utf8(check.stderr).unwrap();
     assert_eq!(check.status.code(), Some(1));
-    assert!(said.contains("damaged") && said.contains("restore a backup"), "{said}");
+    assert!(message.contains("damaged") && message.contains("restore a backup"), "{message}");
     let mut page = [0; 4096];
     let n_pages = fs::metadata(house.database()).unwrap().size() / 4096;
     let file = fs::File::open(house.database()).unwrap();
-    let is_left = (0..n_pages).any(|n| {
+    let is_kept = (0..n_pages).any(|n| {
         file.read_exact_at(&mut page, n * 4096).unwrap();
         page == [0xA5; 4096]
     });
-    assert!(is_left, "the damaged page was written over");
+    assert!(is_kept, "the damaged page was overwritten");
 }
 
 #[test]
-fn a_truncated_database_stops_the_start_with_a_reason_and_is_left_as_it_is() {
+fn a_truncated_database_stops_the_start_with_a_reason_and_is_left_unchanged() {
     let house = House::new("every = '20ms'");
     house.fill(3_000, 1);
     let whole = fs::read(house.database()).unwrap();
-    for (what, content) in [
+    for (name, content) in [
         ("half", whole[..whole.len() / 2].to_vec()),
         ("a page", whole[..4096].to_vec()),
         ("a torn page", whole[..4000].to_vec()),
-        ("noise behind its header", {
+        ("garbage after its header", {
             let mut content = whole.clone();
             content[100..].fill(0xA5);
             content
@@ -199,18 +200,18 @@ fn a_truncated_database_stops_the_start_with_a_reason_and_is_left_as_it_is() {
     ] {
         fs::write(house.database(), &content).unwrap();
         let mut server = Server::spawn(&mut house.command());
-        assert_eq!(server.wait().code(), Some(1), "{what}: {:#?}", server.log());
-        let said = server.log().last().unwrap().clone();
-        assert!(said.contains("damaged") && said.contains("rolls.db"), "{what}: {said}");
-        assert!(said.contains("restore a backup"), "{what}: {said}");
-        assert!(fs::read(house.database()).unwrap() == content, "{what}: it was changed");
+        assert_eq!(server.wait().code(), Some(1), "{name}: {:#?}", server.log());
+        let message = server.log().last().unwrap().clone();
+        assert!(message.contains("damaged") && message.contains("rolls.db"), "{name}: {message}");
+        assert!(message.contains("restore a backup"), "{name}: {message}");
+        assert!(fs::read(house.database()).unwrap() == content, "{name}: the file was changed");
     }
     fs::write(house.database(), &whole).unwrap();
     house.start().stop();
 }
 
 #[test]
-fn an_outside_reader_makes_the_log_grow_as_a_metric_tells_and_it_shrinks_after() {
+fn an_outside_reader_grows_the_write_ahead_log_as_a_metric_shows_and_it_shrinks_afterwards() {
     const MIB: f64 = 1_048_576.0;
     let (house, shim) = (House::new("every = '1ms'"), Shim::new());
     let _server = house.start_with(&mut shim.command(&house));
@@ -218,25 +219,28 @@ fn an_outside_reader_makes_the_log_grow_as_a_metric_tells_and_it_shrinks_after()
     let n_log_bytes = || {
         let (_, metrics) = get(&house, "/metrics", "*/*");
         let bytes = metrics.lines().find_map(|line| line.strip_prefix("rollcast_log_bytes "));
-        bytes.unwrap_or_else(|| panic!("no such metric in {metrics}")).parse::<f64>().unwrap()
+        bytes
+            .unwrap_or_else(|| panic!("no `rollcast_log_bytes` in {metrics}"))
+            .parse::<f64>()
+            .unwrap()
     };
     let outside = house.sqlite();
     outside.execute_batch("begin; select count(*) from rolls").unwrap();
     let n_held: i64 =
         outside.query_row("select count(*) from rolls", [], |row| row.get(0)).unwrap();
-    wait_for("the log to grow", || (n_log_bytes() > 18.0 * MIB).then_some(()));
+    wait_for("the write-ahead log to grow", || (n_log_bytes() > 18.0 * MIB).then_some(()));
     let n_seen: i64 =
         outside.query_row("select count(*) from rolls", [], |row| row.get(0)).unwrap();
-    assert_eq!(n_seen, n_held, "the reader holds nothing");
+    assert_eq!(n_seen, n_held, "the reader's transaction is not open");
     let ended = Instant::now();
     outside.execute_batch("commit").unwrap();
-    wait_for("the log to shrink", || (n_log_bytes() <= 16.0 * MIB).then_some(()));
+    wait_for("the write-ahead log to shrink", || (n_log_bytes() <= 16.0 * MIB).then_some(()));
     assert_in_time("an outside reader", ended.elapsed());
-    println!("the log has shrunk {:?} after the reader left", ended.elapsed());
+    println!("the write-ahead log shrank {:?} after the reader left", ended.elapsed());
 }
 
 #[test]
-fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
+fn when_the_clock_steps_rolls_keep_their_order_and_interval() {
     const EVERY: Duration = Duration::from_millis(20);
     const HOUR: Duration = Duration::from_secs(3_600);
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
@@ -255,39 +259,39 @@ fn when_the_clock_steps_rolls_keep_their_order_and_their_pace() {
         step();
         let n_rolls = n_before + 25 - seen.len();
         seen.extend(stream.rolls(n_rolls));
-        let n_most = stepped.elapsed().as_millis() / EVERY.as_millis() + 10;
+        let max_new = stepped.elapsed().as_millis() / EVERY.as_millis() + 10;
         let n_new = house.stored().len() - n_before;
-        assert!(n_new as u128 <= n_most, "a volley: {n_new} rolls in {:?}", stepped.elapsed());
+        assert!(n_new as u128 <= max_new, "a burst: {n_new} rolls in {:?}", stepped.elapsed());
         assert_eq!(get(&house, "/readyz", "*/*").0, 200);
         let (status, page) = get(&house, "/", "text/html");
         assert_eq!(status, 200);
-        // The newest on top, whatever its time.
+        // The newest roll comes first, whatever its timestamp.
         let shown: Vec<i64> = page
             .split("data-cursor=\"")
             .skip(2)
             .map(|rest| rest.split(['-', '"']).next().unwrap().parse().unwrap())
-            // The row that the script clones has none.
+            // The row that the script clones has no id.
             .filter(|id| *id > 0)
             .collect();
         assert!(shown.len() > 5, "no rows with cursors: {page}");
         let head = shown[0];
         assert_eq!(shown, (0..shown.len() as i64).map(|n| head - n).collect::<Vec<_>>());
     }
-    assert_eq!(ids(&seen), without_gaps(1, seen.len()));
-    // A client that comes back finds its place by the id.
+    assert_eq!(ids(&seen), consecutive(1, seen.len()));
+    // A client that reconnects resumes by the id.
     let (last, _) = &seen[20];
     let ask = Ask { last_event_id: Some(last), ..Ask::default() };
     let mut resumed = Stream::open(&house.url("/stream/"), ask).unwrap();
-    assert_eq!(ids(&resumed.rolls(30)), without_gaps(22, 30));
+    assert_eq!(ids(&resumed.rolls(30)), consecutive(22, 30));
     server.stop();
-    // The control: the server's clock did step.
+    // Control: the server's clock stepped.
     let stored = house.stored();
     let n_back = stored.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
     assert_eq!(n_back, 2, "expected the clock to go back twice");
 }
 
 #[test]
-fn after_a_suspend_rolls_go_on_in_order_and_without_a_volley() {
+fn after_a_suspend_rolls_continue_in_order_and_without_a_burst() {
     const EVERY: Duration = Duration::from_millis(20);
     const SUSPENDED: Duration = Duration::from_secs(3);
     let house = House::new("every = '20ms'");
@@ -296,39 +300,39 @@ fn after_a_suspend_rolls_go_on_in_order_and_without_a_volley() {
     let n_before = stream.rolls(10).len();
     server.signal("STOP");
     let suspended = Instant::now();
-    // Once it stands still.
-    let n_stored = wait_for("no roll to come", || {
+    // Waits until the process has stopped.
+    let n_stored = wait_for("the rolls to stop", || {
         let n_stored = house.stored().len();
         park(10 * EVERY);
         (house.stored().len() == n_stored).then_some(n_stored)
     });
     park(SUSPENDED.saturating_sub(suspended.elapsed()));
-    // The control: it did, for many rolls' time.
+    // Control: it was suspended for many intervals.
     assert_eq!(house.stored().len(), n_stored, "the server was not suspended");
 
-    let woken = Instant::now();
+    let resumed = Instant::now();
     server.signal("CONT");
     let seen = stream.rolls(n_stored + 25 - n_before);
-    let n_most = woken.elapsed().as_millis() / EVERY.as_millis() + 10;
+    let max_new = resumed.elapsed().as_millis() / EVERY.as_millis() + 10;
     let n_new = house.stored().len() - n_stored;
-    assert!(n_new as u128 <= n_most, "a volley: {n_new} rolls in {:?}", woken.elapsed());
-    assert_eq!(ids(&seen), without_gaps(n_before as i64 + 1, seen.len()));
-    wait_for("all to be well", || (said(&house).0 == 200).then_some(()));
+    assert!(n_new as u128 <= max_new, "a burst: {n_new} rolls in {:?}", resumed.elapsed());
+    assert_eq!(ids(&seen), consecutive(n_before as i64 + 1, seen.len()));
+    wait_for("the server to be ready", || (reported(&house).0 == 200).then_some(()));
     server.stop();
 }
 
 #[test]
-fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on() {
-    /// The server's, each of which is busy for many slow reads.
+fn while_all_readers_are_slow_other_requests_get_503_in_time_and_the_stream_continues() {
+    /// The server's read connections, each busy with many slow reads.
     const N_READERS: u32 = 4;
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     house.fill(5_000, 1);
     let _server = house.start_with(&mut shim.command(&house));
     let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(1);
-    let ask = |n: usize| {
+    let request = |n: usize| {
         let start = Instant::now();
-        // Two readers are for those of many rolls, and two for the others.
+        // Half of the connections serve queries of many rolls, the other half the rest.
         let limit = if n.is_multiple_of(2) { 1_000 } else { 128 };
         let (status, body) =
             get(&house, &format!("/api/rolls?limit={limit}&after={}", 300 * n), "*/*");
@@ -336,35 +340,35 @@ fn while_all_readers_are_slow_others_are_told_so_in_time_and_the_stream_goes_on(
     };
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     let answers: Vec<_> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..12).map(|n| scope.spawn(move || ask(n))).collect();
+        let clients: Vec<_> = (0..12).map(|n| scope.spawn(move || request(n))).collect();
         wait_for("slow reads", || (shim.n_injected() >= N_READERS).then_some(()));
-        // Nobody who listens has to wait for them: rolls that are made now come before a reader
-        // is free again, which takes each of them a dozen slow reads and more.
-        let struck = head(&house);
-        while ids(&stream.rolls(1))[0] < struck + 5 {}
+        // Open streams do not wait for slow reads: new rolls arrive before a connection is free
+        // again, because each of these requests takes more than a dozen slow reads.
+        let newest = head(&house);
+        while ids(&stream.rolls(1))[0] < newest + 5 {}
         let n_reads = shim.n_injected();
-        assert!(n_reads < 10 * N_READERS, "five rolls came after {n_reads} slow reads");
+        assert!(n_reads < 10 * N_READERS, "five rolls arrived after {n_reads} slow reads");
         let n_waiting = clients.iter().filter(|client| !client.is_finished()).count();
-        assert!(n_waiting >= N_READERS as usize, "only {n_waiting} requests still waited");
+        assert!(n_waiting >= N_READERS as usize, "only {n_waiting} requests were still waiting");
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    shim.mend();
+    shim.clear_fault();
     let busy: Vec<_> = answers.iter().filter(|(status, ..)| *status == 503).collect();
-    assert!(!busy.is_empty(), "nobody had to wait: {answers:?}");
+    assert!(!busy.is_empty(), "no request got 503: {answers:?}");
     for (_, body, took) in busy {
         assert!(body.contains("try again soon"), "{body}");
-        assert!(*took >= Duration::from_millis(490), "told after {took:?} already");
+        assert!(*took >= Duration::from_millis(490), "got 503 after only {took:?}");
     }
-    wait_for("the readers to be well", || (ask(1).0 == 200).then_some(()));
+    wait_for("the readers to recover", || (request(1).0 == 200).then_some(()));
 }
 
 #[test]
-fn what_may_only_be_read_stops_the_start_in_one_line() {
+fn a_read_only_file_or_folder_stops_the_start_with_one_line() {
     let house = House::new("every = '20ms'");
     let fill = || house.fill(10, 1);
     fill();
     let root = fs::metadata(house.path()).unwrap().uid() == 0;
-    // Root may write everything: then it is nobody who runs it.
+    // Root may write everything, so the server runs as `nobody` there.
     let program = house.path().join("program");
     if fs::hard_link(ROLLCAST, &program).is_err() {
         fs::copy(ROLLCAST, &program).unwrap();
@@ -394,29 +398,30 @@ fn what_may_only_be_read_stops_the_start_in_one_line() {
     };
     let files: BTreeMap<_, _> =
         [("rolls.db", fs::read(house.database()).unwrap())].into_iter().collect();
-    // The folder; then the file in a folder that may be written; then neither file nor folder.
+    // A read-only folder, a read-only file in a writable folder, and an unreadable file in a
+    // read-only folder.
     for (folder, file, expected) in
         [(0o555, 0o666, "cannot"), (0o777, 0o444, "cannot"), (0o555, 0o000, "cannot")]
     {
         let _ = fs::remove_file(house.path().join("rolls.db-lock"));
         mode("rolls.db", file);
         mode(".", folder);
-        let (code, said) = start();
+        let (code, message) = start();
         mode(".", 0o755);
-        assert_eq!(code, Some(1), "{folder:o} {file:o}: {said}");
+        assert_eq!(code, Some(1), "{folder:o} {file:o}: {message}");
         assert!(
-            said.contains(expected) && said.contains("rolls.db"),
-            "{folder:o} {file:o}: {said}"
+            message.contains(expected) && message.contains("rolls.db"),
+            "{folder:o} {file:o}: {message}"
         );
         mode("rolls.db", 0o644);
         assert_eq!(fs::read(house.database()).unwrap(), files["rolls.db"]);
-        println!("{folder:o} {file:o}: {said}");
+        println!("{folder:o} {file:o}: {message}");
     }
-    // The control: where the same user may write it starts.
+    // Control: where the same user may write, the server starts.
     let _ = fs::remove_file(house.path().join("rolls.db-lock"));
     mode("rolls.db", 0o666);
     mode(".", 0o777);
     let mut server = spawn();
-    wait_for("it to listen", || http().get(house.url("/healthz")).call().ok());
+    wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
     server.stop();
 }

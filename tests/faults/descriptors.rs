@@ -1,5 +1,5 @@
-//! File descriptors run out: the server waits and does not spin, open streams go on, and when some
-//! are free again it answers at once.
+//! File descriptors run out: the server waits without using CPU, open streams continue, and new
+//! connections are accepted at once when descriptors are free again.
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use crate::report::{Recovered, Row, times};
 const N_FILES: usize = 100;
 
 #[test]
-fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
+fn without_file_descriptors_streams_continue_nothing_spins_and_the_server_recovers() {
     let house = House::new("every = '100ms'");
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {N_FILES}; exec \"$0\""), ROLLCAST]);
@@ -32,15 +32,15 @@ fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
     let n_times = times(1, 20);
     let (mut exhausted, mut spin, mut recovered) = (0.0_f64, 1.0_f64, Duration::ZERO);
     for _ in 0..n_times {
-        // More than it may have, so that some wait to be accepted.
+        // More connections than descriptors, so that some wait to be accepted.
         let crowd: Vec<TcpStream> = (0..N_FILES + 20)
             .map(|_| TcpStream::connect(("127.0.0.1", house.port())).unwrap())
             .collect();
-        wait_for("all descriptors to be taken", || {
+        wait_for("all descriptors to be used", || {
             (n_open_files(server.pid()) >= N_FILES).then_some(())
         });
         let n_seen: Vec<i64> = listeners.iter().map(|listener| listener.story().last()).collect();
-        // Control: beside it, so that both get what this machine has, a process that spins.
+        // Control: a process that spins, at the same time, so that both share this machine.
         let mut spinning = Command::new("sh")
             .args(["-c", "while :; do :; done"])
             .stdin(Stdio::null())
@@ -51,12 +51,14 @@ fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
         spinning.wait().unwrap();
         assert!(
             share < before + spins / 2.0,
-            "it takes {share:.2} of a core, {before:.2} before, a spinning process {spins:.2}"
+            "the server uses {share:.2} of a core, {before:.2} before, a spinning process {spins:.2}"
         );
         (exhausted, spin) = (exhausted.max(share), spin.min(spins));
-        assert!(n_open_files(server.pid()) >= N_FILES, "not all were taken any more");
+        assert!(n_open_files(server.pid()) >= N_FILES, "not all descriptors are used any more");
         for (listener, n_seen) in listeners.iter().zip(n_seen) {
-            wait_for("open streams to go on", || (listener.story().last() > n_seen).then_some(()));
+            wait_for("open streams to continue", || {
+                (listener.story().last() > n_seen).then_some(())
+            });
         }
 
         drop(crowd);
@@ -64,7 +66,7 @@ fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
         assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
         recovered = recovered.max(freed.elapsed());
     }
-    assert!(recovered < Duration::from_secs(5), "it took {recovered:?} to answer again");
+    assert!(recovered < Duration::from_secs(5), "the server answered after {recovered:?}");
     let newest = head(&house);
     let mut logs = Vec::new();
     for listener in listeners {
@@ -89,7 +91,7 @@ fn out_of_file_descriptors_streams_go_on_nothing_spins_and_it_recovers() {
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
         recovered: Recovered::In(recovered),
         control: format!(
-            "a process that spins takes {spin:.2} of a core, the server {exhausted:.2} \
+            "a process that spins uses {spin:.2} of a core, the server {exhausted:.2} \
              ({before:.2} before)"
         ),
         test: "descriptors",

@@ -1,6 +1,6 @@
-//! Errors of the disk: the k-th read, write, sync or open of the server's files fails, once or
-//! from then on, and a listener and a pager look on. Whatever happens, what was seen is stored,
-//! and the server either goes on or ends with a reason, and goes on when it is started again.
+//! Disk errors: the k-th read, write, sync or open of the server's files fails, once or from then
+//! on, while a listener and a pager read. Every seen roll must be stored. The server must either
+//! continue, or exit with the reason and continue after a restart.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,19 +12,19 @@ use crate::common::{House, PATIENCE, Server, http};
 use crate::report::{Recovered, Row, is_late, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
-/// Servers at once: they wait for most of the time.
-const N_AT_ONCE: usize = 10;
-/// How often a fault that lasts has to strike before it ends.
-const N_STRIKES: u32 = 8;
+/// How many servers run at the same time. They wait most of the time.
+const N_CONCURRENT: usize = 10;
+/// How many calls a lasting fault must fail before it ends.
+const N_FAILED_CALLS: u32 = 8;
 
-/// How a fault ends that lasts.
+/// How a fault ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It was only one call.
-    Itself,
-    /// The disk is well again under the running server.
-    Mended,
-    /// The server is killed first.
+    /// Only one call fails.
+    Single,
+    /// The disk works again while the server runs.
+    Cleared,
+    /// The server is killed before the disk works again.
     Killed,
 }
 
@@ -34,15 +34,15 @@ struct Plan {
     end: End,
 }
 
-/// What became of a server.
+/// The result of one server's run.
 #[derive(Debug)]
-struct Course {
+struct Outcome {
     n_injected: u32,
-    /// The time from the fault's end to the next roll; `None` where the server ended.
+    /// The time from the end of the fault to the next roll; `None` if the server exited.
     recovered: Option<Duration>,
 }
 
-/// Follows the stream over all servers that come.
+/// Follows the stream across restarts.
 struct Listener {
     seen: Arc<Mutex<Vec<(String, String)>>>,
     stop: Arc<AtomicBool>,
@@ -75,7 +75,7 @@ impl Listener {
         self.seen.lock().unwrap().len()
     }
 
-    /// What was seen, once no server is left.
+    /// Stops after the last server and returns all seen rolls.
     fn stop(self) -> Vec<(String, String)> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
@@ -83,7 +83,7 @@ impl Listener {
     }
 }
 
-/// What holds at the end, whatever happened: all complaints.
+/// Checks the database and the seen rolls at the end. Returns all errors.
 fn complaints(house: &House, seen: &[(String, String)]) -> Vec<String> {
     let mut complaints = Vec::new();
     let read = || {
@@ -108,11 +108,11 @@ fn complaints(house: &House, seen: &[(String, String)]) -> Vec<String> {
         complaints.push(check);
     }
     if n_counted as usize != 2 * stored.len() {
-        complaints.push(format!("{n_counted} dice are counted of {} rolls", stored.len()));
+        complaints.push(format!("the statistics have {n_counted} dice of {} rolls", stored.len()));
     }
     for (n, (id, ..)) in (1..).zip(&stored) {
         if n != *id {
-            complaints.push(format!("roll {id} is number {n}"));
+            complaints.push(format!("expected id {n}, got {id}"));
             break;
         }
     }
@@ -128,22 +128,26 @@ fn complaints(house: &House, seen: &[(String, String)]) -> Vec<String> {
         };
         let at: jiff::Timestamp = rolled_at.parse().unwrap();
         if (format!("{id}-{}", at.as_millisecond()), kept) != (cursor.clone(), dice) {
-            complaints.push(format!("{cursor} was seen {n} rolls after the first, stored is {id}"));
+            complaints
+                .push(format!("seen roll {n}, from 0, is {cursor}, but the stored one is {id}"));
             break;
         }
     }
     complaints
 }
 
-/// Looks until `look` sees something or the server has ended: `Ok(None)`.
+/// Polls `poll` until it returns a value. Returns `Ok(None)` if the server exits first.
+///
+/// # Errors
+/// Neither happened in time.
 fn watch<T>(
     server: &mut Server,
     meanwhile: impl Fn(),
-    mut look: impl FnMut() -> Option<T>,
+    mut poll: impl FnMut() -> Option<T>,
 ) -> Result<Option<T>, String> {
     let start = Instant::now();
     loop {
-        if let Some(seen) = look() {
+        if let Some(seen) = poll() {
             return Ok(Some(seen));
         }
         if server.has_ended() {
@@ -157,45 +161,48 @@ fn watch<T>(
     }
 }
 
-/// A server's whole life under a fault, and what is wrong with it.
-fn run(plan: Plan) -> Result<Course, String> {
-    // Dice that do not come up twice the same.
+/// Runs a server under a fault, and restarts it if needed.
+///
+/// # Errors
+/// Says what went wrong.
+fn run(plan: Plan) -> Result<Outcome, String> {
+    // Dice with so many faces that no two rolls are equal.
     let house = House::new("every = '2ms'\ndice = ['1D1000', '1D999']");
     let shim = Shim::new();
     shim.inject(plan.fault);
     let mut server = Server::spawn(&mut shim.command(&house));
     let listener = Listener::start(&house);
-    // Otherwise there is little that a server reads.
+    // The pager makes the server read.
     let pager = || {
         if plan.fault.calls == Calls::Read {
             let _ = http().get(house.url("/api/rolls?after=0&limit=50")).call();
         }
     };
-    let n_strikes = if plan.end == End::Itself { 1 } else { N_STRIKES };
-    // Some calls are not made that often: then there is no fault.
-    let struck = watch(&mut server, pager, || {
+    let n_failed_calls = if plan.end == End::Single { 1 } else { N_FAILED_CALLS };
+    // Some calls are not made that often. Then no call fails.
+    let failed = watch(&mut server, pager, || {
         let n_enough = listener.n_seen() >= 40 + plan.fault.first.min(500) as usize;
-        // Once it struck a reader may not ask again for what failed.
+        // After a failure the server may not repeat the failed call.
         let n_injected = shim.n_injected();
-        (n_injected >= n_strikes || n_enough).then_some(())
+        (n_injected >= n_failed_calls || n_enough).then_some(())
     })?;
     let n_injected = shim.n_injected();
     if plan.end == End::Killed {
         server.kill();
     }
-    shim.mend();
-    let mended = Instant::now();
+    shim.clear_fault();
+    let cleared = Instant::now();
     let n_before = listener.n_seen();
-    let next = || (listener.n_seen() > n_before + 2).then(|| mended.elapsed());
-    let recovered = match (struck, plan.end) {
-        (Some(()), End::Itself | End::Mended) => watch(&mut server, pager, next)?,
+    let next = || (listener.n_seen() > n_before + 2).then(|| cleared.elapsed());
+    let recovered = match (failed, plan.end) {
+        (Some(()), End::Single | End::Cleared) => watch(&mut server, pager, next)?,
         _ => None,
     };
     if recovered.is_some_and(is_late) {
         return Err(format!("the next rolls came after {recovered:?}"));
     }
     if recovered.is_none() {
-        if plan.end != End::Killed || struck.is_none() {
+        if plan.end != End::Killed || failed.is_none() {
             let status = server.wait();
             let log = server.log();
             let reason = log.last().is_some_and(|line| line.starts_with("rollcast: "));
@@ -203,17 +210,19 @@ fn run(plan: Plan) -> Result<Course, String> {
                 return Err(format!("it ended with {status}: {log:#?}"));
             }
         }
-        // It goes on where there is no fault.
+        // A start without the fault continues.
         let started = Instant::now();
         let mut command = house.command();
         server = Server::spawn(&mut command);
         let n_before = listener.n_seen();
         let next = || (listener.n_seen() > n_before + 2).then(|| started.elapsed());
         let Some(recovered) = watch(&mut server, pager, next)? else {
-            return Err(format!("a start without the fault ended, too: {:#?}", server.log()));
+            return Err(format!("a start without the fault failed too: {:#?}", server.log()));
         };
         if is_late(recovered) {
-            return Err(format!("{recovered:?} after the start without it came the next rolls"));
+            return Err(format!(
+                "the next rolls came {recovered:?} after the start without the fault"
+            ));
         }
     }
     server.signal("TERM");
@@ -223,26 +232,26 @@ fn run(plan: Plan) -> Result<Course, String> {
         return Err(format!("it stopped with {status}: {log:#?}"));
     }
     match complaints(&house, &listener.stop()) {
-        complaints if complaints.is_empty() => Ok(Course { n_injected, recovered }),
+        complaints if complaints.is_empty() => Ok(Outcome { n_injected, recovered }),
         complaints => Err(format!("{complaints:?}")),
     }
 }
 
-/// Runs all plans, a few at once, and gives back each with what became of it.
-fn run_all(plans: Vec<Plan>) -> Vec<(Plan, Result<Course, String>)> {
+/// Runs all plans, several at a time. Returns each plan with its outcome.
+fn run_all(plans: Vec<Plan>) -> Vec<(Plan, Result<Outcome, String>)> {
     let (plans, done) = (Mutex::new(plans.into_iter()), Mutex::new(Vec::new()));
     let n_plans = plans.lock().unwrap().len();
     thread::scope(|scope| {
-        for _ in 0..N_AT_ONCE {
+        for _ in 0..N_CONCURRENT {
             scope.spawn(|| {
                 loop {
                     let Some(plan) = plans.lock().unwrap().next() else { break };
-                    let course = run(plan);
-                    if let Err(complaint) = &course {
+                    let outcome = run(plan);
+                    if let Err(complaint) = &outcome {
                         println!("{plan:?}: {complaint}");
                     }
                     let mut done = done.lock().unwrap();
-                    done.push((plan, course));
+                    done.push((plan, outcome));
                     if done.len() % 200 == 0 {
                         println!("{} of {n_plans} servers", done.len());
                     }
@@ -253,8 +262,8 @@ fn run_all(plans: Vec<Plan>) -> Vec<(Plan, Result<Course, String>)> {
     done.into_inner().unwrap()
 }
 
-/// The calls to fail: all of the first ones, and a spread of later ones up to the last, far between
-/// at the end, where one roll is much like another. None twice.
+/// The calls to fail, in ascending order: all of the first `n_early`, then `n_late` up to `last`,
+/// with growing distance.
 fn firsts(n_early: u32, n_late: u32, last: u32) -> Vec<u32> {
     let late = (1..=n_late).map(|n| {
         let part = (f64::from(n) / f64::from(n_late)).powi(3);
@@ -264,7 +273,7 @@ fn firsts(n_early: u32, n_late: u32, last: u32) -> Vec<u32> {
 }
 
 #[test]
-fn each_of_the_first_calls_fails_and_no_later_one_twice() {
+fn all_early_calls_are_chosen_and_no_call_twice() {
     for (n_early, n_late, last) in [(400, 30, 2_000), (140, 45, 400), (1, 3, 8), (40, 0, 40)] {
         let firsts = firsts(n_early, n_late, last);
         assert!(firsts.iter().copied().take(n_early as usize).eq(1..=n_early), "{firsts:?}");
@@ -274,10 +283,10 @@ fn each_of_the_first_calls_fails_and_no_later_one_twice() {
 }
 
 #[test]
-fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
+fn whatever_call_fails_seen_rolls_are_stored_and_rolls_continue() {
     let mut plans = Vec::new();
-    // So many of the first calls and of later ones, up to the last, which is in a checkpoint: in
-    // the whole campaign 2,088, each once and for ever.
+    // The numbers of early and late calls, and the last call, which is part of a checkpoint. The
+    // whole campaign fails 2,088 calls, each once and from then on.
     for (calls, failure, drops, n_early, n_late, last) in [
         (Calls::Read, Failure::Broken, false, 400, 30, 2_000),
         (Calls::Read, Failure::Short, false, 140, 45, 2_000),
@@ -295,24 +304,25 @@ fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
         for (n, first) in firsts.into_iter().enumerate() {
             let once = Fault { first, step: None, drops, ..Fault::for_ever(calls, failure) };
             let for_ever = Fault { step: Some(1), ..once };
-            // In pairs: calls may alternate, too, say between a page and what comes before it.
-            let end = if n / 2 % 2 == 0 { End::Mended } else { End::Killed };
-            plans.push(Plan { fault: once, end: End::Itself });
+            // In pairs, because calls may alternate, for example between a page and its header.
+            let end = if n / 2 % 2 == 0 { End::Cleared } else { End::Killed };
+            plans.push(Plan { fault: once, end: End::Single });
             plans.push(Plan { fault: for_ever, end });
         }
     }
-    // Those that take the processor among those that wait for a server to try again.
+    // Mixes plans that use much CPU with plans that wait for a server to retry.
     plans.sort_by_key(|plan| plan.fault.first);
-    let courses = run_all(plans);
-    let failed: Vec<_> = courses.iter().filter(|(_, course)| course.is_err()).collect();
-    assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), courses.len());
-    let courses: Vec<Course> = courses.into_iter().filter_map(|(_, course)| course.ok()).collect();
-    let n_injected = courses.iter().filter(|course| course.n_injected > 0).count();
-    assert!(n_injected > courses.len() / 2, "only {n_injected} of {} struck", courses.len());
-    let recovered = courses.iter().filter_map(|course| course.recovered).max();
-    let recovered = recovered.expect("some servers went on");
+    let outcomes = run_all(plans);
+    let failed: Vec<_> = outcomes.iter().filter(|(_, outcome)| outcome.is_err()).collect();
+    assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), outcomes.len());
+    let outcomes: Vec<Outcome> =
+        outcomes.into_iter().filter_map(|(_, outcome)| outcome.ok()).collect();
+    let n_injected = outcomes.iter().filter(|outcome| outcome.n_injected > 0).count();
+    assert!(n_injected > outcomes.len() / 2, "only {n_injected} of {} faults", outcomes.len());
+    let recovered = outcomes.iter().filter_map(|outcome| outcome.recovered).max();
+    let recovered = recovered.expect("some servers continued");
 
-    // A disk that says it synced and did not: the same eyes must see that rolls are gone.
+    // Control: on a disk that reports a sync without writing, the same checks must detect lost rolls.
     let lying = |first| Fault {
         first,
         drops: true,
@@ -321,15 +331,15 @@ fn whatever_call_fails_what_was_seen_is_stored_and_rolls_go_on() {
     };
     let plan = |first| Plan { fault: lying(first), end: End::Killed };
     let control = run_all(vec![plan(30), plan(40), plan(50)]);
-    let n_unwell = control.iter().filter(|(_, course)| course.is_err()).count();
-    assert_eq!(n_unwell, control.len(), "the check is blind: {control:#?}");
+    let n_detected = control.iter().filter(|(_, outcome)| outcome.is_err()).count();
+    assert_eq!(n_detected, control.len(), "the check detects nothing: {control:#?}");
     Row {
-        fault: "the k-th read, write, sync or open fails (EIO, ENOSPC, EMFILE, short), once or on and on",
+        fault: "the k-th read, write, sync or open fails (EIO, ENOSPC, EMFILE, short), once or from then on",
         n_injected,
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::In(recovered),
-        control: format!("a disk that says it synced: {n_unwell} of {n_unwell} servers lost rolls"),
+        control: format!("a disk that reports success instead: {n_detected} of {n_detected} servers lost rolls"),
         test: "errors::whatever_call_fails",
     }
     .write();

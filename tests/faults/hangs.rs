@@ -11,7 +11,7 @@ use crate::kills::head;
 use crate::oracle::{Stored, log_of};
 use crate::report::{Recovered, Row};
 use crate::shim::{Calls, Failure, Fault, Shim};
-use crate::stop::{order, stop_wait};
+use crate::stop::{signal_and_wait, stop_wait};
 
 const SYNCS_HANG: Fault = Fault {
     calls: Calls::Sync,
@@ -23,20 +23,20 @@ const SYNCS_HANG: Fault = Fault {
 };
 
 #[test]
-fn it_stops_in_a_commit_whose_sync_never_returns_and_no_roll_is_lost() {
+fn the_server_stops_while_a_sync_never_returns_and_no_roll_is_lost() {
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
     let mut server = house.start_with(&mut shim.command(&house));
     wait_for("rolls", || (listener.story().last() > 3).then_some(()));
     shim.inject(SYNCS_HANG);
     wait_for("a sync that hangs", || (shim.n_injected() > 0).then_some(()));
-    let (status, took) = order(&mut server, &["TERM"]);
+    let (status, took) = signal_and_wait(&mut server, &["TERM"]);
     assert!(took < stop_wait(), "ended after {took:?}");
     let log = server.log();
     assert_eq!(status.code(), Some(1), "{log:#?}");
-    let said = log.last().unwrap();
-    assert!(said.contains("rollcast: the database's disk does not answer"), "{log:#?}");
-    shim.mend();
+    let message = log.last().unwrap();
+    assert!(message.contains("rollcast: the database's disk does not answer"), "{log:#?}");
+    shim.clear_fault();
 
     let n_seen = listener.story().last();
     let started = Instant::now();
@@ -57,19 +57,19 @@ fn it_stops_in_a_commit_whose_sync_never_returns_and_no_roll_is_lost() {
             took.as_secs_f64(),
             recovered.as_secs_f64()
         )),
-        control: "none of its own".into(),
-        test: "hangs::it_stops_in_a_commit",
+        control: "none".into(),
+        test: "hangs::the_server_stops_while_a_sync",
     }
     .write();
 }
 
 #[test]
-fn it_stops_in_order_where_only_the_last_checkpoint_hangs() {
+fn the_server_stops_cleanly_when_only_the_last_checkpoint_hangs() {
     let (house, shim) = (House::new("every = '1h'"), Shim::new());
     let mut server = house.start_with(&mut shim.command(&house));
     wait_for("the roll", || (head(&house) == 1).then_some(()));
     shim.inject(SYNCS_HANG);
-    let (status, took) = order(&mut server, &["TERM"]);
+    let (status, took) = signal_and_wait(&mut server, &["TERM"]);
     assert!(shim.n_injected() > 0, "nothing hung");
     assert!(took < stop_wait(), "ended after {took:?}");
     let log = server.log();
@@ -82,7 +82,7 @@ fn it_stops_in_order_where_only_the_last_checkpoint_hangs() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     for (first, second, number) in [("TERM", "INT", 2), ("INT", "INT", 2), ("HUP", "TERM", 15)] {
         let (house, shim) = (House::new("every = '20ms'"), Shim::new());
         let mut server = house.start_with(&mut shim.command(&house));
@@ -94,21 +94,21 @@ fn a_second_signal_ends_it_at_once() {
         wait_for("the first signal", || {
             server.log().iter().any(|line| line.contains(&stopping)).then_some(())
         });
-        // A second one in the same breath belongs to the first. One that comes later does not.
-        let asked = Instant::now();
+        // A signal sent together with the first counts as one. A later one does not.
+        let sent = Instant::now();
         wait_for("the end", || {
             server.signal(second);
             server.has_ended().then_some(())
         });
-        let took = asked.elapsed();
+        let took = sent.elapsed();
         assert!(took < Duration::from_secs(2), "{first}, {second}: ended after {took:?}");
         assert_eq!(server.wait().signal(), Some(number), "{first}, {second}");
     }
 }
 
-/// Asserts that a server goes on making rolls, and stops in time, while `fault` holds its only
-/// thread for blocking work. A request of `path` makes the call that hangs.
-fn assert_rolls_go_on(fault: Fault, path: &str) {
+/// Asserts that a server keeps storing rolls, and stops in time, while `fault` blocks its only
+/// thread for blocking work. A request for `path` makes the call that hangs.
+fn assert_rolls_continue(fault: Fault, path: &str) {
     let (house, shim) = (House::new("every = '1s'"), Shim::new());
     house.fill(20_000, 1);
     let mut command = shim.command(&house);
@@ -121,26 +121,26 @@ fn assert_rolls_go_on(fault: Fault, path: &str) {
     let client = std::thread::spawn(move || drop(http().get(url).call()));
     wait_for("a call that hangs", || (shim.n_injected() == 1).then_some(()));
     assert_eq!(stream.rolls(3).len(), 3);
-    // Control: the thread is held, so the disk cannot be probed.
+    // Control: the thread is blocked, so the disk cannot be probed.
     let mut answer = http().get(house.url("/readyz")).call().unwrap();
     let reason = answer.body_mut().read_to_string().unwrap();
     assert!(answer.status() == 503 && reason.contains("does not answer"), "{path}: {reason}");
-    let (status, took) = order(&mut server, &["TERM"]);
+    let (status, took) = signal_and_wait(&mut server, &["TERM"]);
     assert_eq!(status.code(), Some(0), "{path}: {:#?}", server.log());
     assert!(took < stop_wait(), "{path}: ended after {took:?}");
     client.join().unwrap();
 }
 
 #[test]
-fn rolls_go_on_while_a_disk_probe_hangs_on_the_only_blocking_thread() {
-    let probe = Fault { step: None, ..Fault::for_ever(Calls::Look, Failure::Hang) };
-    assert_rolls_go_on(probe, "/readyz");
+fn rolls_continue_while_a_disk_probe_hangs_on_the_only_blocking_thread() {
+    let probe = Fault { step: None, ..Fault::for_ever(Calls::Stat, Failure::Hang) };
+    assert_rolls_continue(probe, "/readyz");
 }
 
 #[test]
-fn rolls_go_on_while_a_read_hangs_on_the_only_blocking_thread() {
+fn rolls_continue_while_a_read_hangs_on_the_only_blocking_thread() {
     let read = Fault { step: None, ..Fault::for_ever(Calls::Read, Failure::Hang) };
-    assert_rolls_go_on(read, "/rolls?before=10000");
+    assert_rolls_continue(read, "/rolls?before=10000");
 }
 
 #[test]
@@ -156,11 +156,11 @@ fn metrics_are_answered_in_time_while_disk_probes_hang() {
     };
     wait_for("a roll", || metrics().contains("\nrollcast_rolls_total 1\n").then_some(()));
     assert!(metrics().contains("\nrollcast_disk_free_bytes "));
-    shim.inject(Fault::for_ever(Calls::Look, Failure::Hang));
+    shim.inject(Fault::for_ever(Calls::Stat, Failure::Hang));
     let hanging = metrics();
     assert!(shim.n_injected() > 0, "nothing hangs");
     assert!(!hanging.contains("rollcast_disk_free_bytes"), "{hanging}");
     assert!(hanging.contains("\nrollcast_rolls_total 1\n"), "{hanging}");
-    shim.mend();
+    shim.clear_fault();
     wait_for("the gauges", || metrics().contains("\nrollcast_disk_free_bytes ").then_some(()));
 }

@@ -1,5 +1,5 @@
-//! Bad input to everything that reads text: the properties of fuzz/, with proptest instead of a
-//! fuzzer, so that they hold on any machine.
+//! Bad input for every parser: the properties of fuzz/, checked by proptest instead of a fuzzer, so
+//! that they run on any machine.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::report::times;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Tries the inputs that are kept, then `n` others.
+/// Checks a property for the seeds of a fuzz target, then for `n` generated inputs.
 fn check<T: std::fmt::Debug>(
     target: &str,
     n: usize,
@@ -37,7 +37,7 @@ fn check<T: std::fmt::Debug>(
     println!("{target}: {n_seeds} seeds and {n} other inputs");
 }
 
-/// The same for texts.
+/// [`check`] for text inputs.
 fn check_texts(
     target: &str,
     n: usize,
@@ -55,7 +55,7 @@ fn check_texts(
     );
 }
 
-/// A text that is near one of the values, or any text at all, also a long one.
+/// Text similar to a valid value, or any text, including long ones.
 fn near_values() -> impl Strategy<Value = String> {
     prop_oneof![
         "[0-9]{1,20}(-[0-9]{0,20})?",
@@ -71,12 +71,12 @@ fn near_values() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_text_is_a_value_that_is_written_as_it_was_read_or_a_short_error() {
+fn any_text_is_a_value_that_prints_as_it_was_parsed_or_a_short_error() {
     check_texts("values", times(5_000, 200_000), near_values(), properties::values);
 }
 
 #[test]
-fn an_event_stream_says_the_same_in_any_pieces_and_written_anew() {
+fn an_event_stream_parses_the_same_in_any_pieces_and_when_written_again() {
     let line = prop_oneof![
         Just("data".into()),
         Just(String::new()),
@@ -116,7 +116,7 @@ fn a_configuration_is_within_its_bounds_or_refused_with_a_reason() {
 }
 
 #[test]
-fn any_query_is_answered_or_refused_and_what_an_answer_links_can_be_had() {
+fn any_query_is_answered_or_refused_and_every_link_of_an_answer_works() {
     let server = Server::new(PROJECT);
     let name = "after|before|since|limit|at|day|die|result|[a-z]{0,5}";
     let value = prop_oneof![

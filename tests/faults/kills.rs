@@ -1,5 +1,5 @@
-//! `kill -9` at random moments under readers and pagers: what anybody has seen is stored, and
-//! nobody misses a roll or gets one twice.
+//! `kill -9` at random moments while clients read streams and pages. Every roll that a client has
+//! seen is stored, and no client misses a roll or gets one twice.
 
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use crate::oracle::{Log, Stored, log_of};
 use crate::pagers::{Pager, Way};
 use crate::report::{Recovered, Row, times};
 
-/// Random moments, seeded so that a failure can be told.
+/// Random delays. The seed is printed, so that a failure can be reproduced.
 pub struct Moments(StdRng);
 
 impl Moments {
-    /// Anew in each process, and told.
+    /// The seed differs for each process.
     pub fn new() -> Moments {
         let seed = u64::from(std::process::id());
-        println!("moments are drawn from seed {seed}");
+        println!("random delays use seed {seed}");
         Moments(StdRng::seed_from_u64(seed))
     }
 
@@ -29,21 +29,21 @@ impl Moments {
     }
 }
 
-/// What came of a campaign: everybody's log, and the longest time from a start to a roll that all
-/// readers have.
+/// The result of a campaign: each client's log, and the longest time from a start to a new roll
+/// that all readers have seen.
 struct Outcome {
     logs: Vec<(String, Log)>,
     n_stored: usize,
     recovered: Duration,
 }
 
-/// The newest stored roll.
+/// The id of the newest stored roll, or 0.
 pub fn head(house: &House) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
     house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }
 
-/// Kills a server under three readers and a pager for each way.
+/// Kills a server `n_kills` times under three stream readers and one pager for each of `ways`.
 fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
     let house = House::new("every = '1ms'");
     let mut moments = Moments::new();
@@ -55,13 +55,12 @@ fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
     let readers: Vec<Listener> = (0..3).map(|_| listen()).collect();
     let pagers: Vec<(Way, Pager)> =
         ways.iter().map(|way| (*way, Pager::start(&house, *way))).collect();
-    let (mut recovered, mut said) = (Duration::ZERO, Instant::now());
+    let (mut recovered, mut reported) = (Duration::ZERO, Instant::now());
     for n in 0..n_kills {
         let n_seen: Vec<usize> = readers.iter().map(|reader| reader.story().rolls.len()).collect();
         let started = Instant::now();
         let mut server = Server::spawn(&mut house.command());
-        // Every other one in its start, whatever that is just doing; the rest at work, with all
-        // readers listening.
+        // Kills every other server during its start, and the others while all readers listen.
         if n % 2 == 1 {
             wait_for("all readers to see a new roll", || {
                 let mut readers = readers.iter().zip(&n_seen);
@@ -69,19 +68,19 @@ fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
             });
             recovered = recovered.max(started.elapsed());
         }
-        let longest = if n % 2 == 1 { 30 } else { 120 };
-        let moment = Duration::from_millis(moments.next_below(longest));
+        let max_delay = if n % 2 == 1 { 30 } else { 120 };
+        let moment = Duration::from_millis(moments.next_below(max_delay));
         let start = Instant::now();
         while start.elapsed() < moment {
             park_timeout(moment.saturating_sub(start.elapsed()));
         }
         server.kill();
-        if said.elapsed() > Duration::from_secs(30) {
-            said = Instant::now();
+        if reported.elapsed() > Duration::from_secs(30) {
+            reported = Instant::now();
             println!("{} of {n_kills} kills, {} rolls", n + 1, head(&house));
         }
     }
-    // The last server lives until all have caught up with something it made itself.
+    // The last server runs until all clients have seen one of its own rolls.
     let mut server = house.start();
     let n_before = head(&house);
     wait_for("more rolls", || (head(&house) > n_before + 10).then_some(()));
@@ -100,48 +99,48 @@ fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
         logs.push((format!("{way:?}"), pager.stop()));
     }
     let stored = Stored::read(&house);
-    for (who, log) in &mut logs {
-        println!("{who} saw {} rolls, {} are stored", log.n_seen(), stored.len());
+    for (client, log) in &mut logs {
+        println!("{client} saw {} rolls, {} are stored", log.n_seen(), stored.len());
         log.settle(&stored);
     }
     Outcome { logs, n_stored: stored.len(), recovered }
 }
 
-/// What those that were broken on purpose lost; each of them has to lose something.
+/// How many rolls the deliberately broken clients lost. Asserts that each of them lost some.
 fn n_lost(control: &Outcome) -> usize {
-    let lost = control.logs.iter().map(|(who, log)| {
-        assert!(log.n_lost > 0, "{who} has no cursor and missed nothing");
+    let lost = control.logs.iter().map(|(client, log)| {
+        assert!(log.n_lost > 0, "{client} has no cursor and missed nothing");
         log.n_lost
     });
     lost.sum()
 }
 
 #[test]
-fn after_every_kill_what_was_seen_is_stored_once_and_nobody_missed_any() {
+fn after_every_kill_all_seen_rolls_are_stored_once_and_no_client_missed_any() {
     let control = campaign(10, Seam::Nothing, &[]);
     let n_lost = n_lost(&control);
-    // A kill has to meet it in the middle of a file.
+    // Repeated, because a kill must happen in the middle of a download.
     let n_cut_off = (0..10).find_map(|_| {
         let control = campaign(10, Seam::LastEventId, &[Way::CarelessDownloads]);
         Some(control.logs.last().unwrap().1.n_lost).filter(|n| *n > 0)
     });
-    let n_cut_off = n_cut_off.expect("who takes a part of a file for the whole missed nothing");
+    let n_cut_off = n_cut_off.expect("a client that accepts truncated downloads missed nothing");
 
     let n_kills = times(100, 2_000);
     let Outcome { logs, n_stored, recovered } = campaign(n_kills, Seam::LastEventId, &Way::ALL);
-    for (who, log) in &logs {
-        log.assert_is_whole(who);
+    for (client, log) in &logs {
+        log.assert_is_whole(client);
     }
-    assert!(n_stored >= n_kills / 2, "only {n_stored} rolls in {n_kills} kills");
+    assert!(n_stored >= n_kills / 2, "only {n_stored} rolls were stored over {n_kills} kills");
     Row {
-        fault: "`kill -9` under three readers, pages, JSON pages and downloads",
+        fault: "`kill -9` under three stream readers, pages, JSON pages and downloads",
         n_injected: n_kills,
         n_lost: logs.iter().map(|(_, log)| log.n_lost).sum(),
         n_repeated: logs.iter().map(|(_, log)| log.n_repeated).sum(),
         recovered: Recovered::In(recovered),
         control: format!(
-            "in 10 kills three readers that do not resume lose {n_lost} rolls, one that takes a \
-             cut file for the whole {n_cut_off}"
+            "over 10 kills, three readers that do not resume lose {n_lost} rolls; a client that \
+             accepts truncated downloads loses {n_cut_off}"
         ),
         test: "kills::after_every_kill",
     }

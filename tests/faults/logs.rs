@@ -1,4 +1,4 @@
-//! A log that cannot be written: its lines are lost, and nothing else is.
+//! Logs that cannot be written. Only log lines are lost.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -12,16 +12,16 @@ use crate::panics;
 use crate::report::{Recovered, Row};
 
 const N_LINES: usize = 11_000;
-/// More than a pipe holds.
+/// More lines than a pipe buffers.
 const N_LINES_OF_A_PIPE: usize = 1_000;
-/// How a shell sends its log to a disk without room, and to a pipe that nobody reads any more (to
-/// open one for writing waits for its reader, which opens it and is gone).
+/// Shell commands that send the log to a full disk, and to a pipe without a reader. A reader opens
+/// the pipe and exits, because opening a pipe for writing waits for a reader.
 const LOGS: [&str; 2] = [
     "exec \"$0\" \"$@\" 2>/dev/full",
     "rm -f pipe; mkfifo pipe; : <pipe & exec \"$0\" \"$@\" 2>pipe",
 ];
 
-/// A server with such a log, so that what it says is not seen.
+/// Starts a server whose log goes where the shell command `log` sends it.
 fn start(house: &House, log: &str, command: &Command) -> Server {
     let mut shell = Command::new("sh");
     shell.args(["-c", log]).arg(command.get_program()).args(command.get_args());
@@ -34,15 +34,15 @@ fn start(house: &House, log: &str, command: &Command) -> Server {
     Server::spawn(shell.current_dir(house.path()))
 }
 
-/// A pipe whose reader is there, but reads nothing.
+/// The pipe has a reader, which reads nothing.
 #[test]
-fn a_log_that_nobody_reads_on_stops_nothing() {
+fn a_log_whose_reader_stops_reading_blocks_nothing() {
     let house = House::new("every = '20ms'");
-    // It opens the pipe for both, so that it waits for nobody; standard output goes there, too.
+    // Opened for reading and writing, so that opening does not wait. Standard output goes there too.
     let log = "rm -f pipe; mkfifo pipe; exec \"$0\" \"$@\" <>pipe >&0 2>&0";
     let mut server = start(&house, log, &house.command());
     wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
-    // Many times the 64 KiB that a pipe holds, and more lines than the server keeps.
+    // Many times the 64 KiB that a pipe buffers, and more lines than the server buffers.
     let agent = http();
     for _ in 0..N_LINES {
         assert_eq!(agent.get(house.url("/healthz")).call().unwrap().status(), 200);
@@ -58,40 +58,40 @@ fn a_log_that_nobody_reads_on_stops_nothing() {
     seen.settle(&Stored::read(&house));
     seen.assert_is_whole("a listener");
 
-    // Nor does it hold up the end of one that cannot go on: its exit code is there all the same.
+    // It does not block the exit of a server that fails, either: the exit code is correct.
     let mut server = start(&house, log, &house.command());
     wait_for("the server to listen", || agent.get(house.url("/healthz")).call().ok());
     for _ in 0..N_LINES_OF_A_PIPE {
         assert_eq!(agent.get(house.url("/healthz")).call().unwrap().status(), 200);
     }
     fs::rename(house.database(), house.path().join("moved.db")).unwrap();
-    assert_eq!(server.wait().code(), Some(1), "how a server ends whose database is gone");
+    assert_eq!(server.wait().code(), Some(1), "the exit code when the database is gone");
     Row {
         fault: "the reader of the log's pipe stops reading",
         n_injected: 1,
         n_lost: seen.n_lost,
         n_repeated: seen.n_repeated,
-        recovered: Recovered::Words(format!("goes on for {N_LINES} lines, and stops in order")),
-        control: "none of its own".into(),
-        test: "logs::a_log_that_nobody",
+        recovered: Recovered::Words(format!("continues for {N_LINES} lines, and stops cleanly")),
+        control: "none".into(),
+        test: "logs::a_log_whose_reader",
     }
     .write();
 }
 
 #[test]
-fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
+fn a_log_that_cannot_be_written_loses_its_lines_and_blocks_nothing() {
     let (mut n_lost, mut n_repeated) = (0, 0);
     for log in LOGS {
         let house = House::new("every = '20ms'");
         let mut server = start(&house, log, &house.command());
         wait_for("the server to listen", || {
-            assert!(!server.has_ended(), "{log}: it ended instead");
+            assert!(!server.has_ended(), "{log}: the server exited");
             http().get(house.url("/healthz")).call().ok()
         });
         let n_stored = head(&house);
         let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
         let mut stream = Stream::open(&house.url("/stream/"), ask).unwrap();
-        // Each request is a line.
+        // Each request writes a log line.
         for path in ["/", "/stats", "/none"] {
             let answer = http().get(house.url(path)).call().unwrap();
             assert_eq!(answer.status(), if path == "/none" { 404 } else { 200 }, "{log}: {path}");
@@ -105,26 +105,26 @@ fn a_log_that_cannot_be_written_loses_its_lines_and_stops_nothing() {
         seen.assert_is_whole(log);
         (n_lost, n_repeated) = (n_lost + seen.n_lost, n_repeated + seen.n_repeated);
 
-        // What ends it is told by its exit code, where no word can be.
+        // The exit code still reports the error.
         let mut wrong = house.command();
         wrong.env("ROCKET_ROLLCAST", "{every='never'}");
         assert_eq!(start(&house, log, &wrong).wait().code(), Some(2), "{log}");
 
-        // Control: logs that tell of their own errors on standard error.
+        // Control: a logger that reports its own errors on standard error.
         let mut control = start(&house, log, &panics::command(&house, "routes"));
         let ended = wait_for("the control to end", || {
             let _ = http().get(house.url("/healthz")).call();
             control.has_ended().then(|| control.wait())
         });
-        assert_eq!(ended.signal(), Some(6), "{log}: it ended otherwise, with {ended}");
+        assert_eq!(ended.signal(), Some(6), "{log}: it ended with {ended}");
     }
     Row {
-        fault: "the log cannot be written: its disk is full, nobody reads its pipe",
+        fault: "the log cannot be written: full disk, pipe without a reader",
         n_injected: LOGS.len(),
         n_lost,
         n_repeated,
-        recovered: Recovered::Words("only its lines are lost".into()),
-        control: "one that tells of that on standard error is aborted".into(),
+        recovered: Recovered::Words("only log lines are lost".into()),
+        control: "a logger that reports this on standard error is aborted".into(),
         test: "logs::a_log_that_cannot",
     }
     .write();

@@ -1,6 +1,6 @@
-//! Faults on purpose, an oracle over what everybody saw, and a control that must fail. The quick
-//! part of each campaign runs with all tests; `make torture` runs the whole and writes the table
-//! of docs/reliability.md.
+//! Fault injection, with an oracle that checks what every client saw, and a control that must fail.
+//! The quick part of each campaign runs with all tests. `make torture` runs the whole campaign and
+//! writes the table of docs/reliability.md.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -52,11 +52,11 @@ mod nginx;
 #[path = "../deploy/program.rs"]
 mod program;
 
-// What comes in.
+// Input.
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 mod input;
 mod requests;
 
-// What is no longer kept.
+// Retention.
 mod retention;

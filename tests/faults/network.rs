@@ -1,4 +1,4 @@
-//! A hostile network between client and server: whatever it does to connections, each client gets
+//! A hostile network between client and server. Whatever it does to connections, each client gets
 //! every roll once and in order.
 
 use std::io::{Read, Write};
@@ -13,15 +13,15 @@ use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
 use crate::report::{Recovered, Row, times};
 
-/// How many bytes an answer has up to and with its third roll: status, headers, chunks, `retry`,
-/// `sync` and the rolls.
+/// The size in bytes of a response up to the end of its third roll, with status, headers, chunks,
+/// `retry`, `sync` and the rolls.
 fn n_bytes_of_three_rolls(house: &House) -> usize {
     let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let (mut answer, mut byte) = (Vec::new(), [0]);
     let n_rolls = |answer: &[u8]| answer.windows(5).filter(|part| part == b"\ndata").count();
-    // The sync has data, too.
+    // `sync` has a data line too.
     while n_rolls(&answer) < 4 || !answer.ends_with(b"}\n\n") {
         socket.read_exact(&mut byte).unwrap();
         answer.push(byte[0]);
@@ -29,36 +29,35 @@ fn n_bytes_of_three_rolls(house: &House) -> usize {
     answer.len()
 }
 
-/// Cut off at a byte.
+/// Cuts a response after `n_bytes`.
 fn cut(n_bytes: usize, end: End) -> Option<Fault> {
     Some(Fault { pace: Pace::AtOnce, n_bytes, end })
 }
 
-/// Waits until all of `n_connections` were made, of which only the last was left whole, and
-/// somebody has all that was stored by then, however much was missed. Gives back the time from the
-/// last cut or silence to the next roll.
+/// Waits until `client` made `n_connections`, of which only the last is not cut, and has seen all
+/// rolls stored by then. Returns the time from the last cut or silence to the next roll.
 fn wait_until_caught_up(
     house: &House,
-    who: &str,
+    client: &str,
     chaos: &Chaos,
     n_connections: usize,
     last: impl Fn() -> i64,
 ) -> Duration {
     let mut n_seen = 0;
     while n_seen < n_connections {
-        // Each in turn has the whole patience.
-        n_seen = wait_for(&format!("{who} to come back after connection {n_seen}"), || {
+        // Each reconnect has the whole timeout.
+        n_seen = wait_for(&format!("{client} to reconnect after connection {n_seen}"), || {
             let n = chaos.n_connections();
             (n > n_seen).then_some(n)
         });
     }
     let newest = head(house);
-    wait_for(&format!("{who} to catch up"), || (last() >= newest).then_some(()));
+    wait_for(&format!("{client} to catch up"), || (last() >= newest).then_some(()));
     chaos.recovered().expect("a roll came after the last fault")
 }
 
-/// What listeners with this seam see whose answers are cut off after each number of bytes in turn,
-/// as often as `n_rounds` says, by FIN and by RST.
+/// Runs two listeners whose responses are cut after each number of bytes in turn, `n_rounds` times,
+/// one by FIN and one by RST. Returns their logs, the number of cuts, and the longest recovery.
 fn cut_everywhere(n_rounds: usize, seam: Seam) -> (Vec<Log>, usize, Duration) {
     let house = House::new("every = '2ms'");
     let mut server = house.start();
@@ -90,10 +89,10 @@ fn cut_everywhere(n_rounds: usize, seam: Seam) -> (Vec<Log>, usize, Duration) {
 }
 
 #[test]
-fn a_stream_that_is_cut_at_any_byte_goes_on_without_gap_or_repeat() {
+fn a_stream_that_is_cut_at_any_byte_continues_without_gap_or_repeat() {
     let [nothing, unfinished] = [Seam::Nothing, Seam::UnfinishedEvents].map(|seam| {
         let (logs, ..) = cut_everywhere(1, seam);
-        assert!(logs.iter().all(|log| log.n_faults() > 0), "{seam:?} was not found out");
+        assert!(logs.iter().all(|log| log.n_faults() > 0), "{seam:?} was not detected");
         logs
     });
     let n_lost: usize = nothing.iter().map(|log| log.n_lost).sum();
@@ -110,7 +109,7 @@ fn a_stream_that_is_cut_at_any_byte_goes_on_without_gap_or_repeat() {
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
         recovered: Recovered::In(recovered),
         control: format!(
-            "without a cursor {n_lost} rolls are lost; counting cut-off events, {n_wrong} are \
+            "without a cursor {n_lost} rolls are lost; with truncated events {n_wrong} are \
              wrong, lost or repeated"
         ),
         test: "network::a_stream_that_is_cut",
@@ -118,13 +117,13 @@ fn a_stream_that_is_cut_at_any_byte_goes_on_without_gap_or_repeat() {
     .write();
 }
 
-/// `rollcast tail` with a proxy of its own in between.
+/// Starts `rollcast tail` through a proxy.
 fn tail_through(house: &House, chaos: &Chaos, options: &[&str]) -> Tail {
     let url = chaos.url("/");
     Tail::spawn(house.command().args(["tail", "--json", "--after", "0", &url]).args(options))
 }
 
-/// Its log so far.
+/// The log of a tail so far.
 fn log_of_tail(tail: &Tail) -> Log {
     let mut log = Log::after(0);
     for line in tail.lines() {
@@ -134,8 +133,7 @@ fn log_of_tail(tail: &Tail) -> Log {
     log
 }
 
-/// Broken on purpose: instead of one tail that comes back, one after the other, each of which
-/// begins with what is new. How many rolls are missed between them.
+/// Control: runs three tails in turn without a cursor. Returns how many rolls they miss in between.
 fn n_lost_between_tails(house: &House) -> usize {
     let mut log = Log::default();
     for _ in 0..3 {
@@ -156,18 +154,18 @@ fn last_of_tail(tail: &Tail) -> i64 {
 }
 
 #[test]
-fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
+fn tail_continues_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
     const N_TAILS: usize = 40;
     let house = House::new("every = '5ms'");
     let mut server = house.start();
     let n_missed = n_lost_between_tails(&house);
-    assert!(n_missed > 0, "tails that do not come back missed nothing");
+    assert!(n_missed > 0, "tails without a cursor missed nothing");
     let n_bytes = n_bytes_of_three_rolls(&house);
     let n_rounds = times(1, 4);
     let tails: Vec<(Chaos, Tail, usize)> = (0..N_TAILS)
         .map(|tail| {
-            // Its share of all places. Where no stream begins it gives up the first time, and
-            // waits longer each time after; so a stream comes before each.
+            // This tail's share of all places. A tail gives up if its first connection fails, and
+            // backs off after repeated failures. So a complete stream precedes each cut.
             let places: Vec<usize> = (tail..n_bytes).step_by(N_TAILS).collect();
             let places = places.repeat(n_rounds);
             let n_cuts = 2 * places.len();
@@ -176,7 +174,7 @@ fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
                 n if n % 4 == 1 => cut(*places.get(n / 2)?, End::Reset),
                 n => cut(*places.get(n / 2)?, End::Close),
             };
-            let chaos = Chaos::start_hurrying(&house, plan);
+            let chaos = Chaos::start_with_short_retry(&house, plan);
             let tail = tail_through(&house, &chaos, &[]);
             (chaos, tail, n_cuts)
         })
@@ -190,7 +188,7 @@ fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
     let mut logs = Vec::new();
     let n_injected = tails.iter().map(|(.., n_cuts)| n_cuts).sum();
     for (_chaos, mut tail, _) in tails {
-        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.stderr());
+        assert_eq!(tail.interrupt(), 0, "tail reports missing rolls: {}", tail.stderr());
         logs.push(log_of_tail(&tail));
     }
     server.stop();
@@ -209,12 +207,12 @@ fn tail_goes_on_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),
         recovered: Recovered::In(recovered),
         control: format!("three tails in turn, without a cursor, miss {n_missed} rolls"),
-        test: "network::tail_goes_on",
+        test: "network::tail_continues",
     }
     .write();
 }
 
-/// Anything that a network may do.
+/// A random network fault.
 fn any_fault(moments: &mut Moments, silence: Duration) -> Fault {
     let millis = Duration::from_millis;
     let pace = match moments.next_below(3) {
@@ -232,7 +230,7 @@ fn any_fault(moments: &mut Moments, silence: Duration) -> Fault {
 }
 
 #[test]
-fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
+fn latency_trickles_black_holes_and_resets_lose_no_roll() {
     const N_LISTENERS: usize = 8;
     const N_TAILS: usize = 8;
     let house = House::new("every = '5ms'");
@@ -250,19 +248,19 @@ fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
             (chaos, listener)
         })
         .collect();
-    // Control: one without a cursor.
+    // Control: a listener without a cursor.
     let chaos = Chaos::start(&house, plan(n_faults, Duration::from_millis(150)));
     let manner = Manner { start: None, ..Manner::EAGER.with(Seam::Nothing) };
-    let forgetful = (Listener::start(chaos.url("/stream/"), manner), chaos);
-    // Silent for longer than it bears: it has to notice by itself.
+    let without_cursor = (Listener::start(chaos.url("/stream/"), manner), chaos);
+    // Silences longer than the tail's timeout, which the tail must detect.
     let n_tail_faults = times(8, 120);
     let tails: Vec<(Chaos, Tail)> = (0..N_TAILS)
         .map(|_| {
             let plan = plan(n_tail_faults, PATIENCE);
-            // The first is a silence in a stream. So is the last: after attempts that fail a tail
-            // waits longer each time, as it should, and that is not to be measured.
+            // The first and the last fault are silences within a stream. A tail backs off after
+            // failed attempts, and this back-off must not count as recovery time.
             let in_stream = cut(4_000, End::Silence(PATIENCE));
-            let chaos = Chaos::start_hurrying(&house, move |n| match n {
+            let chaos = Chaos::start_with_short_retry(&house, move |n| match n {
                 0 => in_stream,
                 n if n == n_tail_faults + 1 => in_stream,
                 n => plan(n - 1),
@@ -282,14 +280,14 @@ fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
         let took = wait_until_caught_up(&house, "a tail", chaos, n_tail_faults + 3, last);
         recovered = recovered.max(took);
     }
-    let (forgetful, chaos) = forgetful;
-    let last = || forgetful.story().last();
+    let (without_cursor, chaos) = without_cursor;
+    let last = || without_cursor.story().last();
     wait_until_caught_up(&house, "the control", &chaos, n_faults + 1, last);
-    let n_missed = log_of(&forgetful.stop(), 0).n_lost;
+    let n_missed = log_of(&without_cursor.stop(), 0).n_lost;
     assert!(n_missed > 0, "a listener without a cursor missed nothing");
     let mut logs = Vec::new();
     for (_chaos, mut tail) in tails {
-        assert_eq!(tail.interrupt(), 0, "tail says that rolls are missing: {}", tail.stderr());
+        assert_eq!(tail.interrupt(), 0, "tail reports missing rolls: {}", tail.stderr());
         logs.push(log_of_tail(&tail));
     }
     logs.extend(listeners.into_iter().map(|(_chaos, listener)| log_of(&listener.stop(), 0)));
@@ -300,7 +298,7 @@ fn latency_trickles_black_holes_and_resets_cost_nobody_a_roll() {
         log.assert_is_whole("a client");
     }
     Row {
-        fault: "latency, a byte at a time, black holes, silence, resets, cuts, as they come",
+        fault: "latency, single bytes, black holes, silence, resets and cuts at random",
         n_injected: N_LISTENERS * n_faults + N_TAILS * (n_tail_faults + 2),
         n_lost: logs.iter().map(|log| log.n_lost).sum(),
         n_repeated: logs.iter().map(|log| log.n_repeated).sum(),

@@ -1,5 +1,5 @@
-//! The oracle: what a client saw, held against what is stored. Whatever a client is, its log must
-//! be the rolls in order, each once, none left out, each as it is stored.
+//! The oracle compares what a client saw with what is stored. Every client must see all rolls in
+//! order, each once, exactly as they are stored.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use rusqlite::Connection;
 use crate::common::House;
 use crate::common::listener::Story;
 
-/// The rolls that a house has stored, as `41-1763861860123 {"1D6":4}`, from number 1 on.
+/// All stored rolls from id 1, as `41-1763861860123 {"1D6":4}`.
 pub struct Stored(Vec<String>);
 
 impl Stored {
-    /// All rolls of a house whose server has ended, and which keeps all of them; complains about a
-    /// database that is not whole.
+    /// Reads all rolls of a stopped server that keeps all of them. Panics if the database is
+    /// damaged or ids have a gap.
     pub fn read(house: &House) -> Stored {
         let rolls = house.stored();
         for ((id, ..), expected) in rolls.iter().zip(1..) {
             assert_eq!(*id, expected, "stored ids have a gap");
         }
-        // As a writer: after a kill the log has to be taken in first.
+        // Opened for writing, because after a kill SQLite has to recover the write-ahead log first.
         let database = Connection::open(house.database()).unwrap();
         let one = |sql: &str| database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
         assert_eq!(one("pragma integrity_check"), "ok");
@@ -39,13 +39,13 @@ impl Stored {
     }
 }
 
-/// A roll in the one form in which logs are compared.
+/// A roll in the form in which logs are compared.
 pub fn roll_text(id: i64, rolled_at: &str, dice: &str) -> String {
     let rolled_at: jiff::Timestamp = rolled_at.parse().unwrap();
     format!("{id}-{} {dice}", rolled_at.as_millisecond())
 }
 
-/// The same from a line of JSON, as downloads and `rollcast tail --json` write them.
+/// The id and [`roll_text`] of a line of NDJSON, as downloads and `rollcast tail --json` write it.
 pub fn roll_of_line(line: &str) -> Option<(i64, String)> {
     let rest = line.strip_prefix("{\"id\":")?;
     let (id, rest) = rest.split_once(",\"rolled_at\":\"")?;
@@ -54,31 +54,31 @@ pub fn roll_of_line(line: &str) -> Option<(i64, String)> {
     Some((id, roll_text(id, rolled_at, dice.strip_suffix('}')?)))
 }
 
-/// What a client saw, roll after roll, and what is wrong with that.
+/// What a client saw, roll by roll, and the errors in it.
 #[derive(Default)]
 pub struct Log {
-    /// Where it goes on; `None` where anything may come.
+    /// The last seen id; `None` if any roll may come next.
     last: Option<i64>,
     seen: BTreeMap<i64, String>,
     pub n_lost: usize,
     pub n_repeated: usize,
-    /// Seen otherwise than stored, or in two forms.
+    /// Rolls that differ from the stored ones, or that were seen in two forms.
     pub n_wrong: usize,
     complaints: Vec<String>,
 }
 
 impl Log {
-    /// Of a client that asks for all rolls after this one.
+    /// The log of a client that requests all rolls after `id`.
     pub fn after(id: i64) -> Log {
         Log { last: Some(id), ..Log::default() }
     }
 
-    /// The client turns to another place in the history.
-    pub fn turn_to(&mut self, after: i64) {
+    /// The client continues after another roll.
+    pub fn continue_after(&mut self, after: i64) {
         self.last = Some(after);
     }
 
-    /// A roll comes.
+    /// Adds a roll.
     pub fn see(&mut self, id: i64, text: String) {
         let expected = self.last.map_or(id, |last| last + 1);
         if id > expected {
@@ -97,14 +97,14 @@ impl Log {
         }
     }
 
-    /// Everything was seen: what of it is not so stored?
+    /// Compares all seen rolls with the stored ones. Call it once, at the end.
     pub fn settle(&mut self, stored: &Stored) {
         for (id, text) in std::mem::take(&mut self.seen) {
             let expected = stored.get(id);
             if expected == Some(&text) {
                 continue;
             }
-            // Who has seen a roll that is not kept has lost it.
+            // A seen roll that is not stored is lost.
             match expected {
                 None => self.n_lost += 1,
                 Some(_) => self.n_wrong += 1,
@@ -121,16 +121,16 @@ impl Log {
         self.last.unwrap_or(0)
     }
 
-    /// How many things are wrong.
+    /// The number of lost, repeated and wrong rolls.
     pub fn n_faults(&self) -> usize {
         self.n_lost + self.n_repeated + self.n_wrong
     }
 
-    pub fn assert_is_whole(&self, who: &str) {
+    pub fn assert_is_whole(&self, client: &str) {
         assert_eq!(
             self.n_faults(),
             0,
-            "{who}: {} lost, {} repeated, {} wrong, such as {:#?}",
+            "{client}: {} lost, {} repeated, {} wrong, such as {:#?}",
             self.n_lost,
             self.n_repeated,
             self.n_wrong,
@@ -139,14 +139,14 @@ impl Log {
     }
 
     fn complain(&mut self, complaint: String) {
-        // A few show what it is about.
+        // The first three are enough to find the cause.
         if self.complaints.len() < 3 {
             self.complaints.push(complaint);
         }
     }
 }
 
-/// The log of a listener that asked for all rolls after this one.
+/// The log of a listener that requested all rolls after an id.
 pub fn log_of(story: &Story, after: i64) -> Log {
     assert_eq!(story.gave_up, None, "a listener gave up");
     let mut log = Log::after(after);
@@ -157,7 +157,7 @@ pub fn log_of(story: &Story, after: i64) -> Log {
 }
 
 #[test]
-fn the_oracle_sees_what_is_lost_repeated_changed_or_not_stored() {
+fn the_oracle_detects_lost_repeated_changed_and_unstored_rolls() {
     let stored = Stored((1..=5).map(|id| format!("{id}-0 {{}}")).collect());
     let judge = |seen: &[(i64, &str)]| {
         let mut log = Log::after(0);

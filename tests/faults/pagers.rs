@@ -1,5 +1,5 @@
-//! Clients that go through the history page by page, or take it away as a file, while the server
-//! is killed under them: they ask again until they are answered.
+//! Clients that read the history page by page or download it while the server is killed. They
+//! retry until they get a response.
 
 use std::io::{BufRead, BufReader};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,25 +10,25 @@ use std::time::Duration;
 use crate::common::{House, http};
 use crate::oracle::{Log, roll_of_line};
 
-/// Rolls that a walk goes back, or a download begins behind the newest that it knows.
-const BACK: i64 = 3_000;
-/// Pages of a walk.
+/// How many rolls before the newest known one a download starts.
+const N_BACK: i64 = 3_000;
+/// Pages that one pass from the newest page back reads.
 const N_PAGES: usize = 8;
 
-/// How a pager goes through the history.
+/// How a pager reads the history.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Way {
-    /// `/rolls`, from the newest back, by its own links.
+    /// `/rolls` from the newest page back, following the page's links.
     Pages,
-    /// `/api/rolls?after=`, all of it, a page behind the other.
+    /// All of `/api/rolls?after=`, page after page.
     JsonPages,
-    /// `/api/rolls.ndjson`, from further back each time; what a kill cuts off is asked for anew.
+    /// `/api/rolls.ndjson`, again and again. Resumes a download that a kill truncates.
     Downloads,
-    /// Broken on purpose: the same, but a file counts as whole wherever it ends.
+    /// Broken on purpose: the same, but accepts truncated downloads.
     CarelessDownloads,
 }
 
-/// A client on a thread of its own, until it is stopped.
+/// A client on its own thread, until it is stopped.
 pub struct Pager {
     log: Arc<Mutex<Log>>,
     over: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ struct Walker {
 }
 
 impl Way {
-    /// Those that are as they should be.
+    /// All correct ways.
     pub const ALL: [Way; 3] = [Way::Pages, Way::JsonPages, Way::Downloads];
 }
 
@@ -61,7 +61,7 @@ impl Pager {
         Pager { log, over, thread }
     }
 
-    /// The last roll it has seen.
+    /// The id of the last roll that it has seen.
     pub fn last(&self) -> i64 {
         self.log.lock().unwrap().last()
     }
@@ -78,7 +78,7 @@ impl Walker {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// The whole answer, however often it has to be asked for; `None` when it is over.
+    /// A complete response, retried until there is one; `None` if the pager is stopped.
     fn get(&self, path: &str) -> Option<String> {
         while !self.is_over() {
             let answer = self.agent.get(format!("{}{path}", self.base)).call();
@@ -106,7 +106,7 @@ impl Walker {
             }
             let Some((oldest, _)) = rolls.last() else { continue };
             let mut log = self.log.lock().unwrap();
-            log.turn_to(oldest - 1);
+            log.continue_after(oldest - 1);
             rolls.into_iter().rev().for_each(|(id, text)| log.see(id, text));
         }
     }
@@ -120,7 +120,7 @@ impl Walker {
             let page: serde_json::Value = serde_json::from_str(&page).unwrap();
             let mut log = self.log.lock().unwrap();
             for roll in page["rolls"].as_array().unwrap() {
-                // Their own order, which an object in memory does not keep.
+                // In the configured order, which a parsed JSON object does not keep.
                 let (id, rolled_at) = (roll["id"].as_i64().unwrap(), roll["rolled_at"].as_str());
                 let dice = &roll["dice"];
                 let dice = format!(r#"{{"1D6":{},"1D20":{}}}"#, dice["1D6"], dice["1D20"]);
@@ -134,10 +134,10 @@ impl Walker {
     fn download(&self, is_careless: bool) {
         while !self.is_over() {
             let mut log = self.log.lock().unwrap();
-            let start = (log.last() - BACK).max(0);
-            log.turn_to(start);
+            let start = (log.last() - N_BACK).max(0);
+            log.continue_after(start);
             drop(log);
-            // As README says: a file that ends before the roll it names was cut; go on there.
+            // As the README says: a file that ends before its `Rollcast-Last` is truncated. Resume.
             let mut end = None::<i64>;
             while !self.is_over() && end.is_none_or(|end| self.log.lock().unwrap().last() < end) {
                 let last = self.log.lock().unwrap().last();
@@ -162,7 +162,7 @@ impl Walker {
     }
 }
 
-/// The rows of a page, as they stand there.
+/// The rolls on a page, in page order.
 fn rows(page: &str) -> Vec<(i64, String)> {
     let between = |text: &str, start: &str, end: &str| -> String {
         let rest = text.split_once(start).unwrap().1;
@@ -185,7 +185,7 @@ fn rows(page: &str) -> Vec<(i64, String)> {
     list.split("<li id=\"roll-").skip(1).map(row).collect()
 }
 
-/// Where the older rolls are.
+/// The page's link to older rolls.
 fn older(page: &str) -> Option<String> {
     let tag = page.split("<a ").find(|tag| {
         tag.split('>').next().is_some_and(|attributes| attributes.contains("rel=\"next\""))

@@ -1,5 +1,5 @@
-//! Panics: in a page, in a stream, in the roller. The program has none to order, so the tests
-//! build it once more, with a page, a stream and a roller that panic, in a process of its own.
+//! Panics in a page, a stream and the pump. The program has none on demand, so these tests run it in
+//! a separate process with a page, a stream and a pump that panic.
 
 use std::env;
 use std::fs;
@@ -33,26 +33,26 @@ use crate::common::{House, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Log, Stored};
 use crate::report::{Recovered, Row, assert_in_time};
 
-/// Names what is to panic, for the process of its own.
+/// Tells the separate process what to panic in.
 const FAULT: &str = "ROLLCAST_TEST_FAULT";
 const N_GOOD_ROLLS: u32 = 3;
 
-/// A house in which something panics, as a process.
+/// Starts a server in which something panics.
 fn start(house: &House, fault: &str) -> Server {
     Server::spawn(&mut command(house, fault))
 }
 
-/// The process of its own.
+/// The command that starts the separate process.
 pub fn command(house: &House, fault: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "panics::the_process_in_which_something_panics", "--nocapture"]);
+    command.args(["--exact", "panics::the_process_that_panics", "--nocapture"]);
     command.env(FAULT, fault).env("ROCKET_CONFIG", house.path().join("Rocket.toml"));
     command
 }
 
-/// What runs in the process of its own; among the other tests it has nothing to do.
+/// Runs in the separate process. Does nothing among the other tests.
 #[test]
-fn the_process_in_which_something_panics() {
+fn the_process_that_panics() {
     let Ok(fault) = env::var(FAULT) else { return };
     let filter = EnvFilter::new("info,rocket=off");
     tracing_subscriber::fmt()
@@ -64,10 +64,10 @@ fn the_process_in_which_something_panics() {
     let config = Config::load().unwrap();
     let ended = app::run(&config, async {
         match fault.as_str() {
-            "roller" => app::serve_rolls(&config, ticks(config.file.clone().unwrap()), draw).await,
-            "a task of its own" => {
+            "pump" => app::serve_rolls(&config, ticks(config.file.clone().unwrap()), draw).await,
+            "detached task" => {
                 let ticks = ticks(config.file.clone().unwrap()).enumerate();
-                // Dropped, and so let go.
+                // Dropping the handle detaches the task.
                 drop(tokio::spawn(ticks.for_each(|(n, _)| {
                     draw(RollId(n as i64 + 1));
                     ready(())
@@ -78,7 +78,7 @@ fn the_process_in_which_something_panics() {
             _ => serve_faulty_routes(&config, Metrics::default(), panics::watch).await,
         }
     });
-    // As main does it.
+    // The same as in `main`.
     if let Err(error) = ended.unwrap() {
         eprintln!("rollcast: {error:#}");
         process::exit(1);
@@ -86,7 +86,7 @@ fn the_process_in_which_something_panics() {
     process::exit(0);
 }
 
-/// A few at once, and the others as soon as there is a file `go` beside another file.
+/// The first ticks come at once, the others after a file `go` exists beside `beside`.
 fn ticks(beside: PathBuf) -> impl Stream<Item = RolledAt> {
     stream::iter(1..).then(move |n| {
         let go = beside.with_file_name("go");
@@ -124,7 +124,7 @@ fn faulty_page() -> &'static str {
     panic!("a page went wrong");
 }
 
-/// A stream of all rolls that breaks down behind the second.
+/// A stream of all rolls that panics after the second.
 #[get("/faulty-stream")]
 async fn faulty_stream(feed: &State<Feed>) -> EventStream<impl Stream<Item = Event>> {
     let reader = feed.after(Start::After("0".parse().unwrap())).await.unwrap();
@@ -148,7 +148,7 @@ fn n_panics(house: &House) -> u32 {
     sample.unwrap_or_else(|| panic!("no count of panics in {text}")).parse().unwrap()
 }
 
-/// What was logged of panics.
+/// The logged panics.
 fn faults(server: &Server) -> Vec<String> {
     let faults = server.log().into_iter().filter_map(|line| {
         let line: Value = serde_json::from_str(&line).ok()?;
@@ -159,7 +159,7 @@ fn faults(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resumed() {
+fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resumed() {
     let house = House::new("every = '1h'");
     house.fill(10, 1);
     let control = start(&house, "unwatched");
@@ -192,7 +192,7 @@ fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resu
     socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("\r\n0\r\n\r\n"), "the stream did not end in order: {answer}");
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "the stream did not end cleanly: {answer}");
     for frame in EventSource::open(&house.url("/faulty-stream"), Ask::default()).unwrap() {
         if let Some((id, dice)) = frame.roll() {
             log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
@@ -208,8 +208,9 @@ fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resu
     assert_eq!(n_panics(&house), 4);
     assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
     let faults = faults(&server);
-    let n_told = |what: &str| faults.iter().filter(|fault| fault.contains(what)).count();
-    assert_eq!((n_told("a page went wrong"), n_told("a stream went wrong")), (2, 2), "{faults:#?}");
+    let n_logged = |text: &str| faults.iter().filter(|fault| fault.contains(text)).count();
+    let n_faults = (n_logged("a page went wrong"), n_logged("a stream went wrong"));
+    assert_eq!(n_faults, (2, 2), "{faults:#?}");
     server.stop();
     log.settle(&Stored::read(&house));
     log.assert_is_whole("a client");
@@ -218,18 +219,18 @@ fn a_page_that_panics_is_an_error_page_and_a_stream_that_panics_ends_and_is_resu
         n_injected: 4,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
-        recovered: Recovered::Words("with the next request".into()),
-        control: "unwatched ones are not counted".into(),
-        test: "panics::a_page",
+        recovered: Recovered::Words("at the next request".into()),
+        control: "panics that are not watched are not counted".into(),
+        test: "panics::a_panicking_page",
     }
     .write();
 }
 
 #[test]
-fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_order() {
-    // Control: in a task that nobody waits for it ends nothing; all looks well, without rolls.
+fn a_panicking_pump_stops_the_server_with_the_reason_and_ends_every_stream_cleanly() {
+    // Control: a panic in a detached task stops nothing. The server looks healthy without rolls.
     let house = House::new("every = '1h'");
-    let mut server = start(&house, "a task of its own");
+    let mut server = start(&house, "detached task");
     let healthz = || http().get(house.url("/healthz")).call().ok();
     wait_for("the server to listen", healthz);
     fs::write(house.path().join("go"), "").unwrap();
@@ -239,34 +240,36 @@ fn a_roller_that_panics_ends_the_server_with_the_reason_and_every_stream_in_orde
     drop(server);
 
     let house = House::new("every = '1h'");
-    let mut server = start(&house, "roller");
+    let mut server = start(&house, "pump");
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
     let mut stream = wait_for("a stream", || EventSource::open(&house.url("/stream/"), ask).ok());
     assert_eq!(stream.rolls(N_GOOD_ROLLS as usize).len(), N_GOOD_ROLLS as usize);
     fs::write(house.path().join("go"), "").unwrap();
     let last = stream.last();
     let reason = last.as_ref().and_then(Frame::closing);
-    assert_eq!(reason.as_deref(), Some("shutdown"), "the stream did not end in order: {last:?}");
+    assert_eq!(reason.as_deref(), Some("shutdown"), "the stream did not end cleanly: {last:?}");
     let status = server.wait();
     let log = server.log();
     assert_eq!(status.code(), Some(1), "{log:#?}");
-    let said = log.last().unwrap();
-    assert!(said.contains("rollcast: the pump panicked"), "{log:#?}");
+    let message = log.last().unwrap();
+    assert!(message.contains("rollcast: the pump panicked"), "{log:#?}");
     assert!(faults(&server)[0].contains("the dice fell off the table"), "{log:#?}");
-    assert_eq!(house.stored().len(), N_GOOD_ROLLS as usize, "what was rolled before is stored");
+    assert_eq!(house.stored().len(), N_GOOD_ROLLS as usize, "all earlier rolls are stored");
     let started = Instant::now();
     let mut server = house.start();
-    wait_for("it to go on", || (house.stored().len() > N_GOOD_ROLLS as usize).then_some(()));
-    assert_in_time("the roller panics", started.elapsed());
+    wait_for("the next server to continue", || {
+        (house.stored().len() > N_GOOD_ROLLS as usize).then_some(())
+    });
+    assert_in_time("the pump panics", started.elapsed());
     server.stop();
     Row {
-        fault: "the roller panics",
+        fault: "the pump panics",
         n_injected: 1,
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::Ends,
-        control: "in a task that nobody waits for, the server goes on without rolls".into(),
-        test: "panics::a_roller",
+        control: "with a panic in a detached task, the server continues without rolls".into(),
+        test: "panics::a_panicking_pump",
     }
     .write();
 }

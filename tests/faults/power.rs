@@ -1,7 +1,7 @@
-//! Power cuts. A real server runs over `shim.c`, which records every write, sync and change of a
-//! name in their order, and every roll that a client is sent. From the record follows what a cut at
-//! any moment may leave on the disk: what was synced, and of the rest any part, in any order, torn
-//! at sectors; names that were not made durable may be the old ones.
+//! Power cuts. A real server runs on `shim.c`, which records every write, sync and name change in
+//! order, and every roll that is sent to a client. The record determines what a cut at any moment
+//! may leave on the disk: all that was synced, and any part of the rest, in any order, torn at
+//! sectors. A name change that was not synced may be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,15 +23,15 @@ use crate::common::{House, Server, wait_for};
 use crate::report::{Recovered, Row, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
-/// What a disk writes whole or not at all.
+/// The number of bytes that a disk writes atomically.
 const SECTOR: usize = 512;
-/// So many cuts, one is also started from by a server.
-const SERVER_EVERY: usize = 100;
+/// A server starts from the result of every n-th cut.
+const CUTS_PER_SERVER: usize = 100;
 
 type Inode = u64;
 type Names = BTreeMap<String, Inode>;
 
-/// One line of the record.
+/// One entry of the record.
 #[derive(Debug)]
 enum Operation {
     Write {
@@ -44,7 +44,7 @@ enum Operation {
         size: usize,
     },
     Sync(Inode),
-    /// It failed: what was to be synced is called clean and never written.
+    /// A sync that failed: the kernel marks its pages clean and never writes them.
     FailedSync(Inode),
     Create {
         inode: Inode,
@@ -57,7 +57,7 @@ enum Operation {
     },
     Unlink(String),
     SyncFolder,
-    /// These rolls have been sent, to the last byte.
+    /// Rolls that were sent completely.
     Sent(Vec<Sent>),
 }
 
@@ -99,24 +99,24 @@ fn operations(record: &Path) -> Vec<Operation> {
                 rolls if rolls.is_empty() => continue,
                 rolls => Operation::Sent(rolls),
             },
-            other => panic!("no operation is called {other}"),
+            other => panic!("unknown operation {other} in the record"),
         });
     }
     operations
 }
 
-/// A connection as its client reads it, however it is cut into pieces.
+/// A connection as its client reads it, split at any byte.
 #[derive(Default)]
 struct Connection {
     unread: Vec<u8>,
     in_body: bool,
-    /// Of the chunk that has begun.
+    /// Unread bytes of the current chunk.
     n_left: usize,
     body: Vec<u8>,
 }
 
 impl Connection {
-    /// The rolls that are complete with these bytes.
+    /// Reads `bytes` and returns the rolls that are now complete.
     fn take(&mut self, bytes: &[u8]) -> Vec<Sent> {
         if bytes.starts_with(b"HTTP/1.1 ") {
             *self = Connection::default();
@@ -132,10 +132,10 @@ impl Connection {
                 }
             }
             let end: &[u8] = if self.in_body { b"\r\n" } else { b"\r\n\r\n" };
-            // A chunk's size comes after the end of the one before.
+            // A chunk's size follows the line end of the previous chunk.
             let from = if self.unread.starts_with(b"\r\n") { 2 } else { 0 };
-            let mut places = self.unread.windows(end.len()).skip(from);
-            let Some(n_bytes) = places.position(|bytes| bytes == end) else { break };
+            let mut windows = self.unread.windows(end.len()).skip(from);
+            let Some(n_bytes) = windows.position(|bytes| bytes == end) else { break };
             let line: Vec<u8> = self.unread.drain(..from + n_bytes + end.len()).collect();
             if self.in_body {
                 let size = std::str::from_utf8(&line).unwrap().trim();
@@ -151,22 +151,22 @@ impl Connection {
                 event.strip_prefix("id:").and_then(|e| e.split_once("\ndata:"))
             {
                 let (id, millis) = id.split_once('-').unwrap();
-                let (id, millis) = (id.parse().unwrap(), millis.parse().unwrap());
-                rolls.push(Sent { id, millis, dice: dice.to_string() });
+                let (id, millis) = (id.trim_start().parse().unwrap(), millis.parse().unwrap());
+                rolls.push(Sent { id, millis, dice: dice.trim_start().to_string() });
             }
         }
         rolls
     }
 }
 
-/// A disk under a cut: what is on it for sure, and what may be.
+/// A disk before a power cut: what is durable, and what may be written.
 #[derive(Default)]
 struct Disk<'a> {
     synced: BTreeMap<Inode, Vec<u8>>,
-    /// Writes and truncations, by file, since its last sync.
+    /// Writes and truncations of each file since its last sync.
     unsynced: BTreeMap<Inode, Vec<&'a Operation>>,
     names: Names,
-    /// Changes of names since the folder's last sync.
+    /// Name changes since the last sync of the folder.
     new_names: Vec<&'a Operation>,
 }
 
@@ -186,7 +186,7 @@ impl<'a> Disk<'a> {
                 self.unsynced.remove(inode);
             }
             Operation::Create { inode, .. } => {
-                // A number that is used again is a new file.
+                // A reused inode number is a new file.
                 self.synced.remove(inode);
                 self.unsynced.remove(inode);
                 self.new_names.push(operation);
@@ -201,12 +201,12 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// What one cut leaves.
+    /// The files that one random cut leaves.
     fn cut(&self, rng: &mut StdRng) -> BTreeMap<String, Vec<u8>> {
         let mut names = self.names.clone();
         match rng.random_range(0..3) {
             0 => {}
-            // A journal of the file system keeps their order, not all do.
+            // In order, as file systems with a journal write them.
             1 => {
                 let n_kept = rng.random_range(0..=self.new_names.len());
                 self.new_names[..n_kept].iter().for_each(|operation| name(&mut names, operation));
@@ -251,7 +251,7 @@ impl<'a> Disk<'a> {
     }
 }
 
-/// Writes those sectors of an operation that `is_kept`.
+/// Applies a write or truncation to `content`, only for the sectors where `is_kept` is true.
 fn write(content: &mut Vec<u8>, operation: &Operation, mut is_kept: impl FnMut(usize) -> bool) {
     match operation {
         Operation::Truncate { size, .. } => {
@@ -269,7 +269,7 @@ fn write(content: &mut Vec<u8>, operation: &Operation, mut is_kept: impl FnMut(u
                 }
             }
         }
-        _ => unreachable!("changes a name"),
+        _ => unreachable!("a name change"),
     }
 }
 
@@ -285,41 +285,44 @@ fn name(names: &mut Names, operation: &Operation) {
         Operation::Unlink(name) => {
             names.remove(name);
         }
-        _ => unreachable!("changes a file"),
+        _ => unreachable!("a file change"),
     }
 }
 
-/// A history as it has to be after any of its rolls.
-struct Truth {
+/// The expected history after each of its rolls.
+struct Expected {
     rolls: Vec<(i64, String, String)>,
-    /// The statistics after so many of them.
+    /// At index `n`, the statistics after `n` rolls.
     statistics: Vec<String>,
 }
 
-impl Truth {
-    fn new(rolls: Vec<(i64, String, String)>) -> Truth {
+impl Expected {
+    fn new(rolls: Vec<(i64, String, String)>) -> Expected {
         let mut tallies = BTreeMap::<String, DieTally>::new();
-        let mut faces = BTreeMap::<(String, u32), u64>::new();
+        let mut results = BTreeMap::<(String, u32), u64>::new();
         let mut statistics = vec![String::new()];
         for (id, _, dice) in &rolls {
-            for face in dice.parse::<Results>().unwrap().0 {
-                let name = face.die.to_string();
+            for result in dice.parse::<Results>().unwrap().0 {
+                let name = result.die.to_string();
                 let tally = tallies.entry(name.clone());
-                let tally = tally.or_insert_with(|| DieTally::new(face.die));
-                tally.add(RollId(*id), face.result);
-                *faces.entry((name, face.result)).or_default() += 1;
+                let tally = tally.or_insert_with(|| DieTally::new(result.die));
+                tally.add(RollId(*id), result.result);
+                *results.entry((name, result.result)).or_default() += 1;
             }
-            statistics.push(in_words(&tallies, &faces));
+            statistics.push(statistics_text(&tallies, &results));
         }
-        Truth { rolls, statistics }
+        Expected { rolls, statistics }
     }
 }
 
-/// All that is kept of the statistics, worked out here, one line a row as [`statistics_in`] has it.
-fn in_words(tallies: &BTreeMap<String, DieTally>, faces: &BTreeMap<(String, u32), u64>) -> String {
+/// The expected statistics, one line for each row, in the form of [`stored_statistics`].
+fn statistics_text(
+    tallies: &BTreeMap<String, DieTally>,
+    results: &BTreeMap<(String, u32), u64>,
+) -> String {
     let mut lines = BTreeSet::new();
-    for ((die, face), n_rolls) in faces {
-        lines.insert(format!("tally {die} {face} {n_rolls}"));
+    for ((die, result), n_rolls) in results {
+        lines.insert(format!("tally {die} {result} {n_rolls}"));
     }
     for (die, tally) in tallies {
         lines.insert(format!(
@@ -353,10 +356,10 @@ fn in_words(tallies: &BTreeMap<String, DieTally>, faces: &BTreeMap<(String, u32)
     lines.into_iter().fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// The same as it is stored.
-fn statistics_in(connection: &rusqlite::Connection) -> rusqlite::Result<String> {
+/// The statistics in the database, in the form of [`statistics_text`].
+fn stored_statistics(connection: &rusqlite::Connection) -> rusqlite::Result<String> {
     let mut lines = BTreeSet::new();
-    for (word, sql) in [
+    for (kind, sql) in [
         ("tally", "select die, face, n_rolls from tallies"),
         (
             "die",
@@ -376,9 +379,9 @@ fn statistics_in(connection: &rusqlite::Connection) -> rusqlite::Result<String> 
         let n_columns = statement.column_count();
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let mut line = word.to_string();
+            let mut line = kind.to_string();
             for column in 0..n_columns {
-                let value = match (word, column) {
+                let value = match (kind, column) {
                     (_, 0) => row.get::<_, String>(0)?,
                     ("die", 9 | 10) => row.get::<_, f64>(column)?.to_string(),
                     ("die", 11) => format!("{:?}", row.get::<_, Option<i64>>(column)?),
@@ -392,23 +395,23 @@ fn statistics_in(connection: &rusqlite::Connection) -> rusqlite::Result<String> 
     Ok(lines.into_iter().fold(String::new(), |text, line| text + &line + "\n"))
 }
 
-/// What a cut cost.
+/// The result of a cut.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// All is well.
+    /// No roll is lost and nothing is wrong.
     Whole,
-    /// So many rolls that somebody had been sent are gone.
+    /// This many rolls that were sent to a client are lost.
     Lost(usize),
     /// Something else is wrong.
     Broken(String),
 }
 
-/// Puts the files where a server may find them, and looks what became of the history.
+/// Writes the files into `folder` and checks the history in them.
 fn judge(
     folder: &Path,
     files: &BTreeMap<String, Vec<u8>>,
     n_sent: usize,
-    truth: &Truth,
+    expected: &Expected,
 ) -> Verdict {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir(folder).unwrap();
@@ -417,14 +420,14 @@ fn judge(
     }
     let n_kept = match files.get("rolls.db") {
         None if files.get("rolls.db-wal").is_some_and(|log| !log.is_empty()) => {
-            return Verdict::Broken("a log without its database".into());
+            return Verdict::Broken("a write-ahead log without its database".into());
         }
         None => 0,
-        // As the server does before it lets SQLite open a file.
+        // The server checks this before SQLite opens a file.
         Some(content) if content.get(68..72) != Some(b"ROLL".as_slice()) => {
-            return Verdict::Broken(format!("not a history, {} bytes", content.len()));
+            return Verdict::Broken(format!("not a rollcast database, {} bytes", content.len()));
         }
-        Some(_) => match read(&folder.join("rolls.db"), truth) {
+        Some(_) => match read(&folder.join("rolls.db"), expected) {
             Ok(n_kept) => n_kept,
             Err(complaint) => return Verdict::Broken(complaint),
         },
@@ -435,8 +438,11 @@ fn judge(
     }
 }
 
-/// How many rolls the database has, if all of it is as it was after that many.
-fn read(database: &Path, truth: &Truth) -> Result<usize, String> {
+/// The number of rolls in the database.
+///
+/// # Errors
+/// Says what differs from the expected history after that many rolls.
+fn read(database: &Path, expected: &Expected) -> Result<usize, String> {
     let connection = rusqlite::Connection::open(database).map_err(|error| error.to_string())?;
     let read = || {
         let check: String = connection.query_row("pragma integrity_check", [], |row| row.get(0))?;
@@ -449,34 +455,35 @@ fn read(database: &Path, truth: &Truth) -> Result<usize, String> {
             [],
             |row| row.get(0),
         )?;
-        Ok((check, rolls, saved, statistics_in(&connection)?))
+        Ok((check, rolls, saved, stored_statistics(&connection)?))
     };
     let read = read().map_err(|error: rusqlite::Error| error.to_string())?;
     let (check, rolls, saved, statistics) = read;
     if check != "ok" {
         return Err(check);
     }
-    if !truth.rolls.starts_with(&rolls) {
-        return Err(format!("{} rolls, not those that were stored", rolls.len()));
+    if !expected.rolls.starts_with(&rolls) {
+        return Err(format!("{} rolls, but not the stored ones", rolls.len()));
     }
     if saved > rolls.len() {
         return Err(format!("statistics of {saved} rolls, but {} rolls", rolls.len()));
     }
-    // The view counts all rolls; the tables are those of the last save.
-    let expected = |n_rolls: usize, is_view: bool| -> String {
-        let lines = truth.statistics[n_rolls].lines();
+    // The view counts all rolls; the tables contain the statistics of the last save.
+    let lines_of = |n_rolls: usize, is_view: bool| -> String {
+        let lines = expected.statistics[n_rolls].lines();
         let lines = lines.filter(|line| line.starts_with("tally ") == is_view);
         lines.fold(String::new(), |text, line| text + line + "\n")
     };
-    // In order, a line of the view comes last.
-    if expected(saved, false) + &expected(rolls.len(), true) != statistics {
+    // The lines of the view sort last.
+    if lines_of(saved, false) + &lines_of(rolls.len(), true) != statistics {
         return Err(format!("the statistics of {} rolls are wrong: {statistics}", rolls.len()));
     }
     Ok(rolls.len())
 }
 
-/// What a server did, over its first start, an orderly stop, a second start and a kill.
-fn record(house: &House, shim: &Shim, n_rolls: usize) -> (Vec<Operation>, Truth) {
+/// Records a server over a first start, a clean stop, a second start and a kill. Each start stores
+/// at least `n_rolls`, and the second one runs until `n_faults` were injected in all.
+fn record(house: &House, shim: &Shim, n_rolls: usize, n_faults: u32) -> (Vec<Operation>, Expected) {
     shim.start_recording();
     let listen = |from: usize| {
         let server = house.start_with(&mut shim.command(house));
@@ -489,14 +496,18 @@ fn record(house: &House, shim: &Shim, n_rolls: usize) -> (Vec<Operation>, Truth)
     drop(stream);
     let (mut server, mut stream) = listen(seen.len());
     stream.rolls(n_rolls);
+    // On a slow machine one commit stores many rolls, so that few rolls mean few syncs.
+    while shim.n_injected() < n_faults {
+        stream.rolls(1);
+    }
     server.kill();
-    // Not a client more: what the record says.
+    // From here on only the record counts.
     let operations = operations(&shim.record());
-    (operations, Truth::new(house.stored()))
+    (operations, Expected::new(house.stored()))
 }
 
-/// Where to cut: anywhere, a third of the cuts at the start and a third where the database file or
-/// a name was just being changed.
+/// Where to cut, as indices into `operations`. A third of the cuts is anywhere, a third during the
+/// start, and a third right after a change to the database file or a name.
 fn places(operations: &[Operation], n_cuts: usize, rng: &mut StdRng) -> Vec<usize> {
     let is_sent = |operation: &Operation| matches!(operation, Operation::Sent(_));
     let n_start = operations.iter().position(is_sent).unwrap();
@@ -527,8 +538,8 @@ fn log_inodes(operations: &[Operation]) -> BTreeSet<Inode> {
     operations.iter().filter_map(is_log).collect()
 }
 
-/// The same run with `synchronous = normal`, by what SQLite leaves out there: the sync of the log
-/// at each commit. Those of a new log's header and before a checkpoint stay.
+/// The syncs that SQLite omits with `synchronous = normal`: the sync of the write-ahead log at each
+/// commit. The syncs of a new log's header and before a checkpoint remain.
 /// <https://sqlite.org/pragma.html#pragma_synchronous>
 fn without_syncs_of_commits(operations: &[Operation]) -> BTreeSet<usize> {
     let logs = log_inodes(operations);
@@ -555,13 +566,13 @@ fn without_syncs_of_commits(operations: &[Operation]) -> BTreeSet<usize> {
     left_out
 }
 
-/// Cuts at all `places`, and gives back each with its verdict. Of some of them a server goes on,
-/// which takes at most `longest`.
+/// Cuts at all `places`, without the syncs in `left_out`. Returns each place with its verdict. If
+/// `longest` is given, starts a server from some of the cuts and stores its longest recovery there.
 fn cut(
     operations: &[Operation],
     left_out: &BTreeSet<usize>,
     places: &[usize],
-    truth: &Truth,
+    expected: &Expected,
     longest: Option<&Mutex<Duration>>,
 ) -> Vec<(usize, Verdict)> {
     let folder = match Path::new("/dev/shm") {
@@ -585,11 +596,11 @@ fn cut(
             n_done = *place;
             if n % 2 == n_half {
                 let files = disk.cut(&mut StdRng::seed_from_u64(n as u64));
-                let verdict = judge(&image, &files, n_sent, truth);
+                let verdict = judge(&image, &files, n_sent, expected);
                 if let Some(longest) = longest
-                    && n % SERVER_EVERY == 0
+                    && n % CUTS_PER_SERVER == 0
                 {
-                    let took = go_on(&files);
+                    let took = restart(&files);
                     let mut longest = longest.lock().unwrap();
                     *longest = longest.max(took);
                 }
@@ -606,13 +617,13 @@ fn cut(
     })
 }
 
-/// What was sent is what is stored.
-fn assert_sent_is_stored(operations: &[Operation], truth: &Truth) -> usize {
+/// Asserts that every sent roll is stored unchanged. Returns how many were sent.
+fn assert_sent_is_stored(operations: &[Operation], expected: &Expected) -> usize {
     let mut n_sent = 0;
     for operation in operations {
         let Operation::Sent(rolls) = operation else { continue };
         for Sent { id, millis, dice } in rolls {
-            let (_, rolled_at, stored) = &truth.rolls[id - 1];
+            let (_, rolled_at, stored) = &expected.rolls[id - 1];
             let at: jiff::Timestamp = rolled_at.parse().unwrap();
             assert_eq!((at.as_millisecond(), stored), (*millis, dice), "roll {id}");
             n_sent += 1;
@@ -621,8 +632,8 @@ fn assert_sent_is_stored(operations: &[Operation], truth: &Truth) -> usize {
     n_sent
 }
 
-/// A server goes on from what a cut left: the time from its start to its next roll.
-fn go_on(files: &BTreeMap<String, Vec<u8>>) -> Duration {
+/// Starts a server from the files that a cut left. Returns the time from its start to its next roll.
+fn restart(files: &BTreeMap<String, Vec<u8>>) -> Duration {
     let house = House::new("every = '5ms'");
     for (name, content) in files {
         fs::write(house.path().join(name), content).unwrap();
@@ -637,37 +648,40 @@ fn go_on(files: &BTreeMap<String, Vec<u8>>) -> Duration {
     recovered
 }
 
-/// Cuts with another verdict than that all is well.
-fn unwell(verdicts: &[(usize, Verdict)]) -> Vec<&(usize, Verdict)> {
+/// All cuts whose verdict is not `Whole`.
+fn harmful(verdicts: &[(usize, Verdict)]) -> Vec<&(usize, Verdict)> {
     verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Whole).collect()
 }
 
-/// Cuts that lost rolls, if that is all that is wrong with any.
-fn losing(verdicts: &[(usize, Verdict)]) -> usize {
-    let unwell = unwell(verdicts);
-    for (place, verdict) in &unwell {
+/// The number of cuts that lost rolls. Asserts that nothing else is wrong with any of them.
+fn n_losing(verdicts: &[(usize, Verdict)]) -> usize {
+    let harmful = harmful(verdicts);
+    for (place, verdict) in &harmful {
         assert!(matches!(verdict, Verdict::Lost(_)), "at operation {place}: {verdict:?}");
     }
-    unwell.len()
+    harmful.len()
 }
 
 #[test]
 fn after_a_power_cut_at_any_moment_every_roll_that_was_sent_is_stored() {
     let (house, shim) = (House::new("every = '1ms'"), Shim::new());
-    let (operations, truth) = record(&house, &shim, 400);
-    assert!(assert_sent_is_stored(&operations, &truth) >= 800);
+    let (operations, expected) = record(&house, &shim, 400, 0);
+    assert!(assert_sent_is_stored(&operations, &expected) >= 800);
     let places = places(&operations, times(1_000, 10_000), &mut StdRng::seed_from_u64(1));
     let recovered = Mutex::new(Duration::ZERO);
-    let verdicts = cut(&operations, &BTreeSet::new(), &places, &truth, Some(&recovered));
-    let unwell = unwell(&verdicts);
-    assert!(unwell.is_empty(), "of {} operations, at: {unwell:#?}", operations.len());
+    let verdicts = cut(&operations, &BTreeSet::new(), &places, &expected, Some(&recovered));
+    let harmful = harmful(&verdicts);
+    assert!(harmful.is_empty(), "of {} operations, at: {harmful:#?}", operations.len());
 
     let left_out = without_syncs_of_commits(&operations);
-    let n_losing = losing(&cut(&operations, &left_out, &places, &truth, None));
-    // Of the cuts at the start none can lose any.
-    assert!(n_losing > places.len() / 10, "only {n_losing} cuts lost rolls: the check is blind");
+    let n_losing = n_losing(&cut(&operations, &left_out, &places, &expected, None));
+    // Cuts during the start cannot lose any roll.
+    assert!(
+        n_losing > places.len() / 10,
+        "only {n_losing} cuts lost rolls: the check detects nothing"
+    );
     Row {
-        fault: "power cut: what was not synced is dropped, kept, reordered or torn",
+        fault: "power cut: unsynced writes are dropped, kept, reordered or torn",
         n_injected: places.len(),
         n_lost: 0,
         n_repeated: 0,
@@ -678,49 +692,53 @@ fn after_a_power_cut_at_any_moment_every_roll_that_was_sent_is_stored() {
     .write();
 }
 
-/// Cuts after a run in which every seventh sync failed, and how many did.
+/// Records a run in which every seventh sync fails, and cuts it. Returns how many syncs failed, and
+/// the verdicts.
 fn cut_after_failed_syncs(
     lies: bool,
     longest: Option<&Mutex<Duration>>,
 ) -> (usize, Vec<(usize, Verdict)>) {
     let (house, shim) = (House::new("every = '1ms'"), Shim::new());
-    // Not those of the start, which may end over one.
+    // A failed sync during the start may end it, so the first syncs succeed.
     let fault = Fault::for_ever(Calls::Sync, Failure::Broken);
     shim.inject(Fault { first: 40, step: Some(7), lies, ..fault });
-    let (operations, truth) = record(&house, &shim, times(60, 400));
+    let (operations, expected) = record(&house, &shim, times(60, 400), 10);
     let is_failed = |operation: &&Operation| matches!(operation, Operation::FailedSync(_));
     let n_failed = operations.iter().filter(is_failed).count();
-    assert_sent_is_stored(&operations, &truth);
+    assert_sent_is_stored(&operations, &expected);
     let places = places(&operations, times(500, 5_000), &mut StdRng::seed_from_u64(2));
-    (n_failed, cut(&operations, &BTreeSet::new(), &places, &truth, longest))
+    (n_failed, cut(&operations, &BTreeSet::new(), &places, &expected, longest))
 }
 
 #[test]
-fn after_failed_syncs_a_power_cut_takes_no_roll_that_was_sent() {
-    // Linux calls pages clean that it could not write: a later sync that succeeds says nothing of
-    // them. <https://wiki.postgresql.org/wiki/Fsync_Errors>
+fn after_failed_syncs_a_power_cut_loses_no_roll_that_was_sent() {
+    // Linux marks pages clean that it could not write, so a later sync succeeds without them.
+    // <https://wiki.postgresql.org/wiki/Fsync_Errors>
     let recovered = Mutex::new(Duration::ZERO);
     let (n_failed, verdicts) = cut_after_failed_syncs(false, Some(&recovered));
     assert!(n_failed >= 10, "only {n_failed} syncs failed");
-    assert!(unwell(&verdicts).is_empty(), "{:#?}", unwell(&verdicts));
+    assert!(harmful(&verdicts).is_empty(), "{:#?}", harmful(&verdicts));
     let (_, control) = cut_after_failed_syncs(true, None);
-    let n_unwell = unwell(&control).len();
-    assert!(n_unwell > control.len() / 10, "only {n_unwell} cuts did harm: the check is blind");
+    let n_harmful = harmful(&control).len();
+    assert!(
+        n_harmful > control.len() / 10,
+        "only {n_harmful} cuts did harm: the check detects nothing"
+    );
     Row {
-        fault: "power cut after syncs that failed, with what they did not write",
+        fault: "power cut after failed syncs whose writes are lost",
         n_injected: verdicts.len(),
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::In(recovered.into_inner().unwrap()),
-        control: format!("a disk that says it synced: {n_unwell} cuts lost rolls or more"),
+        control: format!("a disk that reports success instead: {n_harmful} cuts did harm"),
         test: "power::after_failed_syncs",
     }
     .write();
 }
 
-/// A record over three starts with `fault` in force from the first, and how many of them ended
-/// over it, with a reason, and were made again.
-fn record_starts(house: &House, shim: &Shim, fault: Fault) -> (Vec<Operation>, Truth, usize) {
+/// Records three starts with `fault` active from the first one. A start that the fault ends, with
+/// the reason, is repeated. Returns how many ended.
+fn record_starts(house: &House, shim: &Shim, fault: Fault) -> (Vec<Operation>, Expected, usize) {
     shim.start_recording();
     shim.inject(fault);
     let (mut n_rolls, mut n_ended) = (0, 0);
@@ -730,9 +748,10 @@ fn record_starts(house: &House, shim: &Shim, fault: Fault) -> (Vec<Operation>, T
         let mut stream = wait_for("a server", || {
             if server.has_ended() {
                 assert_eq!(server.wait().code(), Some(1), "{:#?}", server.log());
-                let said = server.log().last().cloned().unwrap_or_default();
+                let message = server.log().last().cloned().unwrap_or_default();
                 let folder = house.path().canonicalize().unwrap();
-                assert!(said.contains(&format!("cannot write `{}`", folder.display())), "{said}");
+                let expected = format!("cannot write `{}`", folder.display());
+                assert!(message.contains(&expected), "{message}");
                 n_ended += 1;
                 server = Server::spawn(&mut shim.command(house));
             }
@@ -742,44 +761,47 @@ fn record_starts(house: &House, shim: &Shim, fault: Fault) -> (Vec<Operation>, T
         server.stop();
         n_rolls = house.stored().len();
     }
-    (operations(&shim.record()), Truth::new(house.stored()), n_ended)
+    (operations(&shim.record()), Expected::new(house.stored()), n_ended)
 }
 
 #[test]
-fn whichever_sync_of_the_folder_fails_a_power_cut_takes_no_roll_that_was_sent() {
-    // SQLite passes over this error when it makes the log, whose name a cut then takes away.
+fn whichever_sync_of_the_folder_fails_a_power_cut_loses_no_roll_that_was_sent() {
+    // SQLite ignores this error when it creates the write-ahead log. A cut then removes its name.
     let fault = Fault { step: None, ..Fault::for_ever(Calls::SyncFolder, Failure::Broken) };
     let (mut n_injected, mut n_ended) = (0, 0);
     for first in 1.. {
         let (house, shim) = (House::new("every = '2ms'"), Shim::new());
-        let (operations, truth, n) = record_starts(&house, &shim, Fault { first, ..fault });
+        let (operations, expected, n) = record_starts(&house, &shim, Fault { first, ..fault });
         if shim.n_injected() == 0 {
             break;
         }
         n_ended += n;
         let places = places(&operations, times(100, 1_000), &mut StdRng::seed_from_u64(3));
-        let verdicts = cut(&operations, &BTreeSet::new(), &places, &truth, None);
-        assert!(unwell(&verdicts).is_empty(), "sync {first}: {:#?}", unwell(&verdicts));
+        let verdicts = cut(&operations, &BTreeSet::new(), &places, &expected, None);
+        assert!(harmful(&verdicts).is_empty(), "sync {first}: {:#?}", harmful(&verdicts));
         n_injected += verdicts.len();
     }
-    assert!(n_ended >= 2, "only {n_ended} starts ended over a sync of the folder");
-    // A disk that says it synced the folder.
+    assert!(n_ended >= 2, "only {n_ended} starts ended because of a sync of the folder");
+    // Control: a disk that reports a successful sync of the folder.
     let (house, shim) = (House::new("every = '2ms'"), Shim::new());
     let lie = Fault { first: 1, step: Some(1), lies: true, ..fault };
-    let (operations, truth, _) = record_starts(&house, &shim, lie);
+    let (operations, expected, _) = record_starts(&house, &shim, lie);
     let places = places(&operations, times(100, 1_000), &mut StdRng::seed_from_u64(3));
-    let n_unwell = unwell(&cut(&operations, &BTreeSet::new(), &places, &truth, None)).len();
-    assert!(n_unwell > places.len() / 10, "only {n_unwell} cuts did harm: the check is blind");
+    let n_harmful = harmful(&cut(&operations, &BTreeSet::new(), &places, &expected, None)).len();
+    assert!(
+        n_harmful > places.len() / 10,
+        "only {n_harmful} cuts did harm: the check detects nothing"
+    );
     Row {
-        fault: "power cut after a sync of the folder that failed, each in turn",
+        fault: "power cut after a failed sync of the folder, each sync in turn",
         n_injected,
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::Words(format!(
-            "{n_ended} starts end, with the reason, and the next goes on; the others go on"
+            "{n_ended} starts end with the reason and the next one succeeds; the others continue"
         )),
         control: format!(
-            "a disk that says it synced it: {n_unwell} of {} cuts lost rolls or more",
+            "a disk that reports success instead: {n_harmful} of {} cuts did harm",
             places.len()
         ),
         test: "power::whichever_sync",

@@ -1,4 +1,4 @@
-//! The store's few readers, on a disk that is slow: who gets one, and for how long.
+//! The store's read connections on a slow disk: which queries get one, and for how long.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -12,9 +12,9 @@ use crate::common::events::{Ask, Stream};
 use crate::common::{House, Server, http, wait_for};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
-/// More than the server has in memory.
+/// More rolls than the server keeps in memory.
 const N_ROLLS: i64 = 20_000;
-/// Looks at 5,000 rolls for a face that never came up.
+/// Searches 5,000 rolls for a result that does not occur.
 const SEARCH: &str = "/rolls?die=1D12&result=7";
 const N_SEARCHES: usize = 200;
 const N_PROBES: usize = 40;
@@ -24,21 +24,21 @@ fn get(house: &House, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
-/// Asks, and does not wait for the answer.
-fn ask(house: &House, path: &str) -> TcpStream {
+/// Sends a request and does not wait for the response.
+fn send_request(house: &House, path: &str) -> TcpStream {
     let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     socket
 }
 
 #[test]
-fn pages_and_resumes_find_a_reader_however_many_search_at_once() {
+fn pages_and_resumes_get_a_connection_however_many_searches_run() {
     let (house, shim) = (House::new("every = '1h'"), Shim::new());
     house.fill(N_ROLLS, 1);
     let server = house.start_with(&mut shim.command(&house));
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
-    let _searches: Vec<TcpStream> = (0..N_SEARCHES).map(|_| ask(&house, SEARCH)).collect();
-    // As many as there are readers, were all of them to be had.
+    let _searches: Vec<TcpStream> = (0..N_SEARCHES).map(|_| send_request(&house, SEARCH)).collect();
+    // Enough slow reads to block all connections, if searches could use all of them.
     wait_for("searches to read", || (shim.n_injected() >= 8).then_some(()));
     for path in ["/", "/rolls", "/rolls/19000", "/api/rolls?limit=10"] {
         let (status, page) = get(&house, path);
@@ -49,29 +49,29 @@ fn pages_and_resumes_find_a_reader_however_many_search_at_once() {
 }
 
 #[test]
-fn a_read_that_takes_too_long_is_ended_and_told() {
+fn a_query_that_takes_too_long_is_interrupted_and_reported() {
     let (house, shim) = (House::new("every = '1h'"), Shim::new());
     house.fill(N_ROLLS, 1);
     let _server = house.start_with(&mut shim.command(&house));
     let control = get(&house, SEARCH);
     assert_eq!(control.0, 200, "{}", control.1);
-    // Other rolls, which no reader has in memory: a hundred pages or so, of 0.3 s each.
+    // Other rolls, which no connection has cached: about a hundred pages, 0.3 s each.
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     let (status, page) = get(&house, &format!("{SEARCH}&before=10000"));
     assert_eq!(status, 503, "{page}");
     assert!(page.contains("try again soon"), "{page}");
-    // The connection that was interrupted answers as ever.
-    shim.mend();
+    // The interrupted connection works again.
+    shim.clear_fault();
     for _ in 0..8 {
         assert_eq!(get(&house, &format!("{SEARCH}&before=10000")).0, 200);
     }
 }
 
 #[test]
-fn a_download_whose_batch_takes_too_long_goes_on_and_is_whole() {
+fn a_download_with_an_interrupted_batch_continues_and_is_complete() {
     let (house, shim) = (House::new("every = '1h'"), Shim::new());
     house.fill(N_ROLLS, 1);
-    // So large that a batch is on forty pages.
+    // Rolls so large that a batch spans forty pages.
     let large: Vec<String> = (2..=14).map(|n| format!("'{n}D1000', 1000")).collect();
     let large = large.join(", ");
     let sql = format!("update rolls set dice = json_object({large}) where id < 1000");
@@ -80,27 +80,27 @@ fn a_download_whose_batch_takes_too_long_goes_on_and_is_whole() {
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     thread::scope(|scope| {
         let file = scope.spawn(|| get(&house, "/api/rolls.ndjson?before=1000"));
-        // Of 0.3 s each, and so longer than a read may take.
-        wait_for("a batch to be ended", || (shim.n_injected() >= 25).then_some(()));
-        shim.mend();
+        // At 0.3 s each, these reads take longer than the query timeout.
+        wait_for("a batch to be interrupted", || (shim.n_injected() >= 25).then_some(()));
+        shim.clear_fault();
         assert_eq!(file.join().unwrap(), get(&house, "/api/rolls.ndjson?before=1000"));
     });
 }
 
 #[test]
-fn out_of_file_descriptors_every_reader_has_the_history_open() {
+fn without_free_file_descriptors_every_connection_can_read_the_history() {
     let (house, shim) = (House::new("every = '1h'"), Shim::new());
     house.fill(N_ROLLS, 1);
     let server = house.start_with(&mut shim.command(&house));
-    // As many clients as there are readers, connected while there is a descriptor for each.
+    // One client for each read connection, connected while there are free descriptors.
     let clients: Vec<ureq::Agent> = (0..4).map(|_| http()).collect();
     for client in &clients {
         let mut answer = client.get(house.url("/healthz")).call().unwrap();
         assert_eq!(answer.body_mut().read_to_string().unwrap(), "healthy\n");
     }
     allow_no_more_files(&server);
-    let unheard = ask(&house, "/healthz");
-    // So that each gets a reader of its own.
+    let waiting = send_request(&house, "/healthz");
+    // Slow reads, so that each request gets its own connection.
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     thread::scope(|scope| {
         for (n, client) in (1..).zip(&clients) {
@@ -109,18 +109,19 @@ fn out_of_file_descriptors_every_reader_has_the_history_open() {
             scope.spawn(move || {
                 let mut answer = client.get(url).call().unwrap();
                 assert_eq!(answer.status(), 200, "{:#?}", server.log());
-                // To its end, so that the connection stays.
+                // Read to the end, so that the HTTP connection stays open.
                 answer.body_mut().read_to_string().unwrap();
             });
         }
     });
-    // Control: there was indeed no descriptor for one more.
-    unheard.set_nonblocking(true).unwrap();
-    let error = (&unheard).read(&mut [0]).expect_err("it is not even accepted");
+    // Control: there was no free descriptor for another client.
+    waiting.set_nonblocking(true).unwrap();
+    let error =
+        (&waiting).read(&mut [0]).expect_err("no response, because the connection is not accepted");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
-/// Takes from a server all descriptors that it does not use.
+/// Limits a server to the file descriptors that it already uses.
 fn allow_no_more_files(server: &Server) {
     let is_used = |n: &u64| fs::exists(format!("/proc/{}/fd/{n}", server.pid())).unwrap();
     let current = (0..).find(|n| !is_used(n));
@@ -130,21 +131,21 @@ fn allow_no_more_files(server: &Server) {
 }
 
 #[test]
-fn probes_of_a_disk_that_does_not_answer_are_told_so_and_hold_one_thread() {
+fn probes_of_an_unresponsive_disk_are_answered_with_503_and_use_one_thread() {
     let (house, shim) = (House::new("every = '1h'"), Shim::new());
     let server = house.start_with(&mut shim.command(&house));
     let n_threads = || fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().count();
     assert_eq!(get(&house, "/readyz"), (200, "ready\n".into()), "control");
     let before = n_threads();
 
-    shim.inject(Fault::for_ever(Calls::Look, Failure::Slow));
-    let _probes: Vec<TcpStream> = (0..N_PROBES).map(|_| ask(&house, "/readyz")).collect();
+    shim.inject(Fault::for_ever(Calls::Stat, Failure::Slow));
+    let _probes: Vec<TcpStream> = (0..N_PROBES).map(|_| send_request(&house, "/readyz")).collect();
     let (status, reasons) = get(&house, "/readyz");
     assert_eq!(status, 503, "{reasons}");
     assert!(reasons.contains("the database's disk does not answer"), "{reasons}");
     let grown = n_threads() - before;
     assert!(grown < N_PROBES / 2, "{grown} more threads for {N_PROBES} probes");
 
-    shim.mend();
+    shim.clear_fault();
     wait_for("the disk to answer", || (get(&house, "/readyz").0 == 200).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! What a campaign found: a line of the table in docs/reliability.md.
+//! The result of a campaign: a row of the table in docs/reliability.md.
 
 use std::fs;
 use std::path::Path;
@@ -6,37 +6,38 @@ use std::time::Duration;
 
 /// One kind of fault, after all of its injections.
 pub struct Row {
-    /// What was done to the server, in words.
+    /// The injected fault, in words.
     pub fault: &'static str,
     pub n_injected: usize,
-    /// Rolls that somebody saw or that were acknowledged, and are not stored or were not delivered.
+    /// Rolls that a client saw but that are not stored, and stored rolls that were not delivered.
     pub n_lost: usize,
     /// Rolls that a client got more than once.
     pub n_repeated: usize,
-    /// What became of the server.
+    /// How the server recovered.
     pub recovered: Recovered,
-    /// What was broken on purpose, and what the same oracle then said.
+    /// What was broken on purpose, and what the same oracle found then.
     pub control: String,
     /// The test's name, as `cargo test --test faults NAME` takes it.
     pub test: &'static str,
 }
 
-/// How a server comes through a fault.
+/// How a server recovers from a fault.
 pub enum Recovered {
-    /// It goes on: the longest time from the fault's end to the next roll.
+    /// It continues: the longest time from the end of the fault to the next roll.
     In(Duration),
-    /// It has to end, with the reason.
+    /// It exits with the reason.
     Ends,
-    /// Something else was measured, or nothing: in words.
+    /// Another measurement, or none, in words.
     Words(String),
 }
 
-/// After a fault's end rolls go on within this time.
+/// The maximum time from the end of a fault to the next roll.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// And on a machine that is slow, or busy with other tests: still no back-off of a minute.
-const RECOVERY_OF_THE_BUSY: Duration = Duration::from_secs(25);
+/// The same on a slow machine or one that runs other tests. It is shorter than a back-off of a
+/// minute.
+const RECOVERY_UNDER_LOAD: Duration = Duration::from_secs(25);
 
-/// How often to inject: a quick part with all tests, the whole by `make torture`.
+/// How often to inject a fault: `quick` times with all tests, `whole` times with `make torture`.
 pub fn times(quick: usize, whole: usize) -> usize {
     if is_whole() { whole } else { quick }
 }
@@ -47,23 +48,23 @@ fn is_whole() -> bool {
 
 /// Whether a recovery took too long.
 pub fn is_late(recovered: Duration) -> bool {
-    recovered > if is_whole() { RECOVERY } else { RECOVERY_OF_THE_BUSY }
+    recovered > if is_whole() { RECOVERY } else { RECOVERY_UNDER_LOAD }
 }
 
-/// For a row that tells more of a recovery than the time it took.
+/// Asserts the maximum recovery time, for rows that report more than that time.
 pub fn assert_in_time(fault: &str, recovered: Duration) {
-    assert!(!is_late(recovered), "{fault}: rolls went on after {recovered:?}");
+    assert!(!is_late(recovered), "{fault}: rolls continued after {recovered:?}");
 }
 
 impl Row {
-    /// Prints the line, and leaves it where `make torture` collects them.
+    /// Prints the row, and writes it to the folder from which `make torture` collects the rows.
     pub fn write(&self) {
         if let Recovered::In(time) = self.recovered {
             assert_in_time(self.fault, time);
         }
         let recovered = match &self.recovered {
             Recovered::In(time) => format!("{:.1} s", time.as_secs_f64()),
-            Recovered::Ends => "ends, with the reason".into(),
+            Recovered::Ends => "exits with the reason".into(),
             Recovered::Words(words) => words.clone(),
         };
         let Row { fault, n_injected, n_lost, n_repeated, control, test, .. } = self;

@@ -1,5 +1,5 @@
-//! Requests that are nearly right, on raw sockets: whatever comes in, the server answers or
-//! refuses, goes on rolling, and forgets it.
+//! Mutated requests on raw sockets. The server answers or refuses each of them, keeps storing rolls,
+//! and keeps no connection or memory of them.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,15 +19,15 @@ use crate::common::hand_server::HandServer;
 use crate::common::{House, Server, http, wait_for};
 use crate::report::{Recovered, Row, times};
 
-/// Silence after which a request is taken for one that the server waits for the rest of. What is
-/// answered later shows in the server's log.
+/// After this time without a response, the server counts as waiting for the rest of the request. A
+/// later response shows in the server's log.
 const SILENCE: Duration = Duration::from_millis(30);
 const N_CLIENTS: usize = 4;
-/// What the server may grow by at its peak: the buffers of a few connections, of which one holds
-/// at most 400 KB of a request's head, and an allocator's fragments.
+/// The maximum growth of the server's peak memory: the buffers of a few connections, each with at
+/// most 400 KB of request head, and fragmentation.
 const MAX_GROWTH_KB: i64 = 8_000;
 
-/// What mutants descend from.
+/// The valid requests that are mutated.
 const REQUESTS: &[&str] = &[
     "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n",
     "GET /rolls?before=60&die=1D20&result=17 HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -49,7 +49,7 @@ const REQUESTS: &[&str] = &[
     "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
 ];
 
-/// What is put in somewhere.
+/// Bytes to insert.
 const PIECES: &[&[u8]] = &[
     b"%",
     b"%00",
@@ -143,7 +143,7 @@ const BODIES: &[&[u8]] = &[
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
 ];
 
-/// The mutant of this number, always the same.
+/// The mutated request of this number, which is always the same.
 fn mutant(number: u64) -> Vec<u8> {
     let mut rng = StdRng::seed_from_u64(number);
     let mut request = pick(&mut rng, REQUESTS).as_bytes().to_vec();
@@ -161,7 +161,7 @@ fn mutate(request: &mut Vec<u8>, rng: &mut StdRng) {
         1 => request.truncate(at),
         2 => drop(request.drain(at..(at + rng.random_range(0..20)).min(request.len()))),
         3 => insert(request, at, pick(rng, PIECES)),
-        // In the target more often than elsewhere, also so that it stays one.
+        // More often in the target than elsewhere, so that the request often stays valid.
         4 => insert(request, at.min(line_end), pick(rng, PIECES)),
         5 => {
             let escape = |byte: &u8| format!("%{byte:02X}");
@@ -182,7 +182,7 @@ fn mutate(request: &mut Vec<u8>, rng: &mut StdRng) {
             let copy = request.clone();
             request.extend(copy);
         }
-        // As long as some server's limit, or longer.
+        // Around the common limits of servers, and beyond.
         12 => {
             let n_bytes = pick(rng, &[1_000, 8_200, 65_600, 300_000]);
             let filling = pick(rng, b"a/%&\r: ");
@@ -204,12 +204,12 @@ fn insert(request: &mut Vec<u8>, at: usize, piece: &[u8]) {
     request.splice(at..at, piece.iter().copied());
 }
 
-/// The status that a request is answered with; `None` if it is not answered at once.
-fn ask(port: u16, request: &[u8]) -> Option<u16> {
+/// The status of the response, or `None` if none comes within [`SILENCE`].
+fn send(port: u16, request: &[u8]) -> Option<u16> {
     let mut socket = wait_for("a connection", || TcpStream::connect(("127.0.0.1", port)).ok());
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     socket.set_write_timeout(Some(SILENCE)).unwrap();
-    // The server may have had enough before the end.
+    // The server may close the connection before the end of the request.
     let _ = socket.write_all(request);
     let (mut answer, mut piece) = (Vec::new(), [0; 4_096]);
     while !is_whole(&answer) && answer.len() < 100_000 {
@@ -222,7 +222,7 @@ fn ask(port: u16, request: &[u8]) -> Option<u16> {
     std::str::from_utf8(line).ok()?.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok()
 }
 
-/// Whether an answer is there up to its end, or as far as it matters.
+/// Whether a response is complete, or its body does not matter.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return false;
@@ -238,7 +238,7 @@ fn is_whole(answer: &[u8]) -> bool {
         || (length.is_none() && !is_chunked)
 }
 
-/// Sends the mutants of these numbers and gives back the statuses, with what was asked.
+/// Sends the mutants of these numbers. Returns the number and status of each response.
 fn assault(port: u16, numbers: std::ops::Range<u64>) -> Vec<(u64, u16)> {
     let (next, seen) = (AtomicUsize::new(numbers.start as usize), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -249,7 +249,7 @@ fn assault(port: u16, numbers: std::ops::Range<u64>) -> Vec<(u64, u16)> {
                     if number >= numbers.end {
                         return;
                     }
-                    if let Some(status) = ask(port, &mutant(number)) {
+                    if let Some(status) = send(port, &mutant(number)) {
                         seen.lock().unwrap().push((number, status));
                     }
                 }
@@ -259,35 +259,35 @@ fn assault(port: u16, numbers: std::ops::Range<u64>) -> Vec<(u64, u16)> {
     seen.into_inner().unwrap()
 }
 
-/// A 5xx: so few clients at once meet no limit that would explain a 503.
-fn is_unearned(status: u16) -> bool {
+/// Whether a status is 5xx. So few clients reach no limit that would justify a 503.
+fn is_server_error(status: u16) -> bool {
     status >= 500
 }
 
-/// What the server's log says of panics, and of answers that nobody waited for.
+/// The log lines with a panic or a 5xx status, including responses after [`SILENCE`].
 fn faults(log: &[String]) -> Vec<&String> {
     let is_fault = |line: &&String| {
         let status = serde_json::from_str::<Value>(line).ok().and_then(|l| l["status"].as_u64());
-        line.contains("panicked") || status.is_some_and(|status| is_unearned(status as u16))
+        line.contains("panicked") || status.is_some_and(|status| is_server_error(status as u16))
     };
     log.iter().filter(is_fault).collect()
 }
 
-/// A kilobyte figure of `/proc/<pid>/status`.
+/// A figure of `/proc/<pid>/status` in kB.
 fn kilobytes(server: &Server, name: &str) -> i64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The connections of a server, and where it listens.
+/// The number of a server's sockets, including the listening one.
 fn n_sockets(server: &Server) -> usize {
     let files = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
     let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
     targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
 }
 
-/// Follows the stream until the roll `until`; the ids, in the order in which they came.
+/// Follows the stream up to the roll `until`. Returns the ids in order of arrival.
 fn follow(house: &House, until: Arc<AtomicI64>) -> thread::JoinHandle<Vec<i64>> {
     let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
     thread::spawn(move || {
@@ -306,7 +306,7 @@ fn newest(house: &House) -> i64 {
 }
 
 #[test]
-fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
+fn mutated_requests_are_answered_or_refused_and_leave_nothing_behind() {
     let n_mutants = times(5_000, 100_000) as u64;
     let house = House::new("every = '20ms'");
     house.fill(200, 1);
@@ -316,21 +316,21 @@ fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
 
     let n_before = n_sockets(&server);
 
-    // What templates, pools and caches take once is not the mutants'.
+    // The first fifth fills templates, pools and caches, which do not count as growth.
     let mut answers = assault(house.port(), 0..n_mutants / 5);
     let before_kb = kilobytes(&server, "VmHWM");
-    let began = Instant::now();
+    let started = Instant::now();
     answers.extend(assault(house.port(), n_mutants / 5..n_mutants));
-    let (took, ended) = (began.elapsed(), Instant::now());
+    let (took, ended) = (started.elapsed(), Instant::now());
 
     let last = newest(&house);
     wait_for("the next roll", || (newest(&house) > last).then_some(()));
     let recovered = ended.elapsed();
     let page = http().get(house.url("/rolls/1")).call().unwrap();
-    assert_eq!(page.status(), 200, "an honest request after them");
+    assert_eq!(page.status(), 200, "a valid request afterwards");
     drop(page);
     let grown_kb = kilobytes(&server, "VmHWM") - before_kb;
-    // All of them have hung up.
+    // All clients have closed their connections.
     wait_for("no connection to be left", || (n_sockets(&server) <= n_before).then_some(()));
 
     let head = newest(&house);
@@ -349,18 +349,21 @@ fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
         n_seen(5),
         log.iter().filter(|line| line.contains("\"status\":")).count(),
     );
-    let unearned: Vec<String> = answers
+    let server_errors: Vec<String> = answers
         .iter()
-        .filter(|(_, status)| is_unearned(*status))
+        .filter(|(_, status)| is_server_error(*status))
         .map(|(n, status)| format!("{status}: {:?}", String::from_utf8_lossy(&mutant(*n))))
         .collect();
-    assert!(unearned.is_empty(), "{unearned:#?}");
+    assert!(server_errors.is_empty(), "{server_errors:#?}");
     assert!(faults(&log).is_empty(), "{:#?}", faults(&log));
-    assert!(n_seen(2) > 0 && n_seen(4) > 0, "mutants were to be near enough to be answered");
+    assert!(
+        n_seen(2) > 0 && n_seen(4) > 0,
+        "expected some mutants to be answered with 2xx and some with 4xx"
+    );
     assert!(grown_kb < MAX_GROWTH_KB, "the peak of memory grew by {grown_kb} kB");
     let n_repeated = seen.windows(2).filter(|pair| pair[1] <= pair[0]).count();
     let n_lost = (1..=*seen.last().unwrap()).filter(|id| seen.binary_search(id).is_err()).count();
-    assert_eq!((n_lost, n_repeated), (0, 0), "a healthy client, beside them: {seen:?}");
+    assert_eq!((n_lost, n_repeated), (0, 0), "a healthy client at the same time: {seen:?}");
     Row {
         fault: "a mutated HTTP request",
         n_injected: n_mutants as usize,
@@ -368,13 +371,12 @@ fn nearly_right_requests_are_answered_or_refused_and_forgotten() {
         n_repeated,
         recovered: Recovered::In(recovered),
         control: planted_fault(),
-        test: "requests::nearly_right",
+        test: "requests::mutated_requests",
     }
     .write();
 }
 
-/// The control: a server that breaks down over some of the same mutants is found out, by its
-/// answers and by its log.
+/// Control: a server that fails on some of the mutants is detected by its responses and its log.
 fn planted_fault() -> String {
     let log = Arc::new(Mutex::new(Vec::new()));
     let written = log.clone();
@@ -389,10 +391,10 @@ fn planted_fault() -> String {
     });
     let n_mutants = 1_000;
     let answers = assault(server.port(), 0..n_mutants);
-    let n_unearned = answers.iter().filter(|(_, status)| is_unearned(*status)).count();
+    let n_errors = answers.iter().filter(|(_, status)| is_server_error(*status)).count();
     let log = log.lock().unwrap();
-    assert!(n_unearned > 0, "none of {n_mutants} mutants met the planted fault");
-    assert!(faults(&log).len() >= n_unearned, "the log of the planted fault was read as none");
+    assert!(n_errors > 0, "none of {n_mutants} mutants triggered the planted fault");
+    assert!(faults(&log).len() >= n_errors, "the log of the planted fault was not detected");
     assert_eq!(faults(&["thread 'x' panicked at src/x.rs:1".into()]).len(), 1);
-    format!("a server that answers 503 to `%00`: seen {n_unearned} times")
+    format!("a server that answers 503 to `%00`: detected {n_errors} times")
 }

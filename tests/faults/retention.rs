@@ -1,4 +1,4 @@
-//! Pruning under faults: killed in the middle of it nothing is lost, and the feed makes no pause.
+//! Pruning under faults: a kill during a prune loses nothing, and a prune does not pause the feed.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,26 +13,26 @@ use crate::common::{House, Server, wait_for};
 use crate::kills::Moments;
 use crate::report::{Recovered, Row, times};
 
-/// How a reader comes back after a kill.
+/// How a reader reconnects after a kill.
 #[derive(Clone, Copy, PartialEq)]
 enum Seam {
     LastEventId,
-    /// Broken on purpose: from now on.
+    /// Broken on purpose: without a cursor.
     None,
 }
 
-/// What a reader got.
+/// What a reader received.
 #[derive(Clone)]
 struct Log {
-    /// It asked for what comes after this roll.
+    /// The reader requested all rolls after this id.
     after: i64,
-    /// When each roll came, its id and its dice.
+    /// Each roll's arrival time, id and dice.
     rolls: Vec<(Instant, i64, String)>,
-    /// What it was told is gone.
-    told: Vec<RangeInclusive<i64>>,
+    /// The ids that `sync` reported as lost.
+    reported_lost: Vec<RangeInclusive<i64>>,
 }
 
-/// A reader that comes back whenever its stream ends.
+/// A reader that reconnects whenever its stream ends.
 struct Reader {
     log: Arc<Mutex<Log>>,
     stop: Arc<AtomicBool>,
@@ -51,7 +51,7 @@ impl Reader {
                 let last_event_id = last.to_string();
                 let last_event_id = (seam == Seam::LastEventId).then_some(last_event_id.as_str());
                 let Ok(stream) = Stream::open(&url, Ask { last_event_id, post: false }) else {
-                    // The broken one comes late as well, when there are rolls to miss.
+                    // The broken reader also reconnects late, so that it misses rolls.
                     let wait = if seam == Seam::None { 300 } else { 2 };
                     park_timeout(Duration::from_millis(wait));
                     continue;
@@ -60,7 +60,7 @@ impl Reader {
                     let mut log = kept.lock().unwrap();
                     if let Some(sync) = frame.sync().filter(|sync| sync["reason"] == "pruned") {
                         let last = log.rolls.last().map_or(after, |roll| roll.1);
-                        log.told.push(last + 1..=last + sync["lost"].as_i64().unwrap());
+                        log.reported_lost.push(last + 1..=last + sync["lost"].as_i64().unwrap());
                     }
                     if let Some((id, dice)) = frame.roll() {
                         let id = id.split('-').next().unwrap().parse().unwrap();
@@ -89,17 +89,17 @@ impl Reader {
 
 impl Log {
     fn after(after: i64) -> Log {
-        Log { after, rolls: Vec::new(), told: Vec::new() }
+        Log { after, rolls: Vec::new(), reported_lost: Vec::new() }
     }
 
-    /// Rolls that did not come, though nobody said that they are gone; and those that came twice.
+    /// The number of missing rolls that were not reported as lost, and of repeated rolls.
     fn judge(&self) -> (usize, usize) {
         let ids: Vec<i64> =
             [self.after].into_iter().chain(self.rolls.iter().map(|roll| roll.1)).collect();
         let mut n_lost = 0;
         for pair in ids.windows(2).filter(|pair| pair[1] > pair[0] + 1) {
-            let told = |id: &i64| self.told.iter().any(|range| range.contains(id));
-            n_lost += (pair[0] + 1..pair[1]).filter(|id| !told(id)).count();
+            let is_reported = |id: &i64| self.reported_lost.iter().any(|range| range.contains(id));
+            n_lost += (pair[0] + 1..pair[1]).filter(|id| !is_reported(id)).count();
         }
         (n_lost, ids.windows(2).filter(|pair| pair[1] <= pair[0]).count())
     }
@@ -116,29 +116,29 @@ fn number(house: &House, sql: &str) -> i64 {
 }
 
 #[test]
-fn what_is_missing_before_the_first_roll_is_lost_too() {
+fn rolls_missing_before_the_first_received_one_count_as_lost() {
     let mut log = Log::after(10);
     let roll = |id| (Instant::now(), id, String::new());
     log.rolls = vec![roll(13), roll(14), roll(14)];
     assert_eq!(log.judge(), (2, 1));
-    log.told.push(11..=11);
+    log.reported_lost.push(11..=11);
     assert_eq!(log.judge(), (1, 1));
 }
 
-/// Kills the server `n_kills` times while it prunes, and gives back what a reader got, and the
-/// longest time until a roll came again.
+/// Kills the server `n_kills` times while it prunes. Returns a reader's log, and the longest time
+/// from a start to the next roll.
 fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Duration) {
     let n_filled = number(house, "select max(id) from rolls");
     let mut moments = Moments::new();
     let reader = Reader::start(house, seam, n_filled);
     let mut recovered = Duration::ZERO;
     for n in 0..n_kills {
-        let (begun, seen) = (Instant::now(), reader.last());
+        let (started, seen) = (Instant::now(), reader.last());
         let mut server = Server::spawn(&mut house.command());
-        // Every other one in its start, which prunes at once.
+        // Kills every other server during its start, which prunes at once.
         if n % 2 == 1 {
             wait_for("a roll", || (reader.last() > seen).then_some(()));
-            recovered = recovered.max(begun.elapsed());
+            recovered = recovered.max(started.elapsed());
         }
         let moment = Duration::from_millis(moments.next_below(150));
         let start = Instant::now();
@@ -155,12 +155,12 @@ fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Durati
 }
 
 #[test]
-fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
+fn a_kill_during_a_prune_loses_no_roll_within_the_retention() {
     let n_kills = times(8, 200);
     let house = House::new("every = '1ms'\nkeep = 20_000");
     house.fill(times(60_000, 500_000) as i64, 1);
     let (log, recovered) = kill_while_pruning(&house, n_kills, Seam::LastEventId);
-    // To its end.
+    // Completes the prune.
     let mut server = house.start();
     wait_for("the prune", || (number(&house, "select count(*) from rolls") < 25_000).then_some(()));
     server.stop();
@@ -171,7 +171,7 @@ fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
     let stored = house.stored();
     let (oldest, head) = (stored[0].0, stored.last().unwrap().0);
     assert!(stored.iter().map(|roll| roll.0).eq(oldest..=head), "ids have gaps");
-    assert!(stored.len() >= 20_000, "only {} are left", stored.len());
+    assert!(stored.len() >= 20_000, "only {} rolls are left", stored.len());
     for sql in [
         "select seq from sqlite_sequence where name = 'rolls'",
         "select sum(n_rolls) from tallies where die = '1D6'",
@@ -185,7 +185,7 @@ fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
         let stored = usize::try_from(id - oldest).ok().and_then(|index| stored.get(index));
         n_lost += usize::from(stored.is_none_or(|stored| stored.2 != *dice));
     }
-    assert_eq!((n_lost, n_repeated), (0, 0), "{:?}", log.told);
+    assert_eq!((n_lost, n_repeated), (0, 0), "{:?}", log.reported_lost);
     assert!(log.rolls.len() > 200, "the reader saw only {} rolls", log.rolls.len());
 
     let house = House::new("every = '1ms'\nkeep = 20_000");
@@ -199,27 +199,27 @@ fn killed_while_it_prunes_it_loses_no_roll_that_is_to_be_kept() {
         n_lost,
         n_repeated,
         recovered: Recovered::In(recovered),
-        control: format!("a reader that does not resume: {missed} missed"),
-        test: "retention::killed_while",
+        control: format!("a reader that does not resume misses {missed} rolls"),
+        test: "retention::a_kill_during_a_prune",
     }
     .write();
 }
 
-/// Longer than any pause that pruning may make, also on a slow machine.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The maximum pause that a prune may cause, also on a slow machine.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_large_prune_makes_no_pause_in_the_feed() {
+fn a_large_prune_does_not_pause_the_feed() {
     let n_filled = times(60_000, 1_000_000) as i64;
     let house = House::new("every = '5ms'\nkeep = 1_000");
     house.fill(n_filled, 1);
     let mut server = house.start();
     let reader = Reader::start(&house, Seam::LastEventId, n_filled);
-    let mut longest_log = 0;
+    let mut max_log_bytes = 0;
     let begun = Instant::now();
     wait_for_long("the prune", || {
         let log = std::fs::metadata(house.path().join("rolls.db-wal"));
-        longest_log = longest_log.max(log.map_or(0, |log| log.len()));
+        max_log_bytes = max_log_bytes.max(log.map_or(0, |log| log.len()));
         (number(&house, "select count(*) from rolls") < 3_000).then_some(())
     });
     let took = begun.elapsed();
@@ -231,14 +231,14 @@ fn a_large_prune_makes_no_pause_in_the_feed() {
         "{n_filled} rolls pruned in {:.1} s; longest gap {gap:?} of {} rolls; log up to {} MB",
         took.as_secs_f64(),
         log.rolls.len(),
-        longest_log >> 20
+        max_log_bytes >> 20
     );
     assert_eq!((n_lost, n_repeated), (0, 0));
-    assert!(gap < PAUSE, "no roll for {gap:?}");
-    assert!(longest_log < 32 << 20, "the write-ahead log grew to {longest_log} bytes");
+    assert!(gap < MAX_PAUSE, "no roll for {gap:?}");
+    assert!(max_log_bytes < 32 << 20, "the write-ahead log grew to {max_log_bytes} bytes");
     server.stop();
 
-    // The same in a single transaction, as long as one of many more rolls takes.
+    // Control: a prune in a single transaction, kept open as long as one of many more rolls takes.
     house.configure("every = '5ms'");
     let _server = house.start();
     let reader = Reader::start(&house, Seam::LastEventId, seen);
@@ -247,28 +247,31 @@ fn a_large_prune_makes_no_pause_in_the_feed() {
     let delete = outside.transaction().unwrap();
     delete.execute("delete from rolls where id < (select max(id) from rolls)", []).unwrap();
     let begun = Instant::now();
-    wait_for("a while", || (begun.elapsed() > 2 * PAUSE).then_some(()));
+    wait_for("a while", || (begun.elapsed() > 2 * MAX_PAUSE).then_some(()));
     delete.commit().unwrap();
     let head = reader.last();
     wait_for("rolls after it", || (reader.last() > head + 5).then_some(()));
     let control = reader.stop().longest_gap();
-    assert!(control > PAUSE, "the check saw no pause but {control:?}");
+    assert!(control > MAX_PAUSE, "the control paused only {control:?}");
     Row {
-        fault: "a prune of nearly all rolls while rolls go on",
+        fault: "a prune of nearly all rolls while new rolls are stored",
         n_injected: 1,
         n_lost,
         n_repeated,
-        recovered: Recovered::Words(format!("{} ms, the longest pause", gap.as_millis())),
-        control: format!("in a single transaction: a pause of {:.1} s", control.as_secs_f64()),
-        test: "retention::a_large_prune_makes_no_pause_in_the_feed",
+        recovered: Recovered::Words(format!("longest pause {} ms", gap.as_millis())),
+        control: format!(
+            "a prune in a single transaction: a pause of {:.1} s",
+            control.as_secs_f64()
+        ),
+        test: "retention::a_large_prune",
     }
     .write();
 }
 
-/// For the whole campaign, whose prune takes longer than anything else may.
-fn wait_for_long(what: &str, mut look: impl FnMut() -> Option<()>) {
+/// Waits up to 10 minutes, for the prune of the whole campaign.
+fn wait_for_long(what: &str, mut poll: impl FnMut() -> Option<()>) {
     let start = Instant::now();
-    while look().is_none() {
+    while poll().is_none() {
         assert!(start.elapsed() < Duration::from_secs(600), "waited for {what}");
         park_timeout(Duration::from_millis(20));
     }

@@ -1,12 +1,12 @@
-/* Stands between the server and its disk: loaded by LD_PRELOAD into the unmodified binary. It sees
- * every call on the database, its log and its journal, and on the folder they are in.
+/* Stands between the server and its disk. LD_PRELOAD loads it into the unmodified binary. It
+ * intercepts every call on the database, its write-ahead log, its journal and their folder.
  *
- *   SHIM_DATABASE  the database's path; files whose names only begin so belong to it
- *   SHIM_CONTROL   a file that tests write and this maps: which fault, and how far the clock is off
- *   SHIM_RECORD    a file that gets all operations in their order, if set
+ *   SHIM_DATABASE  the path of the database; files whose paths start with it are intercepted too
+ *   SHIM_CONTROL   a memory-mapped file in which tests set the fault and the clock offset
+ *   SHIM_RECORD    if set, a file to which all operations are appended in order
  *
- * Out of sight stay the index of the log (-shm: never durable, made anew) and the lock file.
- * Syncs do not reach the disk: what a power cut would leave is worked out from the record. */
+ * The index of the log (-shm, never durable, rebuilt when needed) and the lock file are ignored.
+ * Syncs do not reach the disk. The record determines what a power cut would leave. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,39 +25,39 @@
 #include <time.h>
 #include <unistd.h>
 
-/* tests/faults/shim.rs has the same. */
-enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER, LOOK };
-/* In place of an errno: it succeeds after this time, or when the fault ends. */
+/* Keep in step with tests/faults/shim.rs. */
+enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER, STAT };
+/* Instead of an errno: the call succeeds after SLOW_TIME, or when the fault ends. */
 enum { SLOW = 1000000, HANG };
 static const struct timespec SLOW_TIME = {0, 300000000};
 static const struct timespec HANG_TIME = {0, 10000000};
 struct control {
-  _Atomic uint32_t kind;       /* of the calls that fail; NONE ends the fault */
-  uint32_t error;              /* errno, or 0: only half of it is read or written, or SLOW, or HANG */
-  uint32_t first;              /* the call that fails, counted from 1 */
-  uint32_t step;               /* and each so many calls after it; 0: only that one */
-  _Atomic uint32_t n_calls;    /* of that kind */
-  _Atomic uint32_t n_injected; /* of them failed */
-  uint32_t drop;               /* a sync that fails takes what was not synced with it */
-  uint32_t lie;                /* and says that it succeeded */
-  _Atomic int64_t clock_off;   /* nanoseconds that the time of day is wrong by */
+  _Atomic uint32_t kind;       /* kind of call that fails; NONE ends the fault */
+  uint32_t error;              /* errno; 0 reads or writes only half; or SLOW, or HANG */
+  uint32_t first;              /* first call that fails, counted from 1 */
+  uint32_t step;               /* every how many calls after it; 0: only that one */
+  _Atomic uint32_t n_calls;    /* calls of that kind */
+  _Atomic uint32_t n_injected; /* calls that failed */
+  uint32_t drop;               /* a failed sync discards all unsynced writes */
+  uint32_t lie;                /* a failed sync reports success */
+  _Atomic int64_t clock_offset; /* nanoseconds added to the wall clock */
 };
 
 #define N_FDS 65536
 static struct control *control;
 static int record = -1;
 static char database[PATH_MAX], folder[PATH_MAX];
-/* The inode behind a descriptor; 0 is none of ours. */
+/* The inode of each intercepted descriptor; 0 for all others. */
 static _Atomic uint64_t inode_of[N_FDS];
 static uint64_t folder_inode;
-/* One operation after the other: the record's order is the real one. */
-static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+/* Serializes operations, so that the record has the real order. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 #define REAL(name) \
   static __typeof__(&name) real; \
   if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-/* What an inode held before writes that are not synced, newest first. */
+/* The previous content of each unsynced write, newest first. */
 struct before {
   struct before *older;
   uint64_t inode;
@@ -97,7 +97,7 @@ static int is_ours(const char *path) {
 
 static uint64_t inode(int fd) { return fd >= 0 && fd < N_FDS ? inode_of[fd] : 0; }
 
-/* A line of the record, in one call: a kill leaves whole lines. */
+/* Writes an entry of the record in one call, so that a kill leaves only whole entries. */
 static void note_bytes(char kind, uint64_t inode, uint64_t at, const void *bytes, uint32_t n_bytes) {
   if (record < 0) return;
   static __typeof__(&writev) real;
@@ -112,7 +112,7 @@ static void note_bytes(char kind, uint64_t inode, uint64_t at, const void *bytes
 
 static void note(char kind, uint64_t inode, uint64_t at) { note_bytes(kind, inode, at, NULL, 0); }
 
-/* Whether this call is one that fails; errno says how, 0 that it does half. */
+/* Whether this call fails. errno is the error, or 0 for half of the work. */
 static int fails(uint32_t kind) {
   if (!control || control->kind != kind) return 0;
   uint32_t n = ++control->n_calls;
@@ -136,7 +136,7 @@ static size_t half(size_t n_bytes) { return n_bytes < 2 ? n_bytes : n_bytes / 2;
 /* -- opening ------------------------------------------------------------------------------- */
 
 static int open_ours(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   int fd = -1;
   if (!fails(OPEN)) {
     struct stat status;
@@ -148,7 +148,7 @@ static int open_ours(int (*real)(const char *, int, ...), const char *path, int 
       else if (flags & O_TRUNC) note('T', status.st_ino, 0);
     }
   }
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   return fd;
 }
 
@@ -207,7 +207,7 @@ static void remember(int fd, off_t offset, size_t n_bytes) {
   unsynced = before;
 }
 
-/* Of one inode; `restore` puts back what was there. */
+/* Forgets the unsynced writes of one inode. `restore` undoes them first. */
 static void forget(int fd, int restore) {
   static __typeof__(&pwrite64) real;
   static __typeof__(&ftruncate64) real_truncate;
@@ -234,7 +234,7 @@ static void forget(int fd, int restore) {
 ssize_t pwrite64(int fd, const void *bytes, size_t n_bytes, off_t offset) {
   REAL(pwrite64);
   if (!inode(fd)) return real(fd, bytes, n_bytes, offset);
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   ssize_t n_written = -1;
   int failed = fails(WRITE);
   if (failed && !errno) {
@@ -247,7 +247,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n_bytes, off_t offset) {
     if (n_written > 0) note_bytes('W', inode(fd), offset, bytes, n_written);
   }
   int error = errno;
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   errno = error;
   return n_written;
 }
@@ -255,19 +255,19 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n_bytes, off_t offset) {
 int ftruncate64(int fd, off_t size) {
   REAL(ftruncate64);
   if (!inode(fd)) return real(fd, size);
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   int result = -1;
   if (!fails(WRITE) || !errno) {
     forget(fd, 0);
     result = real(fd, size);
     if (result == 0) note('T', inode(fd), size);
   }
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   return result;
 }
 
 static int sync_ours(int fd) {
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   int result = 0;
   if (fails(inode(fd) == folder_inode ? SYNC_FOLDER : SYNC)) {
     int error = errno;
@@ -279,7 +279,7 @@ static int sync_ours(int fd) {
     forget(fd, 0);
     note(inode(fd) == folder_inode ? 'D' : 'S', inode(fd), 0);
   }
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   return result;
 }
 
@@ -298,7 +298,7 @@ int fdatasync(int fd) {
 int rename(const char *from, const char *to) {
   REAL(rename);
   if (!is_ours(from)) return real(from, to);
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   struct stat status = {0};
   stat(from, &status);
   int result = real(from, to);
@@ -308,35 +308,35 @@ int rename(const char *from, const char *to) {
   memcpy(both, from, n_from);
   memcpy(both + n_from, to, n_to);
   if (result == 0) note_bytes('R', status.st_ino, 0, both, n_from + n_to);
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   return result;
 }
 
 int unlink(const char *path) {
   REAL(unlink);
   if (!is_ours(path)) return real(path);
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   int result = real(path);
   if (result == 0) note_bytes('U', 0, 0, path, strlen(path));
   int error = errno;
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   errno = error;
   return result;
 }
 
-/* -- looking ------------------------------------------------------------------------------- */
+/* -- stat ---------------------------------------------------------------------------------- */
 
 int statx(int dir, const char *restrict path, int flags, unsigned mask,
           struct statx *restrict status) {
   REAL(statx);
-  /* Of a descriptor, or of nothing, there is no path. */
-  if (dir == AT_FDCWD && is_ours(path) && fails(LOOK) && errno) return -1;
+  /* Without AT_FDCWD there may be no path. */
+  if (dir == AT_FDCWD && is_ours(path) && fails(STAT) && errno) return -1;
   return real(dir, path, flags, mask, status);
 }
 
-/* -- what clients are sent ----------------------------------------------------------------- */
+/* -- sent data ----------------------------------------------------------------------------- */
 
-/* In one turn with its note: no operation on a file comes between. */
+/* Called with the lock held, so that no file operation comes between the call and its entry. */
 static ssize_t sent(int fd, const struct iovec *parts, int n_parts, ssize_t n_sent) {
   int error = errno;
   for (ssize_t left = n_sent; left > 0; parts++, n_parts--) {
@@ -344,7 +344,7 @@ static ssize_t sent(int fd, const struct iovec *parts, int n_parts, ssize_t n_se
     note_bytes('A', fd, 0, parts->iov_base, n_bytes);
     left -= n_bytes;
   }
-  pthread_mutex_unlock(&turn);
+  pthread_mutex_unlock(&lock);
   errno = error;
   return n_sent;
 }
@@ -353,25 +353,25 @@ ssize_t send(int fd, const void *bytes, size_t n_bytes, int flags) {
   REAL(send);
   if (record < 0) return real(fd, bytes, n_bytes, flags);
   struct iovec part = {(void *)bytes, n_bytes};
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   return sent(fd, &part, 1, real(fd, bytes, n_bytes, flags));
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int n_parts) {
   REAL(writev);
   if (record < 0 || fd <= 2 || fd == record) return real(fd, parts, n_parts);
-  pthread_mutex_lock(&turn);
+  pthread_mutex_lock(&lock);
   return sent(fd, parts, n_parts, real(fd, parts, n_parts));
 }
 
-/* -- the time of day ----------------------------------------------------------------------- */
+/* -- the wall clock ------------------------------------------------------------------------ */
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
   REAL(clock_gettime);
   int result = real(clock, now);
-  if (result == 0 && clock == CLOCK_REALTIME && control && control->clock_off) {
-    int64_t nanoseconds = now->tv_nsec + control->clock_off % 1000000000;
-    now->tv_sec += control->clock_off / 1000000000 + (nanoseconds >= 1000000000) - (nanoseconds < 0);
+  if (result == 0 && clock == CLOCK_REALTIME && control && control->clock_offset) {
+    int64_t nanoseconds = now->tv_nsec + control->clock_offset % 1000000000;
+    now->tv_sec += control->clock_offset / 1000000000 + (nanoseconds >= 1000000000) - (nanoseconds < 0);
     now->tv_nsec = (nanoseconds + 1000000000) % 1000000000;
   }
   return result;

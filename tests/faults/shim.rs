@@ -1,5 +1,5 @@
-//! The server's disk and clock, in the hands of a test: `shim.c` between the unmodified binary and
-//! the system's calls.
+//! Control over the server's disk and clock: `shim.c` stands between the unmodified binary and the
+//! system calls.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -19,10 +19,10 @@ pub enum Calls {
     Write,
     Sync,
     Open,
-    /// Of the folder: what makes names durable.
+    /// The sync of the folder, which makes file names durable.
     SyncFolder,
-    /// Of stat, at a path.
-    Look,
+    /// A `stat` of a path.
+    Stat,
 }
 
 /// How they fail.
@@ -38,21 +38,21 @@ pub enum Failure {
     Short,
     /// They succeed, after 0.3 s.
     Slow,
-    /// They return only when the fault ends.
+    /// They return when the fault ends.
     Hang,
 }
 
-/// From the call `first` on (counted from 1, from this moment).
+/// A fault that starts with the call `first`, counted from 1 since its injection.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub calls: Calls,
     pub failure: Failure,
     pub first: u32,
-    /// How many calls later again; `None` is never.
+    /// The number of calls until the next failure; `None` fails only one call.
     pub step: Option<u32>,
-    /// What a failed sync did not write is gone: Linux calls those pages clean.
+    /// A failed sync loses its unwritten pages, because Linux marks them clean.
     pub drops: bool,
-    /// The failed sync says that it succeeded.
+    /// A failed sync reports success.
     pub lies: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct Shim {
 /// Offsets in `struct control`.
 const KIND: u64 = 0;
 const N_INJECTED: u64 = 20;
-const CLOCK_OFF: u64 = 32;
+const CLOCK_OFFSET: u64 = 32;
 
 impl Shim {
     pub fn new() -> Shim {
@@ -82,7 +82,7 @@ impl Shim {
         Shim { folder, control }
     }
 
-    /// The house's server, with its disk and clock in our hands.
+    /// The command that starts the server on this shim.
     pub fn command(&self, house: &House) -> Command {
         let mut command = house.command();
         let database = house.path().canonicalize().unwrap().join("rolls.db");
@@ -96,7 +96,7 @@ impl Shim {
         command
     }
 
-    /// From now on servers record what they do.
+    /// Makes servers that start from now on record their operations.
     pub fn start_recording(&self) {
         File::create(self.record()).unwrap();
     }
@@ -107,7 +107,7 @@ impl Shim {
 
     pub fn inject(&self, fault: Fault) {
         let Fault { calls, failure, first, step, drops, lies } = fault;
-        // As of `errno.h` on Linux.
+        // The numbers of `errno.h` on Linux.
         let error = match failure {
             Failure::Short => 0,
             Failure::Broken => 5,
@@ -120,29 +120,30 @@ impl Shim {
         for (n, word) in (1..).zip(words) {
             self.write(4 * n, &word.to_ne_bytes());
         }
-        // Last: from here on it is in force.
+        // Written last, because this activates the fault.
         self.write(KIND, &(calls as u32).to_ne_bytes());
     }
 
     /// Ends the fault.
-    pub fn mend(&self) {
+    pub fn clear_fault(&self) {
         self.write(KIND, &0_u32.to_ne_bytes());
     }
 
-    /// How many calls have failed of the fault that is, or was, in force.
+    /// How many calls the current or last fault has failed.
     pub fn n_injected(&self) -> u32 {
         let mut word = [0; 4];
         self.control.read_exact_at(&mut word, N_INJECTED).unwrap();
         u32::from_ne_bytes(word)
     }
 
-    /// Puts the time of day off, ahead or back.
+    /// Sets the server's wall clock this far ahead of the real time.
     pub fn put_clock_ahead(&self, by: Duration) {
-        self.write(CLOCK_OFF, &i64::try_from(by.as_nanos()).unwrap().to_ne_bytes());
+        self.write(CLOCK_OFFSET, &i64::try_from(by.as_nanos()).unwrap().to_ne_bytes());
     }
 
+    /// Sets the server's wall clock this far behind the real time.
     pub fn put_clock_back(&self, by: Duration) {
-        self.write(CLOCK_OFF, &(-i64::try_from(by.as_nanos()).unwrap()).to_ne_bytes());
+        self.write(CLOCK_OFFSET, &(-i64::try_from(by.as_nanos()).unwrap()).to_ne_bytes());
     }
 
     fn write(&self, at: u64, bytes: &[u8]) {
@@ -150,7 +151,7 @@ impl Shim {
     }
 }
 
-/// The library, compiled once a run.
+/// The path of the compiled shim. It is compiled once per test run.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -163,9 +164,9 @@ fn library() -> &'static Path {
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shim.c"))
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&compiled.stderr);
-        assert!(compiled.status.success(), "the shim does not compile: {said}");
-        // Whole at once: another run may be using it.
+        let errors = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "the shim does not compile: {errors}");
+        // Renamed atomically, because another run may use the library.
         fs::rename(&draft, &library).unwrap();
         library
     })

@@ -1,6 +1,6 @@
-//! Hostile clients: what they cost those who behave, what they cost the server, and whether they
-//! are forgotten when they are gone. Directly on loopback, where nothing ends a connection that
-//! only waits, and through the nginx of `deploy/`, which does.
+//! Hostile clients: how much they delay healthy clients, how much memory they use, and whether the
+//! server drops them when they leave. Directly on loopback, where nothing ends a waiting connection,
+//! and through the nginx of `deploy/`, which does.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -16,43 +16,43 @@ use crate::process::{n_sockets, resident_kib};
 use crate::report::{Recovered, Row, assert_in_time, times};
 
 pub const N_LISTENERS: usize = 20;
-const N_DEAF: usize = 300;
-/// Of each of these the kernel keeps a megabyte between nginx and the server.
+const N_UNREAD: usize = 300;
+/// Fewer, because the kernel buffers a megabyte of each between nginx and the server.
 #[cfg(feature = "deploy")]
-const N_DEAF_OF_NGINX: usize = 100;
+const N_UNREAD_OF_NGINX: usize = 100;
 const N_SLOW: usize = 200;
 const N_IDLE: usize = 250;
 const N_HALF_CLOSED: usize = 100;
-const N_CONNECTS_A_SECOND: usize = 5_000;
-const CONNECTING: Duration = Duration::from_secs(2);
-/// How long the siege lasts: longer than nginx waits for a request.
+const CONNECTS_PER_SECOND: usize = 5_000;
+const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// The duration of the siege. It is longer than nginx waits for a request.
 const SIEGE: Duration = Duration::from_secs(13);
 
-/// What those who behave may wait for a roll, 99 of 100 times, on a machine that is slow and busy.
-const BOUND: Duration = Duration::from_secs(5);
-/// Rolls of which the longest wait is told.
+/// The maximum p99 delay of a roll for healthy clients, on a slow and busy machine.
+const MAX_P99: Duration = Duration::from_secs(5);
+/// The minimum number of rolls for a p99.
 const N_MEASURED: usize = 1_000;
-/// What a hostile connection may cost the server.
-pub const KIB_A_CONNECTION: u64 = 100;
-/// And the server besides, whatever comes.
-pub const KIB_AT_MOST: u64 = 32 << 10;
+/// The server memory that each hostile connection may use.
+pub const KIB_PER_CONNECTION: u64 = 100;
+/// The memory that the server may use in addition.
+pub const MAX_EXTRA_KIB: u64 = 32 << 10;
 
-/// Connections that are held.
+/// Open hostile connections.
 struct Crowd {
-    /// Streams that nobody reads, of a history that no buffer holds.
-    deaf: Vec<TcpStream>,
+    /// Streams that nobody reads, of a history larger than all buffers.
+    unread: Vec<TcpStream>,
     /// Requests whose headers never end.
     slow: Vec<TcpStream>,
     /// Connections without a request.
     idle: Vec<TcpStream>,
-    /// Streams whose clients have said that they will say no more: one half of a connection.
+    /// Streams whose clients have closed their sending half.
     half_closed: Vec<TcpStream>,
 }
 
 impl Crowd {
-    fn gather(port: u16, n_deaf: usize) -> Crowd {
+    fn gather(port: u16, n_unread: usize) -> Crowd {
         let connect = |n| (0..n).map(move |_| TcpStream::connect(("127.0.0.1", port)).unwrap());
-        let deaf: Vec<TcpStream> = (0..n_deaf).map(|_| deaf(port)).collect();
+        let unread: Vec<TcpStream> = (0..n_unread).map(|_| open_unread_stream(port)).collect();
         let slow: Vec<TcpStream> = connect(N_SLOW)
             .map(|mut socket| {
                 socket.write_all(b"GET /stream/ HTTP/1.1\r\nHost: x\r\nX-Slow: ").unwrap();
@@ -66,7 +66,7 @@ impl Crowd {
                 socket
             })
             .collect();
-        let crowd = Crowd { deaf, slow, idle: connect(N_IDLE).collect(), half_closed };
+        let crowd = Crowd { unread, slow, idle: connect(N_IDLE).collect(), half_closed };
         for socket in crowd.slow.iter().chain(&crowd.idle).chain(&crowd.half_closed) {
             socket.set_nonblocking(true).unwrap();
         }
@@ -74,16 +74,16 @@ impl Crowd {
     }
 
     fn len(&self) -> usize {
-        self.deaf.len() + self.slow.len() + self.idle.len() + self.half_closed.len()
+        self.unread.len() + self.slow.len() + self.idle.len() + self.half_closed.len()
     }
 
-    /// The slow ones send one more byte each.
+    /// Sends one more byte on each slow connection.
     fn drip(&self) {
-        // Those that were ended may say so.
+        // Connections that were ended return an error.
         self.slow.iter().for_each(|mut socket| drop(socket.write(b"x")));
     }
 
-    /// How many of the slow and the idle ones the other side has not ended.
+    /// How many slow and idle connections are still open.
     fn n_waiting(&self) -> usize {
         self.slow.iter().chain(&self.idle).filter(|socket| is_open(socket)).count()
     }
@@ -93,7 +93,7 @@ impl Crowd {
     }
 }
 
-/// Whether the other side has not ended it, as far as what came of it tells.
+/// Whether the server has not closed the connection yet.
 fn is_open(mut socket: &TcpStream) -> bool {
     let mut bytes = [0; 1024];
     loop {
@@ -105,10 +105,10 @@ fn is_open(mut socket: &TcpStream) -> bool {
     }
 }
 
-/// A client that asks for all of the past, hears its stream begin, and reads no further.
-fn deaf(port: u16) -> TcpStream {
-    wait_for("a stream of the past", || {
-        // Small segments and a small window, so that the kernel takes little of it.
+/// Opens a stream of the whole history, reads its beginning, and then stops reading.
+fn open_unread_stream(port: u16) -> TcpStream {
+    wait_for("a stream of the history", || {
+        // Small segments and a small window, so that the kernel buffers little.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4 << 10).unwrap();
         socket.set_tcp_mss(536).unwrap();
@@ -116,11 +116,11 @@ fn deaf(port: u16) -> TcpStream {
         let mut socket = TcpStream::from(socket);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        // One who comes while all readers of the database are taken is told to come back.
-        let (mut heard, mut bytes) = (String::new(), [0; 64]);
-        while !heard.contains("event: sync") {
+        // While all database connections are busy, the server ends the stream with `busy`.
+        let (mut text, mut bytes) = (String::new(), [0; 64]);
+        while !text.contains("event: sync") {
             match socket.read(&mut bytes) {
-                Ok(n_bytes @ 1..) => heard.push_str(&String::from_utf8_lossy(&bytes[..n_bytes])),
+                Ok(n_bytes @ 1..) => text.push_str(&String::from_utf8_lossy(&bytes[..n_bytes])),
                 _ended => return None,
             }
         }
@@ -128,36 +128,36 @@ fn deaf(port: u16) -> TcpStream {
     })
 }
 
-/// Connections that come and go, so many a second.
+/// The result of connecting at a fixed rate.
 #[derive(Clone, Copy)]
 struct Connects {
     n_tried: usize,
-    /// The rest met a full queue (128 of a listener on loopback), where the kernel drops the first
-    /// packet; who waits for an answer, as honest clients do, tries again after a second.
-    n_taken: usize,
+    /// Accepted connections. For the rest the accept queue (128 entries) was full, so the kernel
+    /// dropped the first packet. Real clients retry after a second.
+    n_accepted: usize,
 }
 
-fn connect_again_and_again(port: u16) -> Connects {
+fn connect_repeatedly(port: u16) -> Connects {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into();
-    let (start, mut n_tried, mut n_taken) = (Instant::now(), 0, 0);
-    while start.elapsed() < CONNECTING {
-        let due = (start.elapsed().as_secs_f64() * N_CONNECTS_A_SECOND as f64) as usize;
-        while n_tried < due && start.elapsed() < CONNECTING {
+    let (start, mut n_tried, mut n_accepted) = (Instant::now(), 0, 0);
+    while start.elapsed() < CONNECT_TIME {
+        let due = (start.elapsed().as_secs_f64() * CONNECTS_PER_SECOND as f64) as usize;
+        while n_tried < due && start.elapsed() < CONNECT_TIME {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            // By RST, so that this machine does not run out of ports.
+            // Closed by RST, so that this machine does not run out of ports.
             socket.set_linger(Some(Duration::ZERO)).unwrap();
-            // Nobody waits for an answer. On loopback it is there at once, or does not come.
+            // Nonblocking: on loopback a connect succeeds at once or is dropped.
             socket.set_nonblocking(true).unwrap();
-            let _under_way = socket.connect(&address);
+            let _pending = socket.connect(&address);
             n_tried += 1;
-            n_taken += usize::from(socket.peer_addr().is_ok());
+            n_accepted += usize::from(socket.peer_addr().is_ok());
         }
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    Connects { n_tried, n_taken }
+    Connects { n_tried, n_accepted }
 }
 
-/// The streams that the server counts.
+/// The number of open streams in the server's metrics.
 pub fn n_streams(house: &House) -> usize {
     let text = http().get(house.url("/metrics")).call().unwrap().body_mut().read_to_string();
     let text = text.unwrap();
@@ -165,18 +165,18 @@ pub fn n_streams(house: &House) -> usize {
     sample.unwrap().parse().unwrap()
 }
 
-/// The longest wait of 99 in 100 rolls that all listeners got from these places in their logs on.
+/// The p99 delay of all rolls in the listeners' logs from the given positions on.
 pub fn p99(listeners: &[Listener], from: &[usize]) -> Duration {
     let mut delays = Vec::new();
     for (listener, from) in listeners.iter().zip(from) {
         delays.extend(listener.story().rolls[*from..].iter().map(|seen| seen.delay()));
     }
     delays.sort();
-    assert!(delays.len() >= N_MEASURED, "only {} rolls came", delays.len());
+    assert!(delays.len() >= N_MEASURED, "only {} rolls arrived", delays.len());
     delays[delays.len() * 99 / 100]
 }
 
-/// Waits until there are enough rolls to measure, of each listener as many as of the others.
+/// Waits until all listeners have received the rolls that [`p99`] needs, the same number each.
 fn wait_for_enough(listeners: &[Listener], from: &[usize]) {
     let n_each = N_MEASURED / listeners.len();
     for (listener, from) in listeners.iter().zip(from) {
@@ -184,6 +184,7 @@ fn wait_for_enough(listeners: &[Listener], from: &[usize]) {
     }
 }
 
+/// The number of rolls that each listener has received.
 pub fn places(listeners: &[Listener]) -> Vec<usize> {
     listeners.iter().map(|listener| listener.story().rolls.len()).collect()
 }
@@ -196,44 +197,44 @@ pub fn park(time: Duration) {
 }
 
 pub fn is_in_time(p99: Duration) -> Result<(), String> {
-    if p99 < BOUND { Ok(()) } else { Err(format!("99 of 100 rolls came within {p99:?}")) }
+    if p99 < MAX_P99 { Ok(()) } else { Err(format!("p99 is {p99:?}")) }
 }
 
 struct Siege {
     n_hostile: usize,
     connects: Connects,
-    /// The longest that one waits for a page of the past, by a connection of its own.
+    /// The longest time for a page of the history on a new connection.
     slowest_page: Duration,
     n_lost: usize,
     n_repeated: usize,
     p99_before: Duration,
     p99: Duration,
     kib: u64,
-    /// Slow and idle connections that are still open at its end.
+    /// Slow and idle connections that are still open at the end.
     n_waiting: usize,
-    /// Streams that the server still counts at its end, besides those of the listeners.
+    /// Streams that the server still counts at the end, without those of the listeners.
     n_held: usize,
     recovered: Duration,
 }
 
-/// What the crowd meets.
+/// The server or proxy that the crowd connects to.
 struct Front {
     port: u16,
-    n_deaf: usize,
-    patience: Patience,
+    n_unread: usize,
+    unread: Unread,
 }
 
-/// With clients that do not read.
+/// Whether the front ends streams that nobody reads.
 #[derive(PartialEq)]
-enum Patience {
-    IsEndless,
+enum Unread {
+    Keeps,
     #[cfg_attr(not(feature = "deploy"), allow(dead_code))]
     Ends,
 }
 
-/// Lays siege to what stands before the server.
+/// Runs the siege of `front` and measures it.
 fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
-    let Front { port, n_deaf, patience } = front;
+    let Front { port, n_unread, unread } = front;
     let n_before = n_sockets(server.pid());
     let url = format!("http://127.0.0.1:{port}/stream/");
     let live = Manner { start: None, ..Manner::HONEST };
@@ -248,72 +249,72 @@ fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
     let kib_before = resident_kib(server.pid());
 
     let from = places(&listeners);
-    let crowd = Crowd::gather(port, n_deaf);
+    let crowd = Crowd::gather(port, n_unread);
     let (start, mut kib) = (Instant::now(), 0);
     let page_url = format!("http://127.0.0.1:{port}/rolls?before=50");
     let (mut n_pages, mut n_refused, mut slowest_page) = (0, 0, Duration::ZERO);
     let connecting = std::thread::spawn(move || {
-        // Once those who do not read have got what the kernel takes for them.
+        // After the kernel's buffers of the unread streams are full.
         park(SIEGE / 3);
-        connect_again_and_again(port)
+        connect_repeatedly(port)
     });
     while start.elapsed() < SIEGE {
         crowd.drip();
-        // Past rolls are there for others, too, whoever waits for some and then reads no further.
-        let asked = Instant::now();
+        // The history stays readable for others, whatever the unread streams wait for.
+        let sent = Instant::now();
         let page = http().get(&page_url).call().unwrap();
-        slowest_page = slowest_page.max(asked.elapsed());
+        slowest_page = slowest_page.max(sent.elapsed());
         n_pages += 1;
         n_refused += usize::from(page.status() != 200);
         kib = kib.max(resident_kib(server.pid()));
         park(Duration::from_millis(100));
     }
     let connects = connecting.join().unwrap();
-    let Connects { n_tried, n_taken } = connects;
-    // Half of what it is to be; on a machine that is busy with other tests a tenth.
-    let n_all = N_CONNECTS_A_SECOND * CONNECTING.as_secs() as usize;
-    assert!(n_tried >= n_all / times(10, 2), "only {n_tried} connects in {CONNECTING:?}");
-    assert_eq!(n_refused, 0, "of {n_pages} pages of the history, so many were refused");
+    let Connects { n_tried, n_accepted } = connects;
+    // At least half of the intended rate, or a tenth on a machine that runs other tests.
+    let n_all = CONNECTS_PER_SECOND * CONNECT_TIME.as_secs() as usize;
+    assert!(n_tried >= n_all / times(10, 2), "only {n_tried} connects in {CONNECT_TIME:?}");
+    assert_eq!(n_refused, 0, "pages of the history were refused, of {n_pages}");
     let p99_under_siege = p99(&listeners, &from);
     let n_waiting = crowd.n_waiting();
-    // Who closes one half is taken to have left.
-    assert_eq!(crowd.n_half_closed(), 0, "streams whose clients have closed their half go on");
+    // A client that closes its half counts as disconnected.
+    assert_eq!(crowd.n_half_closed(), 0, "half-closed streams are still open");
     let n_held = || n_streams(house).saturating_sub(N_LISTENERS);
-    if patience == Patience::Ends {
-        wait_for("the deaf to be sent away", || (n_held() == 0).then_some(()));
-        println!("the deaf are sent away after {:?}", start.elapsed());
+    if unread == Unread::Ends {
+        wait_for("the unread streams to be ended", || (n_held() == 0).then_some(()));
+        println!("the unread streams ended after {:?}", start.elapsed());
     }
     let n_held = n_held();
     let n_hostile = crowd.len() + n_tried;
     println!("{} MiB of memory before, at most {} under siege", kib_before >> 10, kib >> 10);
     let kib = kib.saturating_sub(kib_before);
-    let bound = KIB_AT_MOST + KIB_A_CONNECTION * crowd.len() as u64;
-    assert!(kib < bound, "the crowd cost {kib} KiB of memory, expected less than {bound}");
+    let bound = MAX_EXTRA_KIB + KIB_PER_CONNECTION * crowd.len() as u64;
+    assert!(kib < bound, "the crowd used {kib} KiB of memory, expected less than {bound}");
 
     drop(crowd);
-    let gone = Instant::now();
-    wait_for("the crowd to be forgotten", || (n_streams(house) <= N_LISTENERS).then_some(()));
-    let recovered = gone.elapsed();
+    let left = Instant::now();
+    wait_for("the streams of the crowd to end", || (n_streams(house) <= N_LISTENERS).then_some(()));
+    let recovered = left.elapsed();
     let (mut n_lost, mut n_repeated) = (0, 0);
     let stories: Vec<_> = listeners.into_iter().map(Listener::stop).collect();
-    wait_for("no stream to be counted", || (n_streams(house) == 0).then_some(()));
-    // Those that nginx keeps to ask again it closes after some seconds.
+    wait_for("all streams to end", || (n_streams(house) == 0).then_some(()));
+    // nginx closes its keep-alive connections after some seconds.
     wait_for("all descriptors to be free", || (n_sockets(server.pid()) <= n_before).then_some(()));
-    println!("all descriptors free after {:?}", gone.elapsed());
+    println!("all descriptors free after {:?}", left.elapsed());
     server.stop();
     let stored = Stored::read(house);
     for story in stories {
-        assert_eq!(story.opened.len(), 1, "one who behaves lost the connection");
+        assert_eq!(story.opened.len(), 1, "a healthy client lost its connection");
         let mut log = log_of(&story, story.rolls[0].number() - 1);
         log.settle(&stored);
-        log.assert_is_whole("one who behaves");
+        log.assert_is_whole("a healthy client");
         (n_lost, n_repeated) = (n_lost + log.n_lost, n_repeated + log.n_repeated);
     }
     is_in_time(p99_under_siege).unwrap();
     println!(
-        "{n_hostile} hostile connections, {n_tried} of them in {CONNECTING:?}, {n_taken} taken; \
+        "{n_hostile} hostile connections, {n_tried} of them in {CONNECT_TIME:?}, {n_accepted} accepted; \
          p99 {p99_before:?} before, {p99_under_siege:?} under siege; a page within \
-         {slowest_page:?} of {n_pages}; {kib} KiB; {n_waiting} still waited, {n_held} streams held"
+         {slowest_page:?} of {n_pages}; {kib} KiB; {n_waiting} still open, {n_held} streams still open"
     );
     Siege {
         n_hostile,
@@ -330,11 +331,11 @@ fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
     }
 }
 
-/// A house with a history that no buffer holds.
+/// A server whose history is larger than all buffers.
 fn large_house() -> House {
     let house = House::new("every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000");
     house.fill(80_000, 1);
-    // Their statistics are counted, which takes memory once.
+    // Counts the statistics, which uses memory once.
     house.start().stop();
     house
 }
@@ -342,17 +343,17 @@ fn large_house() -> House {
 impl Siege {
     fn write(&self, fault: &'static str, control: String, test: &'static str) {
         let Siege { n_hostile, n_lost, n_repeated, p99_before, p99, kib, recovered, .. } = *self;
-        let Connects { n_tried, n_taken } = self.connects;
+        let Connects { n_tried, n_accepted } = self.connects;
         assert_in_time(fault, recovered);
         let recovered = Recovered::Words(format!(
-            "p99 of the healthy {} to {} ms, a page by a new connection within {:.1} s, +{} MiB; \
-             {} connects a second, {} % of them taken; forgotten in {:.1} s",
+            "p99 of healthy clients {} to {} ms, a page on a new connection within {:.1} s, +{} MiB; \
+             {} connects a second, {} % of them accepted; dropped within {:.1} s",
             p99_before.as_millis(),
             p99.as_millis(),
             self.slowest_page.as_secs_f64(),
             kib >> 10,
-            n_tried / CONNECTING.as_secs() as usize,
-            100 * n_taken / n_tried,
+            n_tried / CONNECT_TIME.as_secs() as usize,
+            100 * n_accepted / n_tried,
             recovered.as_secs_f64()
         ));
         let n_injected = n_hostile;
@@ -361,31 +362,32 @@ impl Siege {
 }
 
 #[test]
-fn hostile_clients_on_loopback_harm_no_one_but_are_never_sent_away() {
+fn hostile_clients_on_loopback_harm_no_one_but_stay_connected() {
     let house = large_house();
     let mut server = house.start();
-    let front = Front { port: house.port(), n_deaf: N_DEAF, patience: Patience::IsEndless };
+    let front = Front { port: house.port(), n_unread: N_UNREAD, unread: Unread::Keeps };
     let siege = lay_siege(&house, &mut server, front);
-    // What nginx is for: without it they stay as long as they like.
+    // Without nginx, nothing ends these connections.
     assert_eq!(siege.n_waiting, N_SLOW + N_IDLE);
-    assert!(siege.n_held >= N_DEAF, "{} streams are held", siege.n_held);
+    assert!(siege.n_held >= N_UNREAD, "{} streams are still open", siege.n_held);
 
-    // Control: the same clients behind a network that holds back each piece for longer.
+    // Control: the same clients behind a network that delays each piece by more than the bound.
     let mut server = house.start();
-    let late = Fault { pace: Pace::Late(BOUND + BOUND / 5), n_bytes: usize::MAX, end: End::Close };
+    let late =
+        Fault { pace: Pace::Late(MAX_P99 + MAX_P99 / 5), n_bytes: usize::MAX, end: End::Close };
     let chaos = Chaos::start(&house, move |_| Some(late));
     let listen = || Listener::start(chaos.url("/stream/"), Manner::HONEST);
     let listeners: Vec<Listener> = (0..N_LISTENERS).map(|_| listen()).collect();
-    let all_heard = |n: usize| {
+    let all_received = |n: usize| {
         let mut stories = listeners.iter().map(Listener::story);
         stories.all(|story| story.rolls.len() >= n).then_some(())
     };
-    wait_for("all to hear late", || all_heard(100));
+    wait_for("all to receive delayed rolls", || all_received(100));
     let late = is_in_time(p99(&listeners, &[0; N_LISTENERS])).unwrap_err();
     listeners.iter().for_each(Listener::tell_to_stop);
     server.stop();
     siege.write(
-        "a crowd on loopback: never read, slow headers, idle, half closed, connects for 2 s",
+        "hostile clients on loopback: unread, slow headers, idle, half closed, connects for 2 s",
         format!("behind a slow network {late}, over the bound"),
         "siege::hostile_clients_on_loopback",
     );
@@ -393,22 +395,22 @@ fn hostile_clients_on_loopback_harm_no_one_but_are_never_sent_away() {
 
 #[cfg(feature = "deploy")]
 #[test]
-fn hostile_clients_are_sent_away_by_nginx() {
+fn nginx_ends_the_connections_of_hostile_clients() {
     use crate::nginx::{LOCATIONS, Nginx};
 
     let house = large_house();
     let mut server = house.start();
     let nginx = Nginx::start_with(house.port(), |files| {
-        // The delivered half a minute, shortened; the ten seconds for a request are as delivered.
+        // Shortens the delivered 30 s. The 10 s for a request stay.
         files.replace(LOCATIONS, "send_timeout 30s;", "send_timeout 3s;");
     });
-    let front = Front { port: nginx.port(), n_deaf: N_DEAF_OF_NGINX, patience: Patience::Ends };
+    let front = Front { port: nginx.port(), n_unread: N_UNREAD_OF_NGINX, unread: Unread::Ends };
     let siege = lay_siege(&house, &mut server, front);
     assert_eq!(siege.n_waiting, 0, "slow and idle connections are still open");
     assert_eq!(siege.n_held, 0, "streams that nobody reads are still open");
     siege.write(
-        "the same crowd through nginx",
-        "without it (above) the slow, the idle and the unread stay".into(),
-        "siege::hostile_clients_are_sent_away",
+        "the same clients through nginx",
+        "without nginx (above) slow, idle and unread connections stay".into(),
+        "siege::nginx_ends_the_connections",
     );
 }

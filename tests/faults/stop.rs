@@ -1,5 +1,5 @@
-//! Orders to stop, at bad moments: the server ends in order, with 0, within the time that its
-//! supervisor gives it, and no roll is lost.
+//! Stop signals at bad moments. The server exits with code 0 within its supervisor's stop timeout,
+//! and no roll is lost.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -16,44 +16,44 @@ use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
 use crate::report::{Recovered, Row, assert_in_time, times};
 
-/// What supervisord gives it before SIGKILL.
+/// How long supervisord waits after the stop signal before it sends SIGKILL.
 pub fn stop_wait() -> Duration {
     let program = include_str!("../../deploy/supervisor/rollcast.conf");
     let seconds = program.lines().find_map(|line| line.strip_prefix("stopwaitsecs=")).unwrap();
     Duration::from_secs(seconds.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// Sends signals in one breath, and waits for the end: how it ended, and after how long.
-pub fn order(server: &mut Server, signals: &[&str]) -> (ExitStatus, Duration) {
+/// Sends all signals at once and waits for the exit. Returns the exit status and the time it took.
+pub fn signal_and_wait(server: &mut Server, signals: &[&str]) -> (ExitStatus, Duration) {
     let kill = |signal: &&str| format!("kill -s {signal} {} 2>&1 || true", server.pid());
     let line = signals.iter().map(kill).collect::<Vec<_>>().join("; ");
-    let asked = Instant::now();
+    let sent = Instant::now();
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
-    (server.wait(), asked.elapsed())
+    (server.wait(), sent.elapsed())
 }
 
-/// The same for a server that shall end in order.
+/// Stops a server and asserts a clean exit in time. Returns the time it took.
 fn stop(server: &mut Server, signals: &[&str]) -> Duration {
-    let (status, took) = order(server, signals);
+    let (status, took) = signal_and_wait(server, signals);
     assert_eq!(status.code(), Some(0), "{signals:?}: {:#?}", server.log());
-    assert!(took < stop_wait(), "{signals:?}: ended after {took:?}");
+    assert!(took < stop_wait(), "{signals:?}: stopped after {took:?}");
     took
 }
 
-/// A control: told to stop it is not done in time, and would be killed.
+/// Control: asserts that the server does not stop in time, so that a supervisor would kill it.
 fn assert_is_killed(server: &mut Server) {
     server.signal("TERM");
-    let asked = Instant::now();
-    while asked.elapsed() < stop_wait() {
-        std::thread::park_timeout(stop_wait().saturating_sub(asked.elapsed()));
+    let sent = Instant::now();
+    while sent.elapsed() < stop_wait() {
+        std::thread::park_timeout(stop_wait().saturating_sub(sent.elapsed()));
     }
     server.kill();
-    assert_eq!(server.wait().code(), None, "it had ended by itself");
+    assert_eq!(server.wait().code(), None, "the server stopped in time");
 }
 
 #[test]
-fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
-    let orders: [&[&str]; 7] = [
+fn signals_alone_and_combined_stop_the_server_cleanly_and_no_roll_is_lost() {
+    let combinations: [&[&str]; 7] = [
         &["TERM"],
         &["INT"],
         &["HUP"],
@@ -67,7 +67,7 @@ fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
     let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
     let (mut slowest, mut recovered, mut n_injected) = (Duration::ZERO, Duration::ZERO, 0);
     for _ in 0..times(1, 15) {
-        for signals in orders {
+        for signals in combinations {
             let (started, n_seen) = (Instant::now(), listener.story().last());
             let mut server = house.start();
             wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
@@ -79,28 +79,28 @@ fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
             }
             slowest = slowest.max(stop(&mut server, signals));
             n_injected += 1;
-            assert_eq!(n_log_bytes(&house), 0, "{signals:?}: the log is not in the database");
+            assert_eq!(n_log_bytes(&house), 0, "{signals:?}: the write-ahead log is not empty");
         }
     }
-    // Control: by SIGKILL it ends otherwise.
+    // Control: SIGKILL leaves a write-ahead log and no exit code.
     let n_seen = listener.story().last();
     let mut server = house.start();
     wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
-    let (status, _) = order(&mut server, &["KILL"]);
+    let (status, _) = signal_and_wait(&mut server, &["KILL"]);
     assert!(status.code().is_none() && n_log_bytes(&house) > 0, "{status}");
 
     house.start().stop();
     let mut log = log_of(&listener.stop(), 0);
     log.settle(&Stored::read(&house));
     log.assert_is_whole("the listener");
-    println!("the slowest took {slowest:?}");
+    println!("the slowest stop took {slowest:?}");
     Row {
-        fault: "SIGTERM, SIGINT, SIGHUP, one and several at once",
+        fault: "SIGTERM, SIGINT and SIGHUP, alone and combined",
         n_injected,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
         recovered: stopped(slowest, recovered),
-        control: "SIGKILL leaves a log behind and no exit code".into(),
+        control: "SIGKILL leaves a write-ahead log and no exit code".into(),
         test: "stop::signals",
     }
     .write();
@@ -109,7 +109,9 @@ fn signals_alone_and_two_at_once_stop_it_in_order_and_no_roll_is_lost() {
 fn stopped(slowest: Duration, recovered: Duration) -> Recovered {
     assert_in_time("stopped and started again", recovered);
     let (slowest, recovered) = (slowest.as_secs_f64(), recovered.as_secs_f64());
-    Recovered::Words(format!("stops within {slowest:.1} s; {recovered:.1} s after the next start"))
+    Recovered::Words(format!(
+        "stops within {slowest:.1} s; rolls {recovered:.1} s after the next start"
+    ))
 }
 
 /// The size of the write-ahead log.
@@ -119,7 +121,7 @@ fn n_log_bytes(house: &House) -> u64 {
 }
 
 #[test]
-fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
+fn the_server_stops_while_an_outside_writer_blocks_commits() {
     let house = House::new("every = '5ms'");
     let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
     let (mut slowest, mut recovered) = (Duration::ZERO, Duration::ZERO);
@@ -129,9 +131,9 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
         let n_seen = listener.story().last();
         wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
         let writer = Connection::open(house.database()).unwrap();
-        // It waits for its turn between two of the server's commits.
+        // The writer gets the lock between two of the server's commits.
         wait_for("the lock", || writer.execute_batch("begin immediate").ok());
-        // From here on it tries again and again, and waits for the lock nearly all of the time.
+        // From here on the server retries, and waits for the lock nearly all the time.
         wait_for("the commit to fail", || {
             let log = server.log();
             log.iter().any(|line| line.contains("no roll can be stored")).then_some(())
@@ -149,21 +151,21 @@ fn it_stops_in_a_commit_that_an_outside_writer_holds_up() {
     let mut log = log_of(&listener.stop(), 0);
     log.settle(&Stored::read(&house));
     log.assert_is_whole("the listener");
-    println!("the slowest took {slowest:?}");
+    println!("the slowest stop took {slowest:?}");
     Row {
-        fault: "SIGTERM while an outside writer holds up all commits",
+        fault: "SIGTERM while an outside writer blocks all commits",
         n_injected: n_times,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
         recovered: stopped(slowest, recovered),
-        control: "none of its own".into(),
-        test: "stop::it_stops_in_a_commit",
+        control: "none".into(),
+        test: "stop::the_server_stops_while_an_outside_writer",
     }
     .write();
 }
 
 #[test]
-fn it_stops_in_a_start_that_counts_many_rolls_and_the_next_one_goes_on_counting() {
+fn the_server_stops_during_a_start_that_counts_many_rolls_and_the_next_start_continues() {
     const N_FILLED: i64 = 500_000;
     let house = House::new("every = '1h'");
     house.fill(N_FILLED, 1);
@@ -172,7 +174,7 @@ fn it_stops_in_a_start_that_counts_many_rolls_and_the_next_one_goes_on_counting(
         house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
     };
     let mut server = Server::spawn(&mut house.command());
-    wait_for("some to be counted", || (n_counted() > 0).then_some(()));
+    wait_for("some rolls to be counted", || (n_counted() > 0).then_some(()));
     let took = stop(&mut server, &["TERM"]);
     let log = server.log();
     assert!(
@@ -188,27 +190,27 @@ fn it_stops_in_a_start_that_counts_many_rolls_and_the_next_one_goes_on_counting(
     server.stop();
     let sql = "select n_rolls from die_statistics where die = '1D6'";
     let n_rolls: i64 = house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
-    assert_eq!(n_rolls, N_FILLED + 1, "some were counted twice, or not at all");
+    assert_eq!(n_rolls, N_FILLED + 1, "some rolls were counted twice, or not at all");
     Row {
-        fault: "SIGTERM in a start that counts many rolls",
+        fault: "SIGTERM during a start that counts many rolls",
         n_injected: 1,
         n_lost: 0,
         n_repeated: 0,
         recovered: stopped(took, recovered),
-        control: "none of its own".into(),
-        test: "stop::it_stops_in_a_start",
+        control: "none".into(),
+        test: "stop::the_server_stops_during_a_start",
     }
     .write();
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn it_stops_in_queries_that_a_slow_disk_holds_up() {
+fn the_server_stops_during_queries_on_a_slow_disk() {
     use crate::shim::{Calls, Failure, Fault, Shim};
 
     let (house, shim) = (House::new("every = '20ms'"), Shim::new());
     house.fill(20_000, 1);
-    // Searches that read for longer than it has to stop, and more of them than may read at once.
+    // Searches that take longer than the stop timeout, and more than may run at once.
     let search = || {
         shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
         let clients: Vec<_> = (2..10)
@@ -236,36 +238,39 @@ fn it_stops_in_queries_that_a_slow_disk_holds_up() {
         recovered = recovered.max(started.elapsed());
         let clients = search();
         slowest = slowest.max(stop(&mut server, &["TERM"]));
-        shim.mend();
+        shim.clear_fault();
         stream.filter_map(|frame| frame.roll()).for_each(&mut see);
         let n_now = clients.into_iter().filter_map(|client| client.join().ok());
         let n_now = n_now.filter(|is_cut| *is_cut).count();
-        assert!(n_now > 0, "no query was held up");
+        assert!(n_now > 0, "no query was interrupted");
         n_cut += n_now;
     }
     log.settle(&Stored::read(&house));
     log.assert_is_whole("the listener");
 
-    // Control: with patience for such queries it would be killed.
+    // Control: a server that waits for such queries would be killed.
     let mut command = shim.command(&house);
-    let mut patient = house.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
+    let mut waiting = house.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
     let clients = search();
-    assert_is_killed(&mut patient);
+    assert_is_killed(&mut waiting);
     clients.into_iter().for_each(|client| drop(client.join()));
-    println!("the slowest took {slowest:?}; {n_cut} queries were cut off");
+    println!("the slowest took {slowest:?}; {n_cut} queries were interrupted");
     Row {
-        fault: "SIGTERM in queries that a slow disk holds up",
+        fault: "SIGTERM during queries on a slow disk",
         n_injected: n_times,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
         recovered: stopped(slowest, recovered),
-        control: format!("with `grace = 60` it still runs after the {:?} it has", stop_wait()),
-        test: "stop::it_stops_in_queries",
+        control: format!(
+            "with `grace = 60` it still runs after {:?}, the stop timeout",
+            stop_wait()
+        ),
+        test: "stop::the_server_stops_during_queries",
     }
     .write();
 }
 
-/// Opens a download, with part of it read, so that the rest fills all buffers.
+/// Opens a download of the rolls after an id. Returns the id of its last roll and the unread body.
 fn download(house: &House, after: i64) -> (i64, BufReader<ureq::BodyReader<'static>>) {
     let url = house.url(&format!("/api/rolls.ndjson?after={after}"));
     let answer = http().get(url).call().unwrap();
@@ -273,7 +278,7 @@ fn download(house: &House, after: i64) -> (i64, BufReader<ureq::BodyReader<'stat
     (end, BufReader::new(answer.into_body().into_reader()))
 }
 
-/// Reads rolls until `n` came, or the download ends; what is cut off does not count.
+/// Reads up to `n` rolls of a download into `log`. Ignores a line that was cut off.
 fn read(lines: &mut impl BufRead, n: usize, log: &mut Log) {
     let mut line = String::new();
     for _ in 0..n {
@@ -287,11 +292,11 @@ fn read(lines: &mut impl BufRead, n: usize, log: &mut Log) {
 }
 
 #[test]
-fn it_stops_in_downloads_and_long_queries_and_what_was_cut_off_can_be_fetched() {
+fn the_server_stops_during_downloads_and_long_queries_and_the_rest_can_be_fetched() {
     let house = House::new("every = '5ms'");
-    // More than the kernel's buffers take, from the beginning each time.
+    // More than the kernel's buffers hold.
     house.fill(250_000, 1);
-    // Their statistics are counted, once.
+    // The first start counts their statistics.
     house.start().stop();
     let mut log = Log::after(0);
     let (mut slowest, mut recovered, mut n_cut) = (Duration::ZERO, Duration::ZERO, 0);
@@ -300,10 +305,10 @@ fn it_stops_in_downloads_and_long_queries_and_what_was_cut_off_can_be_fetched() 
         let start = Instant::now();
         let mut server = house.start();
         recovered = recovered.max(start.elapsed());
-        log.turn_to(0);
+        log.continue_after(0);
         let (end, mut lines) = download(&house, log.last());
         read(&mut lines, 2_000, &mut log);
-        // Queries that look at many rolls, and a client that never reads.
+        // Queries that read many rolls, and a client that never reads.
         let busy: Vec<TcpStream> = ["/stats", "/rolls?die=1D20&result=20", "/api/rolls.csv"]
             .iter()
             .map(|path| {
@@ -318,49 +323,56 @@ fn it_stops_in_downloads_and_long_queries_and_what_was_cut_off_can_be_fetched() 
         n_cut += 1;
         drop(busy);
     }
-    // Control: with patience for such clients it would be killed.
-    let mut patient = house.start_with(house.command().env("ROCKET_SHUTDOWN", "{grace=60}"));
+    // Control: a server that waits for such clients would be killed.
+    let mut waiting = house.start_with(house.command().env("ROCKET_SHUTDOWN", "{grace=60}"));
     let (_, mut lines) = download(&house, 0);
     read(&mut lines, 1, &mut Log::after(0));
-    assert_is_killed(&mut patient);
+    assert_is_killed(&mut waiting);
 
     let mut server = house.start();
     let (end, mut lines) = download(&house, log.last());
     read(&mut lines, usize::MAX, &mut log);
-    assert_eq!(log.last(), end, "the rest did not come");
+    assert_eq!(log.last(), end, "the rest did not arrive");
     server.stop();
     log.settle(&Stored::read(&house));
     log.assert_is_whole("the download");
-    println!("the slowest took {slowest:?}");
+    println!("the slowest stop took {slowest:?}");
     Row {
-        fault: "SIGTERM in downloads and long queries",
+        fault: "SIGTERM during downloads and long queries",
         n_injected: n_cut,
         n_lost: log.n_lost,
         n_repeated: log.n_repeated,
         recovered: stopped(slowest, recovered),
-        control: format!("with `grace = 60` it still runs after the {:?} it has", stop_wait()),
-        test: "stop::it_stops_in_downloads",
+        control: format!(
+            "with `grace = 60` it still runs after {:?}, the stop timeout",
+            stop_wait()
+        ),
+        test: "stop::the_server_stops_during_downloads",
     }
     .write();
 }
 
-/// Whether times to come back lie evenly in 1 to 5 s.
+/// Checks that reconnect times, in milliseconds, are spread evenly over 1 to 5 s.
+///
+/// # Errors
+/// Names the first second whose share is outside 18 to 32 %.
 fn are_spread_out(retries: &[u64]) -> Result<(), String> {
     let n = retries.len();
-    // Of a thousand, 250 a second, give or take 14: this is beyond five of those.
-    let (least, most) = (n * 18 / 100, n * 32 / 100);
+    // Of a thousand, 250 are expected in each second, with a standard deviation of 14. The bounds
+    // are five standard deviations away.
+    let (min, max) = (n * 18 / 100, n * 32 / 100);
     for second in 1..5_u64 {
-        let of_it = |retry: &&u64| (second * 1_000..(second + 1) * 1_000).contains(*retry);
-        let n_in = retries.iter().filter(of_it).count();
-        if !(least..=most).contains(&n_in) {
-            return Err(format!("{n_in} of {n} come back in second {second}"));
+        let is_in_second = |retry: &&u64| (second * 1_000..(second + 1) * 1_000).contains(*retry);
+        let n_in = retries.iter().filter(is_in_second).count();
+        if !(min..=max).contains(&n_in) {
+            return Err(format!("{n_in} of {n} reconnect in second {second}"));
         }
     }
     Ok(())
 }
 
 #[test]
-fn a_thousand_streams_end_in_order_and_are_sent_back_spread_out() {
+fn a_thousand_streams_end_cleanly_with_reconnect_times_spread_out() {
     const N_STREAMS: usize = 1_000;
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
@@ -376,7 +388,7 @@ fn a_thousand_streams_end_in_order_and_are_sent_back_spread_out() {
         stream.rolls(1);
     }
     let took = stop(&mut server, &["TERM"]);
-    println!("{N_STREAMS} streams ended, and the server after {took:?}");
+    println!("{N_STREAMS} streams ended, and the server stopped after {took:?}");
     let stored = Stored::read(&house);
     let (mut retries, mut n_lost, mut n_repeated) = (Vec::new(), 0, 0);
     for stream in streams {
@@ -402,16 +414,16 @@ fn a_thousand_streams_end_in_order_and_are_sent_back_spread_out() {
     let control = are_spread_out(&[3_000; N_STREAMS]).unwrap_err();
     let latest = retries.iter().max().unwrap();
     Row {
-        fault: "SIGTERM under 1,000 streams; each is told when to come back",
+        fault: "SIGTERM with 1,000 open streams",
         n_injected: N_STREAMS,
         n_lost,
         n_repeated,
         recovered: Recovered::Words(format!(
-            "stops within {:.1} s; the last is told to come back in {:.1} s",
+            "stops within {:.1} s; reconnect times up to {:.1} s",
             took.as_secs_f64(),
             *latest as f64 / 1e3
         )),
-        control: format!("one `retry:` for all: {control}"),
+        control: format!("the same `retry:` for all: {control}"),
         test: "stop::a_thousand",
     }
     .write();

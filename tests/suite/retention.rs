@@ -82,7 +82,7 @@ fn a_start_long_after_the_newest_roll_may_have_a_wrong_clock_and_deletes_nothing
     // Three seconds of rolls, in which all of those would be gone.
     wait_for("rolls", || (kept(&house).1 > 3_150).then_some(()));
     assert_eq!(kept(&house).0, 1);
-    let said = |line: &String| line.contains("the clock jumped ahead, or this was stopped");
+    let said = |line: &String| line.contains("the clock jumped ahead, or the server was stopped");
     wait_for("it to be said", || server.log().iter().any(said).then_some(()));
 }
 

@@ -1,26 +1,27 @@
-//! Plots as shapes: where everything lies in an SVG 720 units wide. Colours and sizes of type are
-//! the style sheet's.
+//! Plots as shapes: the coordinates of everything in an SVG that is 720 units wide. The style sheet
+//! sets colours and font sizes.
 
 use serde::Serialize;
 
 use crate::statistics::{Bin, BlockReport, Fairness};
 
 const WIDTH: f64 = 720.0;
-/// Where the plots begin, right of their scales.
+/// The left edge of the plots, to the right of their scales.
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH - 8.0;
-/// Top and bottom of the counts, and of the deviations below them.
+/// The top and bottom of the counts, and of the deviations below them.
 const COUNTS: (f64, f64) = (16.0, 200.0);
 const DEVIATIONS: (f64, f64) = (232.0, 352.0);
 const P_VALUES: (f64, f64) = (16.0, 128.0);
-/// What the evidence scale shows, as decimal logarithms.
+/// The range of the evidence scale, as decimal logarithms.
 const EVIDENCE: (f64, f64) = (-6.0, 3.0);
-/// Labels beneath a plot at most.
+/// The most labels below a plot.
 const MOST_LABELS: usize = 20;
-/// A deviation is drawn from so many expected rolls on; below, one roll more is a leap.
+/// A deviation is drawn if at least this many rolls are expected. With fewer, each roll changes it
+/// a lot.
 const LEAST_EXPECTED: f64 = 1.0;
 
-/// Rectangle, with whether it lies outside of its band.
+/// A rectangle, and whether it lies outside its band.
 #[derive(Debug, Serialize)]
 pub struct Bar {
     x: f64,
@@ -35,21 +36,21 @@ pub struct Bar {
 pub struct Tick {
     at: f64,
     text: String,
-    /// May be left out where there is little room.
+    /// May be hidden on a narrow screen.
     minor: bool,
 }
 
-/// Counts by result over what is expected, and below how far they are off.
+/// Counts by result with their expected values, and their deviations below.
 #[derive(Debug, Serialize)]
 pub struct Counts {
     bars: Vec<Bar>,
     /// Outlines of the bands, as points of a polygon.
     band: String,
     deviation_band: String,
-    /// What is expected, as points of a line.
+    /// The expected values, as points of a line.
     expected: String,
     dots: Vec<Bar>,
-    /// Where the deviation is none.
+    /// The height of a deviation of zero.
     zero: f64,
     count_ticks: Vec<Tick>,
     deviation_ticks: Vec<Tick>,
@@ -72,7 +73,7 @@ impl Counts {
         let reach = 1.1 * reach.fold(0.0, f64::max).max(1e-6);
         let off_y = |percent: f64| scale(percent.clamp(-reach, reach), (-reach, reach), DEVIATIONS);
 
-        // Both bands are stairs: along the upper ends, and back along the lower ones.
+        // Both bands are steps: along the upper ends, and back along the lower ends.
         let stairs = |y: &dyn Fn(&Bin, u64) -> f64| {
             let upper = bins.iter().enumerate().flat_map(|(i, bin)| {
                 let y = y(bin, bin.high);
@@ -110,7 +111,7 @@ impl Counts {
         let every = bins.len().div_ceil(MOST_LABELS);
         let labels = bins.iter().enumerate().step_by(every).map(|(i, bin)| Tick {
             at: round(left(i) + step / 2.0),
-            // Of several results the first: there is no room for more.
+            // The first of several results, because there is no space for all.
             text: bin.from.to_string(),
             minor: bins.len() > MOST_LABELS / 2 && i / every % 2 == 1,
         });
@@ -131,7 +132,7 @@ impl Counts {
     }
 }
 
-/// The scale of evidence, and where on it a die stands.
+/// The scale of evidence, and the position of a die on it.
 #[derive(Debug, Serialize)]
 pub struct Meter {
     now: f64,
@@ -204,7 +205,7 @@ impl PValues {
     }
 }
 
-/// Where `x` of a range from low to high lies between the top and the bottom of a plot.
+/// Maps `x` of a range from low to high to a height between the bottom and the top of a plot.
 fn scale(x: f64, (low, high): (f64, f64), (top, bottom): (f64, f64)) -> f64 {
     round(bottom - (x - low) / (high - low) * (bottom - top))
 }
@@ -254,11 +255,11 @@ fn compact(n: f64) -> String {
 
 fn percent(n: f64) -> String {
     let sign = if n > 0.0 { "+" } else { "" };
-    // A true minus, as wide as the plus.
+    // The minus sign U+2212, which is as wide as the plus sign.
     format!("{sign}{} %", trim(n)).replace('-', "−")
 }
 
-/// At most four digits, without zeros at the end.
+/// At most four digits, without trailing zeros.
 fn trim(n: f64) -> String {
     let text = format!("{n:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
