@@ -12,9 +12,9 @@ const MAX_NUMBER: i64 = 999_999_999_999_999_999;
 
 /// A place in the history: right after the roll it names.
 ///
-/// It names a roll twice, by id and by moment, so that both sides of a resume can tell whether
-/// they mean the same history. Written `41-1763861860123` (Unix milliseconds), or `41` where the
-/// moment is not known.
+/// It names a roll twice, by id and by timestamp, so that both sides of a resume can tell whether
+/// they mean the same history. Written `41-1763861860123` (Unix milliseconds), or `41` if the
+/// timestamp is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The last roll seen.
@@ -41,11 +41,11 @@ impl fmt::Display for Cursor {
 impl FromStr for Cursor {
     type Err = ValueError;
 
-    /// Reads `<id>-<unix milliseconds>` or a bare `<id>`. Before the first roll there is no
-    /// moment, so `0` stands alone.
+    /// Reads `<id>-<unix milliseconds>` or a bare `<id>`. There is no timestamp before the first
+    /// roll, so `0` stands alone.
     fn from_str(text: &str) -> Result<Cursor, ValueError> {
         let (id, unix_millis) = match text.split_once('-') {
-            Some((id, moment)) => (canonical_number(id), Some(canonical_number(moment))),
+            Some((id, time)) => (canonical_number(id), Some(canonical_number(time))),
             None => (canonical_number(text), None),
         };
         match (id, unix_millis) {
@@ -73,7 +73,7 @@ impl Cursor {
         };
         let expected = |_| ValueError::new(EXPECTED, text);
         match text.split_once('-') {
-            Some((id, moment)) => format!("{}-{}", clamped(id), clamped(moment)).parse(),
+            Some((id, time)) => format!("{}-{}", clamped(id), clamped(time)).parse(),
             None => clamped(text).parse(),
         }
         .map_err(expected)

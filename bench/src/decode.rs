@@ -25,13 +25,13 @@ enum State {
     Size(u64, bool),
     /// In what may follow the size on its line.
     SizeRest(u64),
-    /// In a chunk, so many bytes before its end.
+    /// In a chunk, this many bytes before its end.
     Chunk(u64),
     /// Before the end of the line behind a chunk.
     ChunkEnd,
     /// In the lines behind the last chunk; whether this line is empty so far.
     Trailer(bool),
-    /// In a body of known length, so many bytes before its end.
+    /// In a body of known length, this many bytes before its end.
     Length(u64),
     /// In a body that ends with the connection.
     UntilClose,

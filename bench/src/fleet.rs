@@ -167,7 +167,7 @@ impl Fleet {
         self.clients.iter().filter(behind).count()
     }
 
-    /// Reads for so long.
+    /// Reads for this duration.
     pub fn run(&mut self, time: Duration) -> Result<()> {
         self.run_until(time, |_| false).map(drop)
     }
@@ -185,7 +185,7 @@ impl Fleet {
                 return Ok(true);
             }
             let Some(left) = patience.checked_sub(begin.elapsed()) else { return Ok(false) };
-            self.turn(left.min(Duration::from_millis(20)))?;
+            self.poll_once(left.min(Duration::from_millis(20)))?;
         }
     }
 
@@ -198,7 +198,7 @@ impl Fleet {
         }
         let mut looked = Instant::now();
         self.run_until(patience, |fleet| {
-            // A look at all clients is not for every turn.
+            // Checking all clients is too slow to do after every poll.
             looked.elapsed() > Duration::from_millis(20) && {
                 looked = Instant::now();
                 fleet.n_behind(head) == 0
@@ -240,7 +240,7 @@ impl Fleet {
     }
 
     /// Waits for the kernel once and does what there is to do.
-    fn turn(&mut self, patience: Duration) -> Result<()> {
+    fn poll_once(&mut self, patience: Duration) -> Result<()> {
         while self.n_connecting < self.n_at_once
             && let Some(i) = self.waiting.pop_front()
         {
@@ -378,7 +378,7 @@ impl Fleet {
             if client.decoder.is_done() {
                 bail!("the server ended a stream");
             }
-            // Less than there was room for: the kernel has no more, and will say when it has.
+            // Less than the buffer holds: the kernel has no more data, and signals when it has.
             if n < self.buffer.len() && !is_over {
                 return Ok(());
             }
@@ -513,21 +513,21 @@ mod tests {
         assert!(fleet.problems[0].contains("ended"), "{:?}", fleet.problems);
     }
 
-    /// A server that answers one client, and when told so sends the rest and hangs up at once.
-    /// Gives back the way to tell it, which returns when it is done.
+    /// A server that answers one client. On a signal it sends the rest and closes the connection.
+    /// Returns a function that sends the signal and waits for the end.
     fn server_that_hangs_up(answer: String, rest: String) -> (Target, impl FnOnce()) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (tell, told) = mpsc::channel();
+        let (finish, finished) = mpsc::channel();
         let server = thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
             connection.write_all(answer.as_bytes()).unwrap();
-            told.recv().unwrap();
+            finished.recv().unwrap();
             connection.write_all(rest.as_bytes()).unwrap();
         });
         let hang_up = move || {
-            tell.send(()).unwrap();
+            finish.send(()).unwrap();
             server.join().unwrap();
         };
         (Target { address, path: "/stream/", field: Field::Id }, hang_up)

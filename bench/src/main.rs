@@ -57,7 +57,7 @@ enum Command {
     Latency(compare::Latency),
     /// Cost per delivery as clients, or rolls, become more
     Scale(scale::Scale),
-    /// Time to resume after so many missed rolls
+    /// Time to resume, by number of missed rolls
     Replay(replay::Replay),
     /// Clients that never read, beside healthy ones
     Stalled(stalled::Stalled),
@@ -69,7 +69,7 @@ enum Command {
     Start(start::Start),
     /// Durable rolls a second, against the disk
     Durable(durable::Durable),
-    /// Make a database with so many rolls
+    /// Create a database with a number of rolls
     Fill(fill::Fill),
     /// Every scenario, into a folder: Markdown, JSON, plots; 15 minutes
     All(All),

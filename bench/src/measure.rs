@@ -1,4 +1,4 @@
-//! One measurement: a fresh server, so many clients, so many rolls a second.
+//! One measurement: a new server, with a number of clients and rolls per second.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

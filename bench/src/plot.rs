@@ -34,7 +34,7 @@ const RIGHT: f64 = 110.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 50.0;
 
-/// Told apart by people who see few colours, first on white, then on black:
+/// Colours that colour-blind people can tell apart, first on white, then on black:
 /// <https://jfly.uni-koeln.de/color/>.
 const COLOURS: [(&str, &str); 5] = [
     ("#0072b2", "#56b4e9"),

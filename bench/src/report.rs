@@ -23,7 +23,7 @@ pub struct Section {
     pub command: String,
     pub seconds: f64,
     pub tables: Vec<Table>,
-    /// What was left out, and what else a reader has to know.
+    /// What was skipped, and other notes for the reader.
     pub notes: Vec<String>,
     /// Everything that was measured.
     pub data: Value,
@@ -191,15 +191,15 @@ impl Section {
         text
     }
 
-    /// Names the peers that cannot run here; gives back the others.
+    /// Reports the peers that cannot run here, and returns the others.
     pub fn leave_out(&mut self, places: &Places, peers: &[Peer]) -> Vec<Peer> {
         let mut present = Vec::new();
         for &peer in peers {
             match places.missing(peer) {
                 None => present.push(peer),
                 Some(why) => {
-                    eprintln!("LEFT OUT: {}: {why}", peer.name());
-                    self.notes.push(format!("Left out: {}, since {why}.", peer.name()));
+                    eprintln!("SKIPPED: {}: {why}", peer.name());
+                    self.notes.push(format!("Skipped: {}, because {why}.", peer.name()));
                 }
             }
         }

@@ -26,7 +26,7 @@ pub struct WriteCount {
     control: Option<Control>,
 }
 
-/// The two pipes by which perf is told when to count: it is slow to begin and to end.
+/// The two pipes that tell perf when to count, because it is slow to start and to stop.
 struct Control {
     orders: File,
     answers: File,

@@ -35,7 +35,7 @@ pub fn announce(config: &Config, feed: &Feed, listening: oneshot::Sender<()>) ->
                 version = env!("CARGO_PKG_VERSION"),
                 %profile, %address, %database, %dice, ?every, %keep, n_rolls,
                 "listening on http://{address}, profile {profile}; rolling {dice} every \
-                 {every:?} into {database}, keep: {keep}; {n_rolls} rolls so far"
+                 {every:?} into {database}, kept: {keep}; {n_rolls} rolls so far"
             );
             // An error means that the pump has ended already.
             let _ = listening.send(());

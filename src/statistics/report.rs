@@ -1,5 +1,5 @@
-//! The report: figures of a tally beside what a fair die would have shown, as the page, the API
-//! and the terminal all show them.
+//! The report: the figures of a tally, compared with a fair die. The page, the API and the terminal
+//! show the same figures.
 
 use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use crate::dice::Dice;
 use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS, Tallies};
 
-/// Rows of results that are shown at most: neighbouring results of larger dice share one.
+/// The most rows of results. Neighbouring results of larger dice share a row.
 const MOST_BINS: usize = 60;
-/// Results up to which streaks and droughts are compared with what is expected.
+/// Streaks and droughts are compared with expected values for dice with up to this many results.
 const MOST_RUN_RESULTS: usize = 1_000;
 /// Ends of an interval that holds 95 % of what fair dice show, with its middle.
 const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];

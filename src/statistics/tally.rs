@@ -1,5 +1,5 @@
-//! A tally: what all rolls of one die so far add up to. Takes in one roll after the other, at the
-//! same cost however many there were.
+//! A tally: the totals of all rolls of one die so far. Adding a roll costs the same, however many
+//! rolls there were.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::statistics::{ALARM, Distribution, N_BLOCK_ROLLS};
 /// Bins of the p-values between 0 and 1.
 pub const N_BINS: usize = 20;
 
-/// How the e-value bets: as if it had seen so many rolls of each equally likely result before the
-/// first. It is quickest to notice results that are off by about one in the root of this, 10 %;
+/// The prior of the e-value: it bets as if it had seen this many rolls of each equally likely result
+/// before the first roll. It is quickest to notice results that are off by about one in the root of this, 10 %;
 /// its validity does not depend on it.
 const PRIOR: f64 = 100.0;
 
@@ -112,8 +112,8 @@ impl DieTally {
         }
     }
 
-    /// Takes in a roll. Gives back the place of its result, or `None` for a result that the die
-    /// does not have, which is left out.
+    /// Adds a roll. Returns the place of its result, or `None` for a result that the die does not
+    /// have, which is not counted.
     pub fn add(&mut self, id: RollId, result: u32) -> Option<usize> {
         let index = self.fair.index(result)?;
         self.last_id = id;
@@ -146,8 +146,8 @@ impl DieTally {
         Some(index)
     }
 
-    /// The factor of the e-value for a result, as a logarithm: how much likelier it was to those
-    /// who learn from the rolls before it than to those who know that the die is fair.
+    /// The factor of the e-value for a result, as a logarithm: how much likelier the result is in a
+    /// model that learns from the rolls before it than with a fair die.
     ///
     /// For k equally likely results of which this one came c times in n rolls: k(a + c)/(ka + n).
     /// Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data" (2022),

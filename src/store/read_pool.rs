@@ -27,6 +27,8 @@ pub const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a query runs at most. On a healthy disk the longest take some milliseconds. Well below
 /// the 10 s that a supervisor gives a stop.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much later a query is given up that does not notice its timeout, since the disk hangs.
+const HANG_TOLERANCE: Duration = Duration::from_secs(1);
 /// SQLite instructions between two checks of the timeout: some 3 µs, or a few pages of a slow disk.
 const STEPS_PER_CHECK: i32 = 50;
 
@@ -113,8 +115,11 @@ impl ReadPool {
             })
             .await
         });
-        let joined = task.join_next().await.expect("one task");
-        outcome(joined).await
+        let limit = PERMIT_TIMEOUT + QUERY_TIMEOUT + HANG_TOLERANCE;
+        match timeout(limit, task.join_next()).await {
+            Ok(joined) => outcome(joined.expect("one task")).await,
+            Err(_elapsed) => Err(StoreError::TooLong),
+        }
     }
 }
 

@@ -106,8 +106,8 @@ fn a_second_signal_ends_the_server_at_once() {
     }
 }
 
-/// Asserts that a server keeps storing rolls, and stops in time, while `fault` blocks its only
-/// thread for blocking work. A request for `path` makes the call that hangs.
+/// Asserts that a server keeps storing rolls, answers every request, and stops in time, while
+/// `fault` blocks its only thread for blocking work. A request for `path` makes the call that hangs.
 fn assert_rolls_continue(fault: Fault, path: &str) {
     let (house, shim) = (House::new("every = '1s'"), Shim::new());
     house.fill(20_000, 1);
@@ -117,18 +117,24 @@ fn assert_rolls_continue(fault: Fault, path: &str) {
     // Just after a roll, the writer does nothing for the rest of the interval.
     stream.rolls(2);
     shim.inject(fault);
-    let url = house.url(path);
-    let client = std::thread::spawn(move || drop(http().get(url).call()));
+    let get = |path: &str| {
+        let url = house.url(path);
+        std::thread::spawn(move || http().get(url).call().map(|answer| answer.status().as_u16()))
+    };
+    let hanging = get(path);
     wait_for("a call that hangs", || (shim.n_injected() == 1).then_some(()));
     assert_eq!(stream.rolls(3).len(), 3);
     // Control: the thread is blocked, so the disk cannot be probed.
     let mut answer = http().get(house.url("/readyz")).call().unwrap();
     let reason = answer.body_mut().read_to_string().unwrap();
     assert!(answer.status() == 503 && reason.contains("does not answer"), "{path}: {reason}");
+    let waiting = get("/rolls");
+    for request in [hanging, waiting] {
+        assert_eq!(request.join().unwrap().unwrap(), 503, "{path}");
+    }
     let (status, took) = signal_and_wait(&mut server, &["TERM"]);
     assert_eq!(status.code(), Some(0), "{path}: {:#?}", server.log());
     assert!(took < stop_wait(), "{path}: ended after {took:?}");
-    client.join().unwrap();
 }
 
 #[test]

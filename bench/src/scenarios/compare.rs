@@ -241,7 +241,7 @@ impl Latency {
 }
 
 impl Rounds {
-    /// Measures everybody in turn, round by round; what was measured goes into the section, too.
+    /// Measures all servers, one after the other in each round. Adds the results to the section.
     fn run(
         &self,
         places: &Places,

@@ -1,4 +1,4 @@
-//! Time to resume after so many missed rolls, out of a database of any size.
+//! Time to resume, by number of missed rolls, with a database of any size.
 
 use anyhow::Result;
 use clap::Args;

@@ -29,7 +29,7 @@ pub struct Scale {
 /// Rolls a second while clients become more, and clients while rolls do.
 const RATE: u32 = 5;
 const N_CLIENTS: usize = 200;
-/// At few rolls a second a measurement lasts until it has so many: three say little.
+/// The fewest rolls of a measurement. At low rates it takes longer, because few rolls say little.
 const N_ROLLS: u32 = 10;
 
 impl Scale {
