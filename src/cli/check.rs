@@ -20,13 +20,28 @@ pub fn check(config: Config) -> Result<(), Failure> {
     say("database", store.database.display().to_string())?;
     match app::run(&config, Store::inspect(store))?.map_err(anyhow::Error::new)? {
         Inspection::Absent => say("", "none yet; the first start creates it".into())?,
-        Inspection::Sound { kept, schema, in_use } => {
+        Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable } => {
             say("", format!("intact, schema {schema}, rolls kept: {}", kept.n_rolls()))?;
             if kept.n_rolls() > 0 {
                 say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?;
             }
             if in_use {
                 say("", "a server is running on it".into())?;
+            }
+            for row in &unreadable {
+                say("", row.to_string())?;
+            }
+            let n_more = n_unreadable - unreadable.len() as u64;
+            if n_more > 0 {
+                say("", format!("and {n_more} more"))?;
+            }
+            if n_unreadable > 0 {
+                let rows = if n_unreadable == 1 { "row" } else { "rows" };
+                return Err(anyhow::anyhow!(
+                    "expected that every roll can be read, got {n_unreadable} {rows} that cannot; \
+                     they are left out everywhere: repair or delete them, or restore a backup"
+                )
+                .into());
             }
         }
     }

@@ -84,8 +84,11 @@ impl Feed {
     pub async fn open(store: Store, n_recent: usize) -> Result<Feed, StoreError> {
         let newest = store.newest(n_recent).await?;
         let mut window = Window::new(newest.head, n_recent);
-        for roll in newest.rolls.iter().rev() {
-            window.push(Sent::from(roll));
+        // Without the newest roll, if that cannot be read, the window would end before the head.
+        if newest.rolls.first().is_some_and(|roll| roll.id == newest.head.id) {
+            for roll in newest.rolls.iter().rev() {
+                window.push(Sent::from(roll));
+            }
         }
         Ok(Feed(Arc::new(Shared {
             store,
@@ -120,8 +123,8 @@ impl Feed {
             (Some(sync), _) => sync,
             (None, Start::After(cursor)) => {
                 // The stored roll shows whether both sides mean the same history.
-                let (roll, kept) = self.0.store.roll(cursor.id).await?;
-                start::in_store(cursor, roll.map(|roll| roll.cursor()), kept)
+                let (stored, kept) = self.0.store.cursor(cursor.id).await?;
+                start::in_store(cursor, stored, kept)
             }
             (None, Start::Live | Start::Malformed) => unreachable!("answered by the window"),
         };

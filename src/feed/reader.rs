@@ -13,8 +13,8 @@ use crate::feed::start::{self, SyncEvent};
 use crate::feed::wakers::Registration;
 use crate::feed::window::{Next, Window};
 use crate::feed::{Sent, Shared};
-use crate::roll::{Roll, RollId};
-use crate::store::StoreError;
+use crate::roll::RollId;
+use crate::store::{Rows, StoreError};
 
 /// Rolls that are fetched from the store at once. They bound the memory of a lagging reader.
 const N_FETCHED: usize = 128;
@@ -37,7 +37,7 @@ pub struct Reader {
     fetched: VecDeque<Arc<Sent>>,
 }
 
-type Fetching = Pin<Box<dyn Future<Output = Result<Vec<Roll>, StoreError>> + Send>>;
+type Fetching = Pin<Box<dyn Future<Output = Result<Rows, StoreError>> + Send>>;
 
 /// What a reader gets.
 #[derive(Debug)]
@@ -135,8 +135,12 @@ impl Reader {
     }
 
     /// Keeps the rolls from the store for delivery, or returns the news that none are left.
-    fn keep(&mut self, rolls: Vec<Roll>) -> Option<Item> {
-        self.fetched.extend(rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
+    fn keep(&mut self, rows: Rows) -> Option<Item> {
+        if let (true, Some(newest)) = (rows.rolls.is_empty(), rows.newest()) {
+            // None of these rows can be read. Before one that can, `deliver` counts them as lost.
+            return Some(self.skip_to(newest.next()));
+        }
+        self.fetched.extend(rows.rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
         if self.fetched.is_empty()
             && let Next::Older(oldest_in_memory) = self.shared.window(|w| w.after(self.last))
         {
@@ -190,7 +194,7 @@ mod tests {
 
     use crate::config::{Keep, StoreConfig};
     use crate::feed::{Feed, Start};
-    use crate::roll::RolledAt;
+    use crate::roll::{Roll, RolledAt};
     use crate::store::Store;
 
     /// A store of 20 rolls, and a feed that has the newest 2 of them in memory.

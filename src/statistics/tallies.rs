@@ -66,8 +66,8 @@ impl Tallies {
         changes
     }
 
-    /// Continues after a roll that cannot be read.
-    pub fn skip(&mut self, id: RollId) {
+    /// Continues after this roll. The rolls up to it that were not added cannot be read.
+    pub fn skip_to(&mut self, id: RollId) {
         self.last_id = id;
     }
 

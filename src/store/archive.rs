@@ -3,9 +3,8 @@
 use rusqlite::{Connection, OpenFlags};
 
 use crate::config::StoreConfig;
-use crate::roll::Roll;
 use crate::statistics::Tallies;
-use crate::store::{Extent, IdRange, RollRange, StoreError, file, history, projection};
+use crate::store::{Extent, IdRange, RollRange, Rows, StoreError, file, history, projection};
 
 /// The history in a file. Its calls block.
 pub struct Archive(Connection);
@@ -41,13 +40,13 @@ impl Archive {
     ///
     /// [`StoreError::OtherHistory`] if a bound is not of this one.
     pub fn extent(&mut self, range: &RollRange) -> Result<Extent, StoreError> {
-        history::extent(&mut self.0, range)
+        history::extent(&mut self.0, range, None)
     }
 
-    /// The rolls of a ids, oldest first, at most `limit`. Empty means that no more are kept.
+    /// The rows of a range, oldest first, at most `limit`. Empty means that no more are stored.
     ///
     /// Read in batches, so that no long transaction keeps a server's log from shrinking.
-    pub fn between(&self, ids: IdRange, limit: usize) -> Result<Vec<Roll>, StoreError> {
+    pub fn between(&self, ids: IdRange, limit: usize) -> Result<Rows, StoreError> {
         history::between(&self.0, ids, limit)
     }
 }

@@ -7,6 +7,7 @@ use rusqlite::ErrorCode;
 use crate::cursor::Cursor;
 use crate::roll::RollId;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
+use crate::store::row::Unreadable;
 
 /// Why the store cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +119,9 @@ pub enum StoreError {
         /// The id of the roll that was given.
         given: RollId,
     },
+    /// A stored row cannot be read as a roll.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// A stored row that rollcast did not write.
     #[error("expected a stored roll, got {0}")]
     Malformed(String),

@@ -6,7 +6,12 @@ use std::path::Path;
 use rusqlite::OpenFlags;
 
 use crate::store::file::{check_schema, lock_path, looks_like_ours, not_ours, open, resolve};
-use crate::store::{Kept, StoreError, history};
+use crate::store::{Kept, StoreError, Unreadable, history};
+
+/// Rows that are read at a time.
+const BATCH: usize = 10_000;
+/// The most unreadable rows that are returned.
+const MAX_UNREADABLE: usize = 20;
 
 /// What is at the path of a database.
 #[derive(Debug)]
@@ -21,6 +26,10 @@ pub enum Inspection {
         schema: usize,
         /// Whether a server uses it.
         in_use: bool,
+        /// How many rows cannot be read.
+        n_unreadable: u64,
+        /// The first of those.
+        unreadable: Vec<Unreadable>,
     },
 }
 
@@ -49,5 +58,16 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
     };
-    Ok(Inspection::Sound { kept, schema, in_use })
+    let (mut n_unreadable, mut unreadable) = (0, Vec::new());
+    let mut ids = kept.ids();
+    // In batches, so that no long transaction keeps a server's log from shrinking.
+    loop {
+        let rows = history::between(&connection, ids, BATCH)?;
+        let Some(newest) = rows.newest() else { break };
+        ids.after = newest;
+        n_unreadable += rows.unreadable.len() as u64;
+        let n_more = MAX_UNREADABLE - unreadable.len();
+        unreadable.extend(rows.unreadable.into_iter().take(n_more));
+    }
+    Ok(Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable })
 }

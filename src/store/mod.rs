@@ -5,6 +5,7 @@
 //! read-only connections for requests.
 
 mod range;
+mod row;
 mod error;
 mod blocking;
 mod file;
@@ -38,6 +39,7 @@ use crate::store::blocking::{blocking, outcome};
 use crate::store::file::OpenFiles;
 use crate::store::projection::SharedTallies;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QueryClass, ReadPool, acquire};
+use crate::store::row::UnreadableLog;
 use crate::store::writer::Writer;
 use crate::store::writer_thread::WriterThread;
 
@@ -49,6 +51,7 @@ pub use self::history::{Extent, Newest, Page};
 pub use self::inspect::Inspection;
 pub use self::prune::{Cutoff, Pruned};
 pub use self::range::{IdRange, Kept, Order, RollRange};
+pub use self::row::{Rows, Unreadable};
 pub use self::search::{Found, Search};
 
 /// The rolls of one database file; cheap to clone.
@@ -59,6 +62,7 @@ struct Shared {
     writer: WriterThread,
     tallies: SharedTallies,
     reads: ReadPool,
+    unreadable: UnreadableLog,
     /// One permit: see [`Store::disk`].
     disk_permit: Arc<Semaphore>,
     files: Arc<OpenFiles>,
@@ -84,16 +88,17 @@ impl Store {
     fn open_blocking(path: &Path) -> Result<Store, StoreError> {
         let (path, lock) = file::claim(path)?;
         // The writer first: a file from a backup is not in WAL mode yet.
-        let writer = Writer::open(&path)?;
+        let unreadable = UnreadableLog::default();
+        let writer = Writer::open(&path, unreadable.clone())?;
         let (files, tallies) = (writer.files(), writer.tallies());
         let reads = ReadPool::open(&path, files.clone())?;
         // The lock refuses a second server for as long as the store is open.
         let writer = WriterThread::start(writer, lock).map_err(StoreError::Thread)?;
         let disk_permit = Arc::new(Semaphore::new(1));
-        Ok(Store(Arc::new(Shared { writer, tallies, reads, disk_permit, files, path })))
+        Ok(Store(Arc::new(Shared { writer, tallies, reads, unreadable, disk_permit, files, path })))
     }
 
-    /// Inspects the configured database without changing it. Reads the whole file.
+    /// Inspects the configured database without changing it. Reads the whole file and every roll.
     ///
     /// # Errors
     ///
@@ -178,18 +183,19 @@ impl Store {
         answer.await.map_err(|_elapsed| StoreError::NoAnswer)?
     }
 
-    /// The rolls after `id`, oldest first, at most `limit`. Empty means caught up.
+    /// The rows after `id`, oldest first, at most `limit`. Empty means caught up.
     ///
     /// # Errors
     ///
     /// Those of a query: [`StoreError::Busy`], [`StoreError::TooLong`], [`StoreError::Moved`],
     /// SQLite's. So for all queries below.
-    pub async fn after(&self, id: RollId, limit: usize) -> Result<Vec<Roll>, StoreError> {
+    pub async fn after(&self, id: RollId, limit: usize) -> Result<Rows, StoreError> {
         let query = move |connection: &mut _| history::after(connection, id, limit);
-        self.0.reads.read(QueryClass::Long, query).await
+        let rows = self.0.reads.read(QueryClass::Long, query).await?;
+        Ok(self.logged(rows))
     }
 
-    /// The newest rolls, newest first, at most `limit`, and the head. Does not read the oldest
+    /// The newest rows, newest first, at most `limit`, and the head. Does not read the oldest
     /// rolls, so damage there does not matter.
     ///
     /// # Errors
@@ -197,16 +203,33 @@ impl Store {
     /// Those of a query.
     pub async fn newest(&self, limit: usize) -> Result<Newest, StoreError> {
         let query = move |connection: &mut _| history::newest(connection, limit);
-        self.0.reads.read(QueryClass::of_rows(limit), query).await
+        let newest = self.0.reads.read(QueryClass::of_rows(limit), query).await?;
+        self.0.unreadable.log(&newest.unreadable);
+        Ok(newest)
     }
 
     /// The roll `id`, if it is stored, and which rolls are.
     ///
     /// # Errors
     ///
-    /// Those of a query.
+    /// [`StoreError::Unreadable`] if its row cannot be read, and those of a query.
     pub async fn roll(&self, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
         let query = move |connection: &mut _| history::roll(connection, id);
+        let roll = self.0.reads.read(QueryClass::Short, query).await;
+        if let Err(StoreError::Unreadable(unreadable)) = &roll {
+            self.0.unreadable.log(std::slice::from_ref(unreadable));
+        }
+        roll
+    }
+
+    /// The cursor of the roll `id`, if it is stored and its time can be read, and which rolls are
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn cursor(&self, id: RollId) -> Result<(Option<Cursor>, Kept), StoreError> {
+        let query = move |connection: &mut _| history::cursor(connection, id);
         self.0.reads.read(QueryClass::Short, query).await
     }
 
@@ -269,7 +292,9 @@ impl Store {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let query = move |connection: &mut _| history::page(connection, &range, order, limit);
-        self.0.reads.read(QueryClass::of_rows(limit), query).await
+        let page = self.0.reads.read(QueryClass::of_rows(limit), query).await?;
+        self.0.unreadable.log(&page.unreadable);
+        Ok(page)
     }
 
     /// The ids of a range at this moment, to be read in batches with [`Store::between`].
@@ -278,19 +303,21 @@ impl Store {
     ///
     /// As for [`Store::page`].
     pub async fn extent(&self, range: RollRange) -> Result<Extent, StoreError> {
-        // Reads every count of every die.
-        let query = move |connection: &mut _| history::extent(connection, &range);
-        self.0.reads.read(QueryClass::Long, query).await
+        // The dice of counted rolls are in memory, so the query reads few rows.
+        let counted = self.0.tallies.dice();
+        let query = move |connection: &mut _| history::extent(connection, &range, Some(counted));
+        self.0.reads.read(QueryClass::Short, query).await
     }
 
-    /// The rolls of a range, oldest first, at most `limit`. Empty means that no more are stored.
+    /// The rows of a range, oldest first, at most `limit`. Empty means that no more are stored.
     ///
     /// # Errors
     ///
     /// Those of a query.
-    pub async fn between(&self, ids: IdRange, limit: usize) -> Result<Vec<Roll>, StoreError> {
+    pub async fn between(&self, ids: IdRange, limit: usize) -> Result<Rows, StoreError> {
         let query = move |connection: &mut _| history::between(connection, ids, limit);
-        self.0.reads.read(QueryClass::Long, query).await
+        let rows = self.0.reads.read(QueryClass::Long, query).await?;
+        Ok(self.logged(rows))
     }
 
     /// A page of the rolls that match, at most `limit`. A search for a result reads a bounded
@@ -302,7 +329,14 @@ impl Store {
     pub async fn search(&self, search: Search, limit: usize) -> Result<Found, StoreError> {
         let class = QueryClass::of_rows(search.max_rows(limit));
         let query = move |connection: &mut _| search::search(connection, &search, limit);
-        self.0.reads.read(class, query).await
+        let found = self.0.reads.read(class, query).await?;
+        self.0.unreadable.log(&found.unreadable);
+        Ok(found)
+    }
+
+    fn logged(&self, rows: Rows) -> Rows {
+        self.0.unreadable.log(&rows.unreadable);
+        rows
     }
 }
 
@@ -374,7 +408,7 @@ mod tests {
             ("a day's 128", false, store.search(search(None), 128).await.map(drop)),
             ("a day's 500", true, store.search(search(None), 500).await.map(drop)),
             ("a result's 10", true, store.search(search(Some(result)), 10).await.map(drop)),
-            ("an extent", true, store.extent(range).await.map(drop)),
+            ("an extent", false, store.extent(range).await.map(drop)),
             ("a download", true, store.between(all, 10).await.map(drop)),
             ("one roll", false, store.roll(RollId(1)).await.map(drop)),
         ];

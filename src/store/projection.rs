@@ -10,8 +10,10 @@ use anyhow::anyhow;
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
+use crate::dice::Die;
 use crate::roll::{Roll, RollId};
 use crate::statistics::Tallies;
+use crate::store::row::UnreadableLog;
 use crate::store::statistics::{self, Unsaved};
 use crate::store::{StoreError, history};
 
@@ -33,6 +35,11 @@ impl SharedTallies {
     /// The last roll that is counted.
     pub fn last_id(&self) -> RollId {
         self.read(Tallies::last_id)
+    }
+
+    /// The last roll that is counted, and all dice that were rolled up to it.
+    pub fn dice(&self) -> (RollId, Vec<Die>) {
+        self.read(|tallies| (tallies.last_id(), tallies.iter().map(|tally| tally.die).collect()))
     }
 
     /// A copy. Of many large dice it takes some milliseconds.
@@ -61,11 +68,12 @@ pub struct Projection {
     tried: Instant,
     /// The last fault, so that each is logged once.
     fault: String,
+    log: UnreadableLog,
 }
 
 impl Projection {
     /// Loads what is saved. [`Projection::catch_up`] adds the rolls after that.
-    pub fn load(connection: &Connection) -> Result<Projection, StoreError> {
+    pub fn load(connection: &Connection, log: UnreadableLog) -> Result<Projection, StoreError> {
         let tallies = statistics::load(connection)?;
         Ok(Projection {
             saved_id: tallies.last_id(),
@@ -74,6 +82,7 @@ impl Projection {
             n_rolls: 0,
             tried: Instant::now(),
             fault: String::new(),
+            log,
         })
     }
 
@@ -119,18 +128,19 @@ impl Projection {
 
     /// Adds at most a batch of stored rolls that are not counted. Returns whether there were any.
     fn add_batch(&mut self, connection: &Connection) -> Result<bool, StoreError> {
-        let rolls = history::each_after(connection, self.last_id(), BATCH)?;
-        for (id, roll) in &rolls {
-            match roll {
-                Ok(roll) => self.add_next(std::slice::from_ref(roll)),
-                Err(error) => {
-                    self.n_rolls += 1;
-                    self.tallies.change(|tallies| tallies.skip(*id));
-                    warn!(roll.id = id.0, "roll {id} is left out of the statistics: {error}");
-                }
+        let rows = history::after(connection, self.last_id(), BATCH)?;
+        self.log.log(&rows.unreadable);
+        let Some(newest) = rows.newest() else { return Ok(false) };
+        self.n_rolls += rows.len();
+        self.tallies.change(|tallies| {
+            for roll in &rows.rolls {
+                tallies.add(roll);
             }
-        }
-        Ok(!rolls.is_empty())
+            tallies.skip_to(newest);
+        });
+        // Cheaper than noting what each of many rolls changed.
+        self.tallies.read(|tallies| self.unsaved.add_all(tallies));
+        Ok(true)
     }
 
     fn add_stored(&mut self, connection: &Connection) -> Result<(), StoreError> {
@@ -229,7 +239,7 @@ impl Projection {
 pub fn compute(connection: &mut Connection) -> Result<Tallies, StoreError> {
     // One transaction, so that the saved statistics and the rolls after them fit.
     let snapshot = connection.transaction()?;
-    let mut projection = Projection::load(&snapshot)?;
+    let mut projection = Projection::load(&snapshot, UnreadableLog::default())?;
     projection.add_stored(&snapshot)?;
     Ok(projection.tallies.snapshot())
 }

@@ -8,9 +8,10 @@
 
 use rusqlite::{Connection, params};
 
-use crate::dice::DieResult;
+use crate::dice::{Die, DieResult};
 use crate::roll::{Roll, RollId, RolledAt};
-use crate::store::history::{find, first_at, kept, roll_of};
+use crate::store::history::{first_at, kept, time};
+use crate::store::row::{Rows, Unreadable};
 use crate::store::{IdRange, Kept, StoreError};
 
 /// The most rolls that a search for a result reads for one page.
@@ -41,6 +42,8 @@ impl Search {
 pub struct Found {
     /// The rolls, newest first.
     pub rolls: Vec<Roll>,
+    /// Rows among them that cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// Which rolls were stored at that moment.
     pub kept: Kept,
     /// The rolls of the day, or all stored rolls.
@@ -53,6 +56,7 @@ pub struct Found {
     pub kept_from_to: Option<(RolledAt, RolledAt)>,
 }
 
+/// A page of matching rolls.
 pub fn search(
     connection: &mut Connection,
     search: &Search,
@@ -66,62 +70,86 @@ pub fn search(
         all.after = first_at(&transaction, kept, from)?.previous();
         all.before = first_at(&transaction, kept, until)?;
     }
-    let mut ids = IdRange {
-        after: search.after.unwrap_or(all.after).clamp(all.after, all.before.previous()),
-        before: search.before.unwrap_or(all.before).clamp(all.after.next(), all.before),
-    };
-    let upward = search.after.is_some() && search.before.is_none();
-    let n = search.max_rows(limit) as i64;
-    if upward {
-        ids.before = ids.before.min(RollId(ids.after.0.saturating_add(n + 1)));
-    } else {
-        ids.after = ids.after.max(RollId(ids.before.0.saturating_sub(n + 1)));
-    }
-    let rolls = matching(&transaction, ids, search.result, limit, upward)?;
-    // A full page ends at its last roll, even if more rolls could have been read.
-    if let (Some(newest), Some(oldest), true) = (rolls.first(), rolls.last(), rolls.len() == limit)
-    {
-        if upward {
-            ids.before = newest.id.next();
-        } else {
-            ids.after = oldest.id.previous();
-        }
-    }
+    let ids = search.ids_to_read(all, limit);
+    let rows = matching(&transaction, ids, search, limit)?;
+    let looked_at = search.ids_read(ids, &rows, limit);
     let n_ever = search.result.map(|result| n_ever(&transaction, result)).transpose()?;
-    let time = |id| Ok::<_, StoreError>(find(&transaction, id)?.map(|roll| roll.rolled_at));
-    let kept_from_to = Option::zip(time(kept.oldest)?, time(kept.head.id)?);
-    Ok(Found { rolls, kept, all, looked_at: ids, n_ever, kept_from_to })
+    let (oldest, head) = (time(&transaction, kept.oldest)?, time(&transaction, kept.head.id)?);
+    let kept_from_to = Option::zip(oldest, head);
+    let Rows { rolls, unreadable } = rows;
+    Ok(Found { rolls, unreadable, kept, all, looked_at, n_ever, kept_from_to })
 }
 
-/// The rolls of `ids` with that result, newest first.
+impl Search {
+    /// Whether the page holds the oldest rolls after an id, not the newest ones before it.
+    fn is_upward(&self) -> bool {
+        self.after.is_some() && self.before.is_none()
+    }
+
+    /// The part of `all` to read for a page of `limit` rolls.
+    fn ids_to_read(&self, all: IdRange, limit: usize) -> IdRange {
+        let mut ids = IdRange {
+            after: self.after.unwrap_or(all.after).clamp(all.after, all.before.previous()),
+            before: self.before.unwrap_or(all.before).clamp(all.after.next(), all.before),
+        };
+        let n_ids = self.max_rows(limit) as i64 + 1;
+        if self.is_upward() {
+            ids.before = ids.before.min(RollId(ids.after.0.saturating_add(n_ids)));
+        } else {
+            ids.after = ids.after.max(RollId(ids.before.0.saturating_sub(n_ids)));
+        }
+        ids
+    }
+
+    /// The part of `ids` that was read for these rows. A full page ends at its last row, even if
+    /// more could have been read.
+    fn ids_read(&self, ids: IdRange, rows: &Rows, limit: usize) -> IdRange {
+        match (rows.oldest(), rows.newest()) {
+            (Some(oldest), Some(newest)) if rows.len() == limit => match self.is_upward() {
+                true => IdRange { before: newest.next(), ..ids },
+                false => IdRange { after: oldest.previous(), ..ids },
+            },
+            _ => ids,
+        }
+    }
+}
+
+/// The rows of `ids` that match, newest first.
 fn matching(
     connection: &Connection,
     ids: IdRange,
-    result: Option<DieResult>,
+    search: &Search,
     limit: usize,
-    upward: bool,
-) -> Result<Vec<Roll>, StoreError> {
-    let (path, result) = match result {
-        Some(DieResult { die, result }) => (format!("$.\"{die}\""), Some(result)),
+) -> Result<Rows, StoreError> {
+    let (path, result) = match search.result {
+        Some(DieResult { die, result }) => (path(die), Some(result)),
         None => ("$".into(), None),
     };
+    let upward = search.is_upward();
     let sql = if upward {
         "select id, rolled_at, dice from rolls
-         where id > ?1 and id < ?2 and (?4 is null or json_extract(dice, ?3) = ?4)
+         where id > ?1 and id < ?2 and
+           (?4 is null or case when json_valid(dice) then json_extract(dice, ?3) end = ?4)
          order by id limit ?5"
     } else {
         "select id, rolled_at, dice from rolls
-         where id > ?1 and id < ?2 and (?4 is null or json_extract(dice, ?3) = ?4)
+         where id > ?1 and id < ?2 and
+           (?4 is null or case when json_valid(dice) then json_extract(dice, ?3) end = ?4)
          order by id desc limit ?5"
     };
     let mut statement = connection.prepare_cached(sql)?;
     let values = params![ids.after.0, ids.before.0, path, result, limit as i64];
-    let rolls = statement.query_map(values, |row| Ok(roll_of(row)))?;
-    let mut rolls = rolls.map(|roll| roll?).collect::<Result<Vec<Roll>, StoreError>>()?;
+    let mut rows = Rows::read(statement.query(values)?)?;
     if upward {
-        rolls.reverse();
+        rows.rolls.reverse();
+        rows.unreadable.reverse();
     }
-    Ok(rolls)
+    Ok(rows)
+}
+
+/// The JSON path of a die's result.
+fn path(die: Die) -> String {
+    format!("$.\"{die}\"")
 }
 
 /// How often the die has ever shown this result: as saved, and in the rolls after that.
@@ -130,8 +158,80 @@ fn n_ever(connection: &Connection, result: DieResult) -> Result<u64, StoreError>
         ifnull((select n_rolls from result_statistics where die = ?1 and result = ?2), 0)
         + (select count(*) from rolls
            where id > (select last_id from projections where name = 'statistics')
-           and json_extract(dice, ?3) = ?2)";
+           and case when json_valid(dice) then json_extract(dice, ?3) end = ?2)";
     let DieResult { die, result } = result;
-    let values = params![die.to_string(), result, format!("$.\"{die}\"")];
+    let values = params![die.to_string(), result, path(die)];
     Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: IdRange = IdRange { after: RollId(100), before: RollId(20_001) };
+
+    fn range((after, before): (i64, i64)) -> IdRange {
+        IdRange { after: RollId(after), before: RollId(before) }
+    }
+
+    /// A search for any roll or for a result, with these bounds.
+    fn search(result: bool, after: Option<i64>, before: Option<i64>) -> Search {
+        let die = "1D6".parse().expect("a die");
+        Search {
+            result: result.then_some(DieResult { die, result: 6 }),
+            after: after.map(RollId),
+            before: before.map(RollId),
+            day: None,
+        }
+    }
+
+    #[test]
+    fn a_page_reads_its_own_rolls_and_never_beyond_the_history() {
+        let table = [
+            // The newest ten, those before an id, those after one.
+            (search(false, None, None), (19_990, 20_001)),
+            (search(false, None, Some(500)), (489, 500)),
+            (search(false, Some(500), None), (500, 511)),
+            (search(false, Some(500), Some(505)), (500, 505)),
+            (search(false, Some(500), Some(900)), (889, 900)),
+            // At both ends, and beyond them.
+            (search(false, None, Some(105)), (100, 105)),
+            (search(false, None, Some(7)), (100, 101)),
+            (search(false, Some(7), None), (100, 111)),
+            (search(false, Some(19_998), None), (19_998, 20_001)),
+            (search(false, Some(i64::MAX), None), (20_000, 20_001)),
+            (search(false, None, Some(i64::MAX)), (19_990, 20_001)),
+            // For a result, many more.
+            (search(true, None, None), (15_000, 20_001)),
+            (search(true, None, Some(500)), (100, 500)),
+            (search(true, Some(500), None), (500, 5_501)),
+        ];
+        for (search, expected) in table {
+            assert_eq!(search.ids_to_read(ALL, 10), range(expected), "{search:?}");
+        }
+        let nothing = range((20_000, 20_001));
+        assert_eq!(search(false, None, None).ids_to_read(nothing, 10), nothing);
+    }
+
+    #[test]
+    fn the_next_page_continues_after_the_last_row_of_a_full_page() {
+        let rows = |ids: &[i64]| {
+            let unreadable = |id: &i64| Unreadable { id: RollId(*id), reason: String::new() };
+            Rows { unreadable: ids.iter().map(unreadable).collect(), ..Rows::default() }
+        };
+        let ids = range((100, 200));
+        let (down, up) = (search(true, None, Some(200)), search(true, Some(100), None));
+        let table = [
+            // Not full: everything was read.
+            (&down, rows(&[]), (100, 200)),
+            (&down, rows(&[150]), (100, 200)),
+            (&up, rows(&[150]), (100, 200)),
+            // Full at two rolls.
+            (&down, rows(&[150, 130]), (129, 200)),
+            (&up, rows(&[150, 130]), (100, 151)),
+        ];
+        for (search, rows, expected) in table {
+            assert_eq!(search.ids_read(ids, &rows, 2), range(expected), "{search:?} {rows:?}");
+        }
+    }
 }

@@ -142,6 +142,17 @@ impl Unsaved {
         }
     }
 
+    /// Adds everything.
+    pub fn add_all(&mut self, tallies: &Tallies) {
+        for tally in tallies.iter() {
+            let die = self.0.entry(tally.die.to_string()).or_default();
+            let shown = tally.results.iter().enumerate().filter(|(_, result)| result.n_rolls > 0);
+            die.results = shown.map(|(index, _)| index).collect();
+            die.cells = (0..tally.cells.len()).collect();
+            die.block = true;
+        }
+    }
+
     /// Saves the changed parts of `tallies`.
     ///
     /// # Errors

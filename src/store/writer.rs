@@ -12,6 +12,7 @@ use crate::store::file::{OpenFiles, Placed};
 use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
 
+use crate::store::row::{self, UnreadableLog};
 use crate::store::{Cutoff, Pruned, StoreError, file, history};
 
 /// How long the commit of a roll waits for an outside writer's lock.
@@ -26,7 +27,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn open(database: &Path) -> Result<Writer, StoreError> {
+    pub fn open(database: &Path, log: UnreadableLog) -> Result<Writer, StoreError> {
         let mut connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let placed = Placed::at(database)?;
         // A file that cannot be opened for writing SQLite opens for reading, and says nothing.
@@ -40,7 +41,7 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
-        let mut statistics = Projection::load(&connection)?;
+        let mut statistics = Projection::load(&connection, log)?;
         statistics.catch_up(&mut connection)?;
         // The log is there now. SQLite syncs the folder, too, but passes over an error: a power
         // cut could then take away the log with all rolls in it.
@@ -171,13 +172,13 @@ fn insert(transaction: &Transaction<'_>, roll: &Roll) -> Result<(), StoreError> 
     let sql = "insert into rolls (id, rolled_at, dice) values (?1, ?2, ?3)
                returning id, rolled_at, dice";
     let values = (roll.id.0, roll.rolled_at.to_string(), roll.dice.to_string());
-    let stored =
-        transaction.prepare_cached(sql)?.query_row(values, |row| Ok(history::roll_of(row)))??;
-    if stored != *roll {
-        let id = roll.id;
-        return Err(StoreError::Malformed(format!("roll {id}: it reads back as {stored:?}")));
+    match transaction.prepare_cached(sql)?.query_row(values, row::read)? {
+        Ok(stored) if stored == *roll => Ok(()),
+        stored => {
+            let id = roll.id;
+            Err(StoreError::Malformed(format!("roll {id}: it reads back as {stored:?}")))
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -189,7 +190,7 @@ mod tests {
     fn writer() -> (TempDir, Writer) {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, _lock) = file::claim(&folder.path().join("rolls.db")).expect("a database");
-        let writer = Writer::open(&path).expect("a writer");
+        let writer = Writer::open(&path, UnreadableLog::default()).expect("a writer");
         (folder, writer)
     }
 
@@ -201,7 +202,7 @@ mod tests {
     }
 
     fn stored(writer: &Writer) -> Vec<Roll> {
-        history::after(&writer.connection, RollId::BEFORE_FIRST, 100).expect("rolls")
+        history::after(&writer.connection, RollId::BEFORE_FIRST, 100).expect("rolls").rolls
     }
 
     #[test]
@@ -252,8 +253,10 @@ mod tests {
     #[test]
     fn a_row_that_is_not_a_roll_is_another_roll_than_the_one_given() {
         let (_folder, mut writer) = writer();
-        let sql = "insert into rolls (rolled_at, dice) values ('garbage', '[]')";
-        writer.connection.execute(sql, []).expect("a row");
+        // As schema 2 stored it.
+        let sql = "drop trigger refuse_unreadable_insert;
+                   insert into rolls (rolled_at, dice) values ('garbage', '[]')";
+        writer.connection.execute_batch(sql).expect("a row");
         let error = writer.apply(&[roll(1, 1)]).expect_err("its id is taken");
         assert!(
             matches!(error, StoreError::Conflict { expected: RollId(2), given: RollId(1) }),
@@ -265,7 +268,8 @@ mod tests {
     #[test]
     fn rolls_are_refused_once_there_is_no_id_left() {
         let (_folder, mut writer) = writer();
-        let sql = "insert into rolls (id, rolled_at, dice) values (?1, 'garbage', '[]')";
+        let sql = "insert into rolls (id, rolled_at, dice)
+                   values (?1, '2026-11-23T01:37:40.123Z', '{}')";
         writer.connection.execute(sql, [i64::MAX]).expect("a row");
         let error = writer.apply(&[roll(1, 1)]).expect_err("no id is left");
         assert!(error.is_final(), "{error}");

@@ -109,16 +109,22 @@ fn a_broken_download_continues_where_it_broke() {
 }
 
 #[test]
-fn a_download_fails_if_a_roll_is_left_out_or_no_more_arrives() {
+fn a_download_reports_a_roll_that_is_left_out_and_fails_if_no_more_arrives() {
     let house = House::new("");
     let columns = "id,rolled_at,1D6\r\n";
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |last, text: String| rolls_file("text/csv", last, &text);
 
-    let server = HandServer::in_turn(vec![csv(5, format!("{columns}{}{}", row(1), row(3)))]);
+    let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(1), row(3)))]);
+    let (code, stdout, stderr) = run(house.command().args(["export", &server.url("/")]));
+    assert_eq!((code, stdout), (3, format!("{columns}{}{}", row(1), row(3))));
+    assert!(stderr.contains("gap: roll 2 cannot be read"), "{stderr}");
+
+    // A roll that comes twice is an error.
+    let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(2), row(2)))]);
     let (code, _, stderr) = run(house.command().args(["export", &server.url("/")]));
     assert_eq!(code, 1);
-    assert!(stderr.contains("expected roll 2, got `3,"), "{stderr}");
+    assert!(stderr.contains("expected roll 3, got `2,"), "{stderr}");
 
     let nothing = || csv(5, columns.to_string());
     let first = csv(5, format!("{columns}{}", row(1)));

@@ -24,3 +24,4 @@ mod store;
 mod stream;
 mod tail;
 mod union;
+mod unreadable;

@@ -24,18 +24,25 @@ pub fn export(
     let mut archive = Archive::open(config)?;
     let Selection { format, after, before, since } = *selection;
     let since = since.map(|since| since.moment(Timestamp::now()));
-    let Extent { mut ids, dice } = archive.extent(&RollRange { after, before, since })?;
+    let Extent { mut ids, dice, .. } = archive.extent(&RollRange { after, before, since })?;
     let mut encoder = Encoder::new(format, dice);
     let mut progress = Progress::new(ids.n_rolls());
     out.write_all(&encoder.head())?;
     loop {
-        let rolls = archive.between(ids, BATCH)?;
-        let Some(last) = rolls.last() else { break };
-        ids.after = last.id;
-        rolls.iter().for_each(|roll| gaps.add(roll.id));
-        let text = encoder.rolls(&rolls).map_err(|error| ExportError::Read(error.into()))?;
+        let rows = archive.between(ids, BATCH)?;
+        let Some(last) = rows.newest() else { break };
+        ids.after = last;
+        let mut unreadable = rows.unreadable.iter().map(|row| row.id).peekable();
+        for roll in &rows.rolls {
+            while let Some(id) = unreadable.next_if(|id| *id < roll.id) {
+                gaps.add_unreadable(id);
+            }
+            gaps.add(roll.id);
+        }
+        unreadable.for_each(|id| gaps.add_unreadable(id));
+        let text = encoder.rolls(&rows.rolls).map_err(|error| ExportError::Read(error.into()))?;
         out.write_all(&text)?;
-        progress.add(rolls.len() as u64);
+        progress.add(rows.len() as u64);
     }
     gaps.skip_to(ids.before);
     Ok(out.write_all(&encoder.foot())?)

@@ -33,7 +33,8 @@ struct Download<'a> {
     last: Option<Cursor>,
     /// The last roll of the whole file, as the first response names it.
     end: Option<RollId>,
-    /// Whether this connection has brought a roll. Within one file there are no gaps.
+    /// Whether this connection has brought a roll. Within one file, only rolls that cannot be
+    /// read are missing.
     has_rolls: bool,
     progress: Option<Progress>,
 }
@@ -168,10 +169,8 @@ impl Download<'_> {
 
     fn roll(&mut self, line: &[u8], end: RollId) -> Result<(), Stopped> {
         let last = self.last.map(|last| last.id);
-        let follows =
-            |id: RollId, last: RollId| id == last.next() || (id > last && !self.has_rolls);
-        let next = cursor_of(self.format, line)
-            .filter(|cursor| last.is_none_or(|last| follows(cursor.id, last)));
+        let next =
+            cursor_of(self.format, line).filter(|cursor| last.is_none_or(|last| cursor.id > last));
         let Some(cursor) = next else {
             let line = String::from_utf8_lossy(line).trim_end().to_string();
             return Err(match last {
@@ -179,6 +178,10 @@ impl Download<'_> {
                 None => failed(format!("expected a roll, got `{line}`")),
             });
         };
+        // Within one file, a server leaves out only rolls that it cannot read.
+        if self.has_rolls {
+            self.gaps.skip_unreadable_to(cursor.id);
+        }
         self.gaps.add(cursor.id);
         self.has_rolls = true;
         if self.format == Format::Json {

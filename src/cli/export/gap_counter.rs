@@ -1,5 +1,6 @@
 //! Notices rolls that are missing from an export.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use crate::cursor::Cursor;
@@ -33,11 +34,35 @@ impl GapCounter {
     /// No roll before `id` follows. Without a first id to expect, that is no gap.
     pub fn skip_to(&mut self, id: RollId) {
         if let Some((first, last)) = self.gap_before(id) {
-            self.n_gaps += 1;
-            let gap = format!("rolls {first} to {last} are no longer kept");
-            // Ignore the error: stderr may be closed.
-            let _ = writeln!(io::stderr(), "rollcast: gap: {gap}");
+            self.report(format_args!("rolls {first} to {last} are no longer kept"));
         }
+    }
+
+    /// Takes a row that cannot be read as a roll.
+    pub fn add_unreadable(&mut self, id: RollId) {
+        self.skip_to(id);
+        self.next = Some(id);
+        self.skip_unreadable_to(id.next());
+    }
+
+    /// The rolls that are missing before `id` cannot be read.
+    pub fn skip_unreadable_to(&mut self, id: RollId) {
+        match self.gap_before(id) {
+            None => return,
+            Some((first, last)) if first == last => {
+                self.report(format_args!("roll {first} cannot be read"));
+            }
+            Some((first, last)) => {
+                self.report(format_args!("rolls {first} to {last} cannot be read"));
+            }
+        }
+        self.next = Some(id);
+    }
+
+    fn report(&mut self, gap: fmt::Arguments<'_>) {
+        self.n_gaps += 1;
+        // Ignore the error: stderr may be closed.
+        let _ = writeln!(io::stderr(), "rollcast: gap: {gap}");
     }
 
     /// The first and the last id that are missing before `id`.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::Keep;
 use crate::roll::RollId;
-use crate::store::{Order, Page};
+use crate::store::{Order, Page, Unreadable};
 use crate::web::api::asked::AskedPage;
 use crate::web::http::etag;
 
@@ -22,13 +22,14 @@ pub struct Answer {
     body: String,
     links: String,
     oldest: Option<RollId>,
+    unreadable: Vec<RollId>,
     cache: Option<&'static str>,
 }
 
 impl Answer {
     pub fn json(body: &impl Serialize) -> Answer {
         let body = serde_json::to_string(body).expect("plain structs become JSON");
-        Answer { body, links: String::new(), oldest: None, cache: None }
+        Answer { body, links: String::new(), oldest: None, unreadable: Vec::new(), cache: None }
     }
 
     pub fn with_links(self, links: String) -> Answer {
@@ -40,6 +41,12 @@ impl Answer {
         Answer { oldest: Some(oldest), ..self }
     }
 
+    /// The same, with a header that names the rows that cannot be read.
+    pub fn with_unreadable(self, unreadable: &[Unreadable]) -> Answer {
+        let unreadable = unreadable.iter().map(|unreadable| unreadable.id).collect();
+        Answer { unreadable, ..self }
+    }
+
     /// The same, which no later roll changes. Where rolls are pruned, that may still do so: then it
     /// is asked for again each time, and mostly found unchanged.
     pub fn closed(self, keep: Keep) -> Answer {
@@ -49,7 +56,7 @@ impl Answer {
 
 impl<'r> Responder<'r, 'static> for Answer {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let Answer { body, links, oldest, cache } = self;
+        let Answer { body, links, oldest, unreadable, cache } = self;
         let name = etag::of(&(&body, &links));
         let mut response = Response::build();
         response.raw_header("ETag", name.clone());
@@ -58,6 +65,10 @@ impl<'r> Responder<'r, 'static> for Answer {
         }
         if let Some(oldest) = oldest {
             response.raw_header("Rollcast-Oldest", oldest.to_string());
+        }
+        if !unreadable.is_empty() {
+            let ids: Vec<String> = unreadable.iter().map(RollId::to_string).collect();
+            response.raw_header("Rollcast-Unreadable", ids.join(", "));
         }
         if !links.is_empty() {
             response.raw_header("Link", links);
@@ -73,33 +84,31 @@ impl<'r> Responder<'r, 'static> for Answer {
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc8288>.
 pub fn links(asked: &AskedPage, page: &Page) -> String {
-    let (Some(first), Some(last)) = (page.rolls.first(), page.rolls.last()) else {
-        return String::new();
-    };
+    let Some((oldest, newest)) = page.edges() else { return String::new() };
     let limit = asked.limit;
     let (prev, next) = match asked.order() {
         Order::OldestFirst => {
-            let from = RollId((first.id.0 - 1 - limit as i64).max(RollId::BEFORE_FIRST.0));
-            let prev = format!("after={from}&before={}&limit={limit}", first.cursor());
-            let mut next = format!("after={}&limit={limit}", last.cursor());
-            let mut more = page.rolls.len() == limit;
+            let from = RollId((oldest.id.0 - 1 - limit as i64).max(RollId::BEFORE_FIRST.0));
+            let prev = format!("after={from}&before={oldest}&limit={limit}");
+            let mut next = format!("after={newest}&limit={limit}");
+            let mut more = page.n_rows() == limit;
             if let Some(before) = asked.part.before {
                 next = format!("{next}&before={before}");
-                more &= last.id.next() < before.id;
+                more &= newest.id.next() < before.id;
             }
-            ((first.id > page.kept.oldest).then_some(prev), more.then_some(next))
+            ((oldest.id > page.kept.oldest).then_some(prev), more.then_some(next))
         }
         Order::NewestFirst => {
-            let newer = asked.newer(first);
+            let newer = asked.newer(newest.id);
             let prev = if newer > page.kept.head.id {
                 format!("limit={limit}")
             } else {
                 format!("before={newer}&limit={limit}")
             };
-            let next = format!("before={}&limit={limit}", last.cursor());
+            let next = format!("before={oldest}&limit={limit}");
             (
                 asked.part.before.is_some().then_some(prev),
-                (last.id > page.kept.oldest).then_some(next),
+                (oldest.id > page.kept.oldest).then_some(next),
             )
         }
     };

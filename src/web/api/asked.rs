@@ -12,7 +12,7 @@ use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFo
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::cursor::Cursor;
-use crate::roll::{Roll, RollId};
+use crate::roll::RollId;
 use crate::store::{Order, Page, RollRange};
 use crate::text::ValueError;
 use crate::time_spec::TimeSpec;
@@ -118,20 +118,24 @@ impl AskedPage {
         }
     }
 
-    /// Where the page of newer rolls ends, before the one given back; `first` is this one's first.
-    pub fn newer(&self, first: &Roll) -> RollId {
-        RollId(first.id.0 + self.limit as i64 + 1)
+    /// The id before which the page of newer rolls ends, where `newest` is the newest of this one.
+    pub fn newer(&self, newest: RollId) -> RollId {
+        RollId(newest.0 + self.limit as i64 + 1)
     }
 
     /// Whether no later roll can change the answer, links included. Where it begins at a time, one
     /// can: a clock may step back.
     pub fn is_closed(&self, page: &Page) -> bool {
+        // Somebody may repair a row.
+        if !page.unreadable.is_empty() {
+            return false;
+        }
         let head = page.kept.head.id;
         let up_to = self.part.before.is_some_and(|before| before.id <= head.next());
         match self.part {
             // Until the page of newer rolls is full, the link to it changes.
             RollRange { after: None, since: None, .. } => {
-                up_to && page.rolls.first().is_none_or(|first| self.newer(first) <= head)
+                up_to && page.rolls.first().is_none_or(|first| self.newer(first.id) <= head)
             }
             RollRange { after: Some(_), .. } => up_to || page.rolls.len() == self.limit,
             RollRange { after: None, since: Some(_), .. } => false,

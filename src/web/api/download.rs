@@ -75,13 +75,14 @@ struct File {
 
 impl Download {
     /// The rolls of `extent`.
-    pub fn new(format: Format, Extent { ids, dice }: Extent, store: Store, slot: Slot) -> Download {
+    pub fn new(
+        format: Format,
+        Extent { ids, last, dice }: Extent,
+        store: Store,
+        slot: Slot,
+    ) -> Download {
         let encoder = Encoder::new(format, dice);
         let file = File { store, encoder, ids, _slot: slot, begun: false, sent: false };
-        let last = match ids.n_rolls() {
-            0 => RollId::BEFORE_FIRST,
-            _ => ids.before.previous(),
-        };
         let content_type = match format {
             Format::Csv => ContentType::CSV,
             Format::Ndjson => ContentType::new("application", "x-ndjson"),
@@ -96,20 +97,31 @@ impl File {
         stream::unfold(self, |mut file| async { file.piece().await.map(|piece| (piece, file)) })
     }
 
-    /// The next piece; `None` at the end, or where it cannot go on: also where rolls were pruned
-    /// before they were read, since a hole within a file would not be seen. Rocket has no way to
-    /// break a body off, so that is told by the header that names the last roll.
+    /// The next piece; `None` at the end, and where rolls were pruned before they were read. A gap
+    /// within a file would mean that they cannot be read, so the file ends there. Rocket cannot
+    /// abort a response body: the header that names the last roll shows that the file is cut short.
     async fn piece(&mut self) -> Option<Vec<u8>> {
         if !self.begun {
             self.begun = true;
             return Some(self.encoder.head());
         }
+        loop {
+            let piece = self.rolls().await?;
+            // Not that of rows that cannot be read.
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
+    }
+
+    /// The next batch of rolls, without the rows that cannot be read.
+    async fn rolls(&mut self) -> Option<Vec<u8>> {
         let last = self.ids.after;
         // While the store is too busy: half a file is of no use.
         let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
         let read = retry(backoff, StoreError::is_load, || self.store.between(self.ids, BATCH));
-        let rolls = match read.await {
-            Ok(rolls) => rolls,
+        let rows = match read.await {
+            Ok(rows) => rows,
             Err(error) => {
                 error!("a download is cut short: {:#}", anyhow::Error::new(error));
                 return None;
@@ -117,7 +129,7 @@ impl File {
         };
         // What is gone before the first roll is sent is missing at the beginning, as it is for
         // whoever asks a moment later.
-        let first = rolls.first()?.id;
+        let first = rows.oldest()?;
         if self.sent && first != last.next() {
             warn!(
                 "a download is cut short after roll {last}: the next that is still kept is {first}"
@@ -125,8 +137,8 @@ impl File {
             return None;
         }
         self.sent = true;
-        self.ids.after = rolls.last()?.id;
-        let piece = self.encoder.rolls(&rolls);
+        self.ids.after = rows.newest()?;
+        let piece = self.encoder.rolls(&rows.rolls);
         piece.map_err(|error| error!("a download is cut short: {error}")).ok()
     }
 }

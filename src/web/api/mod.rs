@@ -82,6 +82,7 @@ struct RollsJson {
         (status = 200, description = "The rolls", body = RollsJson, headers(
             ("ETag" = String, description = "Names the answer, for `If-None-Match`"),
             ("Rollcast-Oldest" = String, description = "The id of the oldest roll that is kept, or the next one if none is"),
+            ("Rollcast-Unreadable" = String, description = "The ids of damaged rolls that were left out of this page, if there are any"),
             ("Link" = String, description = "The pages after (`next`) and before (`prev`) in the same order (RFC 8288)"),
         )),
         (status = 304, description = "Unchanged since the answer that `If-None-Match` names"),
@@ -96,6 +97,7 @@ async fn rolls(asked: Result<AskedPage, ApiError>, api: &State<Api>) -> Result<A
     let page = api.store.page(asked.part, asked.order(), asked.limit).await?;
     let body = RollsJson { rolls: page.rolls.iter().map(RollJson::from).collect() };
     let answer = Answer::json(&body).with_links(links(&asked, &page)).with_oldest(page.kept.oldest);
+    let answer = answer.with_unreadable(&page.unreadable);
     Ok(if asked.is_closed(&page) { answer.closed(api.keep) } else { answer })
 }
 
@@ -114,6 +116,7 @@ async fn rolls(asked: Result<AskedPage, ApiError>, api: &State<Api>) -> Result<A
         (status = 404, description = "Not rolled yet", body = ErrorJson),
         (status = 410, description = "No longer kept", body = ErrorJson),
         (status = 422, description = "Not a roll's id", body = ErrorJson),
+        (status = 500, description = "The roll is damaged and cannot be read", body = ErrorJson),
         (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
     )
 )]
@@ -133,8 +136,8 @@ async fn roll(
 /// Any range as CSV
 ///
 /// Oldest first, up to the newest roll of that moment: the file ends. One row a roll (RFC 4180),
-/// one column a die; only numbers and times, which no spreadsheet takes for a formula. Ids within a
-/// file have no gaps. One that ends before the roll that `Rollcast-Last` names was cut: go on with
+/// one column a die; only numbers and times, which no spreadsheet takes for a formula. An id that
+/// is missing within a file is a damaged roll. A file that ends before the roll that `Rollcast-Last` names was cut: go on with
 /// `after=` its last id; if other ids follow, the rolls in between were no longer kept.
 #[utoipa::path(
     get,
@@ -160,8 +163,8 @@ async fn csv(
 
 /// Any range as JSON lines
 ///
-/// Oldest first, up to the newest roll of that moment: the file ends. One object a line. Ids within
-/// a file have no gaps. One that ends before the roll that `Rollcast-Last` names was cut: go on with
+/// Oldest first, up to the newest roll of that moment: the file ends. One object a line. An id
+/// that is missing within a file is a damaged roll. A file that ends before the roll that `Rollcast-Last` names was cut: go on with
 /// `after=` its last id; if other ids follow, the rolls in between were no longer kept.
 #[utoipa::path(
     get,

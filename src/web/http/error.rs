@@ -9,7 +9,7 @@ use tracing::{error, warn};
 use utoipa::ToSchema;
 
 use crate::roll::RollId;
-use crate::store::{Kept, StoreError};
+use crate::store::{Kept, StoreError, Unreadable};
 use crate::text::{ValueError, shortened};
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::ErrorView;
@@ -96,6 +96,11 @@ impl From<StoreError> for PageError {
     fn from(error: StoreError) -> PageError {
         if matches!(error, StoreError::OtherHistory(_)) {
             return PageError::new(Status::Conflict, error.to_string());
+        }
+        if let StoreError::Unreadable(Unreadable { id, reason }) = &error {
+            // The store logged it.
+            let message = format!("Roll {id} cannot be read: {reason}.");
+            return PageError::new(Status::InternalServerError, message);
         }
         let is_load = error.is_load();
         let cause = anyhow::Error::new(error);

@@ -7,7 +7,7 @@ use crate::roll::Roll;
 use crate::store::Newest;
 use crate::web::http::error::PageError;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::{RollRow, Site, SiteView};
+use crate::web::pages::view::{RollRow, Site, SiteView, unreadable_notice};
 use crate::web::pages::{Pages, links};
 
 /// Rows that the script keeps on the page, unless a page has more.
@@ -22,6 +22,7 @@ struct LiveView {
     /// no longer kept: it says so.
     older: Option<String>,
     rolls: Vec<RollRow>,
+    unreadable: Option<String>,
     /// The cursor of the newest row, so that the stream continues exactly where the page ends.
     cursor: String,
     every_ms: u128,
@@ -41,13 +42,14 @@ pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, Page
 
 impl LiveView {
     fn new(newest: Newest, trouble: Vec<String>, page_size: usize, site: &Site) -> LiveView {
-        let Newest { rolls, head } = newest;
+        let Newest { rolls, unreadable, head } = newest;
         LiveView {
             site: site.view(),
             title: "Live rolls",
             older: rolls.last().filter(|roll| roll.id.0 > 1).map(|roll| links::before(roll.id)),
             cursor: rolls.first().map_or(head, Roll::cursor).to_string(),
             rolls: rolls.iter().map(RollRow::from).collect(),
+            unreadable: unreadable_notice(&unreadable),
             every_ms: site.every().as_millis(),
             trouble,
             row_limit: MAX_ROWS.max(page_size),

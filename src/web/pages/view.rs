@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::config::{Config, Keep, RollerConfig};
 use crate::dice::{Dice, Die, DieResult, Results};
 use crate::roll::{Roll, RollId, RolledAt};
+use crate::store::Unreadable;
 use crate::web::pages::assets::Assets;
 use crate::web::pages::links;
 
@@ -170,4 +171,14 @@ impl ErrorView {
             message,
         }
     }
+}
+
+/// Which rolls of a page are left out because their rows cannot be read.
+pub fn unreadable_notice(unreadable: &[Unreadable]) -> Option<String> {
+    let ids = || unreadable.iter().map(|unreadable| unreadable.id);
+    let (first, last) = Option::zip(ids().min(), ids().max())?;
+    Some(match unreadable.len() {
+        1 => format!("Roll {first} cannot be read and is left out."),
+        n => format!("{n} rolls between {first} and {last} cannot be read and are left out."),
+    })
 }

@@ -8,7 +8,7 @@ use crate::roll::{RollId, RolledAt};
 use crate::store::Found;
 use crate::web::pages::history::query::Filter;
 use crate::web::pages::links::{self, Place};
-use crate::web::pages::view::{Moment, RollRow, Site, SiteView, date};
+use crate::web::pages::view::{Moment, RollRow, Site, SiteView, date, unreadable_notice};
 
 /// The template `rolls`.
 #[derive(Serialize)]
@@ -16,6 +16,7 @@ pub struct HistoryPage {
     site: SiteView,
     title: String,
     rolls: Vec<RollRow>,
+    unreadable: Option<String>,
     history: HistoryView,
 }
 
@@ -68,6 +69,7 @@ impl HistoryPage {
             site: site.view(),
             title: filter.title(),
             rolls: found.rolls.iter().map(RollRow::from).collect(),
+            unreadable: unreadable_notice(&found.unreadable),
             history: HistoryView::new(filter, found, page_size, site),
         }
     }
