@@ -1,5 +1,4 @@
-//! Every page for people who see, hear or steer it otherwise, as far as a program can tell:
-//! axe-core, <https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md>.
+//! Accessibility of every page, as far as a program can check it: axe-core, <https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md>.
 //! `tests/setup.sh` installs it.
 
 use std::path::Path;
@@ -7,8 +6,8 @@ use std::path::Path;
 use crate::browser::Browser;
 use crate::looks::{PAGES, set_scheme, set_width, start, visit};
 
-/// Lets a page be looked at from now on.
-fn bring_axe(browser: &Browser) {
+/// Loads axe-core into every page from now on.
+fn load_axe(browser: &Browser) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser/node_modules/axe-core");
     let axe = std::fs::read_to_string(folder.join("axe.min.js")).unwrap_or_else(|error| {
         panic!("expected axe-core in {}, got {error}; tests/setup.sh installs it", folder.display())
@@ -16,7 +15,7 @@ fn bring_axe(browser: &Browser) {
     browser.execute_async(&format!("{axe}; arguments[arguments.length - 1](0)"));
 }
 
-/// What is wrong with the page as it is now: how grave, which rule, where.
+/// Violations on the current page: impact, rule, element.
 fn findings(browser: &Browser) -> Vec<String> {
     let found = browser.execute_async(
         "const done = arguments[arguments.length - 1];
@@ -29,21 +28,21 @@ fn findings(browser: &Browser) -> Vec<String> {
 }
 
 #[test]
-fn no_page_keeps_anybody_out_in_light_or_dark_on_a_desk_or_in_a_hand() {
+fn no_page_has_a_violation_in_light_or_dark_on_a_desktop_or_a_phone() {
     let (house, _server) = start("");
     let browser = Browser::open();
     let mut wrong = Vec::new();
     for path in PAGES {
         set_width(1280, &browser);
         visit(path, &browser, &house);
-        bring_axe(&browser);
-        // The tables beneath the plots, too.
+        load_axe(&browser);
+        // The tables below the plots, too.
         browser.read("document.querySelectorAll('details').forEach((table) => table.open = true)");
         for (scheme, width) in [("light", 1280), ("light", 360), ("dark", 360), ("dark", 1280)] {
             set_scheme(scheme, &browser);
             set_width(width, &browser);
             browser.wait_for(&format!("innerWidth === {width}"));
-            // The live page: live, and paused.
+            // The live page is checked live and paused.
             for _ in 0..if path == "/" { 2 } else { 1 } {
                 let found = findings(&browser).into_iter();
                 wrong.extend(found.map(|found| format!("{path} {scheme} {width}: {found}")));
@@ -51,16 +50,16 @@ fn no_page_keeps_anybody_out_in_light_or_dark_on_a_desk_or_in_a_hand() {
             }
         }
     }
-    assert!(wrong.is_empty(), "expected nothing, axe found {wrong:#?}");
+    assert!(wrong.is_empty(), "expected no violation, got {wrong:#?}");
 }
 
-/// The control.
+/// Control: axe-core finds violations.
 #[test]
-fn a_page_that_keeps_people_out_is_found() {
+fn violations_are_found() {
     let (house, _server) = start("");
     let browser = Browser::open();
     visit("/rolls/1", &browser, &house);
-    bring_axe(&browser);
+    load_axe(&browser);
     browser.read("document.querySelector('main').append(new Image())");
     browser.read("document.querySelector('.title p').style.color = '#ddd'");
     browser.read("document.querySelector('.button').replaceChildren()");

@@ -1,11 +1,11 @@
-//! The article's own listener works with this stream as it is.
+//! The article's own listener works with this stream unchanged.
 
 use crate::browser::Browser;
 use crate::common::House;
 use crate::proxy::{Answer, Proxy};
 
-/// The article's page. Its lines from `function listen` on are the article's; those before stand
-/// in for the five things it uses of jQuery.
+/// The article's page. The lines from `function listen` on are copied from the article; those before
+/// replace the five functions of jQuery that it uses.
 pub const PAGE: &str = r##"<!doctype html>
 <title>The article's own listener</title>
 <ol id="rolls"></ol>
@@ -40,7 +40,7 @@ function listen() {
 listen();
 </script>"##;
 
-/// Expects the entries of twenty rolls or more, one a die, as they are stored, in order.
+/// Expects one entry per die for at least twenty rolls, in order and as stored.
 fn assert_entries(browser: &Browser, house: &House) {
     browser.wait_for("document.querySelectorAll('#rolls > li').length >= 40");
     let entries =
@@ -55,7 +55,7 @@ fn assert_entries(browser: &Browser, house: &House) {
         })
         .collect();
     let in_order = stored.windows(entries.len()).any(|part| part == entries);
-    assert!(in_order, "expected entries as they are stored, {stored:?}, got {entries:?}");
+    assert!(in_order, "expected the stored rolls {stored:?}, got {entries:?}");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_articles_own_listener_works_unchanged() {
 }
 
 #[test]
-fn a_page_from_elsewhere_may_listen_too() {
+fn a_page_of_another_origin_can_listen_too() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     let page = PAGE.replace("\"/stream/\"", &format!("\"{}\"", house.url("/stream/")));

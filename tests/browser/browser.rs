@@ -1,5 +1,4 @@
-//! A browser without a window, and what a test asks it. Every call waits for its answer, never
-//! longer than [`PATIENCE`].
+//! A headless browser for tests. Every call waits for its result, at most [`PATIENCE`].
 
 use std::future::Future;
 use std::os::unix::process::CommandExt;
@@ -33,12 +32,12 @@ const FLAGS: [&str; 11] = [
     "--window-size=1280,1000",
 ];
 
-/// Codes of keys that write nothing: <https://www.w3.org/TR/webdriver/#keyboard-actions>.
+/// Codes of keys that do not write a character: <https://www.w3.org/TR/webdriver/#keyboard-actions>.
 pub const TAB: char = '\u{e004}';
 pub const ENTER: char = '\u{e007}';
 pub const SPACE: char = ' ';
 
-/// A browser with an empty profile and, at first, one tab; ended when dropped.
+/// A browser with an empty profile and, at first, one tab. Ends when dropped.
 pub struct Browser {
     client: Option<Client>,
     runtime: Runtime,
@@ -49,13 +48,13 @@ pub struct Browser {
 /// One of the browser's tabs.
 pub type Tab = WindowHandle;
 
-/// What the browser wrote to its console and may be expected to write.
+/// Console messages that a test may expect.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Complaint {
-    /// The server could not be reached, or a stream broke off or was answered with a 502:
-    /// Chromium itself logs that for any page.
+    /// The server could not be reached, a stream was cut, or the response was a 502. Chromium itself
+    /// logs that for any page.
     Network,
-    /// The page asked for is a 404.
+    /// The requested page is a 404.
     NotFound,
 }
 
@@ -68,7 +67,7 @@ impl Browser {
         Browser::with(json!({ "profile.managed_default_content_settings.javascript": 2 }), "UTC")
     }
 
-    /// One whose viewer lives there, such as `Asia/Kolkata`.
+    /// A browser in a time zone, such as `Asia/Kolkata`.
     pub fn in_zone(zone: &str) -> Browser {
         Browser::with(json!({}), zone)
     }
@@ -97,7 +96,7 @@ impl Browser {
         self.run(&format!("to load {url}"), self.client().goto(url));
     }
 
-    /// Whether a page has loaded within a time.
+    /// Whether a page loads within `limit`.
     pub fn goes_to_within(&self, limit: Duration, url: &str) -> bool {
         let set = |limit| {
             let timeouts = TimeoutConfiguration::new(None, Some(limit), None);
@@ -109,16 +108,16 @@ impl Browser {
         match answer {
             Ok(()) => true,
             Err(error) if error.is_timeout() => false,
-            Err(error) => panic!("the browser failed, asked to load {url}: {error}"),
+            Err(error) => panic!("the browser cannot load {url}: {error}"),
         }
     }
 
-    /// The tab that all questions go to.
+    /// The current tab.
     pub fn tab(&self) -> Tab {
         self.run("for its tab", self.client().window())
     }
 
-    /// Opens a tab in front of the others, which all questions go to from now on.
+    /// Opens a tab, brings it to the front and makes it the current one.
     pub fn open_tab(&self) -> Tab {
         let tab = self.run("to open a tab", self.client().new_window(true)).handle;
         let tab = Tab::try_from(tab).unwrap();
@@ -126,18 +125,18 @@ impl Browser {
         tab
     }
 
-    /// Brings a tab to the front, which all questions go to from now on.
+    /// Brings a tab to the front and makes it the current one.
     pub fn ask(&self, tab: &Tab) {
         self.run("to turn to a tab", self.client().switch_to_window(tab.clone()));
     }
 
-    /// Lets the tab that questions go to crash.
+    /// Makes the current tab crash.
     pub fn crash_tab(&self) {
         let answer = self.runtime.block_on(self.client().goto("chrome://crash"));
         assert!(answer.is_err(), "expected a crash");
     }
 
-    /// Closes the tab that questions go to.
+    /// Closes the current tab.
     pub fn close_tab(&self) {
         self.run("to close a tab", self.client().close_window());
     }
@@ -161,14 +160,14 @@ impl Browser {
         self.run(script, self.client().execute_async(script, Vec::new()))
     }
 
-    /// Waits until a JavaScript expression holds in the page, and gives its value.
+    /// Waits until a JavaScript expression is true in the page, and returns its value.
     pub fn wait_for(&self, expression: &str) -> Value {
         let script = format!("return ({expression});");
         let look = async {
             let mut pause = interval(Duration::from_millis(20));
             loop {
                 pause.tick().await;
-                // A page on its way to the next one cannot answer.
+                // A page cannot answer while it is being replaced by the next one.
                 if let Ok(value) = self.client().execute(&script, Vec::new()).await
                     && value != Value::Null
                     && value != Value::Bool(false)
@@ -211,7 +210,7 @@ impl Browser {
         self.run(&format!("to fill {selector}"), element.send_keys(keys));
     }
 
-    /// Presses a key wherever the focus is.
+    /// Presses a key in the focused element.
     pub fn press(&self, key: char) {
         let keys = KeyActions::new("keyboard".into())
             .then(KeyAction::Down { value: key })
@@ -219,7 +218,7 @@ impl Browser {
         self.run("to press a key", self.client().perform_actions(keys));
     }
 
-    /// Sends a signal by name, such as `STOP`, to all of its processes, and its driver's.
+    /// Sends a signal by name, such as `STOP`, to all processes of the browser and its driver.
     pub fn signal(&self, name: &str) {
         self.driver.signal(name);
     }
@@ -229,7 +228,7 @@ impl Browser {
         self.post("goog/cdp/execute", json!({ "cmd": command, "params": parameters }));
     }
 
-    /// The console since the last look, without what is `expected`.
+    /// Console messages since the last call, without the `expected` ones.
     pub fn complaints(&self, expected: &[Complaint]) -> Vec<String> {
         let log = self.post("se/log", json!({ "type": "browser" }));
         let url = self.url();
@@ -239,13 +238,13 @@ impl Browser {
         entries.filter(|entry| !is_expected(entry)).map(ToString::to_string).collect()
     }
 
-    /// Expects nothing in the console but what is named.
+    /// Expects no console messages except the `expected` ones.
     pub fn assert_quiet(&self, expected: &[Complaint]) {
         let complaints = self.complaints(expected);
         assert!(complaints.is_empty(), "expected a quiet console, got {complaints:#?}");
     }
 
-    /// Sends a command of chromedriver's own, for which fantoccini has no method.
+    /// Sends a command of chromedriver for which fantoccini has no method.
     fn post(&self, command: &str, parameters: Value) -> Value {
         let session = self.run("its session", self.client().session_id()).unwrap();
         let url = format!("{}/session/{session}/{command}", self.driver.url());
@@ -269,7 +268,7 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// The driver closes the browser; whatever happens, both are gone afterwards.
+    /// The driver closes the browser. Afterwards both have ended, whatever happened.
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
             let _ = self.runtime.block_on(async { timeout(PATIENCE, client.close()).await });
@@ -278,8 +277,7 @@ impl Drop for Browser {
     }
 }
 
-/// Which of the expected complaints an entry of the console is, by who wrote it and about what,
-/// on the page at `url`.
+/// The kind of a console message by its source and subject, on the page at `url`.
 fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     let message = entry["message"].as_str()?;
     if entry["source"] != "network" {
@@ -300,20 +298,20 @@ fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     (message == format!("{url} - {not_found}")).then_some(Complaint::NotFound)
 }
 
-/// A chromedriver of one's own; killed when dropped, with whatever it started.
+/// A chromedriver process. It is killed when dropped, with all processes that it started.
 struct Driver {
     child: Child,
     port: u16,
 }
 
 impl Driver {
-    /// Starts one that leaves its files, and the browser's, in `folder`.
+    /// Starts a driver that keeps its files and the browser's in `folder`.
     fn start(folder: &Path, zone: &str) -> Driver {
         let port = free_port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).env("TMPDIR", folder).env("TZ", zone);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // A group of its own, so that the browser can be ended with it.
+        // A process group of its own, so that the browser can be killed with it.
         let child = command.process_group(0).spawn().expect("chromedriver can be started");
         let driver = Driver { child, port };
         wait_for("chromedriver to listen", || {
@@ -339,7 +337,7 @@ impl Driver {
     }
 }
 
-/// Chromium's path, which chromedriver wants whole.
+/// The absolute path of Chromium, which chromedriver needs.
 fn chromium() -> String {
     let found = Command::new("sh").args(["-c", "command -v chromium"]).output().unwrap();
     let path = String::from_utf8(found.stdout).unwrap().trim().to_string();
@@ -359,7 +357,7 @@ async fn bounded<T, E: std::fmt::Display>(
 ) -> T {
     match timeout(PATIENCE, answer).await {
         Ok(Ok(value)) => value,
-        Ok(Err(error)) => panic!("the browser failed, asked {what}: {error}"),
-        Err(_) => panic!("waited {PATIENCE:?} for the browser, asked {what}"),
+        Ok(Err(error)) => panic!("the browser failed at {what}: {error}"),
+        Err(_) => panic!("waited {PATIENCE:?} for the browser at {what}"),
     }
 }

@@ -1,4 +1,4 @@
-//! A page that finds no room.
+//! A page over the limit of streams.
 
 use crate::browser::Browser;
 use crate::common::House;
@@ -6,7 +6,7 @@ use crate::common::events::{Ask, Stream};
 use crate::rows::{head, rows_up_to};
 
 #[test]
-fn a_page_that_is_turned_away_says_so_and_comes_back_by_itself_when_there_is_room() {
+fn a_rejected_page_says_so_and_connects_by_itself_when_a_stream_is_free() {
     let house = House::new("every = '100ms'\nmax_streams_per_address = 1\ntrusted_proxies = []");
     let server = house.start();
     let mut other = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
@@ -17,12 +17,12 @@ fn a_page_that_is_turned_away_says_so_and_comes_back_by_itself_when_there_is_roo
     browser.wait_for("document.querySelector('#state').dataset.state === 'busy'");
 
     drop(other);
-    // Its own EventSource waits for the 15 to 45 s that it was asked to, and asks again.
+    // EventSource waits for the 15 to 45 s of `retry` and connects again.
     rows_up_to(head(&house) + 1, &browser, &house);
     browser.wait_for("document.querySelector('#state').dataset.state === 'live'");
     assert_eq!(browser.read("document.body.dataset.mark ?? null"), "the same page");
     let log = server.log();
     let n_refused = log.iter().filter(|line| line.contains("stream refused")).count();
-    assert_eq!(n_refused, 1, "it asked before its time");
+    assert_eq!(n_refused, 1, "it connected again before `retry` had passed");
     browser.assert_quiet(&[]);
 }

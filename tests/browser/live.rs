@@ -1,10 +1,10 @@
-//! The live page while all is well.
+//! The live page without any fault.
 
 use crate::browser::Browser;
 use crate::common::House;
 use crate::rows::{NEWEST, head, roll_until, rows_up_to};
 
-/// Rows that a live page keeps: `data-row-limit`.
+/// The maximum number of rows on a live page: `data-row-limit`.
 const ROW_LIMIT: usize = 300;
 
 #[test]
@@ -21,12 +21,12 @@ fn live_rows_follow_without_gap_or_repeat_at_twenty_rolls_a_second() {
         assert!(rows.len() <= ROW_LIMIT, "expected at most {ROW_LIMIT} rows, got {}", rows.len());
     }
     let rows = rows_up_to(loaded + 251, &browser, &house);
-    assert_eq!(rows.len(), ROW_LIMIT, "400 rolls are there, the page keeps its limit");
+    assert_eq!(rows.len(), ROW_LIMIT, "400 rolls are stored, the page keeps its limit");
     browser.assert_quiet(&[]);
 }
 
 #[test]
-fn a_page_keeps_its_row_limit_and_answers_at_five_hundred_rolls_a_second() {
+fn a_page_keeps_its_row_limit_and_stays_responsive_at_five_hundred_rolls_a_second() {
     let house = House::new("every = '2ms'");
     let _server = house.start();
     let browser = Browser::open();
@@ -42,13 +42,13 @@ fn a_page_keeps_its_row_limit_and_answers_at_five_hundred_rolls_a_second() {
             if (n_frames < 30) requestAnimationFrame(frame); else done(most);
         });";
     for n_live in [500, 1_000, 1_500, 2_000] {
-        // Frames are still drawn, and scripts are still answered.
+        // Frames are still drawn, and scripts still run.
         let most = browser.execute_async(most_rows).as_u64().unwrap() as usize;
         assert!(most <= ROW_LIMIT, "expected at most {ROW_LIMIT} rows in any frame, got {most}");
         rows_up_to(loaded + n_live, &browser, &house);
     }
     let rows = rows_up_to(loaded + 2_001, &browser, &house);
-    assert_eq!(rows.len(), ROW_LIMIT, "2,000 rolls went by, the page keeps its limit");
+    assert_eq!(rows.len(), ROW_LIMIT, "2,000 rolls were made, the page keeps its limit");
     browser.assert_quiet(&[]);
 }
 
@@ -64,7 +64,7 @@ fn a_live_row_is_the_same_html_as_the_servers_own() {
     let loaded = browser.wait_for(NEWEST).as_i64().unwrap();
     rows_up_to(loaded + 3, &browser, &house);
 
-    // Blanks between elements, and the mark of a row that just came, may differ.
+    // White space between elements, and the class of a new row, may differ.
     let pairs = browser.execute_async(
         "const done = arguments[arguments.length - 1];
          const plain = (row) => row.outerHTML
@@ -84,7 +84,7 @@ fn a_live_row_is_the_same_html_as_the_servers_own() {
 }
 
 #[test]
-fn a_page_that_the_visitor_comes_back_to_goes_on() {
+fn a_page_continues_when_the_visitor_returns_to_it() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let browser = Browser::open();

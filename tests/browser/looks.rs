@@ -1,5 +1,5 @@
-//! Every page in light and dark, on a desk and in a hand: nothing for the console to complain of,
-//! nothing to scroll sideways.
+//! Every page in light and dark, on a desktop and a phone: no console messages, no horizontal
+//! scrolling.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ pub const PAGES: [&str; 9] = [
     "/rolls/999999",
 ];
 
-/// A server with a few rolls, of `dice`.
+/// A server with a few rolls of `dice`.
 pub fn start(dice: &str) -> (House, Server) {
     let house = House::new(&format!("every = '200ms'\npage_size = 3\n{dice}"));
     let server = house.start();
@@ -47,7 +47,7 @@ fn expected_at(path: &str) -> &'static [Complaint] {
     }
 }
 
-/// Loads a page; the live one must show live rolls.
+/// Loads a page. The live page must show live rolls.
 pub fn visit(path: &str, browser: &Browser, house: &House) {
     browser.goto(&house.url(path));
     if path == "/" {
@@ -57,7 +57,7 @@ pub fn visit(path: &str, browser: &Browser, house: &House) {
 }
 
 #[test]
-fn no_page_makes_the_console_complain_in_light_or_dark() {
+fn no_page_writes_to_the_console_in_light_or_dark() {
     let (house, _server) = start("");
     let browser = Browser::open();
     let background = "getComputedStyle(document.documentElement).backgroundColor + \
@@ -73,9 +73,9 @@ fn no_page_makes_the_console_complain_in_light_or_dark() {
     }
 }
 
-/// The control of every test that expects a quiet console.
+/// Control of every test that expects no console messages.
 #[test]
-fn the_console_complains_of_what_the_policy_forbids() {
+fn violations_of_the_policy_are_written_to_the_console() {
     let (house, _server) = start("");
     let browser = Browser::open();
     let expected = [Complaint::Network, Complaint::NotFound];
@@ -102,7 +102,7 @@ fn the_console_complains_of_what_the_policy_forbids() {
 }
 
 #[test]
-fn no_page_scrolls_sideways_on_a_phone_or_a_projector() {
+fn no_page_scrolls_horizontally_on_a_phone_or_a_projector() {
     for dice in ["", SIXTEEN_DICE] {
         let (house, _server) = start(dice);
         let browser = Browser::open();

@@ -1,4 +1,4 @@
-//! The pages in a real browser: Chromium without a window, driven by chromedriver.
+//! The pages in a real browser: headless Chromium, driven by chromedriver.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -1,4 +1,4 @@
-//! Servers that die, come back, or hide behind a proxy's 502, under an open page.
+//! Open pages while the server is killed, restarted, or replaced by a proxy's 502.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +9,14 @@ use crate::common::{House, wait_for};
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{NEWEST, head, rows_up_to};
 
-/// Marks the page, to see later that it was never loaded again.
+/// Marks the page, so that a test can see that it was not reloaded.
 fn mark(browser: &Browser) {
     browser.read("document.body.dataset.mark = 'the same page'");
 }
 
 fn assert_same_page(browser: &Browser) {
     let mark = browser.read("document.body.dataset.mark ?? null");
-    assert_eq!(mark, "the same page", "the page was to go on by itself, not to be loaded again");
+    assert_eq!(mark, "the same page", "the page must recover without being reloaded");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn gateway(house: &House, down: &Arc<AtomicBool>, page: Option<&'static str>) ->
     })
 }
 
-/// How often the page asks for the stream in ten seconds of 502, or until it was `enough`.
+/// How often the page requests the stream in ten seconds of 502, at most `enough` times.
 fn requests_of_an_outage(proxy: &Proxy, down: &AtomicBool, enough: usize) -> usize {
     let began = Instant::now();
     down.store(true, Ordering::SeqCst);
@@ -142,7 +142,7 @@ fn a_page_that_meets_a_502_from_the_start_recovers_too() {
     browser.assert_quiet(&[Complaint::Network]);
 }
 
-/// The control: what the page would cost with the article's way to listen anew.
+/// Control: the number of requests with the article's way of reconnecting.
 #[test]
 fn a_502_costs_the_articles_own_listener_far_more_requests() {
     let house = House::new("every = '100ms'");
@@ -153,5 +153,5 @@ fn a_502_costs_the_articles_own_listener_far_more_requests() {
     browser.goto(&proxy.url("/"));
     browser.wait_for("document.querySelectorAll('#rolls > li').length > 0");
     let n_requests = requests_of_an_outage(&proxy, &down, 100);
-    assert!(n_requests >= 100, "expected 100 requests and more in 10 s, got {n_requests}");
+    assert!(n_requests >= 100, "expected at least 100 requests in 10 s, got {n_requests}");
 }

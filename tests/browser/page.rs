@@ -1,4 +1,4 @@
-//! Pages without scripts: the server's HTML is enough.
+//! Pages without scripts: the server's HTML is sufficient.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::browser::Browser;
 use crate::common::{House, Server, http};
 use crate::rows::{NEWEST, Row, roll_until, rows};
 
-/// A server with 121 rolls, one of them its own; the next comes in an hour.
+/// A server with 121 rolls, of which it made the last. The next one is made in an hour.
 fn start() -> (House, Server) {
     let house = House::new("every = '1h'\npage_size = 50");
     house.fill(120, 1);
@@ -42,7 +42,7 @@ fn the_history_is_in_the_html_before_any_script_runs() {
     newest.reverse();
     newest.truncate(50);
     let cursors: Vec<String> = newest.iter().map(|roll| cursor(roll.0, &roll.1)).collect();
-    // The first is the list's own: where the stream goes on.
+    // The first cursor is the list's own, where the stream continues.
     let expected: Vec<String> = [&cursors[..1], &cursors[..]].concat();
     assert_eq!(all("data-cursor=\"", '"'), expected, "the list's cursor, then its rows'");
     let moments: Vec<String> = newest.iter().map(|roll| roll.1.clone()).collect();
@@ -68,7 +68,10 @@ fn every_page_works_with_scripts_off() {
     assert_eq!(ids(&rows(&browser, &house)), down(121, 72), "the newest rolls at /");
     assert_eq!(browser.read("document.querySelector('#state').dataset.state"), "static");
     let state = browser.text("#state");
-    assert!(state.contains("As of page load"), "expected an honest state, got `{state}`");
+    assert!(
+        state.contains("As of page load"),
+        "expected the state of a page without scripts, got `{state}`"
+    );
     assert!(!browser.is_shown("#pause"), "expected no pause button where nothing moves");
 
     let follow = |selector: &str, arrival: &str| {
@@ -87,14 +90,14 @@ fn every_page_works_with_scripts_off() {
     follow("a[rel=next]", "location.pathname === '/rolls/43'");
 
     browser.goto(&house.url("/rolls"));
-    // Roll 60 of a filled house, 1795392060 in Unix time. A date field takes the keys of its
-    // parts, one after the other, in the order of its language.
+    // Roll 60 has the Unix time 1795392060. A date field takes the keys of its parts in the order of
+    // its language.
     browser.fill("#at", "11232026\u{e004}000100AM");
     follow("form:has(#at) button", "location.hash === '#roll-60'");
     let found = ids(&rows(&browser, &house));
     assert!(found.contains(&60), "expected roll 60 on the page, got {found:?}");
 
-    // Roll n of a filled house has 1 + n % 6 on its six-sided die, which stands first.
+    // Roll n has 1 + n % 6 on its six-sided die, which is the first option.
     browser.fill("#result", "6");
     follow("form:has(#result) button", "location.search.includes('result=6')");
     let shown = browser.read(
@@ -107,7 +110,7 @@ fn every_page_works_with_scripts_off() {
 }
 
 #[test]
-fn times_are_in_the_zone_of_the_viewer_with_utc_behind_them() {
+fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
     let house = House::new("every = '100ms'\npage_size = 10");
     house.fill(120, 1);
     let _server = house.start();

@@ -1,5 +1,5 @@
-//! A small HTTP proxy in front of a server, which a test tells how to misbehave. One request a
-//! connection, no bodies: enough for pages and streams.
+//! A small HTTP proxy in front of a server that misbehaves as a test needs it. It handles one request
+//! per connection and no request bodies.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,14 +12,14 @@ use crate::common::hand_server::HandServer;
 
 /// What the proxy does with a request.
 pub enum Answer {
-    /// Asks the server, for this path.
+    /// Forwards the request to the server with this path.
     Forward(String),
-    /// Answers by itself, with a page.
+    /// Responds itself, with a page.
     Page(String),
     BadGateway,
 }
 
-/// A proxy that listens; gone when dropped, with every connection through it.
+/// A listening proxy. It stops when dropped and closes every connection.
 pub struct Proxy {
     listener: HandServer,
     shared: Arc<Shared>,
@@ -28,14 +28,14 @@ pub struct Proxy {
 struct Shared {
     server: u16,
     answer: Box<dyn Fn(&str) -> Answer + Send + Sync>,
-    /// Every request so far: when, and for which path.
+    /// The time and path of every request so far.
     requests: Mutex<Vec<(Instant, String)>>,
     connections: Mutex<Vec<TcpStream>>,
     n_silences: AtomicUsize,
 }
 
 impl Proxy {
-    /// Decides by each request's path, with its query; `answer` may take its time.
+    /// A proxy whose `answer` decides by path and query, and may block.
     pub fn new(house: &House, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Proxy {
         let shared = Arc::new(Shared {
             server: house.port(),
@@ -53,19 +53,19 @@ impl Proxy {
         self.listener.url(path)
     }
 
-    /// Breaks off everything that is open.
+    /// Cuts all open connections.
     pub fn cut(&self) {
         for connection in self.shared.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
 
-    /// Leaves everything that is open so, and sends nothing more on it.
+    /// Keeps all connections open and sends nothing more on them.
     pub fn go_silent(&self) {
         self.shared.n_silences.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// When the stream was asked for, from a moment on.
+    /// The times of requests for the stream since `moment`.
     pub fn streams_since(&self, moment: Instant) -> Vec<Instant> {
         let requests = self.shared.requests.lock().unwrap();
         let streams = requests.iter().filter(|(_, path)| path.starts_with("/stream"));
@@ -113,7 +113,7 @@ impl Shared {
     }
 }
 
-/// Whether a client, which has said all it has to, is still there.
+/// Whether a client that has sent its request is still connected.
 fn waits(client: &TcpStream) -> bool {
     let looks = client.set_nonblocking(true).and_then(|()| client.peek(&mut [0]));
     looks.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)

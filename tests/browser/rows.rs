@@ -1,5 +1,4 @@
-//! What a page shows, what the database holds, and whether the two are the same: the oracle of
-//! most tests here.
+//! Compares the rows on a page with the database. This is the oracle of most tests here.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,7 +6,7 @@ use serde_json::Value;
 use crate::browser::Browser;
 use crate::common::{House, wait_for};
 
-/// The rows as the page has them, all in one instant; what is not a roll has only a text.
+/// All rows of the page, read at once. A row that is not a roll has only text.
 const SHOWN: &str = r##"[...document.querySelectorAll("#rolls > *")].map((row) =>
     row.matches("li.roll")
       ? {
@@ -68,8 +67,8 @@ impl Row {
     }
 }
 
-/// The rows of the page as they are now, or why they are not the database's: every roll from the
-/// newest row to the oldest, newest first, each once, as it is stored.
+/// The current rows of the page, or how they differ from the database. They must hold every roll
+/// from the newest row to the oldest, newest first, each once, as stored.
 pub fn compare(browser: &Browser, house: &House) -> Result<Vec<Row>, String> {
     let shown = browser.read(SHOWN);
     let shown: Result<Vec<Row>, _> = shown.as_array().unwrap().iter().map(Row::of_page).collect();
@@ -92,13 +91,13 @@ pub fn compare(browser: &Browser, house: &House) -> Result<Vec<Row>, String> {
     Err(format!("expected each row as it is stored, got (shown, stored) {differs:#?}"))
 }
 
-/// The rows of the page; they must be the database's.
+/// The rows of the page, which must equal the database.
 pub fn rows(browser: &Browser, house: &House) -> Vec<Row> {
     compare(browser, house).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Waits until the page shows a roll, or a later one, and gives the rows, which must be the
-/// database's.
+/// Waits until the page shows roll `id` or a later one, and returns the rows, which must equal the
+/// database.
 pub fn rows_up_to(id: i64, browser: &Browser, house: &House) -> Vec<Row> {
     browser.wait_for(&format!("{NEWEST} >= {id}"));
     rows(browser, house)

@@ -1,4 +1,4 @@
-//! The seam between the rows that a page came with and those that the stream brings.
+//! No roll is missing or repeated between the rows of the loaded page and those of the stream.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::common::House;
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{compare, head, roll_until};
 
-/// Waits until live rows stand above those of the page, which are ten.
+/// Waits for live rows above the ten rows of the loaded page.
 fn wait_for_live_rows(browser: &Browser) {
     browser.wait_for("document.querySelectorAll('#rolls > .roll').length >= 13");
 }
@@ -33,8 +33,8 @@ fn the_seam_holds_in_a_hundred_page_loads_at_random_moments() {
     browser.assert_quiet(&[]);
 }
 
-/// A proxy that opens a stream only when three more rolls have been made, and asks for it by
-/// the path that `ask` makes of the page's own.
+/// A proxy that opens a stream only when three more rolls have been made. `ask` changes the path
+/// that the page requests.
 fn late_streams(house: &Arc<House>, ask: fn(&str) -> &str) -> Proxy {
     let rolling = house.clone();
     Proxy::new(house, move |path| {
@@ -47,7 +47,7 @@ fn late_streams(house: &Arc<House>, ask: fn(&str) -> &str) -> Proxy {
 }
 
 #[test]
-fn the_seam_holds_when_the_stream_opens_late_and_the_test_sees_a_seam_that_does_not() {
+fn the_seam_holds_when_the_stream_opens_late_and_a_broken_seam_is_found() {
     let house = Arc::new(rolling_house());
     let _server = house.start();
     let browser = Browser::open();
@@ -57,7 +57,7 @@ fn the_seam_holds_when_the_stream_opens_late_and_the_test_sees_a_seam_that_does_
     wait_for_live_rows(&browser);
     compare(&browser, &house).unwrap();
 
-    // The control: without its cursor the stream starts where it likes.
+    // Control: without the cursor the stream starts at a later roll.
     let broken = late_streams(&house, |_| "/stream/");
     browser.goto(&broken.url("/"));
     browser.wait_for("document.querySelector('#rolls').children.length >= 13");

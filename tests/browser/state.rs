@@ -1,17 +1,17 @@
-//! What the page says of itself, and the button that holds it.
+//! The connection state on the page, and the pause button.
 
 use crate::browser::{Browser, Complaint, ENTER, SPACE, TAB};
 use crate::common::House;
 use crate::rows::{head, rows, rows_up_to};
 
 fn wait_for_state(name: &str, browser: &Browser) {
-    // Both in one look: the state goes on changing.
+    // Both in one expression, because the state keeps changing.
     let state = "document.querySelector('#state')";
     let says = format!("{state}.textContent.toLowerCase().includes('{name}')");
     browser.wait_for(&format!("{state}.dataset.state === '{name}' && {says}"));
 }
 
-/// Waits until the page says that so many rolls or more wait behind the pause.
+/// Waits until the page says that at least `n_rolls` rolls wait behind the pause.
 fn wait_for_waiting(n_rolls: i64, browser: &Browser) {
     let n_waiting = r"Number(/\((\d+) new\)/.exec(document.body.textContent)?.[1])";
     browser.wait_for(&format!("{n_waiting} >= {n_rolls}"));
@@ -36,7 +36,7 @@ fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
     browser.goto(&house.url("/"));
     wait_for_state("live", &browser);
 
-    // The connection stays open, the rolls stay away.
+    // The connection stays open, but no rolls arrive.
     server.signal("STOP");
     wait_for_state("stalled", &browser);
     server.signal("CONT");
@@ -52,7 +52,7 @@ fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
 }
 
 #[test]
-fn a_paused_page_shows_nothing_new_and_everything_when_it_goes_on() {
+fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     let browser = Browser::open();
@@ -68,7 +68,7 @@ fn a_paused_page_shows_nothing_new_and_everything_when_it_goes_on() {
         let held = rows(&browser, &house);
 
         wait_for_waiting(20, &browser);
-        assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
+        assert_eq!(rows(&browser, &house), held, "expected a paused page to stay unchanged");
         let newest = held[0].id + 20;
 
         browser.press(key);
@@ -77,13 +77,13 @@ fn a_paused_page_shows_nothing_new_and_everything_when_it_goes_on() {
         assert_eq!(browser.text("#pause"), "Pause");
         let shown = rows_up_to(newest, &browser, &house);
         let kept = shown.last() == held.last();
-        assert!(kept, "expected the rows to go on where they were held, got {shown:?}");
+        assert!(kept, "expected the rows to continue where they were paused, got {shown:?}");
     }
     browser.assert_quiet(&[]);
 }
 
 #[test]
-fn a_paused_page_stays_as_it_is_through_a_restart_and_catches_up_when_it_goes_on() {
+fn a_paused_page_stays_unchanged_during_a_restart_and_catches_up_when_resumed() {
     let house = House::new("every = '50ms'");
     let mut server = house.start();
     let browser = Browser::open();
@@ -97,7 +97,7 @@ fn a_paused_page_stays_as_it_is_through_a_restart_and_catches_up_when_it_goes_on
     server = house.start();
     let newest = head(&house) + 10;
     wait_for_waiting(newest - held[0].id, &browser);
-    assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
+    assert_eq!(rows(&browser, &house), held, "expected a paused page to stay unchanged");
     browser.click("#pause");
     rows_up_to(newest, &browser, &house);
     browser.assert_quiet(&[Complaint::Network]);

@@ -1,4 +1,4 @@
-//! The statistics while rolls go on.
+//! The page of statistics while rolls are made.
 
 use crate::browser::Browser;
 use crate::common::House;
@@ -6,19 +6,19 @@ use crate::rows::roll_until;
 
 /// Rolls of the first die that the page shows.
 const N_ROLLS: &str = "Number(document.querySelector('.n-rolls').textContent.replaceAll(',', ''))";
-/// The drawing of its results: what lies where.
+/// The plot of its results, as attributes.
 const DRAWN: &str = "[...document.querySelectorAll('.plot')[0].querySelectorAll('.dot')]\
     .map((dot) => dot.getAttribute('cy')).join()";
 
 #[test]
-fn plots_and_tables_move_with_the_rolls_without_a_reload() {
+fn plots_and_tables_update_with_new_rolls_without_a_reload() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     roll_until(20, &house);
     let browser = Browser::open();
     browser.goto(&house.url("/stats"));
     browser.read("window.loaded = 'once'");
-    // What a reader has opened, and where the keyboard is, stays.
+    // Open tables stay open, and the focus stays where it is.
     browser.click("summary");
     browser.read("document.querySelector('summary').focus()");
     let (drawn, shown) = (browser.read(DRAWN), browser.read(N_ROLLS).as_i64().unwrap());
@@ -29,7 +29,7 @@ fn plots_and_tables_move_with_the_rolls_without_a_reload() {
     assert_eq!(browser.read("window.loaded"), "once", "without a reload");
     assert_eq!(browser.read("document.querySelector('details').open"), true);
     assert_eq!(browser.read("document.activeElement.localName"), "summary");
-    // Plot and table are of the same moment.
+    // Plot and table show the same rolls.
     let table = "[...document.querySelectorAll('tbody')[0].rows]\
         .reduce((sum, row) => sum + parseInt(row.cells[1].textContent.replaceAll(',', '')), 0)";
     browser.wait_for(&format!("{N_ROLLS} === {table}"));
@@ -37,7 +37,7 @@ fn plots_and_tables_move_with_the_rolls_without_a_reload() {
 }
 
 #[test]
-fn the_page_asks_only_when_rolls_come_and_not_for_each() {
+fn the_page_requests_figures_only_after_new_rolls_and_not_for_each() {
     let count = "performance.getEntriesByType('resource')\
         .filter((entry) => entry.initiatorType === 'fetch').length";
     let house = House::new("every = '1h'");
@@ -46,10 +46,10 @@ fn the_page_asks_only_when_rolls_come_and_not_for_each() {
     let browser = Browser::open();
     browser.goto(&house.url("/stats"));
     browser.wait_for("document.getElementById('state').dataset.state === 'live'");
-    // Longer than the longest pause between two questions.
+    // Longer than the longest pause between two requests.
     let wait = "const done = arguments[arguments.length - 1]; setTimeout(() => done(1), 4000);";
     browser.execute_async(wait);
-    assert_eq!(browser.read(count), 0, "no roll, no question");
+    assert_eq!(browser.read(count), 0, "no roll, no request");
     server.stop();
     house.configure("every = '5ms'");
     let _server = house.start();
@@ -57,7 +57,7 @@ fn the_page_asks_only_when_rolls_come_and_not_for_each() {
     let before = browser.read(count).as_u64().unwrap();
     browser.wait_for(&format!("{N_ROLLS} > {start} + 1000"));
     let asked = browser.read(count).as_u64().unwrap() - before;
-    assert!((1..20).contains(&asked), "{asked} questions for 1,000 rolls");
+    assert!((1..20).contains(&asked), "{asked} requests for 1,000 rolls");
 }
 
 #[test]

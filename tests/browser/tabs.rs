@@ -1,4 +1,4 @@
-//! Tabs of one browser share a stream, whichever of them holds it.
+//! Tabs of one browser share a stream. One of them, the leader, holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use crate::common::{House, http, wait_for};
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{NEWEST, head, roll_until, rows, rows_up_to};
 
-/// Far longer than a page takes, also on a slow machine.
+/// Far longer than a page needs, even on a slow machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-/// Before a tab asks again by itself since nothing comes, which is after half a minute.
+/// Less than the half minute after which a tab reconnects because nothing arrives.
 const SOON: Duration = Duration::from_secs(30);
 
 /// Rolls of the first die that a page of statistics shows.
@@ -27,7 +27,7 @@ fn open(url: &str, browser: &Browser) -> Tab {
     tab
 }
 
-/// Opens that many tabs with a live page, the first of them in the tab that is there.
+/// Opens `n_tabs` tabs with a live page, the first in the current tab.
 fn open_live(n_tabs: usize, url: &str, browser: &Browser) -> Vec<Tab> {
     browser.goto(url);
     let mut tabs = vec![browser.tab()];
@@ -35,7 +35,7 @@ fn open_live(n_tabs: usize, url: &str, browser: &Browser) -> Vec<Tab> {
     tabs
 }
 
-/// Waits until so many streams are open, by the server's own count.
+/// Waits until the server counts `n` open streams.
 fn wait_for_streams(n: usize, house: &House) {
     wait_for(&format!("{n} open streams"), || {
         let mut response = http().get(house.url("/metrics")).call().unwrap();
@@ -44,8 +44,8 @@ fn wait_for_streams(n: usize, house: &House) {
     });
 }
 
-/// Expects that every tab goes on, and has shown every roll once and in order.
-fn assert_that_all_go_on(tabs: &[Tab], browser: &Browser, house: &House) {
+/// Expects that every tab receives new rolls and has shown every roll once and in order.
+fn assert_all_receive(tabs: &[Tab], browser: &Browser, house: &House) {
     let newest = head(house) + 3;
     for tab in tabs {
         browser.ask(tab);
@@ -59,12 +59,12 @@ fn assert_soon(since: Instant) {
 }
 
 #[test]
-fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_comes_at_once() {
+fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_loads_at_once() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let browser = Browser::open();
     let tabs = open_live(10, &house.url("/"), &browser);
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     wait_for_streams(1, &house);
 
     // The statistics listen to the same stream.
@@ -74,14 +74,14 @@ fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_comes_at_onc
     browser.wait_for(&format!("{N_ROLLS} > {n_loaded}"));
     assert_soon(loaded);
     wait_for_streams(1, &house);
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     browser.assert_quiet(&[]);
 }
 
-/// The control, and what is left where a browser has no locks for a page: one that came without
-/// TLS from another machine.
+/// Control, and the behaviour where a browser offers no locks: a page from another machine without
+/// TLS.
 #[test]
-fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_come() {
+fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_load() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let browser = Browser::open();
@@ -97,14 +97,14 @@ fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_come() {
         without_locks();
         browser.goto(&house.url("/"));
     }
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     wait_for_streams(6, &house);
     browser.open_tab();
     assert!(!browser.goes_to_within(Duration::from_secs(5), &house.url("/stats")));
 }
 
 #[test]
-fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_crashes_or_hangs() {
+fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let hangs = Arc::new(AtomicBool::new(true));
@@ -120,24 +120,24 @@ fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_crashes_or_hang
     });
     let browser = Browser::open();
     let mut tabs = open_live(5, &proxy.url("/"), &browser);
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     wait_for_streams(1, &house);
 
-    // Who came first has the lead.
+    // The first tab is the leader.
     for end in [Browser::close_tab, Browser::crash_tab] {
         let gone = Instant::now();
         browser.ask(&tabs.remove(0));
         end(&browser);
-        assert_that_all_go_on(&tabs, &browser, &house);
+        assert_all_receive(&tabs, &browser, &house);
         assert_soon(gone);
         wait_for_streams(1, &house);
     }
 
-    // A pause is a tab's own.
+    // Each tab is paused on its own.
     browser.ask(&tabs[2]);
     browser.click("#pause");
     let held = rows(&browser, &house);
-    // The next in line does nothing any more once nobody looks: no script of its page runs.
+    // The next leader is frozen in the background: no script of its page runs.
     browser.ask(&tabs[0]);
     let hang = "document.addEventListener('visibilitychange', () => {
         const request = new XMLHttpRequest();
@@ -146,20 +146,20 @@ fn tabs_go_on_without_a_gap_or_a_repeat_when_their_leader_closes_crashes_or_hang
     }, { once: true })";
     browser.read(hang);
     let hung = Instant::now();
-    assert_that_all_go_on(&tabs[1..2], &browser, &house);
+    assert_all_receive(&tabs[1..2], &browser, &house);
     assert_soon(hung);
     browser.ask(&tabs[2]);
     assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
     browser.click("#pause");
-    assert_that_all_go_on(&tabs[1..], &browser, &house);
+    assert_all_receive(&tabs[1..], &browser, &house);
 
     hangs.store(false, Ordering::SeqCst);
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     wait_for_streams(1, &house);
 }
 
 #[test]
-fn tabs_go_on_when_their_leader_loses_its_words_and_when_it_loses_its_stream() {
+fn tabs_continue_when_messages_of_their_leader_are_lost_and_when_its_stream_is_cut() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let proxy = Proxy::new(&house, |path| Answer::Forward(path.into()));
@@ -176,15 +176,15 @@ fn tabs_go_on_when_their_leader_loses_its_words_and_when_it_loses_its_stream() {
     })()";
     browser.read(says_two_of_three);
     for _ in 0..5 {
-        assert_that_all_go_on(&tabs, &browser, &house);
+        assert_all_receive(&tabs, &browser, &house);
     }
 
-    // Without a word. A tab that comes now does hear rolls, and the others through it.
+    // The stream goes silent. A new tab receives rolls, and the others through it.
     proxy.go_silent();
     let silent = Instant::now();
     roll_until(head(&house) + 3, &house);
     tabs.push(open(&proxy.url("/"), &browser));
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     assert_soon(silent);
     wait_for_streams(1, &house);
 }
@@ -199,7 +199,7 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
     let leader = browser.tab();
     let figures = open(&house.url("/stats"), &browser);
     let tabs = [open(&house.url("/"), &browser), open(&house.url("/"), &browser)];
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
 
     server.kill();
     let killed = Instant::now();
@@ -209,7 +209,7 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
     }
     assert_soon(killed);
     server = house.start();
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     wait_for_streams(1, &house);
 
     server.kill();
@@ -227,7 +227,7 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
         browser.ask(tab);
         browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
     }
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     assert_soon(started);
     wait_for_streams(1, &house);
     browser.assert_quiet(&[Complaint::Network]);
@@ -235,22 +235,22 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
 }
 
 #[test]
-fn a_leader_that_the_visitor_leaves_and_comes_back_to_joins_the_others_again() {
+fn a_leader_that_the_visitor_leaves_and_returns_to_joins_the_others_again() {
     let house = House::new("every = '100ms'");
     let _server = house.start();
     let browser = Browser::open();
     let tabs = open_live(2, &house.url("/"), &browser);
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
 
     let left = Instant::now();
     browser.ask(&tabs[0]);
     browser.goto(&house.url("/rolls"));
-    assert_that_all_go_on(&tabs[1..], &browser, &house);
-    // Before the other could notice by itself.
+    assert_all_receive(&tabs[1..], &browser, &house);
+    // Before the other tab could notice by itself.
     assert!(left.elapsed() < Duration::from_secs(10), "it took {:?}", left.elapsed());
     browser.ask(&tabs[0]);
     browser.back();
-    assert_that_all_go_on(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &house);
     wait_for_streams(1, &house);
     browser.assert_quiet(&[]);
 }

@@ -1,4 +1,4 @@
-//! A page that was away catches up first. Its stream has died meanwhile, and nobody told it.
+//! A page that was suspended catches up at once, although its stream was cut without notice.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::common::House;
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{NEWEST, head, roll_until, rows_up_to};
 
-/// Long before a page asks again only since nothing comes, which is after half a minute.
+/// Less than the half minute after which a page reconnects because nothing arrives.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Lets a page lose its stream without a word, lets it `sleep`, and tells whether it has soon shown
-/// what it missed, in order.
+/// Cuts the stream of a page without notice, lets it `sleep`, and returns whether it soon shows the
+/// rolls that it missed, in order.
 fn catches_up(sleep: impl FnOnce(&Browser, &House)) -> bool {
     let house = House::new("every = '100ms'");
     let _server = house.start();
@@ -36,24 +36,24 @@ fn catches_up(sleep: impl FnOnce(&Browser, &House)) -> bool {
     false
 }
 
-/// The control.
+/// Control.
 #[test]
-fn a_page_that_loses_its_stream_without_a_word_and_was_not_away_does_not_notice_soon() {
+fn a_page_that_was_not_suspended_does_not_notice_a_silent_cut_soon() {
     assert!(!catches_up(|_, house| roll_until(head(house) + 10, house)));
 }
 
 #[test]
-fn a_page_catches_up_when_its_machine_slept() {
+fn a_page_catches_up_after_its_machine_was_suspended() {
     assert!(catches_up(|browser, _| {
         browser.signal("STOP");
-        // So long, by the machine's clock.
+        // The suspension, by the machine's clock.
         std::thread::sleep(Duration::from_secs(7));
         browser.signal("CONT");
     }));
 }
 
 #[test]
-fn a_page_catches_up_when_it_was_frozen_in_the_background() {
+fn a_page_catches_up_after_it_was_frozen_in_the_background() {
     assert!(catches_up(|browser, house| {
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "frozen" }));
         roll_until(head(house) + 10, house);
@@ -62,7 +62,7 @@ fn a_page_catches_up_when_it_was_frozen_in_the_background() {
 }
 
 #[test]
-fn a_page_catches_up_when_the_network_was_away() {
+fn a_page_catches_up_after_the_network_was_down() {
     assert!(catches_up(|browser, house| {
         let network = |is_away| {
             let conditions = json!({

@@ -1,10 +1,10 @@
-//! Pages and static files as any HTTP client sees them.
+//! Pages and static files, requested over HTTP.
 
 use serde_json::Value;
 
 use crate::common::{House, Server, http, wait_for};
 
-/// What came back.
+/// The response to a request.
 pub struct Answer {
     pub status: u16,
     pub headers: ureq::http::HeaderMap,
@@ -16,7 +16,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Whether a page says this; a value in backticks is set apart there.
+    /// Whether a page contains this text. In a page, a value in backticks is a `code` element.
     pub fn says(&self, text: &str) -> bool {
         self.body.replace("<code>", "`").replace("</code>", "`").contains(text)
     }
@@ -35,7 +35,7 @@ pub fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
     }
 }
 
-/// A house with rolls `oldest` to 120, and a server that adds only roll 121.
+/// A folder with rolls `oldest` to 120, and a server that adds only roll 121.
 pub fn quiet_house(oldest: i64) -> (House, Server) {
     let house = House::new("every = '1h'\npage_size = 10");
     house.fill(120, oldest);
@@ -83,10 +83,10 @@ fn the_first_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
 }
 
 #[test]
-fn a_page_without_rolls_says_so_and_starts_at_the_very_first() {
+fn a_page_without_rolls_says_so_and_its_stream_starts_at_the_first_roll() {
     let house = House::new("every = '1h'");
     house.fill(0, 1);
-    // The roller waits for the lock as long as another writer has it.
+    // The server waits for the lock while another writer holds it.
     let writer = rusqlite::Connection::open(house.database()).unwrap();
     writer.execute_batch("begin immediate").unwrap();
     let _server = house.start();
@@ -119,7 +119,7 @@ fn links_lead_through_the_whole_history_and_back() {
         let last = format!("/rolls?before={}", oldest + 3);
         let mut newer = walk(&last, "prev");
         newer.reverse();
-        // The newest page is a full one, so it may repeat rolls of the one before.
+        // The newest page is always full, so it may repeat rolls of the page before.
         let mut ids = newer.concat();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.dedup();
@@ -131,7 +131,7 @@ fn links_lead_through_the_whole_history_and_back() {
 #[test]
 fn a_moment_leads_to_the_page_that_has_it() {
     let (house, _server) = quiet_house(21);
-    // Roll n was made at 1795392000 + n seconds and 123 ms: 2026-11-23T00:00:00Z + n.
+    // Roll n has the Unix time 1795392000 + n seconds and 123 ms: n seconds into 2026-11-23.
     let table = [
         ("2026-11-23T00:01:00Z", 60),
         ("2026-11-23T00:01:00.123Z", 60),
@@ -154,7 +154,7 @@ fn a_moment_leads_to_the_page_that_has_it() {
 }
 
 #[test]
-fn one_roll_has_a_page_with_its_neighbours() {
+fn the_page_of_a_roll_links_its_neighbours() {
     let (house, _server) = quiet_house(21);
     let page = get(&house.url("/rolls/60"), &[]);
     assert_eq!(page.status, 200);
@@ -166,7 +166,7 @@ fn one_roll_has_a_page_with_its_neighbours() {
 }
 
 #[test]
-fn errors_are_pages_that_name_the_value_and_json_for_those_who_ask() {
+fn errors_name_the_value_as_a_page_or_as_json_if_the_client_prefers_it() {
     let (house, _server) = quiet_house(21);
     let table = [
         ("/rolls/122", 404, "the newest is 121"),
@@ -197,11 +197,11 @@ fn errors_are_pages_that_name_the_value_and_json_for_those_who_ask() {
     }
     let script = "/rolls/%3Cscript%3Ealert(1)%3C%2Fscript%3E";
     let page = get(&house.url(script), &[]);
-    assert!(!page.body.contains("<script>alert"), "text in an address must not become markup");
+    assert!(!page.body.contains("<script>alert"), "text of an address must not become markup");
 }
 
 #[test]
-fn every_answer_carries_the_security_headers_and_no_cookie() {
+fn every_response_has_the_security_headers_and_no_cookie() {
     let (house, _server) = quiet_house(1);
     let csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -235,7 +235,7 @@ fn every_answer_carries_the_security_headers_and_no_cookie() {
         }
         assert!(answer.header("permissions-policy").contains("interest-cohort"), "{path}");
         assert!(!answer.headers.contains_key("set-cookie"), "{path} sets a cookie");
-        assert!(!answer.header("cache-control").is_empty(), "{path} may be kept for ever");
+        assert!(!answer.header("cache-control").is_empty(), "{path} may be cached forever");
         for inline in [" style=", "<style", "javascript:", " onclick="] {
             assert!(!answer.body.contains(inline), "{path} has `{inline}`");
         }
@@ -243,7 +243,7 @@ fn every_answer_carries_the_security_headers_and_no_cookie() {
 }
 
 #[test]
-fn static_files_are_kept_for_good_under_their_version_and_asked_for_otherwise() {
+fn static_files_are_cached_forever_under_their_version_and_revalidated_otherwise() {
     let (house, _server) = quiet_house(1);
     let page = get(&house.url("/"), &[]).body;
     let links = page.split("\"").filter(|part| part.starts_with("/static/"));
@@ -258,7 +258,7 @@ fn static_files_are_kept_for_good_under_their_version_and_asked_for_otherwise() 
             "js" => "text/javascript",
             "css" => "text/css; charset=utf-8",
             "svg" => "image/svg+xml",
-            other => panic!("what is .{other}?"),
+            other => panic!("expected a script, a style sheet or an icon, got .{other}"),
         };
         assert_eq!(file.header("content-type"), content_type, "{path}");
 
@@ -270,7 +270,7 @@ fn static_files_are_kept_for_good_under_their_version_and_asked_for_otherwise() 
         }
         assert_eq!(get(&house.url(path), &[("If-None-Match", "\"x\"")]).status, 200, "{path}");
 
-        // Under another version, or none, a browser asks again each time.
+        // Under another version, or without one, a browser revalidates each time.
         let name = path.splitn(4, '/').nth(3).unwrap();
         for other in [format!("/static/{name}"), format!("/static/0000000000000000/{name}")] {
             let same = get(&house.url(&other), &[]);

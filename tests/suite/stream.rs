@@ -130,6 +130,35 @@ fn the_last_event_id_beats_the_address() {
 }
 
 #[test]
+fn a_request_to_resume_is_never_silently_live() {
+    let (house, _server) = quiet_house();
+    let head = cursor(&house, 101);
+    let resumed = json!({"mode": "resumed", "head": head, "replay": 2, "lost": 0});
+    let malformed = json!({
+        "mode": "reset", "reason": "malformed", "head": head, "replay": 0, "lost": null
+    });
+    for query in
+        ["?lastEventId=99", "?last-event-id=99", "?LASTEVENTID=99", "?after=5&lastEventId=99&r=1"]
+    {
+        check_first_frames(&house, query, Ask::default(), resumed.clone(), 100);
+    }
+    for query in ["?atfer=99", "?after=99&x=1", "?after=99&after=98"] {
+        check_first_frames(&house, query, Ask::default(), malformed.clone(), 102);
+    }
+    let first_sync = |content_type: &str, body: &str| {
+        let request = http().post(house.url("/stream/")).header("Content-Type", content_type);
+        let answer = request.header("Accept", "text/event-stream").send(body).unwrap();
+        let mut stream = Stream::read(answer.into_body().into_reader());
+        stream.find_map(|frame| frame.sync()).unwrap()
+    };
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!(first_sync(form, "last_event_id=99"), resumed);
+    assert_eq!(first_sync(form, "after=99&id=1"), malformed);
+    assert_eq!(first_sync(form, &format!("after={}", "9".repeat(5_000))), malformed, "too long");
+    assert_eq!(first_sync("application/json", r#"{"after":99}"#), malformed);
+}
+
+#[test]
 fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
     let (house, _server) = quiet_house();
     let head = cursor(&house, 101);

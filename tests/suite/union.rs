@@ -1,4 +1,4 @@
-//! All ways to read the history agree, while it grows.
+//! All ways to read the history return the same rolls while it grows.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn rows(html: &str) -> Vec<String> {
     list.split("id=\"roll-").skip(1).map(row).collect()
 }
 
-/// Page after page, oldest roll first at the end.
+/// The rows of all pages of the history, oldest first.
 fn pages(house: &House) -> Vec<String> {
     let (mut seen, mut next) = (Vec::new(), Some("/rolls".to_string()));
     while let Some(path) = next {
@@ -69,26 +69,26 @@ fn csv(house: &House) -> Vec<String> {
     csv.records().map(|record| row(record.unwrap())).collect()
 }
 
-/// What a download has, which pruning may cut short: then the rest of it, as its contract says.
+/// The lines of a download, which must end at the roll that its header names.
 fn ndjson(house: &House) -> Vec<String> {
     let file = get(&house.url("/api/rolls.ndjson"), &[]);
     let lines: Vec<String> = file.body.lines().map(String::from).collect();
     let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
-    assert_eq!(file.header("rollcast-last"), last["id"].to_string(), "it was cut");
+    assert_eq!(file.header("rollcast-last"), last["id"].to_string(), "the download was truncated");
     lines
 }
 
 #[test]
-fn pages_api_files_and_table_are_a_whole_piece_of_the_same_list_under_pruning() {
+fn pages_api_files_and_table_return_contiguous_rolls_of_one_list_under_pruning() {
     let house = House::new("every = '10ms'\npage_size = 20\nkeep = 300");
     let _server = house.start();
-    // All that ever was: nothing that it saw is gone before it saw it.
+    // Follows from the first roll, so it receives every roll before it is pruned.
     let tail = Tail::start(&house, &["--json", "--after", "0"]);
     let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
     let oldest = || lines(&house).first().map_or(0, |line| id(line));
     for round in 1..=3 {
         let before = wait_for("pruning", || Some(oldest()).filter(|oldest| *oldest > 50 * round));
-        // From the newest on, until what was the oldest is overtaken, or reached.
+        // From the newest roll down to the oldest, which may be pruned meanwhile.
         let mut newest_first = api(&house, "/api/rolls?limit=17");
         newest_first.reverse();
         let ways = [
@@ -104,9 +104,12 @@ fn pages_api_files_and_table_are_a_whole_piece_of_the_same_list_under_pruning() 
         let all = tail.lines();
         assert_eq!(id(&all[0]), 1);
         for (way, seen) in ways {
-            assert!(seen.len() > 100, "{way}: saw only {} rolls", seen.len());
+            assert!(seen.len() > 100, "{way}: expected more than 100 rolls, got {}", seen.len());
             let first = id(&seen[0]);
-            assert!(first >= before, "{way}: {first} was gone, the oldest was {before}");
+            assert!(
+                first >= before,
+                "{way}: roll {first} had been pruned, the oldest was {before}"
+            );
             let start = usize::try_from(first - 1).unwrap();
             assert_eq!(seen, all[start..start + seen.len()], "{way} from roll {first} on");
         }
@@ -115,9 +118,9 @@ fn pages_api_files_and_table_are_a_whole_piece_of_the_same_list_under_pruning() 
 }
 
 #[test]
-fn pages_api_files_tail_and_table_have_the_same_rolls_while_they_are_made() {
+fn pages_api_files_tail_and_table_return_the_same_rolls_while_new_ones_are_made() {
     let house = House::new("every = '20ms'\npage_size = 20");
-    // Some are gone already.
+    // Rolls 1 to 36 have been pruned.
     house.fill(300, 37);
     let _server = house.start();
     let tail = Tail::start(&house, &["--json", "--after", "36"]);
@@ -137,10 +140,10 @@ fn pages_api_files_tail_and_table_have_the_same_rolls_while_they_are_made() {
     let first: Value = serde_json::from_str(&stored[0]).unwrap();
     assert_eq!(first["id"], 37);
     for (way, seen) in ways {
-        assert!(seen.len() > 300, "{way}: live rolls belong to it, saw {}", seen.len());
+        assert!(seen.len() > 300, "{way}: expected live rolls too, got {} rolls", seen.len());
         for (seen, stored) in seen.iter().zip(&stored) {
             assert_eq!(seen, stored, "{way}");
         }
-        assert!(seen.len() <= stored.len(), "{way}: more than is stored");
+        assert!(seen.len() <= stored.len(), "{way}: more rolls than are stored");
     }
 }
