@@ -114,6 +114,22 @@ pub struct DieResult {
     pub result: u32,
 }
 
+impl DieResult {
+    /// Reads a result of a die.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a number that the die can show.
+    pub fn parse(die: Die, text: &str) -> Result<DieResult, ValueError> {
+        let n_dice = u32::from(die.n_dice());
+        let range = n_dice..=n_dice * u32::from(die.n_sides());
+        let result = text.parse().ok().filter(|result| range.contains(result));
+        let result =
+            result.ok_or_else(|| ValueError::new("a result that the die can show", text))?;
+        Ok(DieResult { die, result })
+    }
+}
+
 /// The results of a roll, in the order of its dice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results(pub Vec<DieResult>);

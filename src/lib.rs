@@ -18,7 +18,7 @@ pub mod dice;
 pub mod roll;
 pub mod cursor;
 pub mod time_spec;
-pub mod record;
+pub mod export_format;
 pub mod health;
 pub mod metrics;
 pub mod panics;

@@ -128,7 +128,11 @@ fn rows(
     Ok(Rows::read(statement.query(params![ids.after.0, ids.before.0, limit as i64])?)?)
 }
 
-fn resolve(connection: &Connection, range: &RollRange, kept: Kept) -> Result<IdRange, StoreError> {
+pub fn resolve(
+    connection: &Connection,
+    range: &RollRange,
+    kept: Kept,
+) -> Result<IdRange, StoreError> {
     let head = kept.head.id;
     for cursor in range.after.iter().chain(&range.before) {
         let stored = time(connection, cursor.id)?.map(RolledAt::unix_millis);
@@ -273,6 +277,11 @@ pub fn time(connection: &Connection, id: RollId) -> Result<Option<RolledAt>, Sto
         Ok(row.get_ref(0)?.as_str().ok().and_then(|text| text.parse().ok()))
     });
     Ok(time.optional()?.flatten())
+}
+
+/// The cursor of a row, without a time if that cannot be read.
+pub fn cursor_at(connection: &Connection, id: RollId) -> Result<Cursor, StoreError> {
+    Ok(time(connection, id)?.map_or(Cursor::from(id), |time| cursor_of(id, time)))
 }
 
 fn cursor_of(id: RollId, time: RolledAt) -> Cursor {

@@ -12,6 +12,7 @@ mod file;
 mod inspect;
 mod history;
 mod search;
+mod filter;
 mod statistics;
 mod projection;
 mod prune;
@@ -32,7 +33,7 @@ use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::cursor::Cursor;
-use crate::dice::Dice;
+use crate::dice::{Dice, DieResult};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::{Statistics, Tallies};
 use crate::store::blocking::{blocking, outcome};
@@ -47,6 +48,7 @@ pub use self::archive::Archive;
 pub use self::backup::{BackupStep, Existing};
 pub use self::disk::Disk;
 pub use self::error::StoreError;
+pub use self::filter::FilteredPage;
 pub use self::history::{Extent, Newest, Page};
 pub use self::inspect::Inspection;
 pub use self::prune::{Cutoff, Pruned};
@@ -293,6 +295,27 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let query = move |connection: &mut _| history::page(connection, &range, order, limit);
         let page = self.0.reads.read(QueryClass::of_rows(limit), query).await?;
+        self.0.unreadable.log(&page.unreadable);
+        Ok(page)
+    }
+
+    /// At most `limit` rolls of a range with this result: the first ones, or the last ones with the
+    /// newest first. Searches a bounded number of rolls: see [`FilteredPage::searched`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::page`].
+    pub async fn filtered(
+        &self,
+        range: RollRange,
+        result: DieResult,
+        order: Order,
+        limit: usize,
+    ) -> Result<FilteredPage, StoreError> {
+        let query =
+            move |connection: &mut _| filter::filtered(connection, &range, result, order, limit);
+        let class = QueryClass::of_rows(search::MAX_READ);
+        let page = self.0.reads.read(class, query).await?;
         self.0.unreadable.log(&page.unreadable);
         Ok(page)
     }

@@ -15,7 +15,7 @@ use crate::store::row::{Rows, Unreadable};
 use crate::store::{IdRange, Kept, StoreError};
 
 /// The most rolls that a search for a result reads for one page.
-const MAX_READ: usize = 5_000;
+pub const MAX_READ: usize = 5_000;
 
 /// What to search for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Search {
 }
 
 /// The rows of `ids` that match, newest first.
-fn matching(
+pub fn matching(
     connection: &Connection,
     ids: IdRange,
     search: &Search,

@@ -16,11 +16,11 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-use self::http::{access, client, error, headers, methods};
+use self::http::{access, client, headers, host, methods};
 use self::pages::assets::{self, Assets};
-use self::pages::stats;
 use self::pages::templates::Templates;
 use self::pages::view::Site;
+use self::pages::{error, stats};
 
 pub use self::pages::source::SourceError;
 
@@ -80,6 +80,7 @@ fn build(
     let SiteFiles { templates, assets } = files;
     rocket::custom(templates.configure(config.rocket.clone()))
         .manage(Site::new(config, assets))
+        .attach(host::stage())
         .attach(methods::stage())
         .attach(headers::shield())
         .attach(headers::stage())

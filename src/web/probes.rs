@@ -12,7 +12,7 @@ use crate::feed::Feed;
 use crate::health::Health;
 use crate::metrics::{DiskReadings, Metrics, Readings};
 use crate::store::{Disk, Store};
-use crate::web::http::error::wants_json;
+use crate::web::http::accept::prefers_json;
 
 /// The format that Prometheus scrapes: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -96,7 +96,7 @@ impl<'r> Responder<'r, 'static> for Readiness {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let Readiness { reasons } = self;
         let ready = reasons.is_empty();
-        let body = if wants_json(request) {
+        let body = if prefers_json(request) {
             let body = json!({ "ready": ready, "reasons": reasons });
             (ContentType::JSON, body.to_string()).respond_to(request)?
         } else if ready {
@@ -106,6 +106,10 @@ impl<'r> Responder<'r, 'static> for Readiness {
         };
         let status = if ready { Status::Ok } else { Status::ServiceUnavailable };
         // No cache may answer for this server.
-        Response::build_from(body).status(status).raw_header("Cache-Control", "no-store").ok()
+        Response::build_from(body)
+            .status(status)
+            .raw_header("Cache-Control", "no-store")
+            .raw_header("Vary", "Accept")
+            .ok()
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
-use rocket::http::{Accept, Status};
+use rocket::http::{Header, HeaderMap, Method, Status};
 use rocket::local::asynchronous::Client;
 use tempfile::TempDir;
 
@@ -34,7 +34,15 @@ pub struct TestResponse {
     pub status: u16,
     pub content_type: String,
     pub location: String,
+    pub headers: HeaderMap<'static>,
     pub body: String,
+}
+
+impl TestResponse {
+    /// The value of a header; empty without it.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get_one(name).unwrap_or_default()
+    }
 }
 
 impl SiteFiles {
@@ -64,13 +72,35 @@ impl TestSite {
         TestSite { client, _folder: folder }
     }
 
+    /// The response to a browser.
     pub async fn get(&self, path: &str) -> TestResponse {
-        let response = self.client.get(path.to_string()).header(Accept::HTML).dispatch().await;
-        let header = |name: &str| response.headers().get_one(name).unwrap_or_default().to_string();
+        self.request(Method::Get, path, &[("Accept", "text/html")]).await
+    }
+
+    /// The response to a request with these headers.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> TestResponse {
+        let mut request = self.client.req(method, path.to_string());
+        for (name, value) in headers {
+            request.add_header(Header::new(*name, value.to_string()));
+        }
+        let response = request.dispatch().await;
+        let headers = response.headers().clone().into_iter();
+        let owned = headers
+            .map(|Header { name, value }| Header::new(name.into_string(), value.into_owned()));
+        let headers = owned.fold(HeaderMap::new(), |mut headers, header| {
+            headers.add(header);
+            headers
+        });
+        let header = |name: &str| headers.get_one(name).unwrap_or_default().to_string();
         let Status { code: status, .. } = response.status();
         let (content_type, location) = (header("Content-Type"), header("Location"));
         let body = response.into_string().await.unwrap_or_default();
-        TestResponse { status, content_type, location, body }
+        TestResponse { status, content_type, location, headers, body }
     }
 }
 

@@ -260,7 +260,7 @@ fn while_the_server_is_down_event_sources_get_a_retry_and_reconnect() {
         assert_eq!(answer.headers()["content-type"], "application/json");
         Some((error["code"].as_str()?.to_owned(), error["message"].is_string()))
     };
-    let unavailable = Some(("service_unavailable".to_owned(), true));
+    let unavailable = Some(("restarting".to_owned(), true));
     assert_eq!(json(&nginx, "/rolls/1", "application/json"), unavailable);
     assert_eq!(json(&nginx, "/api/rolls", "*/*"), unavailable);
     assert_eq!(json(&nginx, "/rolls/1", "text/html,application/json;q=0.5"), None);

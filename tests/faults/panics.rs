@@ -181,7 +181,7 @@ fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resu
     assert!(text.contains("Something went wrong here") && text.contains("</html>"), "{text}");
     let (status, text) = page("application/json");
     let json: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((status, json["error"]["code"].as_str()), (500, Some("internal_server_error")));
+    assert_eq!((status, json["error"]["code"].as_str()), (500, Some("internal_error")));
     assert_eq!(n_panics(&house), 2);
 
     let mut log = Log::after(0);

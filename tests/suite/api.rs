@@ -193,7 +193,7 @@ fn errors_of_the_api_are_json_that_names_the_value() {
         ("/api/rolls?before=-1", 422, "got `-1`"),
         ("/api/rolls?since=soon", 422, "since: expected a time ago"),
         ("/api/rolls?befor=1", 422, "got `befor`"),
-        ("/api/rolls?after=1&after=2", 422, "each parameter once"),
+        ("/api/rolls?after=1&after=2", 422, "the parameter `after` once"),
         ("/api/rolls?after=122", 409, "got `122`"),
         ("/api/rolls?after=60-1", 409, "got `60-1`"),
         ("/api/rolls?before=60-1", 409, "got `60-1`"),
@@ -373,13 +373,13 @@ fn downloads_are_limited_in_all_and_per_address_and_a_place_that_is_left_is_free
         if n == 7 {
             let answer = get(&house.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.1")]);
             assert_eq!(answer.status, 503);
-            assert!(answer.says("Your address has all of its 8 downloads"), "{}", answer.body);
+            assert!(answer.says("All 8 downloads of your address are in use"), "{}", answer.body);
             assert!((15..=45).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
         }
     }
     let answer = get(&house.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.99")]);
     assert_eq!(answer.status, 503);
-    assert!(answer.says("All 64 downloads are taken"), "{}", answer.body);
+    assert!(answer.says("All 64 downloads are in use"), "{}", answer.body);
     for path in ["/", "/rolls", "/api/rolls"] {
         assert_eq!(get(&house.url(path), &[("X-Real-IP", "192.0.2.1")]).status, 200, "{path}");
     }

@@ -74,6 +74,118 @@ fn an_address_says_which_methods_it_has() {
     assert_eq!(body["error"]["message"], "Expected one of the methods GET, HEAD, OPTIONS.");
 }
 
+/// The status that a request with these lines after its first one gets, and the whole answer.
+fn ask(house: &House, start: &str, headers: &str) -> (String, String) {
+    let answer = answer(house, format!("{start}\r\n{headers}\r\n").as_bytes());
+    (answer.get(9..12).unwrap_or_default().to_string(), answer)
+}
+
+#[test]
+fn a_request_without_one_valid_host_is_refused_before_any_route() {
+    let (house, _server) = quiet_house(1);
+    let paths =
+        ["/", "/rolls/60", "/api/rolls", "/stream/", "/static/css/base.css", "/none", "/static/.x"];
+    let faults = [
+        ("", "Expected a Host header, got none."),
+        ("Host: a\r\nHost: a\r\n", "Expected one Host header, got 2."),
+        ("Host: a b\r\n", "got `a b`."),
+        ("Host: u@a\r\n", "got `u@a`."),
+        ("Host:\r\n", "got ``."),
+    ];
+    for path in paths {
+        for (headers, text) in faults {
+            let json = format!("{headers}Accept: application/json\r\n");
+            let start = format!("GET {path} HTTP/1.1");
+            let (status, _) = ask(&house, &start, &json);
+            assert_eq!(status, "400", "{path} {headers:?}");
+            let head = format!("HEAD {path} HTTP/1.1");
+            assert_eq!(ask(&house, &head, headers).0, "400", "HEAD {path} {headers:?}");
+            let body = body(&house, &format!("{start}\r\n{json}\r\n"));
+            assert_eq!(body["error"]["code"], "invalid_host", "{path} {headers:?}");
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(message.contains(text), "{path} {headers:?}: {message}");
+        }
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let start = format!("{method} /stream/ HTTP/1.1");
+        assert_eq!(ask(&house, &start, "").0, "400", "{method}");
+    }
+    for host in ["x", "rolls.example:5000", "[::1]:5000"] {
+        let (status, _) = ask(&house, "GET / HTTP/1.1", &format!("Host: {host}\r\n"));
+        assert_eq!(status, "200", "{host}");
+    }
+}
+
+#[test]
+fn a_health_check_in_http_1_0_needs_no_host() {
+    let (house, _server) = quiet_house(1);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(ask(&house, &format!("GET {path} HTTP/1.0"), "").0, "200", "{path}");
+        let twice = "Host: a\r\nHost: a\r\n";
+        assert_eq!(ask(&house, &format!("GET {path} HTTP/1.1"), twice).0, "400", "{path}");
+    }
+    assert_eq!(ask(&house, "GET / HTTP/1.0", "Host: a\r\n").0, "200");
+}
+
+/// The JSON that a server sends in answer to these bytes.
+fn body(house: &House, request: &str) -> Value {
+    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {answer}"))
+}
+
+#[test]
+fn media_types_are_compared_without_case_and_by_their_quality() {
+    let (house, _server) = quiet_house(1);
+    let table = [
+        ("application/json", "application/json"),
+        ("APPLICATION/JSON", "application/json"),
+        ("text/html;q=0.5, application/json;q=0.6", "application/json"),
+        ("application/json;q=0.5, text/html", "text/html"),
+        ("application/json;q=0, */*", "text/html"),
+        ("application/*, text/*;q=0.9", "application/json"),
+        ("*/*", "text/html"),
+    ];
+    for (accept, expected) in table {
+        let answer = get(&house.url("/none"), &[("Accept", accept)]);
+        assert!(answer.header("content-type").starts_with(expected), "{accept}");
+        assert_eq!(answer.header("vary"), "Accept", "{accept}");
+    }
+}
+
+#[test]
+fn only_a_client_that_accepts_event_streams_is_told_in_one_that_there_are_too_many() {
+    let house = House::new("every = '1h'\nmax_streams = 1");
+    let _server = house.start();
+    let open = |accept: &str| {
+        let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET /stream/ HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut start = [0; 12];
+        socket.read_exact(&mut start).unwrap();
+        (String::from_utf8_lossy(&start[9..]).into_owned(), socket)
+    };
+    let (status, _first) = open("text/event-stream");
+    assert_eq!(status, "200", "control: the first stream");
+    for (accept, expected) in [
+        ("text/event-stream", "200"),
+        ("Text/Event-Stream", "200"),
+        ("text/html, TEXT/EVENT-STREAM;q=0.1", "200"),
+        ("text/event-stream;q=0", "503"),
+        ("x-text/event-stream", "503"),
+        ("*/*", "503"),
+        ("text/event-streams", "503"),
+    ] {
+        assert_eq!(open(accept).0, expected, "{accept}");
+    }
+}
+
 #[test]
 fn a_form_does_not_change_its_method() {
     let (house, server) = quiet_house(1);

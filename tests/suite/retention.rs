@@ -338,7 +338,7 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
         last = id;
     }
     assert!(last < 140_000, "{last} was read, which is the end of what was deleted");
-    let said = format!("a download is cut short after roll {last}: the next that is still kept");
+    let said = format!("truncated a download after roll {last}: the next roll that is kept");
     wait_for("the log", || server.log().iter().any(|line| line.contains(&said)).then_some(()));
 
     // What `rollcast export` makes of it.

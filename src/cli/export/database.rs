@@ -8,7 +8,7 @@ use crate::cli::export::gap_counter::GapCounter;
 use crate::cli::export::output::Output;
 use crate::cli::export::{ExportError, Progress, Selection};
 use crate::config::StoreConfig;
-use crate::record::Encoder;
+use crate::export_format::Encoder;
 use crate::store::{Archive, Extent, RollRange};
 
 /// How many rolls are read at a time.

@@ -8,7 +8,7 @@ use crate::cli::export::gap_counter::GapCounter;
 use crate::cli::export::output::Output;
 use crate::cli::export::{ExportError, Progress, Selection};
 use crate::cursor::Cursor;
-use crate::record::Format;
+use crate::export_format::Format;
 use crate::remote::{Expected, Remote, RemoteError};
 use crate::roll::{RollId, RolledAt};
 

@@ -18,7 +18,7 @@ use crate::cli::trust::TrustArgs;
 use crate::cli::{Failure, GAP};
 use crate::config::Config;
 use crate::cursor::Cursor;
-use crate::record::Format;
+use crate::export_format::Format;
 use crate::remote::Remote;
 use crate::store::{Existing, StoreError};
 use crate::time_spec::TimeSpec;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::cursor::Cursor;
-use crate::record::RollJson;
+use crate::export_format::RollJson;
 use crate::roll::{Roll, RolledAt};
 
 /// How a roll is written.

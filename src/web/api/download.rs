@@ -1,157 +1,115 @@
-//! A file of rolls of any size, made while it is sent: memory holds one batch.
+//! `GET /api/rolls.csv` and `/api/rolls.ndjson`: a range of rolls as a file.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::stream::{self, Stream};
-use rocket::Request;
-use rocket::http::ContentType;
-use rocket::response::stream::ByteStream;
-use rocket::response::{self, Responder};
-use tracing::{error, info, warn};
+use rocket::{State, get};
+use tracing::info;
 
-use crate::backoff::{Backoff, retry};
-use crate::record::{Encoder, Format};
-use crate::roll::RollId;
-use crate::store::{Extent, IdRange, Store, StoreError};
+use crate::export_format::Format;
+use crate::web::api::Api;
+use crate::web::api::error::ApiError;
+use crate::web::api::file::RollFile;
+use crate::web::api::query::RangeQuery;
 use crate::web::http::client::Client;
-use crate::web::http::error::PageError;
-use crate::web::http::slots::{Busy, BusyReason, Slot, Slots};
+use crate::web::http::error::code::ErrorCode;
+use crate::web::http::error::{ErrorJson, HttpError};
+use crate::web::http::permits::{Busy, BusyReason, Permit, Permits};
 
-/// Rolls that are read at a time.
-const BATCH: usize = 1_000;
-/// After a read that the store was too busy for: the first pause, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// What is handed to the connection at a time: about a batch.
-const CHUNK_BYTES: usize = 64 << 10;
-/// Downloads at a time: each holds a descriptor and some buffers for as long as its client likes.
-const N_IN_ALL: usize = 64;
-const N_PER_ADDRESS: usize = 8;
-/// When one who was turned away may come back: drawn anew for each.
+/// The most downloads at the same time: each holds a descriptor and some buffers for as long as its
+/// client takes to read.
+const MAX_DOWNLOADS: usize = 64;
+const MAX_DOWNLOADS_PER_ADDRESS: usize = 8;
+/// When a rejected client may retry: a random value for each.
 const RETRY_SECONDS: RangeInclusive<u64> = 15..=45;
 
-/// Places for downloads.
-pub fn places() -> Arc<Slots> {
-    Slots::new(N_IN_ALL, N_PER_ADDRESS)
+/// Permits for downloads.
+pub fn permits() -> Arc<Permits> {
+    Permits::new(MAX_DOWNLOADS, MAX_DOWNLOADS_PER_ADDRESS)
 }
 
-/// A place for the client, or what to do without.
-pub fn place(places: &Arc<Slots>, client: Client) -> Result<Slot, PageError> {
-    places.take(client.address).map_err(|Busy { reason, limit }| {
-        info!(%client, limit, "download refused ({}), client {client}", reason.word());
-        let message = match reason {
-            BusyReason::Total => format!(
-                "All {limit} downloads are taken; try again soon, or read by the page (/api/rolls)."
-            ),
-            BusyReason::Address => format!(
-                "Your address has all of its {limit} downloads; try again when one has ended."
-            ),
-        };
-        PageError::too_many(message, rand::random_range(RETRY_SECONDS))
-    })
+/// Any range as CSV
+///
+/// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
+/// row per roll (RFC 4180), one column per die. It holds only numbers and timestamps, which no
+/// spreadsheet takes for a formula. An id that is missing within a file is a damaged roll. If a file ends before the id in
+/// its `Rollcast-Last` header, the download was truncated. Resume with `after=` the last id received.
+/// If the next file begins with a later roll, the rolls in between were pruned.
+#[utoipa::path(
+    get,
+    path = "/api/rolls.csv",
+    tag = "files",
+    params(RangeQuery),
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "text/csv",
+         headers(("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"))),
+        (status = 409, description = "A cursor of another history", body = ErrorJson),
+        (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now, or there are too many downloads; see `Retry-After`", body = ErrorJson),
+    )
+)]
+#[get("/rolls.csv")]
+pub async fn csv(
+    query: Result<RangeQuery, ApiError>,
+    client: Client,
+    api: &State<Api>,
+) -> Result<RollFile, ApiError> {
+    api.download(Format::Csv, query?, client).await
 }
 
-/// A file of rolls.
-pub struct Download {
-    content_type: ContentType,
-    last: RollId,
-    file_name: String,
-    file: File,
+/// Any range as JSON lines
+///
+/// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
+/// object per line. An id that is missing within a file is a damaged roll. If a file ends before the id in its
+/// `Rollcast-Last` header, the download was truncated. Resume with `after=` the last id received. If
+/// the next file begins with a later roll, the rolls in between were pruned.
+#[utoipa::path(
+    get,
+    path = "/api/rolls.ndjson",
+    tag = "files",
+    params(RangeQuery),
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "application/x-ndjson",
+         headers(("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"))),
+        (status = 409, description = "A cursor of another history", body = ErrorJson),
+        (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now, or there are too many downloads; see `Retry-After`", body = ErrorJson),
+    )
+)]
+#[get("/rolls.ndjson")]
+pub async fn ndjson(
+    query: Result<RangeQuery, ApiError>,
+    client: Client,
+    api: &State<Api>,
+) -> Result<RollFile, ApiError> {
+    api.download(Format::Ndjson, query?, client).await
 }
 
-/// How far a file is.
-struct File {
-    store: Store,
-    encoder: Encoder,
-    ids: IdRange,
-    /// Until the file is sent, or its client gone.
-    _slot: Slot,
-    begun: bool,
-    /// Whether a roll was sent.
-    sent: bool,
-}
-
-impl Download {
-    /// The rolls of `extent`.
-    pub fn new(
+impl Api {
+    async fn download(
+        &self,
         format: Format,
-        Extent { ids, last, dice }: Extent,
-        store: Store,
-        slot: Slot,
-    ) -> Download {
-        let encoder = Encoder::new(format, dice);
-        let file = File { store, encoder, ids, _slot: slot, begun: false, sent: false };
-        let content_type = match format {
-            Format::Csv => ContentType::CSV,
-            Format::Ndjson => ContentType::new("application", "x-ndjson"),
-            Format::Json => ContentType::JSON,
-        };
-        Download { content_type, last, file_name: format!("rolls.{format}"), file }
+        RangeQuery(range): RangeQuery,
+        client: Client,
+    ) -> Result<RollFile, ApiError> {
+        let permit = permit(&self.downloads, client)?;
+        let extent = self.store.extent(range).await?;
+        Ok(RollFile::new(format, extent, self.store.clone(), permit))
     }
 }
 
-impl File {
-    fn pieces(self) -> impl Stream<Item = Vec<u8>> {
-        stream::unfold(self, |mut file| async { file.piece().await.map(|piece| (piece, file)) })
-    }
-
-    /// The next piece; `None` at the end, and where rolls were pruned before they were read. A gap
-    /// within a file would mean that they cannot be read, so the file ends there. Rocket cannot
-    /// abort a response body: the header that names the last roll shows that the file is cut short.
-    async fn piece(&mut self) -> Option<Vec<u8>> {
-        if !self.begun {
-            self.begun = true;
-            return Some(self.encoder.head());
-        }
-        loop {
-            let piece = self.rolls().await?;
-            // Not that of rows that cannot be read.
-            if !piece.is_empty() {
-                return Some(piece);
+fn permit(permits: &Arc<Permits>, client: Client) -> Result<Permit, HttpError> {
+    permits.acquire(client.address).map_err(|Busy { reason, limit }| {
+        info!(%client, limit, "rejected download ({}), client {client}", reason.word());
+        let message = match reason {
+            BusyReason::Total => {
+                format!("All {limit} downloads are in use. Try again soon, or use /api/rolls.")
             }
-        }
-    }
-
-    /// The next batch of rolls, without the rows that cannot be read.
-    async fn rolls(&mut self) -> Option<Vec<u8>> {
-        let last = self.ids.after;
-        // While the store is too busy: half a file is of no use.
-        let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
-        let read = retry(backoff, StoreError::is_load, || self.store.between(self.ids, BATCH));
-        let rows = match read.await {
-            Ok(rows) => rows,
-            Err(error) => {
-                error!("a download is cut short: {:#}", anyhow::Error::new(error));
-                return None;
-            }
+            BusyReason::Address => format!(
+                "All {limit} downloads of your address are in use. Try again when one has ended."
+            ),
         };
-        // What is gone before the first roll is sent is missing at the beginning, as it is for
-        // whoever asks a moment later.
-        let first = rows.oldest()?;
-        if self.sent && first != last.next() {
-            warn!(
-                "a download is cut short after roll {last}: the next that is still kept is {first}"
-            );
-            return None;
-        }
-        self.sent = true;
-        self.ids.after = rows.newest()?;
-        let piece = self.encoder.rolls(&rows.rolls);
-        piece.map_err(|error| error!("a download is cut short: {error}")).ok()
-    }
-}
-
-impl<'r> Responder<'r, 'r> for Download {
-    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'r> {
-        let Download { content_type, last, file_name, file } = self;
-        let mut response = ByteStream::from(file.pieces()).respond_to(request)?;
-        response.set_header(content_type);
-        response.set_max_chunk_size(CHUNK_BYTES);
-        response.set_raw_header("Rollcast-Last", last.to_string());
-        let disposition = format!("attachment; filename=\"{file_name}\"");
-        response.set_raw_header("Content-Disposition", disposition);
-        Ok(response)
-    }
+        let retry_seconds = rand::random_range(RETRY_SECONDS);
+        HttpError::too_many(ErrorCode::TooManyDownloads, message, retry_seconds)
+    })
 }

@@ -1,28 +1,32 @@
-//! The API described by itself: a document for machines, a page for people, and what pages from
-//! elsewhere may ask.
+//! The description of the API: a document for programs, and a page for people.
 
-use rocket::fairing::AdHoc;
-use rocket::http::Method;
 use rocket::{State, get};
 use rocket_dyn_templates::context;
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use crate::web::api::answer::Answer;
-use crate::web::api::asked::NothingAsked;
-use crate::web::http::error::{ApiError, ErrorJson};
+use crate::export_format::RollJson;
+use crate::web::api::error::ApiError;
+use crate::web::api::json::Json;
+use crate::web::api::query::NoQuery;
+use crate::web::api::rolls::{RollsJson, SearchedJson};
+use crate::web::api::{download, roll, rolls, stats};
+use crate::web::http::error::ErrorJson;
+use crate::web::http::error::code::ErrorCode;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
 const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only and public: no \
-    key, no cookies, and pages from elsewhere may ask. New rolls come over `/stream/` as \
-    server-sent events.";
+    key, no cookies, and pages of other origins may use it. New rolls come over `/stream/` as \
+    server-sent events. An unknown parameter is an error, never ignored. Errors are JSON with a \
+    `code` for programs and a `message` for people.";
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "rollcast", description = ABOUT, license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
-    paths(super::rolls, super::roll, super::csv, super::ndjson, super::stats, document),
-    components(schemas(super::RollsJson, crate::record::RollJson, ErrorJson)),
+    paths(rolls::rolls, roll::roll, download::csv, download::ndjson, stats::stats, document),
+    components(schemas(RollsJson, SearchedJson, RollJson, ErrorJson, ErrorCode)),
     tags(
         (name = "rolls", description = "Rolls as JSON"),
         (name = "files", description = "Any range of rolls as a file"),
@@ -32,7 +36,15 @@ const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only a
 )]
 struct Document;
 
-/// This description, for machines
+/// An error code in the table of the page.
+#[derive(Serialize)]
+struct CodeRow {
+    name: &'static str,
+    status: u16,
+    meaning: &'static str,
+}
+
+/// This description, for programs
 ///
 /// An OpenAPI 3.1 document.
 #[utoipa::path(
@@ -41,38 +53,25 @@ struct Document;
     tag = "about",
     responses(
         (status = 200, description = "The document", body = Object),
-        (status = 304, description = "Unchanged since the answer that `If-None-Match` names"),
-        (status = 422, description = "A value that cannot be used", body = ErrorJson),
+        (status = 304, description = "Unchanged since the response that `If-None-Match` names"),
+        (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
     )
 )]
 #[get("/openapi.json")]
-pub fn document(asked: Result<NothingAsked, ApiError>) -> Result<Answer, ApiError> {
-    asked.map(|_| Answer::json(&Document::openapi()))
+pub fn document(query: Result<NoQuery, ApiError>) -> Result<Json, ApiError> {
+    query.map(|_| Json::of(&Document::openapi()))
 }
 
 /// The same, for people.
 #[get("/")]
 pub fn page(site: &State<Site>) -> Page {
     let document = serde_json::to_value(Document::openapi()).unwrap_or(Value::Null);
-    Page::render("api", context! { site: site.view(), title: "API", document })
+    let codes = ErrorCode::ALL.map(CodeRow::from);
+    Page::render("api", context! { site: site.view(), title: "API", document, codes })
 }
 
-/// Pages from elsewhere may read all of it, errors included, and ask whether they may.
-pub fn public() -> AdHoc {
-    AdHoc::on_response("the API is public", |request, response| {
-        Box::pin(async move {
-            if !request.uri().path().starts_with("/api") {
-                return;
-            }
-            response.set_raw_header("Access-Control-Allow-Origin", "*");
-            let exposed = "ETag, Link, Retry-After, Rollcast-Last, Rollcast-Oldest";
-            response.set_raw_header("Access-Control-Expose-Headers", exposed);
-            if request.method() == Method::Options {
-                response.set_raw_header("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS");
-                response
-                    .set_raw_header("Access-Control-Allow-Headers", "If-None-Match, Cache-Control");
-                response.set_raw_header("Access-Control-Max-Age", "86400");
-            }
-        })
-    })
+impl From<ErrorCode> for CodeRow {
+    fn from(code: ErrorCode) -> CodeRow {
+        CodeRow { name: code.name(), status: code.status().code, meaning: code.meaning() }
+    }
 }

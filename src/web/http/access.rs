@@ -1,4 +1,4 @@
-//! The access log: one line a request, written when the response's head is ready.
+//! The access log: one line per request, written when the head of the response is ready.
 
 use std::time::Instant;
 
@@ -16,16 +16,16 @@ pub fn stage() -> impl Fairing {
 
 struct AccessLog;
 
-/// Characters of an address that are logged, twice a line: all of each that is ours, and not all of
-/// one as long as a whole head.
-const LONGEST_URI: usize = 200;
+/// The most characters of an address in the log, where it stands twice in a line. The longest
+/// address of the API fits.
+const MAX_URI_CHARS: usize = 200;
 
-/// When the request arrived and what it was: Rocket turns a HEAD into a GET.
+/// When the request arrived, and its method: Rocket turns a HEAD into a GET.
 struct Arrived(Instant, Method);
 
-/// Writes the line of a request that Rocket could not read, such as one with a method of nobody's,
-/// and says whether this is one: Rocket runs no fairings over it.
-pub fn is_unread(request: &Request<'_>, status: Status) -> bool {
+/// Writes the line of a request that Rocket could not read, such as one with an unknown method, and
+/// returns whether this is one. Rocket runs no fairings for such a request.
+pub fn log_if_unread(request: &Request<'_>, status: Status) -> bool {
     if request.local_cache(|| None::<Arrived>).is_some() {
         return false;
     }
@@ -57,5 +57,5 @@ impl Fairing for AccessLog {
 }
 
 fn uri(request: &Request<'_>) -> String {
-    shortened_to(LONGEST_URI, &request.uri().to_string())
+    shortened_to(MAX_URI_CHARS, &request.uri().to_string())
 }

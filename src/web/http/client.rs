@@ -1,4 +1,4 @@
-//! Who is asking: the client's address, also from behind a proxy.
+//! The client's address, also behind a proxy.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,14 +12,14 @@ use tracing::warn;
 
 use crate::config::WebConfig;
 
-/// The client's address; `None` where a trusted proxy did not tell it.
+/// The client's address; `None` if a trusted proxy did not send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     pub address: Option<IpAddr>,
 }
 
-/// Whose word is taken for a client's address. Anybody else could claim any address with every
-/// request, and no limit per address would hold.
+/// The proxies whose header is believed. Any other sender could claim any address, and no limit per
+/// address would hold.
 struct Proxies {
     trusted: Vec<IpAddr>,
     header: Option<String>,
@@ -48,15 +48,14 @@ impl Client {
         if !proxies.trusted.contains(&peer) {
             return Client { address: Some(peer) };
         }
-        // The last one, of lines and of a list in one: what stands before it was there when the
-        // proxy added its own.
+        // The last address of the last header: the proxy appends its own entry to what it received.
         let last = request.headers().get(header).last().and_then(|list| list.rsplit(',').next());
         let forwarded = last.and_then(|address| address.trim().parse().ok());
         Client { address: forwarded.map(|address: IpAddr| address.to_canonical()) }
     }
 
-    /// Says once that a proxy forwards no addresses: a forgotten header, which lifts the limit
-    /// per address rather than letting all visitors share one.
+    /// Logs once that a proxy forwards no addresses. A forgotten header lifts the limit per address,
+    /// so that all visitors do not share one limit.
     pub fn warn_if_unknown(self, request: &Request<'_>) {
         let Some(proxies) = request.rocket().state::<Proxies>() else { return };
         if self.address.is_none() && !proxies.warned.swap(true, Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Headers of every response: what a browser may do with it, and how long it may keep it.
+//! The headers of every response: what a browser may do with it, and how long it may cache it.
 //!
 //! Source: <https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP>. There are no cookies.
 
@@ -9,7 +9,7 @@ use rocket::http::uncased::UncasedStr;
 use rocket::shield::{Frame, NoSniff, Permission, Policy, Referrer, Shield};
 use rocket::{Request, Response};
 
-/// Nothing inline, nothing from elsewhere; forms only to our own pages (the jump to a moment).
+/// No inline content, nothing from other origins; forms only to our own pages (the jump to a time).
 #[derive(Default)]
 struct ContentSecurity;
 
@@ -45,18 +45,18 @@ pub fn shield() -> Shield {
         .enable(OpenerIsolation)
 }
 
-/// The same for an answer that no fairing sees.
+/// The same for a response that no fairing sees.
 pub fn protect(request: &Request<'_>, response: &mut Response<'_>) {
     let mut protected = Response::new();
-    // It waits for nothing.
+    // The fairing never awaits anything.
     let _ = shield().on_response(request, &mut protected).now_or_never();
     for Header { name, value } in protected.headers().iter() {
         response.set_raw_header(name.into_string(), value.into_owned());
     }
 }
 
-/// Pages change with every roll: a browser asks before it shows one again. (`no-store` would
-/// also keep a page out of the back/forward cache.)
+/// Pages change with every roll, so a browser must revalidate a page before it shows it again.
+/// (`no-store` would also keep the page out of the back/forward cache.)
 pub fn stage() -> AdHoc {
     AdHoc::on_response("cache headers", |_, response| {
         Box::pin(async move {

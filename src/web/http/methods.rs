@@ -1,5 +1,5 @@
-//! Which methods an address has. Rocket itself says that there is nothing where there is
-//! something for another method, and lets a form change its own.
+//! The methods of an address. Rocket itself answers 404 where an address has other methods, and
+//! lets a form change its method.
 //!
 //! Source: <https://www.rfc-editor.org/rfc/rfc9110#name-405-method-not-allowed>.
 
@@ -37,7 +37,7 @@ impl Fairing for Methods {
         Ok(rocket.mount("/", routes.to_vec()))
     }
 
-    /// A form stays a POST, whatever its `_method` says.
+    /// Keeps a form a POST, whatever its `_method` field contains.
     async fn on_request(&self, request: &mut Request<'_>, data: &mut Data<'_>) {
         let is_form = request.content_type().is_some_and(|content_type| content_type.is_form());
         if is_form && data.peek(b"_method=".len()).await == b"_method=" {
@@ -46,7 +46,7 @@ impl Fairing for Methods {
     }
 }
 
-/// Says which methods there are, if there is something, with or without reproach.
+/// Answers OPTIONS with the methods of the address, and any other method with 405.
 #[derive(Clone)]
 struct OtherMethod;
 
@@ -67,10 +67,9 @@ impl Handler for OtherMethod {
     }
 }
 
-/// The methods of the address that is asked for, such as `GET, HEAD, OPTIONS`; empty where there
-/// is nothing.
+/// The methods of the requested address, such as `GET, HEAD, OPTIONS`; empty if there is nothing.
 pub fn allowed(request: &Request<'_>) -> String {
-    // Ours have names, those that only refuse have none.
+    // Our own routes have names. Those that only refuse a request have none.
     let routes = request.rocket().routes().filter(|route| route.name.is_some());
     let fitting: Vec<Method> =
         routes.filter(|route| fits(route, request)).map(|route| route.method).collect();

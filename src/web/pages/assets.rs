@@ -101,7 +101,7 @@ impl Files {
         let by_path: BTreeMap<String, Arc<File>> =
             source.read()?.into_iter().map(|(path, content)| File::entry(path, content)).collect();
         let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
-        let version = etag::name(&etags);
+        let version = etag::content_hash(&etags);
         Ok(Files { by_path, version })
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::roll::Roll;
 use crate::store::Newest;
-use crate::web::http::error::PageError;
+use crate::web::http::error::HttpError;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{RollRow, Site, SiteView, unreadable_notice};
 use crate::web::pages::{Pages, links};
@@ -34,7 +34,7 @@ struct LiveView {
 }
 
 #[get("/")]
-pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, PageError> {
+pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
     let newest = pages.store.newest(pages.page_size).await?;
     let trouble = pages.health.problems();
     Ok(Page::render("index", LiveView::new(newest, trouble, pages.page_size, site)))

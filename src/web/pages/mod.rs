@@ -6,6 +6,7 @@ pub mod assets;
 pub mod links;
 pub mod view;
 mod live;
+pub mod error;
 mod roll;
 mod history;
 pub mod stats;

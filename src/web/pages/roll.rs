@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::roll::{Roll, RollId};
 use crate::store::Kept;
-use crate::web::http::error::PageError;
+use crate::web::http::error::HttpError;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{RollRow, Site, SiteView, date};
 use crate::web::pages::{Pages, links};
@@ -25,10 +25,10 @@ struct RollView {
 }
 
 #[get("/rolls/<id>")]
-pub async fn page(id: &str, pages: &State<Pages>, site: &State<Site>) -> Result<Page, PageError> {
-    let id = id.parse::<RollId>().map_err(|error| PageError::invalid("roll", error))?;
+pub async fn page(id: &str, pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
+    let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
     let (roll, kept) = pages.store.roll(id).await?;
-    let roll = roll.ok_or_else(|| PageError::no_roll(id, kept))?;
+    let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
     Ok(Page::render("roll", RollView::new(&roll, kept, site)))
 }
 

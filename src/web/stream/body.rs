@@ -16,7 +16,7 @@ use crate::feed::{Item, Reader, Sent};
 use crate::metrics::StreamCount;
 use crate::store::StoreError;
 use crate::web::http::client::Client;
-use crate::web::http::slots::Slot;
+use crate::web::http::permits::Permit;
 use crate::web::stream::frames::{self, Closing};
 
 /// The size of the buffer that Rocket keeps for each client, and so of the largest chunk. A larger
@@ -103,13 +103,20 @@ pub struct OpenStream {
     client: Client,
     count: StreamCount,
     opened: Instant,
-    _slot: Slot,
+    _permit: Permit,
 }
 
 impl OpenStream {
     /// A stream of what `reader` delivers.
-    pub fn new(reader: Reader, client: Client, count: StreamCount, slot: Slot) -> OpenStream {
-        OpenStream { reader, is_over: false, client, count, opened: Instant::now(), _slot: slot }
+    pub fn new(reader: Reader, client: Client, count: StreamCount, permit: Permit) -> OpenStream {
+        OpenStream {
+            reader,
+            is_over: false,
+            client,
+            count,
+            opened: Instant::now(),
+            _permit: permit,
+        }
     }
 
     /// An item as it is sent. The last frame says why the stream ends.

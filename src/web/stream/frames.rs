@@ -10,7 +10,7 @@ use event_stream::encoder::{Event, write_comment};
 use serde::Serialize;
 
 use crate::feed::{Mode, Reason, SyncEvent};
-use crate::web::http::slots::Busy;
+use crate::web::http::permits::Busy;
 use crate::web::stream::{BUSY_RETRY_MS, RETRY_MS};
 
 /// Why a stream ends that the server ends.
@@ -89,7 +89,7 @@ fn event(name: &str, retry_ms: RangeInclusive<u64>, data: &impl Serialize) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::http::slots::BusyReason;
+    use crate::web::http::permits::BusyReason;
 
     use event_stream::parser::{Frame, Parser};
 

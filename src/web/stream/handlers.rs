@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rocket::data::{Data, ToByteUnit};
-use rocket::http::RawStr;
+use rocket::http::{MediaType, RawStr};
 use rocket::request::{FromRequest, Outcome};
 use rocket::tokio::time::timeout;
 use rocket::{Request, Route, State, async_trait, get, head, options, post, routes};
@@ -14,9 +14,10 @@ use tracing::info;
 
 use crate::feed::Feed;
 use crate::metrics::Metrics;
+use crate::web::http::accept::Accept;
 use crate::web::http::client::Client;
-use crate::web::http::error::PageError;
-use crate::web::http::slots::Slots;
+use crate::web::http::error::HttpError;
+use crate::web::http::permits::Permits;
 use crate::web::stream::body::{Body, OpenStream};
 use crate::web::stream::headers::{EventStream, Preflight, Public};
 use crate::web::stream::refusal::Refusal;
@@ -27,7 +28,7 @@ const MAX_FORM_BYTES: usize = 4 << 10;
 /// How long a client may take to send its form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Answer = Result<EventStream, Public<PageError>>;
+type Answer = Result<EventStream, Public<HttpError>>;
 
 pub fn routes() -> Vec<Route> {
     routes![listen, listen_by_post, show_headers, preflight]
@@ -38,11 +39,11 @@ pub fn routes() -> Vec<Route> {
 async fn listen(
     caller: Caller<'_>,
     feed: &State<Feed>,
-    slots: &State<Arc<Slots>>,
+    permits: &State<Arc<Permits>>,
     metrics: &State<Metrics>,
 ) -> Answer {
     let start = caller.params.start();
-    caller.answer(open(caller.client, start, feed, slots, metrics).await)
+    caller.answer(open(caller.client, start, feed, permits, metrics).await)
 }
 
 /// The same by POST, as in the article. A form may name the start.
@@ -51,7 +52,7 @@ async fn listen_by_post(
     mut caller: Caller<'_>,
     data: Data<'_>,
     feed: &State<Feed>,
-    slots: &State<Arc<Slots>>,
+    permits: &State<Arc<Permits>>,
     metrics: &State<Metrics>,
 ) -> Answer {
     let form = read_form(data, caller.sends_form).await;
@@ -60,7 +61,7 @@ async fn listen_by_post(
         None => caller.params.note_unreadable_body(),
     }
     let start = caller.params.start();
-    caller.answer(open(caller.client, start, feed, slots, metrics).await)
+    caller.answer(open(caller.client, start, feed, permits, metrics).await)
 }
 
 /// The headers without a stream.
@@ -83,15 +84,15 @@ async fn read_form(data: Data<'_>, is_form: bool) -> Option<String> {
     is_readable.then(|| body.into_inner())
 }
 
-/// Takes a slot and opens a reader.
+/// Acquires a permit and opens a reader.
 async fn open(
     client: Client,
     start: StreamStart,
     feed: &Feed,
-    slots: &Arc<Slots>,
+    permits: &Arc<Permits>,
     metrics: &Metrics,
 ) -> Result<OpenStream, Refusal> {
-    let slot = slots.take(client.address).map_err(|busy| {
+    let permit = permits.acquire(client.address).map_err(|busy| {
         metrics.rejected(busy.reason.word());
         info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
         Refusal::Busy(busy)
@@ -107,7 +108,7 @@ async fn open(
     let start = start.map_err(unreadable)?;
     let reader = feed.after(start).await.map_err(unreadable)?;
     info!(%client, ?start, "stream opened, client {client}");
-    Ok(OpenStream::new(reader, client, metrics.stream(), slot))
+    Ok(OpenStream::new(reader, client, metrics.stream(), permit))
 }
 
 /// Who opens a stream, and with which parameters.
@@ -138,11 +139,10 @@ impl<'r> FromRequest<'r> for Caller<'r> {
     async fn from_request(request: &'r Request<'_>) -> Outcome<Caller<'r>, Infallible> {
         let client = Client::of(request);
         client.warn_if_unknown(request);
-        let names_events = |accept: &str| accept.to_ascii_lowercase().contains("text/event-stream");
         Outcome::Success(Caller {
             client,
             params: StartParams::of(request),
-            reads_events: request.headers().get("Accept").any(names_events),
+            reads_events: Accept::of(request).names(&MediaType::EventStream),
             sends_form: request.content_type().is_some_and(|content_type| content_type.is_form()),
         })
     }

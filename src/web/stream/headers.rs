@@ -18,6 +18,8 @@ impl<'r> Responder<'r, 'static> for EventStream {
             .header(ContentType::EventStream)
             .raw_header("Cache-Control", "no-cache, no-transform")
             .raw_header("X-Accel-Buffering", "no")
+            // A refusal is an event or an error, depending on what the client accepts.
+            .raw_header("Vary", "Accept")
             .raw_header("Access-Control-Allow-Origin", "*")
             // Shows an operator from outside whether the proxy forwards client addresses
             // (`rollcast doctor` reads it). Browsers hide it from pages of other origins.

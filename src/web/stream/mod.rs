@@ -17,7 +17,7 @@ use rocket::fairing::AdHoc;
 use crate::config::WebConfig;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
-use crate::web::http::slots::Slots;
+use crate::web::http::permits::Permits;
 
 /// When a client reconnects, in milliseconds: drawn for each client, so that after a restart they
 /// do not all return in the same instant.
@@ -27,10 +27,10 @@ const BUSY_RETRY_MS: RangeInclusive<u64> = 15_000..=45_000;
 
 /// The routes of `/stream/`, and the end of all streams when the server stops.
 pub fn stage(config: &WebConfig, feed: Feed, metrics: Metrics) -> AdHoc {
-    let slots = Slots::new(config.max_streams, config.max_streams_per_address);
+    let permits = Permits::new(config.max_streams, config.max_streams_per_address);
     let closing = feed.clone();
     AdHoc::on_ignite("the stream", |rocket| async {
-        rocket.manage(feed).manage(slots).manage(metrics).mount("/", handlers::routes()).attach(
+        rocket.manage(feed).manage(permits).manage(metrics).mount("/", handlers::routes()).attach(
             AdHoc::on_shutdown("end of streams", move |_| Box::pin(async move { closing.close() })),
         )
     })

@@ -3,8 +3,9 @@
 use tracing::warn;
 
 use crate::store::StoreError;
-use crate::web::http::error::PageError;
-use crate::web::http::slots::{Busy, BusyReason};
+use crate::web::http::error::HttpError;
+use crate::web::http::error::code::ErrorCode;
+use crate::web::http::permits::{Busy, BusyReason};
 use crate::web::stream::BUSY_RETRY_MS;
 use crate::web::stream::frames::{self, Closing};
 
@@ -30,8 +31,8 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for PageError {
-    fn from(refusal: Refusal) -> PageError {
+impl From<Refusal> for HttpError {
+    fn from(refusal: Refusal) -> HttpError {
         let Busy { reason, limit } = match refusal {
             Refusal::Busy(busy) => busy,
             Refusal::Unreadable(error) => return error.into(),
@@ -40,6 +41,7 @@ impl From<Refusal> for PageError {
             BusyReason::Total => format!("All {limit} streams are in use; try again soon."),
             BusyReason::Address => format!("Your address has all of its {limit} streams open."),
         };
-        PageError::too_many(message, rand::random_range(BUSY_RETRY_MS) / 1_000)
+        let retry_seconds = rand::random_range(BUSY_RETRY_MS) / 1_000;
+        HttpError::too_many(ErrorCode::TooManyStreams, message, retry_seconds)
     }
 }

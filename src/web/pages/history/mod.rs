@@ -8,7 +8,7 @@ use rocket::response::Redirect;
 use rocket::{Either, State, get};
 
 use crate::time_spec::moment;
-use crate::web::http::error::PageError;
+use crate::web::http::error::HttpError;
 use crate::web::pages::links::Place;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
@@ -23,7 +23,7 @@ pub async fn page(
     query: HistoryQuery<'_>,
     pages: &State<Pages>,
     site: &State<Site>,
-) -> Result<Either<Page, Redirect>, PageError> {
+) -> Result<Either<Page, Redirect>, HttpError> {
     if let Some(at) = query.at() {
         return Ok(Either::Right(pages.redirect_to(at).await?));
     }
@@ -35,8 +35,8 @@ pub async fn page(
 
 impl Pages {
     /// To the page that has the first roll at or after a moment in its middle.
-    async fn redirect_to(&self, at: &str) -> Result<Redirect, PageError> {
-        let moment = moment(at).map_err(|error| PageError::invalid("at", error))?;
+    async fn redirect_to(&self, at: &str) -> Result<Redirect, HttpError> {
+        let moment = moment(at).map_err(|error| HttpError::invalid("at", error))?;
         Ok(Redirect::to(match self.store.at(moment).await? {
             Some(id) => links::around(id, self.page_size),
             None => links::history(None, None, Place::Newest),

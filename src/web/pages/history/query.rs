@@ -8,7 +8,7 @@ use crate::dice::{Die, DieResult};
 use crate::roll::{RollId, RolledAt};
 use crate::store::Search;
 use crate::text::ValueError;
-use crate::web::http::error::PageError;
+use crate::web::http::error::HttpError;
 use crate::web::pages::links::{self, Place};
 
 /// The fields of the query. A form sends empty ones too, which mean the same as none.
@@ -38,17 +38,17 @@ impl<'r> HistoryQuery<'r> {
     /// # Errors
     ///
     /// The day, the die or the result cannot be used.
-    pub fn filter(&self) -> Result<Filter, PageError> {
+    pub fn filter(&self) -> Result<Filter, HttpError> {
         let day = given(self.day).map(parse_day).transpose();
-        let day = day.map_err(|error| PageError::invalid("day", error))?;
+        let day = day.map_err(|error| HttpError::invalid("day", error))?;
         // The form always sends a die. Without a result it means nothing.
         let Some(result) = given(self.result) else {
             return Ok(Filter { day, result: None });
         };
         let die = given(self.die).unwrap_or_default().parse::<Die>();
-        let die = die.map_err(|error| PageError::invalid("die", error))?;
-        let result = parse_result(die, result);
-        let result = result.map_err(|error| PageError::invalid("result", error))?;
+        let die = die.map_err(|error| HttpError::invalid("die", error))?;
+        let result = DieResult::parse(die, result);
+        let result = result.map_err(|error| HttpError::invalid("result", error))?;
         Ok(Filter { day, result: Some(result) })
     }
 
@@ -57,14 +57,14 @@ impl<'r> HistoryQuery<'r> {
     /// # Errors
     ///
     /// An id cannot be used, or the day lies outside the calendar.
-    pub fn search(&self, filter: Filter) -> Result<Search, PageError> {
+    pub fn search(&self, filter: Filter) -> Result<Search, HttpError> {
         let id = |name: &str, text: Option<&str>| {
             let id = given(text).map(str::parse::<RollId>).transpose();
-            id.map_err(|error| PageError::invalid(name, error))
+            id.map_err(|error| HttpError::invalid(name, error))
         };
         let (after, before) = (id("after", self.after)?, id("before", self.before)?);
         let day = filter.day.map(bounds).transpose();
-        let day = day.map_err(|error| PageError::invalid("day", error))?;
+        let day = day.map_err(|error| HttpError::invalid("day", error))?;
         Ok(Search { day, result: filter.result, after, before })
     }
 }
@@ -90,14 +90,6 @@ fn parse_day(text: &str) -> Result<Date, ValueError> {
     day.ok_or_else(|| ValueError::new("a day such as `2026-11-23`", text))
 }
 
-fn parse_result(die: Die, text: &str) -> Result<DieResult, ValueError> {
-    let n_dice = u32::from(die.n_dice());
-    let range = n_dice..=n_dice * u32::from(die.n_sides());
-    let result = text.parse().ok().filter(|result| range.contains(result));
-    let result = result.ok_or_else(|| ValueError::new("a result that the die can show", text))?;
-    Ok(DieResult { die, result })
-}
-
 /// The first moment of a day in UTC, and of the next day.
 fn bounds(day: Date) -> Result<(RolledAt, RolledAt), ValueError> {
     let start = |day: Date| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok();
@@ -116,7 +108,7 @@ mod tests {
 
     use rocket::form::Form;
 
-    fn filter(query: &str) -> Result<Filter, PageError> {
+    fn filter(query: &str) -> Result<Filter, HttpError> {
         let query: HistoryQuery<'_> = Form::parse(query).expect("a query");
         query.filter()
     }

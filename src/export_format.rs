@@ -1,4 +1,4 @@
-//! Rolls as they are taken away: JSON and CSV, of one shape from the API and all commands.
+//! Export formats: JSON, NDJSON and CSV, the same in the API and in all commands.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ pub struct RollJson {
     /// Its place in the history: 1, 2, 3, … without gaps.
     #[schema(minimum = 1)]
     id: i64,
-    /// When the dice fell, UTC.
+    /// When it was rolled, in UTC.
     #[schema(format = DateTime)]
     rolled_at: String,
-    /// What they showed: die name to result.
+    /// The results: die name to result.
     #[schema(value_type = std::collections::BTreeMap<String, u32>)]
     dice: DiceJson,
 }
@@ -41,19 +41,19 @@ struct DiceJson(Results);
 impl Serialize for DiceJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut pairs = serializer.serialize_map(Some(self.0.0.len()))?;
-        for face in &self.0.0 {
-            pairs.serialize_entry(&face.die.to_string(), &face.result)?;
+        for result in &self.0.0 {
+            pairs.serialize_entry(&result.die.to_string(), &result.result)?;
         }
         pairs.end()
     }
 }
 
-/// A form for a file of rolls.
+/// The format of a file of rolls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values, one column a die, for spreadsheets
+    /// Comma-separated values with one column per die, for spreadsheets
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
     /// One JSON array
     Json,
@@ -62,19 +62,19 @@ pub enum Format {
 /// Turns rolls into text, batch by batch.
 pub struct Encoder {
     format: Format,
-    /// The columns of a CSV file.
+    /// The dice that have a column in a CSV file, in order.
     dice: Vec<Die>,
-    /// Whether a roll came before the next one.
-    begun: bool,
+    /// Whether a roll was encoded.
+    has_begun: bool,
 }
 
 impl Encoder {
-    /// For rolls of these dice.
+    /// An encoder of rolls of these dice.
     pub fn new(format: Format, dice: Vec<Die>) -> Encoder {
-        Encoder { format, dice, begun: false }
+        Encoder { format, dice, has_begun: false }
     }
 
-    /// What stands before all rolls.
+    /// The text before all rolls.
     pub fn head(&self) -> Vec<u8> {
         match self.format {
             Format::Csv => {
@@ -87,7 +87,7 @@ impl Encoder {
         }
     }
 
-    /// The next rolls.
+    /// The text of the next rolls.
     ///
     /// # Errors
     ///
@@ -100,9 +100,9 @@ impl Encoder {
         let mut text = Vec::new();
         for roll in rolls {
             if self.format == Format::Json {
-                text.extend(if self.begun { &b",\n"[..] } else { b"\n" });
+                text.extend(if self.has_begun { &b",\n"[..] } else { b"\n" });
             }
-            self.begun = true;
+            self.has_begun = true;
             serde_json::to_writer(&mut text, &RollJson::from(roll))
                 .expect("plain structs become JSON");
             if self.format == Format::Ndjson {
@@ -112,7 +112,7 @@ impl Encoder {
         Ok(text)
     }
 
-    /// What stands behind all rolls.
+    /// The text after all rolls.
     pub fn foot(&self) -> Vec<u8> {
         match self.format {
             Format::Csv | Format::Ndjson => Vec::new(),
@@ -120,22 +120,23 @@ impl Encoder {
         }
     }
 
-    /// Numbers and a time: nothing that a spreadsheet could take for a formula. A roll without
-    /// one of the dice, made when others were configured, leaves its cell empty.
+    /// Numbers and a timestamp: nothing that a spreadsheet could take for a formula. The cell of a
+    /// die that the roll does not have is empty: other dice were configured then.
     fn row(&self, roll: &Roll) -> Result<Vec<String>, ValueError> {
         let mut row = vec![String::new(); 2 + self.dice.len()];
         row[0] = roll.id.to_string();
         row[1] = roll.rolled_at.to_string();
-        for face in &roll.dice.0 {
-            let column = self.dice.iter().position(|die| *die == face.die);
-            let column = column.ok_or_else(|| ValueError::new("a die with a column", face.die))?;
-            row[2 + column] = face.result.to_string();
+        for result in &roll.dice.0 {
+            let column = self.dice.iter().position(|die| *die == result.die);
+            let column =
+                column.ok_or_else(|| ValueError::new("a die with a column", result.die))?;
+            row[2 + column] = result.result.to_string();
         }
         Ok(row)
     }
 }
 
-/// Rows after <https://www.rfc-editor.org/rfc/rfc4180>.
+/// Rows in the format of <https://www.rfc-editor.org/rfc/rfc4180>.
 fn csv<R: IntoIterator<Item = String>>(rows: impl IntoIterator<Item = R>) -> Vec<u8> {
     let mut text =
         csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_the_same_in_whatever_batches_it_is_made() {
+    fn a_file_does_not_depend_on_the_batches_in_which_it_is_encoded() {
         let rolls = [roll(1, r#"{"1D20":17,"1D6":4}"#), roll(2, r#"{"2D6":12}"#)];
         let csv = "id,rolled_at,1D6,2D6,1D20\r\n\
                    1,2026-11-23T01:37:40.123Z,4,,17\r\n\
@@ -198,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn a_die_without_a_column_is_never_left_out_silently() {
+    fn a_die_without_a_column_is_an_error() {
         let mut encoder = Encoder::new(Format::Csv, vec!["1D6".parse().expect("a die")]);
-        let said = encoder.rolls(&[roll(1, r#"{"1D6":1,"1D20":17}"#)]);
+        let error = encoder.rolls(&[roll(1, r#"{"1D6":1,"1D20":17}"#)]);
         assert_eq!(
-            said.expect_err("a column is missing").to_string(),
+            error.expect_err("a column is missing").to_string(),
             "expected a die with a column, got `1D20`"
         );
     }

@@ -1,0 +1,101 @@
+//! A page of rolls with a result, within a range that a client names by cursors.
+
+use rusqlite::Connection;
+
+use crate::cursor::Cursor;
+use crate::dice::DieResult;
+use crate::roll::{Roll, RollId};
+use crate::store::history::{cursor_at, kept, resolve};
+use crate::store::row::{Rows, Unreadable};
+use crate::store::search::{MAX_READ, matching};
+use crate::store::{IdRange, Kept, Order, RollRange, Search, StoreError};
+
+/// A page of rolls with a result.
+#[derive(Clone, Debug)]
+pub struct FilteredPage {
+    /// The rolls, in the [`Order`] of the request.
+    pub rolls: Vec<Roll>,
+    /// Rows among them that cannot be read.
+    pub unreadable: Vec<Unreadable>,
+    /// Which rolls were stored at that moment.
+    pub kept: Kept,
+    /// The ids that were searched.
+    pub searched: IdRange,
+    /// The cursor of the oldest roll that was searched.
+    pub oldest_searched: Cursor,
+    /// The cursor of the newest roll that was searched.
+    pub newest_searched: Cursor,
+    /// Whether the range has rolls that were not searched.
+    pub goes_on: bool,
+}
+
+pub fn filtered(
+    connection: &mut Connection,
+    range: &RollRange,
+    result: DieResult,
+    order: Order,
+    limit: usize,
+) -> Result<FilteredPage, StoreError> {
+    // One transaction, so that the rolls and the cursors agree.
+    let transaction = connection.transaction()?;
+    let kept = kept(&transaction)?;
+    let all = resolve(&transaction, range, kept)?;
+    let oldest_first = order == Order::OldestFirst;
+    let mut searched = bounded(all, order);
+    let after = oldest_first.then_some(searched.after);
+    let search = Search { result: Some(result), after, before: None, day: None };
+    let rows = matching(&transaction, searched, &search, limit)?;
+    // A full page ends at its last row, even if more rows were searched.
+    if let (Some(oldest), Some(newest), true) = (rows.oldest(), rows.newest(), rows.len() == limit)
+    {
+        match order {
+            Order::OldestFirst => searched.before = newest.next(),
+            Order::NewestFirst => searched.after = oldest.previous(),
+        }
+    }
+    let Rows { mut rolls, mut unreadable } = rows;
+    if oldest_first {
+        rolls.reverse();
+        unreadable.reverse();
+    }
+    let cursor = |id| cursor_at(&transaction, id);
+    Ok(FilteredPage {
+        rolls,
+        unreadable,
+        kept,
+        searched,
+        oldest_searched: cursor(searched.after.next())?,
+        newest_searched: cursor(searched.before.previous())?,
+        goes_on: searched.n_rolls() < all.n_rolls(),
+    })
+}
+
+/// The first [`MAX_READ`] ids of a range in this order.
+fn bounded(all: IdRange, order: Order) -> IdRange {
+    let n = MAX_READ as i64 + 1;
+    match order {
+        Order::OldestFirst => {
+            IdRange { before: all.before.min(RollId(all.after.0.saturating_add(n))), ..all }
+        }
+        Order::NewestFirst => {
+            IdRange { after: all.after.max(RollId(all.before.0.saturating_sub(n))), ..all }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_bounded_at_the_end_where_it_begins() {
+        let range = |after, before| IdRange { after: RollId(after), before: RollId(before) };
+        let all = range(100, 20_000);
+        assert_eq!(bounded(all, Order::OldestFirst), range(100, 5_101));
+        assert_eq!(bounded(all, Order::NewestFirst), range(14_999, 20_000));
+        let few = range(100, 200);
+        assert_eq!(bounded(few, Order::OldestFirst), few);
+        assert_eq!(bounded(few, Order::NewestFirst), few);
+        assert_eq!(bounded(few, Order::OldestFirst).n_rolls(), 99);
+    }
+}

@@ -1,0 +1,36 @@
+//! `GET /api/stats`: the statistics of all rolls.
+
+use rocket::{State, get};
+
+use crate::statistics::Statistics;
+use crate::web::api::error::ApiError;
+use crate::web::api::json::Json;
+use crate::web::api::query::NoQuery;
+use crate::web::http::error::ErrorJson;
+use crate::web::pages::stats::Stats;
+
+/// All statistics
+///
+/// For each die that was ever rolled, over all rolls ever made, pruned ones included: counts, mean,
+/// streaks and droughts, beside the range in which 95 of 100 histories of fair dice of this size
+/// fall; an e-value that may be watched live; p-values of complete blocks.
+#[utoipa::path(
+    get,
+    path = "/api/stats",
+    tag = "statistics",
+    responses(
+        (status = 200, description = "The statistics", body = Statistics, headers(
+            ("ETag" = String, description = "Names the response, for `If-None-Match`"),
+        )),
+        (status = 304, description = "Unchanged since the response that `If-None-Match` names"),
+        (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
+    )
+)]
+#[get("/stats")]
+pub async fn stats(
+    query: Result<NoQuery, ApiError>,
+    stats: &State<Stats>,
+) -> Result<Json, ApiError> {
+    query?;
+    Ok(Json::of(&*stats.newest().await))
+}
