@@ -38,7 +38,7 @@ pub fn lines(house: &House) -> Vec<String> {
 }
 
 #[test]
-fn a_page_of_the_api_has_the_rolls_that_were_asked_for_in_that_order() {
+fn a_page_of_the_api_has_the_requested_rolls_in_order() {
     let (house, _server) = quiet_house(21);
     let table = [
         ("", descending(121, 22)),
@@ -104,7 +104,7 @@ fn links_of_the_api_lead_through_the_whole_history_both_ways() {
 }
 
 #[test]
-fn a_page_that_later_rolls_cannot_change_may_be_kept() {
+fn a_page_that_later_rolls_cannot_change_may_be_cached() {
     let (house, _server) = quiet_house(1);
     let table = [
         ("", false),
@@ -141,11 +141,11 @@ fn a_page_that_later_rolls_cannot_change_may_be_kept() {
 }
 
 #[test]
-fn a_kept_page_is_the_same_after_later_rolls_and_an_open_one_is_not() {
+fn a_cached_page_is_the_same_after_later_rolls_and_the_newest_one_is_not() {
     let house = House::new("every = '50ms'");
     let _server = house.start();
     wait_for("40 rolls", || (house.stored().len() >= 40).then_some(()));
-    // The newest first: they are open only until some more rolls have come.
+    // The newest first: these pages are final after a few more rolls.
     let newest_first = (1..=40)
         .rev()
         .flat_map(|before| [1, 5, 20].map(|limit| format!("?before={before}&limit={limit}")));
@@ -167,7 +167,7 @@ fn a_kept_page_is_the_same_after_later_rolls_and_an_open_one_is_not() {
 }
 
 #[test]
-fn statistics_are_sent_again_only_when_there_is_a_new_roll() {
+fn statistics_are_sent_again_only_after_a_new_roll() {
     let (house, mut server) = quiet_house(1);
     let figures = |known: &str| get(&house.url("/api/stats"), &[("If-None-Match", known)]);
     let first = figures("");
@@ -207,7 +207,7 @@ fn errors_of_the_api_are_json_that_names_the_value() {
         ("/api/nothing", 404, "/api/nothing"),
     ];
     for (path, status, text) in table {
-        // Whatever a client prefers, as browsers do.
+        // Whatever media type the client prefers.
         for accept in ["text/html", "*/*", "application/json"] {
             let answer = get(&house.url(path), &[("Accept", accept)]);
             assert_eq!(answer.status, status, "{path}: {}", answer.body);
@@ -222,7 +222,7 @@ fn errors_of_the_api_are_json_that_names_the_value() {
 }
 
 #[test]
-fn the_api_is_for_pages_from_everywhere_and_for_reading_only() {
+fn the_api_is_read_only_and_open_to_pages_of_any_origin() {
     let (house, _server) = quiet_house(1);
     let known =
         ["/api", "/api/rolls", "/api/rolls/1", "/api/rolls.csv", "/api/stats", "/api/openapi.json"];
@@ -250,7 +250,7 @@ fn the_api_is_for_pages_from_everywhere_and_for_reading_only() {
 }
 
 #[test]
-fn files_have_every_roll_once_and_end_at_the_newest_of_their_beginning() {
+fn files_have_every_roll_once_and_end_at_the_newest_roll_of_the_request() {
     let (house, _server) = quiet_house(21);
     let expected = lines(&house);
     let ndjson = |query: &str| {
@@ -275,7 +275,7 @@ fn files_have_every_roll_once_and_end_at_the_newest_of_their_beginning() {
 }
 
 #[test]
-fn a_csv_file_has_a_column_for_every_die_that_ever_was() {
+fn a_csv_file_has_a_column_for_every_die_that_was_ever_rolled() {
     let (house, mut server) = quiet_house(119);
     server.stop();
     house.configure("every = '1h'\ndice = ['2D6']");
@@ -304,7 +304,7 @@ fn a_download_of_a_large_history_costs_no_memory() {
     let server = house.start();
     wait_for("the first roll", || newest(&house).eq(&1_000_001).then_some(()));
     let peak = || peak_kilobytes(&server);
-    // What pages, templates and SQLite's cache take is not the download's.
+    // Fill caches first, so that their memory does not count.
     get(&house.url("/api/rolls.csv?before=20000"), &[]);
     let before = peak();
     for (path, n_rows) in [("/api/rolls.csv", 1_000_002), ("/api/rolls.ndjson", 1_000_001)] {
@@ -324,7 +324,7 @@ fn a_download_of_a_large_history_costs_no_memory() {
 }
 
 #[test]
-fn pages_find_a_reader_however_many_downloads_there_are() {
+fn pages_find_a_database_connection_during_many_downloads() {
     let house = House::new("every = '1h'");
     house.fill(50_000, 1);
     let _server = house.start();
@@ -349,7 +349,7 @@ fn pages_find_a_reader_however_many_downloads_there_are() {
     }
 }
 
-/// A download that is begun and not read on, and its first words.
+/// A download whose client stops reading, and the first bytes of the response.
 fn begin_download(house: &House, address: &str) -> (TcpStream, String) {
     let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
     let request = "GET /api/rolls.ndjson HTTP/1.1\r\nHost: localhost\r\nX-Real-IP: ";
@@ -360,7 +360,7 @@ fn begin_download(house: &House, address: &str) -> (TcpStream, String) {
 }
 
 #[test]
-fn downloads_are_limited_in_all_and_per_address_and_a_place_that_is_left_is_free_again() {
+fn downloads_are_limited_in_total_and_per_address_and_a_released_permit_is_free_again() {
     let house = House::new("every = '1h'");
     // A file that no buffer holds.
     house.fill(200_000, 1);
@@ -384,7 +384,7 @@ fn downloads_are_limited_in_all_and_per_address_and_a_place_that_is_left_is_free
         assert_eq!(get(&house.url(path), &[("X-Real-IP", "192.0.2.1")]).status, 200, "{path}");
     }
     drop(open.pop());
-    wait_for("the place that was left", || {
+    wait_for("the released permit", || {
         let (_, words) = begin_download(&house, "192.0.2.99");
         words.starts_with("HTTP/1.1 200 ").then_some(())
     });
@@ -402,7 +402,7 @@ pub fn peak_kilobytes(server: &Server) -> i64 {
 }
 
 #[test]
-fn a_stream_starts_where_a_time_says() {
+fn a_stream_starts_at_a_time() {
     let (house, _server) = quiet_house(21);
     let first = |query: &str, last_event_id: Option<&str>| {
         let url = house.url(&format!("/stream/{query}"));
@@ -427,7 +427,7 @@ fn a_stream_starts_where_a_time_says() {
 }
 
 #[test]
-fn the_document_describes_what_there_is_and_the_page_shows_it() {
+fn the_document_describes_every_endpoint_and_the_page_shows_it() {
     let (house, _server) = quiet_house(1);
     let document = get(&house.url("/api/openapi.json"), &[]);
     let document: Value = serde_json::from_str(&document.body).unwrap();
@@ -452,7 +452,7 @@ fn the_document_describes_what_there_is_and_the_page_shows_it() {
 }
 
 #[test]
-fn a_history_that_cannot_be_read_is_told_and_not_shown_as_empty() {
+fn an_unreadable_history_is_an_error_and_not_an_empty_page() {
     let house = House::new("every = '1h'");
     house.fill(3_000, 1);
     // Counted for the statistics before it is damaged.
@@ -466,7 +466,7 @@ fn a_history_that_cannot_be_read_is_told_and_not_shown_as_empty() {
     let _server = house.start();
     let answer = get(&house.url("/api/rolls?after=900"), &[]);
     assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
-    // Half a file shows by its header.
+    // The header shows that the file is truncated.
     let file = get(&house.url("/api/rolls.ndjson?after=900&before=2000"), &[]);
     assert_eq!((file.header("rollcast-last"), file.body.as_str()), ("1999", ""));
 }

@@ -18,7 +18,7 @@ fn walk(house: &House, start: &str, rel: &str) -> Vec<Vec<i64>> {
     seen
 }
 
-/// A server that adds one roll to these.
+/// Starts a server and waits until it has added one roll.
 fn start(house: &House, n_rolls: i64) -> Server {
     let server = house.start();
     let newest = "select max(id) from rolls";
@@ -30,7 +30,7 @@ fn start(house: &House, n_rolls: i64) -> Server {
 }
 
 #[test]
-fn the_last_natural_20_is_the_first_row_of_a_search() {
+fn a_search_shows_the_newest_match_first() {
     let (house, _server) = quiet_house(21);
     // Roll n has 1 + n % 20 on its twenty-sided die; the one that was really rolled may have any.
     let stored = |id: &i64| *id <= 120;
@@ -50,7 +50,7 @@ fn the_last_natural_20_is_the_first_row_of_a_search() {
 }
 
 #[test]
-fn a_search_for_what_is_rare_goes_on_page_by_page_and_back() {
+fn a_search_for_a_rare_result_continues_page_by_page_in_both_directions() {
     let house = House::new("every = '1h'\npage_size = 10");
     house.fill(12_000, 1);
     let rare = [11_000, 4_000, 3_999, 7];
@@ -83,7 +83,7 @@ fn a_search_for_what_is_rare_goes_on_page_by_page_and_back() {
 }
 
 #[test]
-fn a_day_has_its_own_rolls_and_leads_to_the_days_around_it() {
+fn a_day_has_its_own_rolls_and_links_to_the_days_around_it() {
     let house = House::new("every = '1h'\npage_size = 500");
     // From 2026-11-23T00:00:01.123Z on, one a second: the next day begins with roll 86,400.
     house.fill(90_000, 70_001);
@@ -106,7 +106,7 @@ fn a_day_has_its_own_rolls_and_leads_to_the_days_around_it() {
 }
 
 #[test]
-fn a_search_that_makes_no_sense_is_told_why() {
+fn an_invalid_search_is_an_error_that_names_the_value() {
     let (house, _server) = quiet_house(1);
     let table = [
         ("day=yesterday", "day: expected a day"),

@@ -1,4 +1,4 @@
-//! What is not asked as a browser would: other methods, forms, broken heads, HTTP/2.
+//! Requests that no browser sends: other methods, forms, broken heads, HTTP/2.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,11 +10,11 @@ use crate::api::peak_kilobytes;
 use crate::common::{House, PATIENCE, copy_folder, http, wait_for};
 use crate::pages::{get, quiet_house};
 
-/// What a server answers to these bytes, up to the end of the head, or of the connection.
+/// The response of a server to these bytes, up to the end of its head or of the connection.
 fn answer(house: &House, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It may be refused before it is all there.
+    // The server may refuse the request before it has all of it.
     let _ = socket.write_all(request);
     let (mut answer, mut piece) = (Vec::new(), [0; 512]);
     while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -26,8 +26,8 @@ fn answer(house: &House, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The status and the `Allow` header that a method is answered with.
-fn asked(house: &House, method: &str, path: &str) -> (u16, Option<String>) {
+/// The status and the `Allow` header of the response to a method.
+fn status_and_allow(house: &House, method: &str, path: &str) -> (u16, Option<String>) {
     let request = ureq::http::Request::builder().method(method).uri(house.url(path));
     let request = request.header("Accept", "text/html").body(()).unwrap();
     let answer = http().run(request).unwrap();
@@ -36,7 +36,7 @@ fn asked(house: &House, method: &str, path: &str) -> (u16, Option<String>) {
 }
 
 #[test]
-fn an_address_says_which_methods_it_has() {
+fn an_address_lists_its_methods() {
     let (house, _server) = quiet_house(1);
     let read = "GET, HEAD, OPTIONS";
     let table = [
@@ -54,17 +54,25 @@ fn an_address_says_which_methods_it_has() {
         ("/stream/", "GET, HEAD, POST, OPTIONS"),
     ];
     for (path, methods) in table {
-        assert_eq!(asked(&house, "OPTIONS", path), (204, Some(methods.into())), "{path}");
-        assert_eq!(asked(&house, "HEAD", path).0, 200, "{path}");
+        assert_eq!(
+            status_and_allow(&house, "OPTIONS", path),
+            (204, Some(methods.into())),
+            "{path}"
+        );
+        assert_eq!(status_and_allow(&house, "HEAD", path).0, 200, "{path}");
         for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE"] {
             if !methods.contains(method) {
-                assert_eq!(asked(&house, method, path), (405, Some(methods.into())), "{path}");
+                assert_eq!(
+                    status_and_allow(&house, method, path),
+                    (405, Some(methods.into())),
+                    "{path}"
+                );
             }
         }
     }
     for method in ["OPTIONS", "POST", "DELETE"] {
-        assert_eq!(asked(&house, method, "/none"), (404, None), "{method}");
-        assert_eq!(asked(&house, method, "/rolls/60/none"), (404, None), "{method}");
+        assert_eq!(status_and_allow(&house, method, "/none"), (404, None), "{method}");
+        assert_eq!(status_and_allow(&house, method, "/rolls/60/none"), (404, None), "{method}");
     }
     let mut refused = http().post(house.url("/rolls")).header("Accept", "application/json");
     refused = refused.header("Content-Type", "text/plain");
@@ -199,7 +207,7 @@ fn a_form_does_not_change_its_method() {
     };
     for body in ["_method=get", "_method=head", "_method=delete", "x=1"] {
         assert_eq!(form("/rolls", body).as_deref(), Some("405"), "{body}");
-        // A stream is opened by POST, too, and by nothing else that a form says.
+        // POST opens a stream too, whatever the form contains.
         assert_eq!(form("/stream/", body).as_deref(), Some("200"), "{body}");
     }
     wait_for("the access lines", || {
@@ -210,7 +218,7 @@ fn a_form_does_not_change_its_method() {
 }
 
 #[test]
-fn a_request_that_cannot_be_read_is_refused_with_the_headers_of_every_answer_and_logged() {
+fn an_unreadable_request_is_refused_with_the_usual_headers_and_logged() {
     let (house, server) = quiet_house(1);
     for (request, path) in
         [("PURGE /api/rolls", "/api/rolls"), ("get /", "/"), ("CONNECT x:443", "/")]
@@ -228,7 +236,7 @@ fn a_request_that_cannot_be_read_is_refused_with_the_headers_of_every_answer_and
             server.log().iter().find(unread).map(|_| ())
         });
     }
-    // Where not even a request is to be seen, there is no line, and no page either.
+    // Bytes that hyper cannot parse get no log line and no page.
     for nonsense in
         ["GET\r\n\r\n", "GET / HTTP/1.1\r\nNa me: x\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n"]
     {
@@ -238,14 +246,14 @@ fn a_request_that_cannot_be_read_is_refused_with_the_headers_of_every_answer_and
 }
 
 #[test]
-fn a_long_address_is_logged_as_far_as_it_says_something() {
+fn a_long_address_is_shortened_in_the_log() {
     let (house, server) = quiet_house(1);
     let query = "y".repeat(6_000);
     for method in ["GET", "PURGE"] {
         let request = format!("{method} /rolls?{query} HTTP/1.1\r\nHost: x\r\n\r\n");
         answer(&house, request.as_bytes());
     }
-    // Of ours, the longest there is.
+    // The longest address of the API is logged whole.
     let cursor = format!("{}-1795602085317", "9".repeat(18));
     let longest =
         format!("/api/rolls?after={cursor}&before={cursor}&since=2026-11-23T00:01:00Z&limit=1000");
@@ -261,7 +269,7 @@ fn a_long_address_is_logged_as_far_as_it_says_something() {
 }
 
 #[test]
-fn http_2_is_the_proxys_and_not_spoken_here() {
+fn http_2_is_refused() {
     let (house, _server) = quiet_house(1);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let refused = answer(&house, preface);
@@ -273,7 +281,7 @@ fn http_2_is_the_proxys_and_not_spoken_here() {
 }
 
 #[test]
-fn headers_without_an_end_are_refused_before_they_cost_memory() {
+fn endless_headers_are_refused_before_they_cost_memory() {
     let (house, server) = quiet_house(1);
     get(&house.url("/"), &[]);
     let before = peak_kilobytes(&server);
@@ -281,7 +289,7 @@ fn headers_without_an_end_are_refused_before_they_cost_memory() {
     bomb.extend(format!("X: {}\r\n", "y".repeat(8_000)).repeat(400).into_bytes());
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(2_000));
     for _ in 0..20 {
-        // Refused while it is still being sent, so that the answer may be lost.
+        // The server refuses the request while it is being sent, so the response may be lost.
         let refused = answer(&house, &bomb);
         assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 431 "), "{refused}");
         let refused = answer(&house, many.as_bytes());
@@ -292,7 +300,7 @@ fn headers_without_an_end_are_refused_before_they_cost_memory() {
 }
 
 #[test]
-fn a_static_folder_of_ones_own_is_served_and_never_a_link_or_a_hidden_file_in_it() {
+fn a_configured_static_folder_is_served_without_links_and_hidden_files() {
     let house = House::new("every = '1h'");
     let folder = house.path().join("static");
     copy_folder("static", &folder);

@@ -32,9 +32,10 @@ pub fn permits() -> Arc<Permits> {
 ///
 /// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
 /// row per roll (RFC 4180), one column per die. It holds only numbers and timestamps, which no
-/// spreadsheet takes for a formula. An id that is missing within a file is a damaged roll. If a file ends before the id in
-/// its `Rollcast-Last` header, the download was truncated. Resume with `after=` the last id received.
-/// If the next file begins with a later roll, the rolls in between were pruned.
+/// spreadsheet takes for a formula. An id that is missing within a file is a damaged roll. If a file
+/// ends before the id in its `Rollcast-Last` header, the download was truncated. Resume with
+/// `after=` the last id received. If the next file begins with a later roll, the rolls in between
+/// were pruned.
 #[utoipa::path(
     get,
     path = "/api/rolls.csv",
