@@ -29,12 +29,12 @@ fn findings(browser: &Browser) -> Vec<String> {
 
 #[test]
 fn no_page_has_a_violation_in_light_or_dark_on_a_desktop_or_a_phone() {
-    let (house, _server) = start("");
+    let (instance, _server) = start("");
     let browser = Browser::open();
     let mut wrong = Vec::new();
     for path in PAGES {
         set_width(1280, &browser);
-        visit(path, &browser, &house);
+        visit(path, &browser, &instance);
         load_axe(&browser);
         // The tables below the plots, too.
         browser.read("document.querySelectorAll('details').forEach((table) => table.open = true)");
@@ -56,9 +56,9 @@ fn no_page_has_a_violation_in_light_or_dark_on_a_desktop_or_a_phone() {
 /// Control: axe-core finds violations.
 #[test]
 fn violations_are_found() {
-    let (house, _server) = start("");
+    let (instance, _server) = start("");
     let browser = Browser::open();
-    visit("/rolls/1", &browser, &house);
+    visit("/rolls/1", &browser, &instance);
     load_axe(&browser);
     browser.read("document.querySelector('main').append(new Image())");
     browser.read("document.querySelector('.title p').style.color = '#ddd'");

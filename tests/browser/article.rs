@@ -1,7 +1,7 @@
 //! The article's own listener works with this stream unchanged.
 
 use crate::browser::Browser;
-use crate::common::House;
+use crate::common::Instance;
 use crate::proxy::{Answer, Proxy};
 
 /// The article's page. The lines from `function listen` on are copied from the article; those before
@@ -41,12 +41,12 @@ listen();
 </script>"##;
 
 /// Expects one entry per die for at least twenty rolls, in order and as stored.
-fn assert_entries(browser: &Browser, house: &House) {
+fn assert_entries(browser: &Browser, instance: &Instance) {
     browser.wait_for("document.querySelectorAll('#rolls > li').length >= 40");
     let entries =
         browser.read("[...document.querySelectorAll('#rolls > li')].map((li) => li.textContent)");
     let entries: Vec<String> = serde_json::from_value(entries).unwrap();
-    let stored: Vec<String> = house
+    let stored: Vec<String> = instance
         .stored()
         .iter()
         .flat_map(|(_, _, dice)| {
@@ -60,24 +60,24 @@ fn assert_entries(browser: &Browser, house: &House) {
 
 #[test]
 fn the_articles_own_listener_works_unchanged() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    let proxy = Proxy::new(&house, |path| match path {
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    let proxy = Proxy::new(&instance, |path| match path {
         "/" => Answer::Page(PAGE.into()),
         path => Answer::Forward(path.into()),
     });
     let browser = Browser::open();
     browser.goto(&proxy.url("/"));
-    assert_entries(&browser, &house);
+    assert_entries(&browser, &instance);
 }
 
 #[test]
 fn a_page_of_another_origin_can_listen_too() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    let page = PAGE.replace("\"/stream/\"", &format!("\"{}\"", house.url("/stream/")));
-    let elsewhere = Proxy::new(&house, move |_| Answer::Page(page.clone()));
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    let page = PAGE.replace("\"/stream/\"", &format!("\"{}\"", instance.url("/stream/")));
+    let elsewhere = Proxy::new(&instance, move |_| Answer::Page(page.clone()));
     let browser = Browser::open();
     browser.goto(&elsewhere.url("/"));
-    assert_entries(&browser, &house);
+    assert_entries(&browser, &instance);
 }

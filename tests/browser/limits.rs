@@ -1,24 +1,25 @@
 //! A page over the limit of streams.
 
 use crate::browser::Browser;
-use crate::common::House;
+use crate::common::Instance;
 use crate::common::events::{Ask, Stream};
 use crate::rows::{head, rows_up_to};
 
 #[test]
 fn a_rejected_page_says_so_and_connects_by_itself_when_a_stream_is_free() {
-    let house = House::new("every = '100ms'\nmax_streams_per_address = 1\ntrusted_proxies = []");
-    let server = house.start();
-    let mut other = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let instance =
+        Instance::new("every = '100ms'\nmax_streams_per_address = 1\ntrusted_proxies = []");
+    let server = instance.start();
+    let mut other = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     other.frames(2);
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     browser.read("document.body.dataset.mark = 'the same page'");
     browser.wait_for("document.querySelector('#state').dataset.state === 'busy'");
 
     drop(other);
     // EventSource waits for the 15 to 45 s of `retry` and connects again.
-    rows_up_to(head(&house) + 1, &browser, &house);
+    rows_up_to(head(&instance) + 1, &browser, &instance);
     browser.wait_for("document.querySelector('#state').dataset.state === 'live'");
     assert_eq!(browser.read("document.body.dataset.mark ?? null"), "the same page");
     let log = server.log();

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::browser::{Browser, Complaint};
-use crate::common::{House, Server, wait_for};
+use crate::common::{Instance, Server, wait_for};
 use crate::rows::{NEWEST, roll_until};
 
 const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
@@ -23,11 +23,11 @@ pub const PAGES: [&str; 9] = [
 ];
 
 /// A server with a few rolls of `dice`.
-pub fn start(dice: &str) -> (House, Server) {
-    let house = House::new(&format!("every = '200ms'\npage_size = 3\n{dice}"));
-    let server = house.start();
-    roll_until(4, &house);
-    (house, server)
+pub fn start(dice: &str) -> (Instance, Server) {
+    let instance = Instance::new(&format!("every = '200ms'\npage_size = 3\n{dice}"));
+    let server = instance.start();
+    roll_until(4, &instance);
+    (instance, server)
 }
 
 pub fn set_scheme(scheme: &str, browser: &Browser) {
@@ -48,8 +48,8 @@ fn expected_at(path: &str) -> &'static [Complaint] {
 }
 
 /// Loads a page. The live page must show live rolls.
-pub fn visit(path: &str, browser: &Browser, house: &House) {
-    browser.goto(&house.url(path));
+pub fn visit(path: &str, browser: &Browser, instance: &Instance) {
+    browser.goto(&instance.url(path));
     if path == "/" {
         let loaded = browser.wait_for(NEWEST);
         browser.wait_for(&format!("{NEWEST} > {loaded} + 3"));
@@ -58,14 +58,14 @@ pub fn visit(path: &str, browser: &Browser, house: &House) {
 
 #[test]
 fn no_page_writes_to_the_console_in_light_or_dark() {
-    let (house, _server) = start("");
+    let (instance, _server) = start("");
     let browser = Browser::open();
     let background = "getComputedStyle(document.documentElement).backgroundColor + \
                       getComputedStyle(document.body).backgroundColor";
     for path in PAGES {
         let seen = ["light", "dark"].map(|scheme| {
             set_scheme(scheme, &browser);
-            visit(path, &browser, &house);
+            visit(path, &browser, &instance);
             browser.read(background)
         });
         assert_ne!(seen[0], seen[1], "expected light and dark to differ at {path}");
@@ -76,7 +76,7 @@ fn no_page_writes_to_the_console_in_light_or_dark() {
 /// Control of every test that expects no console messages.
 #[test]
 fn violations_of_the_policy_are_written_to_the_console() {
-    let (house, _server) = start("");
+    let (instance, _server) = start("");
     let browser = Browser::open();
     let expected = [Complaint::Network, Complaint::NotFound];
     let wrongs = [
@@ -92,7 +92,7 @@ fn violations_of_the_policy_are_written_to_the_console() {
         ("a missing file that is no page", "fetch('/static/missing.js')"),
     ];
     for (what, wrong) in wrongs {
-        visit("/rolls/1", &browser, &house);
+        visit("/rolls/1", &browser, &instance);
         browser.assert_quiet(&expected);
         browser.read(wrong);
         wait_for(&format!("a complaint of {what}"), || {
@@ -104,10 +104,10 @@ fn violations_of_the_policy_are_written_to_the_console() {
 #[test]
 fn no_page_scrolls_horizontally_on_a_phone_or_a_projector() {
     for dice in ["", SIXTEEN_DICE] {
-        let (house, _server) = start(dice);
+        let (instance, _server) = start(dice);
         let browser = Browser::open();
         for path in PAGES {
-            visit(path, &browser, &house);
+            visit(path, &browser, &instance);
             for width in [320, 360, 800, 1920] {
                 set_width(width, &browser);
                 browser.wait_for(&format!("innerWidth === {width}"));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::browser::{Browser, Complaint};
-use crate::common::{House, wait_for};
+use crate::common::{Instance, wait_for};
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{NEWEST, head, rows_up_to};
 
@@ -21,39 +21,39 @@ fn assert_same_page(browser: &Browser) {
 
 #[test]
 fn a_page_converges_to_the_database_when_the_server_is_killed_and_restarted_under_it() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     mark(&browser);
     for _ in 0..3 {
-        rows_up_to(head(&house) + 10, &browser, &house);
+        rows_up_to(head(&instance) + 10, &browser, &instance);
         server.kill();
         browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
-        server = house.start();
+        server = instance.start();
     }
-    rows_up_to(head(&house) + 10, &browser, &house);
+    rows_up_to(head(&instance) + 10, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
 }
 
 #[test]
 fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
-    let house = House::new("every = '50ms'");
-    house.fill(5_000, 4_000);
-    let mut server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    instance.fill(5_000, 4_000);
+    let mut server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     mark(&browser);
-    rows_up_to(5_005, &browser, &house);
+    rows_up_to(5_005, &browser, &instance);
 
     server.kill();
     for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(house.path().join(format!("rolls.db{suffix}")));
+        let _ = std::fs::remove_file(instance.path().join(format!("rolls.db{suffix}")));
     }
-    server = house.start();
+    server = instance.start();
     browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
-    rows_up_to(head(&house) + 10, &browser, &house);
+    rows_up_to(head(&instance) + 10, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
@@ -61,15 +61,15 @@ fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
 
 #[test]
 fn a_page_that_missed_more_rolls_than_it_keeps_starts_afresh() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     mark(&browser);
-    let seen = rows_up_to(5, &browser, &house)[0].id;
+    let seen = rows_up_to(5, &browser, &instance)[0].id;
 
     server.kill();
-    let connection = rusqlite::Connection::open(house.database()).unwrap();
+    let connection = rusqlite::Connection::open(instance.database()).unwrap();
     connection
         .execute_batch(
             "insert into rolls (rolled_at, dice)
@@ -78,16 +78,16 @@ fn a_page_that_missed_more_rolls_than_it_keeps_starts_afresh() {
         )
         .unwrap();
     drop(connection);
-    let _server = house.start();
-    rows_up_to(seen + 1_010, &browser, &house);
+    let _server = instance.start();
+    rows_up_to(seen + 1_010, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
 }
 
 /// A proxy that answers 502 for the stream while `down` is set, and `page` instead of `/`.
-fn gateway(house: &House, down: &Arc<AtomicBool>, page: Option<&'static str>) -> Proxy {
+fn gateway(instance: &Instance, down: &Arc<AtomicBool>, page: Option<&'static str>) -> Proxy {
     let down = down.clone();
-    Proxy::new(house, move |path| match page {
+    Proxy::new(instance, move |path| match page {
         _ if path.starts_with("/stream") && down.load(Ordering::SeqCst) => Answer::BadGateway,
         Some(page) if path == "/" => Answer::Page(page.into()),
         _ => Answer::Forward(path.into()),
@@ -108,14 +108,14 @@ fn requests_of_an_outage(proxy: &Proxy, down: &AtomicBool, enough: usize) -> usi
 
 #[test]
 fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let down = Arc::new(AtomicBool::new(false));
-    let proxy = gateway(&house, &down, None);
+    let proxy = gateway(&instance, &down, None);
     let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     mark(&browser);
-    rows_up_to(head(&house) + 5, &browser, &house);
+    rows_up_to(head(&instance) + 5, &browser, &instance);
 
     let n_requests = requests_of_an_outage(&proxy, &down, usize::MAX);
     assert!((1..10).contains(&n_requests), "expected 1 to 9 requests in 10 s, got {n_requests}");
@@ -123,32 +123,32 @@ fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
     assert_eq!(state, "reconnecting", "the state while there is no stream");
 
     down.store(false, Ordering::SeqCst);
-    rows_up_to(head(&house) + 5, &browser, &house);
+    rows_up_to(head(&instance) + 5, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
 }
 
 #[test]
 fn a_page_that_meets_a_502_from_the_start_recovers_too() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let down = Arc::new(AtomicBool::new(true));
-    let proxy = gateway(&house, &down, None);
+    let proxy = gateway(&instance, &down, None);
     let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
     down.store(false, Ordering::SeqCst);
-    rows_up_to(head(&house) + 5, &browser, &house);
+    rows_up_to(head(&instance) + 5, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
 }
 
 /// Control: the number of requests with the article's way of reconnecting.
 #[test]
 fn a_502_costs_the_articles_own_listener_far_more_requests() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let down = Arc::new(AtomicBool::new(false));
-    let proxy = gateway(&house, &down, Some(crate::article::PAGE));
+    let proxy = gateway(&instance, &down, Some(crate::article::PAGE));
     let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     browser.wait_for("document.querySelectorAll('#rolls > li').length > 0");

@@ -3,16 +3,16 @@
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::common::{House, Server, http};
+use crate::common::{Instance, Server, http};
 use crate::rows::{NEWEST, Row, roll_until, rows};
 
 /// A server with 121 rolls, of which it made the last. The next one is made in an hour.
-fn start() -> (House, Server) {
-    let house = House::new("every = '1h'\npage_size = 50");
-    house.fill(120, 1);
-    let server = house.start();
-    roll_until(121, &house);
-    (house, server)
+fn start() -> (Instance, Server) {
+    let instance = Instance::new("every = '1h'\npage_size = 50");
+    instance.fill(120, 1);
+    let server = instance.start();
+    roll_until(121, &instance);
+    (instance, server)
 }
 
 fn ids(rows: &[Row]) -> Vec<i64> {
@@ -26,9 +26,9 @@ fn down(newest: i64, oldest: i64) -> Vec<i64> {
 
 #[test]
 fn the_history_is_in_the_html_before_any_script_runs() {
-    let (house, _server) = start();
+    let (instance, _server) = start();
 
-    let mut response = http().get(house.url("/")).call().unwrap();
+    let mut response = http().get(instance.url("/")).call().unwrap();
     let html = response.body_mut().read_to_string().unwrap();
     let (list, _) = html.split_once("</ol>").unwrap();
     let (start, list) = list.split_once("<ol id=\"rolls\"").unwrap();
@@ -38,7 +38,7 @@ fn the_history_is_in_the_html_before_any_script_runs() {
     };
     assert!(!start.contains("class=\"roll\""), "expected no roll outside of the list: {start}");
 
-    let mut newest = house.stored();
+    let mut newest = instance.stored();
     newest.reverse();
     newest.truncate(50);
     let cursors: Vec<String> = newest.iter().map(|roll| cursor(roll.0, &roll.1)).collect();
@@ -61,11 +61,11 @@ fn cursor(id: i64, rolled_at: &str) -> String {
 
 #[test]
 fn every_page_works_with_scripts_off() {
-    let (house, _server) = start();
+    let (instance, _server) = start();
     let browser = Browser::without_scripts();
 
-    browser.goto(&house.url("/"));
-    assert_eq!(ids(&rows(&browser, &house)), down(121, 72), "the newest rolls at /");
+    browser.goto(&instance.url("/"));
+    assert_eq!(ids(&rows(&browser, &instance)), down(121, 72), "the newest rolls at /");
     assert_eq!(browser.read("document.querySelector('#state').dataset.state"), "static");
     let state = browser.text("#state");
     assert!(
@@ -79,22 +79,22 @@ fn every_page_works_with_scripts_off() {
         browser.wait_for(&format!("{arrival} && document.readyState === 'complete'"));
     };
     follow("a[rel=next]", &format!("{NEWEST} === 71"));
-    assert_eq!(ids(&rows(&browser, &house)), down(71, 22), "one page older");
+    assert_eq!(ids(&rows(&browser, &instance)), down(71, 22), "one page older");
     follow("a[rel=next]", &format!("{NEWEST} === 21"));
-    assert_eq!(ids(&rows(&browser, &house)), down(21, 1), "the oldest page");
+    assert_eq!(ids(&rows(&browser, &instance)), down(21, 1), "the oldest page");
     assert_eq!(browser.read("document.querySelector('a[rel=next]')"), Value::Null);
     follow("a[rel=prev]", &format!("{NEWEST} === 71"));
-    assert_eq!(ids(&rows(&browser, &house)), down(71, 22), "one page newer");
+    assert_eq!(ids(&rows(&browser, &instance)), down(71, 22), "one page newer");
 
     follow("#roll-42 .roll-id", "location.pathname === '/rolls/42'");
     follow("a[rel=next]", "location.pathname === '/rolls/43'");
 
-    browser.goto(&house.url("/rolls"));
+    browser.goto(&instance.url("/rolls"));
     // Roll 60 has the Unix time 1795392060. A date field takes the keys of its parts in the order of
     // its language.
     browser.fill("#at", "11232026\u{e004}000100AM");
     follow("form:has(#at) button", "location.hash === '#roll-60'");
-    let found = ids(&rows(&browser, &house));
+    let found = ids(&rows(&browser, &instance));
     assert!(found.contains(&60), "expected roll 60 on the page, got {found:?}");
 
     // Roll n has 1 + n % 6 on its six-sided die, which is the first option.
@@ -111,13 +111,13 @@ fn every_page_works_with_scripts_off() {
 
 #[test]
 fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
-    let house = House::new("every = '100ms'\npage_size = 10");
-    house.fill(120, 1);
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'\npage_size = 10");
+    instance.fill(120, 1);
+    let _server = instance.start();
     let browser = Browser::in_zone("America/Sao_Paulo");
     let text = |selector: &str| browser.text(selector);
 
-    browser.goto(&house.url("/rolls/60"));
+    browser.goto(&instance.url("/rolls/60"));
     browser.wait_for("document.querySelector('.zone').textContent === 'America/Sao_Paulo'");
     assert_eq!(text(".title time"), "2026-11-22 21:01:00");
     let utc = "2026-11-23T00:01:00.123Z";
@@ -131,7 +131,7 @@ fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
             time.querySelector('.day').textContent + ' ' +
             time.querySelector('.clock').textContent)";
     for path in ["/rolls?before=60", "/"] {
-        browser.goto(&house.url(path));
+        browser.goto(&instance.url(path));
         browser.wait_for("document.querySelector('.zone').textContent === 'America/Sao_Paulo'");
         assert_eq!(browser.read(all_local), true, "{path}");
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::common::House;
+use crate::common::Instance;
 use crate::common::hand_server::HandServer;
 
 /// What the proxy does with a request.
@@ -36,9 +36,12 @@ struct Shared {
 
 impl Proxy {
     /// A proxy whose `answer` decides by path and query, and may block.
-    pub fn new(house: &House, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Proxy {
+    pub fn new(
+        instance: &Instance,
+        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Proxy {
         let shared = Arc::new(Shared {
-            server: house.port(),
+            server: instance.port(),
             answer: Box::new(answer),
             requests: Mutex::default(),
             connections: Mutex::default(),

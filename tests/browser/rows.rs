@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::common::{House, wait_for};
+use crate::common::{Instance, wait_for};
 
 /// All rows of the page, read at once. A row that is not a roll has only text.
 const SHOWN: &str = r##"[...document.querySelectorAll("#rolls > *")].map((row) =>
@@ -69,14 +69,14 @@ impl Row {
 
 /// The current rows of the page, or how they differ from the database. They must hold every roll
 /// from the newest row to the oldest, newest first, each once, as stored.
-pub fn compare(browser: &Browser, house: &House) -> Result<Vec<Row>, String> {
+pub fn compare(browser: &Browser, instance: &Instance) -> Result<Vec<Row>, String> {
     let shown = browser.read(SHOWN);
     let shown: Result<Vec<Row>, _> = shown.as_array().unwrap().iter().map(Row::of_page).collect();
     let shown = shown?;
     let [newest, .., oldest] = &shown[..] else {
         return Err(format!("expected two rows or more, got {shown:?}"));
     };
-    let stored: Vec<Row> = house.stored().into_iter().map(Row::of_database).collect();
+    let stored: Vec<Row> = instance.stored().into_iter().map(Row::of_database).collect();
     let range = oldest.id..=newest.id;
     let expected = stored.into_iter().rev().filter(|row| range.contains(&row.id));
     let expected: Vec<Row> = expected.collect();
@@ -92,24 +92,24 @@ pub fn compare(browser: &Browser, house: &House) -> Result<Vec<Row>, String> {
 }
 
 /// The rows of the page, which must equal the database.
-pub fn rows(browser: &Browser, house: &House) -> Vec<Row> {
-    compare(browser, house).unwrap_or_else(|error| panic!("{error}"))
+pub fn rows(browser: &Browser, instance: &Instance) -> Vec<Row> {
+    compare(browser, instance).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Waits until the page shows roll `id` or a later one, and returns the rows, which must equal the
 /// database.
-pub fn rows_up_to(id: i64, browser: &Browser, house: &House) -> Vec<Row> {
+pub fn rows_up_to(id: i64, browser: &Browser, instance: &Instance) -> Vec<Row> {
     browser.wait_for(&format!("{NEWEST} >= {id}"));
-    rows(browser, house)
+    rows(browser, instance)
 }
 
 /// The newest stored roll's id.
-pub fn head(house: &House) -> i64 {
+pub fn head(instance: &Instance) -> i64 {
     let head = "select coalesce(max(id), 0) from rolls";
-    house.sqlite().query_row(head, [], |row| row.get(0)).unwrap()
+    instance.sqlite().query_row(head, [], |row| row.get(0)).unwrap()
 }
 
 /// Waits until a roll is stored.
-pub fn roll_until(id: i64, house: &House) {
-    wait_for(&format!("roll {id} to be stored"), || (head(house) >= id).then_some(()));
+pub fn roll_until(id: i64, instance: &Instance) {
+    wait_for(&format!("roll {id} to be stored"), || (head(instance) >= id).then_some(()));
 }

@@ -1,7 +1,7 @@
 //! The connection state on the page, and the pause button.
 
 use crate::browser::{Browser, Complaint, ENTER, SPACE, TAB};
-use crate::common::House;
+use crate::common::Instance;
 use crate::rows::{head, rows, rows_up_to};
 
 fn wait_for_state(name: &str, browser: &Browser) {
@@ -30,10 +30,10 @@ fn tab_to_pause(browser: &Browser) {
 
 #[test]
 fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
-    let house = House::new("every = '100ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let mut server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     wait_for_state("live", &browser);
 
     // The connection stays open, but no rolls arrive.
@@ -41,23 +41,23 @@ fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
     wait_for_state("stalled", &browser);
     server.signal("CONT");
     wait_for_state("live", &browser);
-    rows_up_to(head(&house) + 1, &browser, &house);
+    rows_up_to(head(&instance) + 1, &browser, &instance);
 
     server.kill();
     wait_for_state("reconnecting", &browser);
-    let _server = house.start();
+    let _server = instance.start();
     wait_for_state("live", &browser);
-    rows_up_to(head(&house) + 1, &browser, &house);
+    rows_up_to(head(&instance) + 1, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
 }
 
 #[test]
 fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
-    rows_up_to(5, &browser, &house);
+    browser.goto(&instance.url("/"));
+    rows_up_to(5, &browser, &instance);
 
     tab_to_pause(&browser);
     for key in [SPACE, ENTER] {
@@ -65,17 +65,17 @@ fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
         wait_for_state("paused", &browser);
         let pressed = "document.querySelector('#pause').getAttribute('aria-pressed')";
         assert_eq!(browser.read(pressed), "true");
-        let held = rows(&browser, &house);
+        let held = rows(&browser, &instance);
 
         wait_for_waiting(20, &browser);
-        assert_eq!(rows(&browser, &house), held, "expected a paused page to stay unchanged");
+        assert_eq!(rows(&browser, &instance), held, "expected a paused page to stay unchanged");
         let newest = held[0].id + 20;
 
         browser.press(key);
         wait_for_state("live", &browser);
         assert_eq!(browser.read(pressed), "false");
         assert_eq!(browser.text("#pause"), "Pause");
-        let shown = rows_up_to(newest, &browser, &house);
+        let shown = rows_up_to(newest, &browser, &instance);
         let kept = shown.last() == held.last();
         assert!(kept, "expected the rows to continue where they were paused, got {shown:?}");
     }
@@ -84,32 +84,32 @@ fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
 
 #[test]
 fn a_paused_page_stays_unchanged_during_a_restart_and_catches_up_when_resumed() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
-    rows_up_to(5, &browser, &house);
+    browser.goto(&instance.url("/"));
+    rows_up_to(5, &browser, &instance);
     browser.click("#pause");
     wait_for_state("paused", &browser);
-    let held = rows(&browser, &house);
+    let held = rows(&browser, &instance);
 
     server.kill();
-    server = house.start();
-    let newest = head(&house) + 10;
+    server = instance.start();
+    let newest = head(&instance) + 10;
     wait_for_waiting(newest - held[0].id, &browser);
-    assert_eq!(rows(&browser, &house), held, "expected a paused page to stay unchanged");
+    assert_eq!(rows(&browser, &instance), held, "expected a paused page to stay unchanged");
     browser.click("#pause");
-    rows_up_to(newest, &browser, &house);
+    rows_up_to(newest, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
 }
 
 #[test]
 fn the_keyboard_reaches_the_skip_link_the_navigation_and_the_pause_button() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     browser.wait_for("!document.querySelector('#pause').hidden");
     let focused: Vec<_> = (0..6)
         .map(|_| {
@@ -122,7 +122,7 @@ fn the_keyboard_reaches_the_skip_link_the_navigation_and_the_pause_button() {
         ["Skip to the content", "rollcast", "Live", "History", "Statistics", "Pause"]
     );
 
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     browser.press(TAB);
     browser.press(ENTER);
     browser.wait_for("document.activeElement.id === 'main'");

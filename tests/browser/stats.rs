@@ -1,7 +1,7 @@
 //! The page of statistics while rolls are made.
 
 use crate::browser::Browser;
-use crate::common::House;
+use crate::common::Instance;
 use crate::rows::roll_until;
 
 /// Rolls of the first die that the page shows.
@@ -12,11 +12,11 @@ const DRAWN: &str = "[...document.querySelectorAll('.plot')[0].querySelectorAll(
 
 #[test]
 fn plots_and_tables_update_with_new_rolls_without_a_reload() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    roll_until(20, &house);
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    roll_until(20, &instance);
     let browser = Browser::open();
-    browser.goto(&house.url("/stats"));
+    browser.goto(&instance.url("/stats"));
     browser.read("window.loaded = 'once'");
     // Open tables stay open, and the focus stays where it is.
     browser.click("summary");
@@ -40,19 +40,19 @@ fn plots_and_tables_update_with_new_rolls_without_a_reload() {
 fn the_page_requests_figures_only_after_new_rolls_and_not_for_each() {
     let count = "performance.getEntriesByType('resource')\
         .filter((entry) => entry.initiatorType === 'fetch').length";
-    let house = House::new("every = '1h'");
-    let mut server = house.start();
-    roll_until(1, &house);
+    let instance = Instance::new("every = '1h'");
+    let mut server = instance.start();
+    roll_until(1, &instance);
     let browser = Browser::open();
-    browser.goto(&house.url("/stats"));
+    browser.goto(&instance.url("/stats"));
     browser.wait_for("document.getElementById('state').dataset.state === 'live'");
     // Longer than the longest pause between two requests.
     let wait = "const done = arguments[arguments.length - 1]; setTimeout(() => done(1), 4000);";
     browser.execute_async(wait);
     assert_eq!(browser.read(count), 0, "no roll, no request");
     server.stop();
-    house.configure("every = '5ms'");
-    let _server = house.start();
+    instance.configure("every = '5ms'");
+    let _server = instance.start();
     let start = browser.wait_for(&format!("{N_ROLLS} > 1 && {N_ROLLS}")).as_i64().unwrap();
     let before = browser.read(count).as_u64().unwrap();
     browser.wait_for(&format!("{N_ROLLS} > {start} + 1000"));
@@ -62,11 +62,11 @@ fn the_page_requests_figures_only_after_new_rolls_and_not_for_each() {
 
 #[test]
 fn the_page_works_without_scripts() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
-    roll_until(1, &house);
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
+    roll_until(1, &instance);
     let browser = Browser::without_scripts();
-    browser.goto(&house.url("/stats"));
+    browser.goto(&instance.url("/stats"));
     assert!(browser.is_shown(".plot"));
     assert!(browser.text("#state").contains("turn on JavaScript"));
     browser.click("summary");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::browser::{Browser, Complaint, Tab};
-use crate::common::{House, http, wait_for};
+use crate::common::{Instance, http, wait_for};
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{NEWEST, head, roll_until, rows, rows_up_to};
 
@@ -36,20 +36,20 @@ fn open_live(n_tabs: usize, url: &str, browser: &Browser) -> Vec<Tab> {
 }
 
 /// Waits until the server counts `n` open streams.
-fn wait_for_streams(n: usize, house: &House) {
+fn wait_for_streams(n: usize, instance: &Instance) {
     wait_for(&format!("{n} open streams"), || {
-        let mut response = http().get(house.url("/metrics")).call().unwrap();
+        let mut response = http().get(instance.url("/metrics")).call().unwrap();
         let metrics = response.body_mut().read_to_string().unwrap();
         metrics.lines().any(|line| line == format!("rollcast_streams_open {n}")).then_some(())
     });
 }
 
 /// Expects that every tab receives new rolls and has shown every roll once and in order.
-fn assert_all_receive(tabs: &[Tab], browser: &Browser, house: &House) {
-    let newest = head(house) + 3;
+fn assert_all_receive(tabs: &[Tab], browser: &Browser, instance: &Instance) {
+    let newest = head(instance) + 3;
     for tab in tabs {
         browser.ask(tab);
-        rows_up_to(newest, browser, house);
+        rows_up_to(newest, browser, instance);
     }
 }
 
@@ -60,21 +60,21 @@ fn assert_soon(since: Instant) {
 
 #[test]
 fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_loads_at_once() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let browser = Browser::open();
-    let tabs = open_live(10, &house.url("/"), &browser);
-    assert_all_receive(&tabs, &browser, &house);
-    wait_for_streams(1, &house);
+    let tabs = open_live(10, &instance.url("/"), &browser);
+    assert_all_receive(&tabs, &browser, &instance);
+    wait_for_streams(1, &instance);
 
     // The statistics listen to the same stream.
     browser.open_tab();
-    assert!(browser.goes_to_within(AT_ONCE, &house.url("/stats")), "the eleventh page");
+    assert!(browser.goes_to_within(AT_ONCE, &instance.url("/stats")), "the eleventh page");
     let (loaded, n_loaded) = (Instant::now(), browser.read(N_ROLLS));
     browser.wait_for(&format!("{N_ROLLS} > {n_loaded}"));
     assert_soon(loaded);
-    wait_for_streams(1, &house);
-    assert_all_receive(&tabs, &browser, &house);
+    wait_for_streams(1, &instance);
+    assert_all_receive(&tabs, &browser, &instance);
     browser.assert_quiet(&[]);
 }
 
@@ -82,34 +82,34 @@ fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_loads_at_onc
 /// TLS.
 #[test]
 fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_load() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let browser = Browser::open();
     let without_locks = || {
         let script = json!({ "source": "delete Navigator.prototype.locks" });
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", script);
     };
     without_locks();
-    browser.goto(&house.url("/"));
+    browser.goto(&instance.url("/"));
     let mut tabs = vec![browser.tab()];
     for _ in 1..6 {
         tabs.push(browser.open_tab());
         without_locks();
-        browser.goto(&house.url("/"));
+        browser.goto(&instance.url("/"));
     }
-    assert_all_receive(&tabs, &browser, &house);
-    wait_for_streams(6, &house);
+    assert_all_receive(&tabs, &browser, &instance);
+    wait_for_streams(6, &instance);
     browser.open_tab();
-    assert!(!browser.goes_to_within(Duration::from_secs(5), &house.url("/stats")));
+    assert!(!browser.goes_to_within(Duration::from_secs(5), &instance.url("/stats")));
 }
 
 #[test]
 fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let hangs = Arc::new(AtomicBool::new(true));
     let hanging = hangs.clone();
-    let proxy = Proxy::new(&house, move |path| match path {
+    let proxy = Proxy::new(&instance, move |path| match path {
         "/hang" => {
             while hanging.load(Ordering::SeqCst) {
                 std::thread::park_timeout(Duration::from_millis(10));
@@ -120,23 +120,23 @@ fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs
     });
     let browser = Browser::open();
     let mut tabs = open_live(5, &proxy.url("/"), &browser);
-    assert_all_receive(&tabs, &browser, &house);
-    wait_for_streams(1, &house);
+    assert_all_receive(&tabs, &browser, &instance);
+    wait_for_streams(1, &instance);
 
     // The first tab is the leader.
     for end in [Browser::close_tab, Browser::crash_tab] {
         let gone = Instant::now();
         browser.ask(&tabs.remove(0));
         end(&browser);
-        assert_all_receive(&tabs, &browser, &house);
+        assert_all_receive(&tabs, &browser, &instance);
         assert_soon(gone);
-        wait_for_streams(1, &house);
+        wait_for_streams(1, &instance);
     }
 
     // Each tab is paused on its own.
     browser.ask(&tabs[2]);
     browser.click("#pause");
-    let held = rows(&browser, &house);
+    let held = rows(&browser, &instance);
     // The next leader is frozen in the background: no script of its page runs.
     browser.ask(&tabs[0]);
     let hang = "document.addEventListener('visibilitychange', () => {
@@ -146,23 +146,23 @@ fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs
     }, { once: true })";
     browser.read(hang);
     let hung = Instant::now();
-    assert_all_receive(&tabs[1..2], &browser, &house);
+    assert_all_receive(&tabs[1..2], &browser, &instance);
     assert_soon(hung);
     browser.ask(&tabs[2]);
-    assert_eq!(rows(&browser, &house), held, "expected a paused page to stay as it is");
+    assert_eq!(rows(&browser, &instance), held, "expected a paused page to stay as it is");
     browser.click("#pause");
-    assert_all_receive(&tabs[1..], &browser, &house);
+    assert_all_receive(&tabs[1..], &browser, &instance);
 
     hangs.store(false, Ordering::SeqCst);
-    assert_all_receive(&tabs, &browser, &house);
-    wait_for_streams(1, &house);
+    assert_all_receive(&tabs, &browser, &instance);
+    wait_for_streams(1, &instance);
 }
 
 #[test]
 fn tabs_continue_when_messages_of_their_leader_are_lost_and_when_its_stream_is_cut() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
-    let proxy = Proxy::new(&house, |path| Answer::Forward(path.into()));
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
+    let proxy = Proxy::new(&instance, |path| Answer::Forward(path.into()));
     let browser = Browser::open();
     let mut tabs = open_live(2, &proxy.url("/"), &browser);
     browser.ask(&tabs[0]);
@@ -176,30 +176,30 @@ fn tabs_continue_when_messages_of_their_leader_are_lost_and_when_its_stream_is_c
     })()";
     browser.read(says_two_of_three);
     for _ in 0..5 {
-        assert_all_receive(&tabs, &browser, &house);
+        assert_all_receive(&tabs, &browser, &instance);
     }
 
     // The stream goes silent. A new tab receives rolls, and the others through it.
     proxy.go_silent();
     let silent = Instant::now();
-    roll_until(head(&house) + 3, &house);
+    roll_until(head(&instance) + 3, &instance);
     tabs.push(open(&proxy.url("/"), &browser));
-    assert_all_receive(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &instance);
     assert_soon(silent);
-    wait_for_streams(1, &house);
+    wait_for_streams(1, &instance);
 }
 
 #[test]
 fn all_tabs_learn_of_a_restart_and_of_another_history() {
-    let house = House::new("every = '100ms'");
-    house.fill(5_000, 4_000);
-    let mut server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    instance.fill(5_000, 4_000);
+    let mut server = instance.start();
     let browser = Browser::open();
-    browser.goto(&house.url("/stats"));
+    browser.goto(&instance.url("/stats"));
     let leader = browser.tab();
-    let figures = open(&house.url("/stats"), &browser);
-    let tabs = [open(&house.url("/"), &browser), open(&house.url("/"), &browser)];
-    assert_all_receive(&tabs, &browser, &house);
+    let figures = open(&instance.url("/stats"), &browser);
+    let tabs = [open(&instance.url("/"), &browser), open(&instance.url("/"), &browser)];
+    assert_all_receive(&tabs, &browser, &instance);
 
     server.kill();
     let killed = Instant::now();
@@ -208,15 +208,15 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
         browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
     }
     assert_soon(killed);
-    server = house.start();
-    assert_all_receive(&tabs, &browser, &house);
-    wait_for_streams(1, &house);
+    server = instance.start();
+    assert_all_receive(&tabs, &browser, &instance);
+    wait_for_streams(1, &instance);
 
     server.kill();
     for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(house.path().join(format!("rolls.db{suffix}")));
+        let _ = std::fs::remove_file(instance.path().join(format!("rolls.db{suffix}")));
     }
-    server = house.start();
+    server = instance.start();
     let started = Instant::now();
     browser.ask(&figures);
     let mut n_shown = browser.wait_for(&format!("{N_ROLLS} < 1_000 && {N_ROLLS}"));
@@ -227,30 +227,30 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
         browser.ask(tab);
         browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
     }
-    assert_all_receive(&tabs, &browser, &house);
+    assert_all_receive(&tabs, &browser, &instance);
     assert_soon(started);
-    wait_for_streams(1, &house);
+    wait_for_streams(1, &instance);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
 }
 
 #[test]
 fn a_leader_that_the_visitor_leaves_and_returns_to_joins_the_others_again() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let browser = Browser::open();
-    let tabs = open_live(2, &house.url("/"), &browser);
-    assert_all_receive(&tabs, &browser, &house);
+    let tabs = open_live(2, &instance.url("/"), &browser);
+    assert_all_receive(&tabs, &browser, &instance);
 
     let left = Instant::now();
     browser.ask(&tabs[0]);
-    browser.goto(&house.url("/rolls"));
-    assert_all_receive(&tabs[1..], &browser, &house);
+    browser.goto(&instance.url("/rolls"));
+    assert_all_receive(&tabs[1..], &browser, &instance);
     // Before the other tab could notice by itself.
     assert!(left.elapsed() < Duration::from_secs(10), "it took {:?}", left.elapsed());
     browser.ask(&tabs[0]);
     browser.back();
-    assert_all_receive(&tabs, &browser, &house);
-    wait_for_streams(1, &house);
+    assert_all_receive(&tabs, &browser, &instance);
+    wait_for_streams(1, &instance);
     browser.assert_quiet(&[]);
 }

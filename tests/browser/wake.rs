@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::common::House;
+use crate::common::Instance;
 use crate::proxy::{Answer, Proxy};
 use crate::rows::{NEWEST, head, roll_until, rows_up_to};
 
@@ -14,21 +14,21 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Cuts the stream of a page without notice, lets it `sleep`, and returns whether it soon shows the
 /// rolls that it missed, in order.
-fn catches_up(sleep: impl FnOnce(&Browser, &House)) -> bool {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
-    let proxy = Proxy::new(&house, |path| Answer::Forward(path.into()));
+fn catches_up(sleep: impl FnOnce(&Browser, &Instance)) -> bool {
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
+    let proxy = Proxy::new(&instance, |path| Answer::Forward(path.into()));
     let browser = Browser::open();
     browser.goto(&proxy.url("/"));
-    rows_up_to(head(&house) + 3, &browser, &house);
+    rows_up_to(head(&instance) + 3, &browser, &instance);
 
     let deaf = Instant::now();
     proxy.go_silent();
-    sleep(&browser, &house);
-    let missed = head(&house);
+    sleep(&browser, &instance);
+    let missed = head(&instance);
     while deaf.elapsed() < SOON {
         if browser.read(NEWEST).as_i64().unwrap() >= missed {
-            rows_up_to(missed + 3, &browser, &house);
+            rows_up_to(missed + 3, &browser, &instance);
             return true;
         }
         std::thread::park_timeout(Duration::from_millis(50));
@@ -39,7 +39,7 @@ fn catches_up(sleep: impl FnOnce(&Browser, &House)) -> bool {
 /// Control.
 #[test]
 fn a_page_that_was_not_suspended_does_not_notice_a_silent_cut_soon() {
-    assert!(!catches_up(|_, house| roll_until(head(house) + 10, house)));
+    assert!(!catches_up(|_, instance| roll_until(head(instance) + 10, instance)));
 }
 
 #[test]
@@ -54,16 +54,16 @@ fn a_page_catches_up_after_its_machine_was_suspended() {
 
 #[test]
 fn a_page_catches_up_after_it_was_frozen_in_the_background() {
-    assert!(catches_up(|browser, house| {
+    assert!(catches_up(|browser, instance| {
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "frozen" }));
-        roll_until(head(house) + 10, house);
+        roll_until(head(instance) + 10, instance);
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "active" }));
     }));
 }
 
 #[test]
 fn a_page_catches_up_after_the_network_was_down() {
-    assert!(catches_up(|browser, house| {
+    assert!(catches_up(|browser, instance| {
         let network = |is_away| {
             let conditions = json!({
                 "offline": is_away,
@@ -74,17 +74,17 @@ fn a_page_catches_up_after_the_network_was_down() {
             browser.devtools("Network.emulateNetworkConditions", conditions);
         };
         network(true);
-        roll_until(head(house) + 10, house);
+        roll_until(head(instance) + 10, instance);
         network(false);
     }));
 }
 
 #[test]
 fn a_page_from_the_back_forward_cache_catches_up() {
-    assert!(catches_up(|browser, house| {
+    assert!(catches_up(|browser, instance| {
         browser.read("addEventListener('pageshow', (event) => window.kept = event.persisted)");
         browser.goto("about:blank");
-        roll_until(head(house) + 10, house);
+        roll_until(head(instance) + 10, instance);
         browser.back();
         browser.wait_for("window.kept === true");
     }));

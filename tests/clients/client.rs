@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{House, PATIENCE, Server, signal, wait_for};
+use crate::common::{Instance, PATIENCE, Server, signal, wait_for};
 use crate::oracle::{Seen, compare_all, head};
 
 /// Rolls a client misses, at least, while it is away.
@@ -99,28 +99,28 @@ impl Client {
 
     /// Kills the server under it, and lets it come back to another that has rolled `N_MISSED`
     /// times and more meanwhile.
-    pub fn lose(&mut self, server: &mut Server, house: &House) {
-        self.stay_away(server, house);
+    pub fn lose(&mut self, server: &mut Server, instance: &Instance) {
+        self.stay_away(server, instance);
         self.signal("CONT");
     }
 
     /// The same, but the server that it comes back to has made its last roll for an hour, so that
     /// all there is can be seen.
-    pub fn lose_at_last(&mut self, server: &mut Server, house: &House) {
-        self.stay_away(server, house);
+    pub fn lose_at_last(&mut self, server: &mut Server, instance: &Instance) {
+        self.stay_away(server, instance);
         server.kill();
-        house.configure("every = '1h'");
-        let last = head(house) + 1;
-        *server = house.start();
-        wait_until_rolled(house, last);
+        instance.configure("every = '1h'");
+        let last = head(instance) + 1;
+        *server = instance.start();
+        wait_until_rolled(instance, last);
         self.signal("CONT");
     }
 
-    fn stay_away(&mut self, server: &mut Server, house: &House) {
+    fn stay_away(&mut self, server: &mut Server, instance: &Instance) {
         server.kill();
         self.signal("STOP");
-        *server = house.start();
-        wait_until_rolled(house, head(house) + N_MISSED);
+        *server = instance.start();
+        wait_until_rolled(instance, head(instance) + N_MISSED);
     }
 
     fn signal(&self, name: &str) {
@@ -130,7 +130,10 @@ impl Client {
 
 /// Kills the server `n_kills` times under a client that listens from the very first roll on: it
 /// must see all that is stored, each roll once, and each connection must resume.
-pub fn assert_that_it_sees_every_roll_once(listen: impl FnOnce(&House) -> Client, n_kills: usize) {
+pub fn assert_that_it_sees_every_roll_once(
+    listen: impl FnOnce(&Instance) -> Client,
+    n_kills: usize,
+) {
     assert_that_it_sees_every_roll_since("resumed", listen, n_kills);
 }
 
@@ -138,22 +141,22 @@ pub fn assert_that_it_sees_every_roll_once(listen: impl FnOnce(&House) -> Client
 /// of its sync, and `resumed` at the first roll.
 pub fn assert_that_it_sees_every_roll_since(
     first: &str,
-    listen: impl FnOnce(&House) -> Client,
+    listen: impl FnOnce(&Instance) -> Client,
     n_kills: usize,
 ) {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
-    let mut client = listen(&house);
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
+    let mut client = listen(&instance);
     client.see_roll(20);
     for _ in 1..n_kills {
-        client.lose(&mut server, &house);
-        let live_again = head(&house) + 20;
+        client.lose(&mut server, &instance);
+        let live_again = head(&instance) + 20;
         client.see_roll(live_again);
     }
-    client.lose_at_last(&mut server, &house);
-    let seen = client.see_roll(head(&house));
+    client.lose_at_last(&mut server, &instance);
+    let seen = client.see_roll(head(&instance));
     let first_roll = if first == "live" { Seen::first_after(&seen.syncs[0]) } else { 1 };
-    compare_all(&seen.rolls, first_roll, &house).unwrap();
+    compare_all(&seen.rolls, first_roll, &instance).unwrap();
     let mut modes = vec![first];
     modes.resize(n_kills + 1, "resumed");
     seen.assert_modes(&modes);
@@ -167,8 +170,8 @@ impl Drop for Client {
 }
 
 /// Waits until roll `id` is stored.
-pub fn wait_until_rolled(house: &House, id: i64) {
-    wait_for(&format!("roll {id} to be stored"), || (head(house) >= id).then_some(()));
+pub fn wait_until_rolled(instance: &Instance, id: i64) {
+    wait_for(&format!("roll {id} to be stored"), || (head(instance) >= id).then_some(()));
 }
 
 /// A Node script, which finds its packages in the folder that it runs in.

@@ -3,27 +3,27 @@
 use std::process::Command;
 
 use crate::client::{Client, N_MISSED, json, wait_until_rolled};
-use crate::common::House;
+use crate::common::Instance;
 use crate::oracle::{Seen, compare, head};
 
 #[test]
 fn curl_reads_the_stream_and_resumes_after_a_last_event_id() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    let first = twenty_rolls(curl(&house).arg(house.url("/stream/")));
-    wait_until_rolled(&house, head(&house) + N_MISSED);
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    let first = twenty_rolls(curl(&instance).arg(instance.url("/stream/")));
+    wait_until_rolled(&instance, head(&instance) + N_MISSED);
     let header = format!("Last-Event-ID: {}", first.last_event_id());
-    let second = twenty_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
+    let second = twenty_rolls(curl(&instance).args(["-H", &header]).arg(instance.url("/stream")));
     let both = first.and_then(second);
     both.assert_modes(&["live", "resumed"]);
-    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
+    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &instance).unwrap();
 }
 
 #[test]
 fn curl_resumes_on_a_server_that_was_killed_under_it() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
-    let mut client = listen(curl(&house).arg(house.url("/stream")));
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
+    let mut client = listen(curl(&instance).arg(instance.url("/stream")));
     client.see("20 rolls", |seen| seen.rolls.len() >= 20);
     server.kill();
     let status = client.wait();
@@ -31,53 +31,54 @@ fn curl_resumes_on_a_server_that_was_killed_under_it() {
     assert!(broken_off.contains(&status.code()), "expected status 18 or 56, got {status}");
     let first = client.seen();
 
-    server = house.start();
-    wait_until_rolled(&house, head(&house) + N_MISSED);
+    server = instance.start();
+    wait_until_rolled(&instance, head(&instance) + N_MISSED);
     let header = format!("Last-Event-ID: {}", first.last_event_id());
-    let second = twenty_rolls(curl(&house).args(["-H", &header]).arg(house.url("/stream")));
+    let second = twenty_rolls(curl(&instance).args(["-H", &header]).arg(instance.url("/stream")));
     let both = first.and_then(second);
     both.assert_modes(&["live", "resumed"]);
-    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
+    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &instance).unwrap();
     drop(server);
 }
 
 #[test]
 fn curl_sees_a_stream_end_in_order_when_the_server_stops() {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
-    let mut client = listen(curl(&house).arg(house.url("/stream/")));
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
+    let mut client = listen(curl(&instance).arg(instance.url("/stream/")));
     let seen = client.see("20 rolls", |seen| seen.rolls.len() >= 20);
     let first = Seen::first_after(&seen.syncs[0]);
     server.stop();
     let status = client.wait();
     assert!(status.success(), "expected the end of the stream, got {status}");
-    compare(&client.seen().rolls, first, &house).unwrap();
+    compare(&client.seen().rolls, first, &instance).unwrap();
 }
 
 #[test]
 fn curl_listens_by_post() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
     let post = ["-X", "POST"];
-    let first = twenty_rolls(curl(&house).args(post).arg(house.url("/stream/")));
-    wait_until_rolled(&house, head(&house) + N_MISSED);
+    let first = twenty_rolls(curl(&instance).args(post).arg(instance.url("/stream/")));
+    wait_until_rolled(&instance, head(&instance) + N_MISSED);
     // With a form this time, as a page's script would send it.
     let header = format!("Last-Event-ID: {}", first.last_event_id());
-    let second =
-        twenty_rolls(curl(&house).args(["-d", "a=b", "-H", &header]).arg(house.url("/stream/")));
+    let second = twenty_rolls(
+        curl(&instance).args(["-d", "a=b", "-H", &header]).arg(instance.url("/stream/")),
+    );
 
     let both = first.and_then(second);
     both.assert_modes(&["live", "resumed"]);
-    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &house).unwrap();
+    compare(&both.rolls, Seen::first_after(&both.syncs[0]), &instance).unwrap();
 }
 
 #[test]
 fn curl_gets_the_headers_alone_and_the_end_at_once() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
     // On one connection: the second would wait for ever if the first had not ended.
-    let urls = [house.url("/stream/"), house.url("/stream")];
-    let mut client = listen(curl(&house).arg("--head").args(urls));
+    let urls = [instance.url("/stream/"), instance.url("/stream")];
+    let mut client = listen(curl(&instance).arg("--head").args(urls));
     let status = client.wait();
     assert!(status.success(), "expected the end at once, got {status}");
 
@@ -104,25 +105,26 @@ fn curl_gets_the_headers_alone_and_the_end_at_once() {
 /// The server has nothing more to send: whatever holds rolls back would hold them for ever.
 #[test]
 fn rolls_reach_curl_unbuffered_also_when_it_offers_to_decompress() {
-    let house = House::new("every = '1h'");
-    house.fill(3, 1);
-    let _server = house.start();
-    wait_until_rolled(&house, 4);
+    let instance = Instance::new("every = '1h'");
+    instance.fill(3, 1);
+    let _server = instance.start();
+    wait_until_rolled(&instance, 4);
     for options in [[].as_slice(), &["--compressed"], &["--http2"]] {
-        let mut client = listen(curl(&house).args(options).arg(house.url("/stream/?after=0")));
+        let mut client =
+            listen(curl(&instance).args(options).arg(instance.url("/stream/?after=0")));
         let seen = client.see_roll(4);
         assert!(client.runs(), "expected a stream that stays open with {options:?}");
         seen.assert_modes(&["resumed"]);
-        compare(&seen.rolls, 1, &house).unwrap();
+        compare(&seen.rolls, 1, &instance).unwrap();
     }
 }
 
 /// curl, unbuffered and without the tester's own configuration. It does not outlive its tester for
 /// long.
-fn curl(house: &House) -> Command {
+fn curl(instance: &Instance) -> Command {
     let mut command = Command::new("curl");
     command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--no-buffer"]);
-    command.args(["--max-time", "300"]).current_dir(house.path());
+    command.args(["--max-time", "300"]).current_dir(instance.path());
     command
 }
 

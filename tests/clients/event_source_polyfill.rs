@@ -5,19 +5,19 @@ use crate::client::{
     Client, assert_that_it_sees_every_roll_once, assert_that_it_sees_every_roll_since, node,
     printed,
 };
-use crate::common::House;
+use crate::common::Instance;
 
 #[test]
 fn event_source_polyfill_sees_every_roll_once_though_the_server_is_killed_twice() {
-    assert_that_it_sees_every_roll_once(|house| listen(house, "/stream/?after=0"), 2);
+    assert_that_it_sees_every_roll_once(|instance| listen(instance, "/stream/?after=0"), 2);
 }
 
 #[test]
 fn event_source_polyfill_loses_no_roll_of_a_live_stream_though_the_server_is_killed_twice() {
-    assert_that_it_sees_every_roll_since("live", |house| listen(house, "/stream/"), 2);
+    assert_that_it_sees_every_roll_since("live", |instance| listen(instance, "/stream/"), 2);
 }
 
-fn listen(house: &House, path: &str) -> Client {
+fn listen(instance: &Instance, path: &str) -> Client {
     let script = include_str!("event-source-polyfill.mjs");
-    Client::spawn(node(script).arg(house.url(path)), printed)
+    Client::spawn(node(script).arg(instance.url(path)), printed)
 }

@@ -3,13 +3,13 @@
 use crate::client::{
     Client, assert_that_it_sees_every_roll_once, node, printed, wait_until_rolled,
 };
-use crate::common::{House, wait_for};
+use crate::common::{Instance, wait_for};
 use crate::oracle::{Seen, stored};
 
 #[test]
 fn eventsource_sees_every_roll_once_though_the_server_is_killed_under_it() {
-    let listen = |house: &House| {
-        let url = house.url("/stream/?after=0");
+    let listen = |instance: &Instance| {
+        let url = instance.url("/stream/?after=0");
         Client::spawn(node(include_str!("eventsource.mjs")).arg(url), printed)
     };
     assert_that_it_sees_every_roll_once(listen, 4);
@@ -17,12 +17,12 @@ fn eventsource_sees_every_roll_once_though_the_server_is_killed_under_it() {
 
 #[test]
 fn the_listener_of_the_article_gets_one_entry_a_die() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    wait_until_rolled(&house, 3);
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    wait_until_rolled(&instance, 3);
     let no_rolls = |_: &[String]| Seen::default();
     let script = include_str!("article.mjs");
-    let mut client = Client::spawn(node(script).arg(house.url("/")), no_rolls);
+    let mut client = Client::spawn(node(script).arg(instance.url("/")), no_rolls);
     let n_entries = 40; // of 20 rolls
     wait_for("40 entries", || {
         assert!(client.runs(), "the listener ended: {:#?}", client.output());
@@ -30,7 +30,7 @@ fn the_listener_of_the_article_gets_one_entry_a_die() {
     });
 
     let entries = client.output()[..n_entries].to_vec();
-    let entries_stored: Vec<String> = stored(&house)
+    let entries_stored: Vec<String> = stored(&instance)
         .iter()
         .flat_map(|roll| {
             // The order of the dice is the order of the text, which a map would lose.

@@ -2,12 +2,12 @@
 //! resumes by itself.
 
 use crate::client::{Client, assert_that_it_sees_every_roll_once, node, printed};
-use crate::common::House;
+use crate::common::Instance;
 
 #[test]
 fn launchdarkly_eventsource_sees_every_roll_once_by_post() {
-    let listen = |house: &House| {
-        let url = house.url("/stream/?after=0");
+    let listen = |instance: &Instance| {
+        let url = instance.url("/stream/?after=0");
         Client::spawn(node(include_str!("launchdarkly.mjs")).arg(url), printed)
     };
     assert_that_it_sees_every_roll_once(listen, 2);

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::common::House;
+use crate::common::Instance;
 
 /// A roll as a client saw it, or as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ impl Seen {
 }
 
 /// Compares what was seen with what is stored from roll `first` on.
-pub fn compare(seen: &[Roll], first: i64, house: &House) -> Result<(), String> {
-    let stored = stored(house);
+pub fn compare(seen: &[Roll], first: i64, instance: &Instance) -> Result<(), String> {
+    let stored = stored(instance);
     let mut expected = stored.iter().skip_while(|roll| roll.id < first);
     for (roll, id) in seen.iter().zip(first..) {
         if roll.id != id {
@@ -82,15 +82,15 @@ pub fn compare(seen: &[Roll], first: i64, house: &House) -> Result<(), String> {
 }
 
 /// The same, and nothing that is stored may be missing at the end.
-pub fn compare_all(seen: &[Roll], first: i64, house: &House) -> Result<(), String> {
-    compare(seen, first, house)?;
-    let (last, head) = (seen.last().map(|roll| roll.id), head(house));
+pub fn compare_all(seen: &[Roll], first: i64, instance: &Instance) -> Result<(), String> {
+    compare(seen, first, instance)?;
+    let (last, head) = (seen.last().map(|roll| roll.id), head(instance));
     if last == Some(head) { Ok(()) } else { Err(format!("expected up to {head}, saw {last:?}")) }
 }
 
 /// All stored rolls.
-pub fn stored(house: &House) -> Vec<Roll> {
-    let rolls = house.stored().into_iter().map(|(id, rolled_at, dice)| {
+pub fn stored(instance: &Instance) -> Vec<Roll> {
+    let rolls = instance.stored().into_iter().map(|(id, rolled_at, dice)| {
         let rolled_at: Timestamp = rolled_at.parse().unwrap();
         Roll { id, unix_millis: rolled_at.as_millisecond(), dice }
     });
@@ -98,7 +98,7 @@ pub fn stored(house: &House) -> Vec<Roll> {
 }
 
 /// The newest stored roll; 0 if there is none.
-pub fn head(house: &House) -> i64 {
+pub fn head(instance: &Instance) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
-    house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
+    instance.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::client::python_program;
-use crate::common::House;
+use crate::common::Instance;
 
 /// A failure's code in the report, and what it stands for here.
 const ACCEPTED: &str = "Schema-violating request accepted";
@@ -19,7 +19,7 @@ checks.positive_data_acceptance.expected-statuses = ['2xx', '3xx', 409, 422, '5x
 ";
 
 /// Runs it on the document at `document`; gives back whether all was well, and the report.
-fn fuzz(house: &House, document: &str) -> (bool, String) {
+fn fuzz(instance: &Instance, document: &str) -> (bool, String) {
     // Not asked for: other methods. It takes one that Rocket itself does not know for granted, and
     // gets a 400; the suite looks at all others.
     let options = [
@@ -36,7 +36,7 @@ fn fuzz(house: &House, document: &str) -> (bool, String) {
         "--request-timeout=30",
     ];
     let mut command: Command = python_program("schemathesis");
-    command.current_dir(house.path()).args(options).args(["--url", &house.url("/")]);
+    command.current_dir(instance.path()).args(options).args(["--url", &instance.url("/")]);
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.success(), text(stdout) + &text(stderr))
@@ -44,18 +44,18 @@ fn fuzz(house: &House, document: &str) -> (bool, String) {
 
 #[test]
 fn the_api_answers_as_its_document_says_whatever_is_asked() {
-    let house = House::new("every = '100ms'");
-    house.fill(5_000, 1);
-    let server = house.start();
-    let document = house.url("/api/openapi.json");
+    let instance = Instance::new("every = '100ms'");
+    instance.fill(5_000, 1);
+    let server = instance.start();
+    let document = instance.url("/api/openapi.json");
     let text = ureq::get(&document).call().unwrap().body_mut().read_to_string().unwrap();
     let mut plain: Value = serde_json::from_str(&text).unwrap();
     // All but the document itself.
     let n_addresses = plain["paths"].as_object().unwrap().len() - 1;
     // `die` and `result` need each other, which OpenAPI cannot say.
-    let config = house.path().join("schemathesis.toml");
+    let config = instance.path().join("schemathesis.toml");
     std::fs::write(&config, DEPENDENT_PARAMETERS).unwrap();
-    let (all_well, report) = fuzz(&house, &document);
+    let (all_well, report) = fuzz(&instance, &document);
     std::fs::remove_file(config).unwrap();
     assert!(all_well, "{report}");
     let tested = format!("Tested: {n_addresses}");
@@ -68,15 +68,15 @@ fn the_api_answers_as_its_document_says_whatever_is_asked() {
     let parameters = &mut plain["paths"]["/api/rolls"]["get"]["parameters"];
     let filter: Vec<Value> = parameters.as_array_mut().unwrap().split_off(4);
     assert_eq!(filter.iter().map(|filter| &filter["name"]).collect::<Vec<_>>(), ["die", "result"]);
-    std::fs::write(house.path().join("plain.json"), plain.to_string()).unwrap();
-    let (all_well, report) = fuzz(&house, "plain.json");
+    std::fs::write(instance.path().join("plain.json"), plain.to_string()).unwrap();
+    let (all_well, report) = fuzz(&instance, "plain.json");
     assert!(all_well, "{report}");
 
     // A document that is wrong in one number must be found out, or it would find nothing.
     let limit = &mut plain["paths"]["/api/rolls"]["get"]["parameters"][3]["schema"]["maximum"];
     assert_eq!(*limit, 1_000);
     *limit = 500.into();
-    std::fs::write(house.path().join("wrong.json"), plain.to_string()).unwrap();
-    let (all_well, report) = fuzz(&house, "wrong.json");
+    std::fs::write(instance.path().join("wrong.json"), plain.to_string()).unwrap();
+    let (all_well, report) = fuzz(&instance, "wrong.json");
     assert!(!all_well && report.contains(ACCEPTED), "{report}");
 }

@@ -4,18 +4,18 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::client::{Client, wait_until_rolled};
-use crate::common::{House, wait_for};
+use crate::common::{Instance, wait_for};
 use crate::oracle::{Roll, Seen, head, stored};
 
 #[test]
 fn the_tables_agree_in_every_transaction_while_the_server_rolls() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    wait_until_rolled(&house, 1);
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    wait_until_rolled(&instance, 1);
     let mut n_rolls_seen = Vec::new();
     wait_for("the database to be looked at before and after 20 rolls", || {
         let counts = query(
-            &house,
+            &instance,
             "begin;
              select count(*), min(id), max(id) from rolls;
              select die, count(*) from faces group by die order by die;
@@ -37,14 +37,14 @@ fn the_tables_agree_in_every_transaction_while_the_server_rolls() {
 
 #[test]
 fn a_long_look_holds_still_and_does_not_hold_up_the_server() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    wait_until_rolled(&house, 5);
-    let mut shell = Client::spawn(&mut sqlite3(&house), |_| Seen::default());
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    wait_until_rolled(&instance, 5);
+    let mut shell = Client::spawn(&mut sqlite3(&instance), |_| Seen::default());
     let count = "select count(*) from rolls;";
     shell.tell(&format!("begin; {count}"));
     let first = answers(&mut shell, 1)[0];
-    wait_until_rolled(&house, first + 10);
+    wait_until_rolled(&instance, first + 10);
     shell.tell(&format!("{count} commit; {count}"));
     let [_, second, third] = answers(&mut shell, 3)[..] else { panic!("expected 3 answers") };
     assert_eq!(second, first, "the same transaction sees the same rolls");
@@ -53,20 +53,20 @@ fn a_long_look_holds_still_and_does_not_hold_up_the_server() {
 
 #[test]
 fn the_questions_that_people_ask_have_answers() {
-    let house = House::new("every = '1h'");
-    house.fill(7200, 1);
-    let _server = house.start();
-    wait_until_rolled(&house, 7201);
-    let rolls = stored(&house);
+    let instance = Instance::new("every = '1h'");
+    instance.fill(7200, 1);
+    let _server = instance.start();
+    wait_until_rolled(&instance, 7201);
+    let rolls = stored(&instance);
     let faces = |die: &str| -> Vec<i64> { rolls.iter().map(|roll| face(roll, die)).collect() };
 
     // The newest five rolls.
     let mut expected = String::new();
-    for (id, rolled_at, dice) in house.stored().iter().rev().take(5) {
+    for (id, rolled_at, dice) in instance.stored().iter().rev().take(5) {
         writeln!(expected, "{id}|{rolled_at}|{dice}").unwrap();
     }
     let sql = "select id, rolled_at, dice from rolls order by id desc limit 5";
-    assert_eq!(query(&house, sql), expected, "{sql}");
+    assert_eq!(query(&instance, sql), expected, "{sql}");
 
     // The average of each die.
     let mut expected = String::new();
@@ -75,7 +75,7 @@ fn the_questions_that_people_ask_have_answers() {
         writeln!(expected, "{die}|{:.3}", sum as f64 / 7201.0).unwrap();
     }
     let sql = "select die, printf('%.3f', avg(face)) from faces group by die order by die";
-    assert_eq!(query(&house, sql), expected, "{sql}");
+    assert_eq!(query(&instance, sql), expected, "{sql}");
 
     // How often each face came up, of all time.
     let mut expected = String::new();
@@ -86,18 +86,18 @@ fn the_questions_that_people_ask_have_answers() {
         }
     }
     let sql = "select die, face, n_rolls from tallies order by die, face";
-    assert_eq!(query(&house, sql), expected, "{sql}");
+    assert_eq!(query(&instance, sql), expected, "{sql}");
 
     // The last natural 20.
-    let last = house.stored().into_iter().rfind(|(_, _, dice)| dice.ends_with("\"1D20\":20}"));
+    let last = instance.stored().into_iter().rfind(|(_, _, dice)| dice.ends_with("\"1D20\":20}"));
     let (id, rolled_at, _) = last.expect("a natural 20");
     let sql = "select id, rolled_at from faces where die = '1D20' and face = 20 \
                order by id desc limit 1";
-    assert_eq!(query(&house, sql), format!("{id}|{rolled_at}\n"), "{sql}");
+    assert_eq!(query(&instance, sql), format!("{id}|{rolled_at}\n"), "{sql}");
 
     // Rolls per hour.
     let mut expected: Vec<(String, u32)> = Vec::new();
-    for (_, rolled_at, _) in house.stored() {
+    for (_, rolled_at, _) in instance.stored() {
         match expected.iter_mut().find(|(hour, _)| rolled_at.starts_with(hour.as_str())) {
             Some((_, n_rolls)) => *n_rolls += 1,
             None => expected.push((rolled_at[..13].into(), 1)),
@@ -107,14 +107,14 @@ fn the_questions_that_people_ask_have_answers() {
     let expected: String = expected.iter().map(|(hour, n)| format!("{hour}|{n}\n")).collect();
     let sql = "select substr(rolled_at, 1, 13) as hour, count(*) from rolls \
                group by hour order by hour";
-    assert_eq!(query(&house, sql), expected, "{sql}");
+    assert_eq!(query(&instance, sql), expected, "{sql}");
 }
 
 #[test]
 fn the_examples_of_the_readme_work_when_pasted() {
-    let house = House::new("every = '1h'");
-    house.fill(7200, 1);
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    instance.fill(7200, 1);
+    let _server = instance.start();
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
     let examples: Vec<&str> =
@@ -123,36 +123,36 @@ fn the_examples_of_the_readme_work_when_pasted() {
     for example in examples {
         let example = example.replace(" var/rolls.db ", " rolls.db ");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &example]).current_dir(house.path()).env("HOME", house.path());
+        shell.args(["-c", &example]).current_dir(instance.path()).env("HOME", instance.path());
         assert!(!answer(&mut shell).is_empty(), "expected an answer to {example}");
     }
 }
 
 #[test]
 fn the_database_answers_also_when_the_server_was_stopped_or_killed() {
-    let house = House::new("every = '50ms'");
+    let instance = Instance::new("every = '50ms'");
     let count = "select count(*) from rolls";
-    let mut server = house.start();
-    wait_until_rolled(&house, 5);
+    let mut server = instance.start();
+    wait_until_rolled(&instance, 5);
     server.kill();
-    assert_eq!(query(&house, count), format!("{}\n", head(&house)), "after kill -9");
+    assert_eq!(query(&instance, count), format!("{}\n", head(&instance)), "after kill -9");
 
-    server = house.start();
-    wait_until_rolled(&house, head(&house) + 5);
+    server = instance.start();
+    wait_until_rolled(&instance, head(&instance) + 5);
     server.stop();
-    assert_eq!(query(&house, count), format!("{}\n", head(&house)), "after a stop in order");
+    assert_eq!(query(&instance, count), format!("{}\n", head(&instance)), "after a stop in order");
 }
 
 /// `sqlite3 -readonly`, without the tester's own configuration.
-fn sqlite3(house: &House) -> Command {
+fn sqlite3(instance: &Instance) -> Command {
     let mut command = Command::new("sqlite3");
-    command.args(["-readonly", "-batch"]).arg(house.database()).env("HOME", house.path());
+    command.args(["-readonly", "-batch"]).arg(instance.database()).env("HOME", instance.path());
     command
 }
 
 /// What `sqlite3` prints.
-fn query(house: &House, sql: &str) -> String {
-    answer(sqlite3(house).arg(sql))
+fn query(instance: &Instance, sql: &str) -> String {
+    answer(sqlite3(instance).arg(sql))
 }
 
 fn answer(command: &mut Command) -> String {

@@ -1,50 +1,50 @@
 //! The PyPI package `sseclient-py`: parses, and leaves it to its caller to come back.
 
 use crate::client::{Client, assert_that_it_sees_every_roll_once, printed, python};
-use crate::common::House;
+use crate::common::Instance;
 use crate::oracle::{Seen, compare, head};
 
 #[test]
 fn sseclient_py_sees_every_roll_once_though_the_server_is_killed_under_it() {
-    assert_that_it_sees_every_roll_once(|house| listen(house, "/stream/?after=0", &[]), 4);
+    assert_that_it_sees_every_roll_once(|instance| listen(instance, "/stream/?after=0", &[]), 4);
 }
 
 #[test]
 fn a_client_that_forgets_its_last_event_id_is_seen_to_have_a_gap() {
-    let (house, seen, back) = lose_a_forgetful_client("/stream/", &["live", "live"]);
+    let (instance, seen, back) = lose_a_forgetful_client("/stream/", &["live", "live"]);
     let first = Seen::first_after(&seen.syncs[0]);
     let last = seen.rolls[back - 1].id;
-    let found = compare(&seen.rolls, first, &house);
+    let found = compare(&seen.rolls, first, &instance);
     let gap = format!("expected roll {}, saw roll {}", last + 1, seen.rolls[back].id);
     assert_eq!(found, Err(gap));
-    compare(&seen.rolls[..back], first, &house).expect("no gap before it was lost");
+    compare(&seen.rolls[..back], first, &instance).expect("no gap before it was lost");
 }
 
 #[test]
 fn a_client_that_forgets_its_last_event_id_is_seen_to_repeat_rolls() {
-    let (house, seen, back) = lose_a_forgetful_client("/stream/?after=0", &["resumed"; 2]);
+    let (instance, seen, back) = lose_a_forgetful_client("/stream/?after=0", &["resumed"; 2]);
     let last = seen.rolls[back - 1].id;
-    let found = compare(&seen.rolls, 1, &house);
+    let found = compare(&seen.rolls, 1, &instance);
     assert_eq!(found, Err(format!("expected roll {}, saw roll 1", last + 1)));
-    compare(&seen.rolls[..back], 1, &house).expect("no repeat before it was lost");
+    compare(&seen.rolls[..back], 1, &instance).expect("no repeat before it was lost");
 }
 
 /// What it saw, and which roll was the first that it saw after it came back.
-fn lose_a_forgetful_client(path: &str, modes: &[&str]) -> (House, Seen, usize) {
-    let house = House::new("every = '50ms'");
-    let mut server = house.start();
-    let mut client = listen(&house, path, &["--forget"]);
+fn lose_a_forgetful_client(path: &str, modes: &[&str]) -> (Instance, Seen, usize) {
+    let instance = Instance::new("every = '50ms'");
+    let mut server = instance.start();
+    let mut client = listen(&instance, path, &["--forget"]);
     client.see("20 rolls", |seen| seen.rolls.len() >= 20);
-    client.lose(&mut server, &house);
-    let live_again = head(&house) + 20;
+    client.lose(&mut server, &instance);
+    let live_again = head(&instance) + 20;
     let seen = client.see_roll(live_again);
     seen.assert_modes(modes);
     let jump = seen.rolls.windows(2).position(|pair| pair[1].id != pair[0].id + 1);
     let back = jump.expect("rolls were missed or repeated") + 1;
-    (house, seen, back)
+    (instance, seen, back)
 }
 
-fn listen(house: &House, path: &str, options: &[&str]) -> Client {
+fn listen(instance: &Instance, path: &str, options: &[&str]) -> Client {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/sseclient_py.py");
-    Client::spawn(python().arg(script).arg(house.url(path)).args(options), printed)
+    Client::spawn(python().arg(script).arg(instance.url(path)).args(options), printed)
 }

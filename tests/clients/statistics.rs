@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use rusqlite::Connection;
 
 use crate::client::{python, wait_until_rolled};
-use crate::common::{House, http};
+use crate::common::{Instance, http};
 
 const DICE: [(u64, u64); 5] = [(1, 6), (1, 20), (2, 6), (10, 10), (1, 1000)];
 
-/// A house with this many rolls of all dice, from a generator of our own, where each
+/// An instance with this many rolls of all dice, from a generator of our own, where each
 /// `unfair`th 1D6 is a six.
-fn house_of(n_rolls: u64, unfair: u64) -> House {
-    let house = House::new("every = '1h'\ndice = ['1D6', '1D20', '2D6', '10D10', '1D1000']");
-    house.fill(0, 1);
+fn instance_of(n_rolls: u64, unfair: u64) -> Instance {
+    let instance = Instance::new("every = '1h'\ndice = ['1D6', '1D20', '2D6', '10D10', '1D1000']");
+    instance.fill(0, 1);
     // Knuth's MMIX generator, of which the upper bits are good enough.
     let mut state: u64 = 5;
     let mut below = |n: u64| {
@@ -21,7 +21,7 @@ fn house_of(n_rolls: u64, unfair: u64) -> House {
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % n
     };
-    let mut connection = Connection::open(house.database()).unwrap();
+    let mut connection = Connection::open(instance.database()).unwrap();
     let transaction = connection.transaction().unwrap();
     for n in 1..=n_rolls {
         let mut dice = String::new();
@@ -38,15 +38,15 @@ fn house_of(n_rolls: u64, unfair: u64) -> House {
     }
     transaction.commit().unwrap();
     drop(connection);
-    house
+    instance
 }
 
 /// What SciPy has to say of an answer of `/api/stats`.
-fn judge(house: &House, answer: &str) -> Vec<String> {
-    let file = house.path().join("stats.json");
+fn judge(instance: &Instance, answer: &str) -> Vec<String> {
+    let file = instance.path().join("stats.json");
     std::fs::write(&file, answer).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/statistics.py");
-    let output = python().arg(script).arg(house.database()).arg(&file).output().unwrap();
+    let output = python().arg(script).arg(instance.database()).arg(&file).output().unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the script ended with {}: {complaints}", output.status);
     String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect()
@@ -55,12 +55,12 @@ fn judge(house: &House, answer: &str) -> Vec<String> {
 #[test]
 fn scipy_works_out_the_same_statistics_and_notices_a_wrong_one() {
     // Fair but for one in 20 sixes, which the evidence must catch.
-    let house = house_of(11_000, 20);
-    let _server = house.start();
-    wait_until_rolled(&house, 11_001);
-    let mut answer = http().get(house.url("/api/stats")).call().unwrap();
+    let instance = instance_of(11_000, 20);
+    let _server = instance.start();
+    wait_until_rolled(&instance, 11_001);
+    let mut answer = http().get(instance.url("/api/stats")).call().unwrap();
     let answer = answer.body_mut().read_to_string().unwrap();
-    let said = judge(&house, &answer);
+    let said = judge(&instance, &answer);
     assert_eq!(said, ["same 1075"], "all figures that SciPy works out");
 
     let mut wrong: serde_json::Value = serde_json::from_str(&answer).unwrap();
@@ -72,5 +72,5 @@ fn scipy_works_out_the_same_statistics_and_notices_a_wrong_one() {
     nudge(&mut die["fairness"]["log10_e"]);
     nudge(&mut die["blocks"]["last_p"]);
     nudge(&mut die["results"][2]["high"]);
-    assert_eq!(judge(&house, &wrong.to_string()).len(), 4, "the control: three wrong figures");
+    assert_eq!(judge(&instance, &wrong.to_string()).len(), 4, "the control: three wrong figures");
 }

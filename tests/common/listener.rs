@@ -10,17 +10,17 @@ use super::events::{Ask, Frame, Stream};
 
 /// How a listener behaves.
 #[derive(Clone, Copy)]
-pub struct Manner {
+pub struct Behaviour {
     /// The cursor of its first connection; `None`: rolls from now on.
     pub start: Option<&'static str>,
     /// What it reconnects with.
-    pub seam: Seam,
+    pub resume_with: ResumeWith,
     /// It reconnects after this pause at the latest, whatever `retry` says.
     pub longest_pause: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Seam {
+pub enum ResumeWith {
     LastEventId,
     /// Broken on purpose: no cursor, so that rolls are lost.
     Nothing,
@@ -28,17 +28,23 @@ pub enum Seam {
     UnfinishedEvents,
 }
 
-impl Manner {
+impl Behaviour {
     /// Like a browser.
-    pub const HONEST: Manner =
-        Manner { start: None, seam: Seam::LastEventId, longest_pause: Duration::MAX };
+    pub const HONEST: Behaviour = Behaviour {
+        start: None,
+        resume_with: ResumeWith::LastEventId,
+        longest_pause: Duration::MAX,
+    };
     /// Starts with the very first roll and reconnects almost at once.
-    pub const EAGER: Manner =
-        Manner { start: Some("0"), longest_pause: Duration::from_millis(2), ..Manner::HONEST };
+    pub const EAGER: Behaviour = Behaviour {
+        start: Some("0"),
+        longest_pause: Duration::from_millis(2),
+        ..Behaviour::HONEST
+    };
 
     /// The same, but reconnects with this.
-    pub fn with(self, seam: Seam) -> Manner {
-        Manner { seam, ..self }
+    pub fn with(self, resume_with: ResumeWith) -> Behaviour {
+        Behaviour { resume_with, ..self }
     }
 }
 
@@ -51,7 +57,7 @@ pub struct Seen {
 
 /// What a listener has received.
 #[derive(Default)]
-pub struct Story {
+pub struct Received {
     pub rolls: Vec<Seen>,
     /// When each stream began with a `sync`.
     pub opened: Vec<Instant>,
@@ -61,7 +67,7 @@ pub struct Story {
 
 /// A client that runs on its own thread until it is stopped.
 pub struct Listener {
-    story: Arc<Mutex<Story>>,
+    received: Arc<Mutex<Received>>,
     over: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -80,7 +86,7 @@ impl Seen {
     }
 }
 
-impl Story {
+impl Received {
     /// The number of the last roll; 0 before the first.
     pub fn last(&self) -> i64 {
         self.rolls.last().map_or(0, Seen::number)
@@ -93,17 +99,17 @@ fn number(id: &str) -> i64 {
 }
 
 impl Listener {
-    pub fn start(url: String, manner: Manner) -> Listener {
-        let story = Arc::new(Mutex::new(Story::default()));
+    pub fn start(url: String, behaviour: Behaviour) -> Listener {
+        let received = Arc::new(Mutex::new(Received::default()));
         let over = Arc::new(AtomicBool::new(false));
-        let (tell, stop) = (story.clone(), over.clone());
-        let thread = thread::spawn(move || listen(&url, manner, &tell, &stop));
-        Listener { story, over, thread }
+        let (tell, stop) = (received.clone(), over.clone());
+        let thread = thread::spawn(move || listen(&url, behaviour, &tell, &stop));
+        Listener { received, over, thread }
     }
 
     /// What it has received so far.
-    pub fn story(&self) -> MutexGuard<'_, Story> {
-        self.story.lock().unwrap()
+    pub fn received(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap()
     }
 
     /// Makes it stop at the next frame, or at the end of its stream.
@@ -112,32 +118,32 @@ impl Listener {
         self.thread.thread().unpark();
     }
 
-    pub fn stop(self) -> Story {
+    pub fn stop(self) -> Received {
         self.tell_to_stop();
         self.thread.join().unwrap();
-        Arc::into_inner(self.story).unwrap().into_inner().unwrap()
+        Arc::into_inner(self.received).unwrap().into_inner().unwrap()
     }
 }
 
-fn listen(url: &str, manner: Manner, story: &Mutex<Story>, over: &AtomicBool) {
-    let (mut retry, mut last) = (Duration::from_secs(3), manner.start.map(String::from));
+fn listen(url: &str, behaviour: Behaviour, received: &Mutex<Received>, over: &AtomicBool) {
+    let (mut retry, mut last) = (Duration::from_secs(3), behaviour.start.map(String::from));
     while !over.load(Ordering::SeqCst) {
         let ask = Ask { last_event_id: last.as_deref(), ..Ask::default() };
         match Stream::open(url, ask) {
-            Ok(stream) if manner.seam == Seam::UnfinishedEvents => {
-                follow(stream.counting_unfinished_events(), &mut retry, &mut last, story, over);
+            Ok(stream) if behaviour.resume_with == ResumeWith::UnfinishedEvents => {
+                follow(stream.counting_unfinished_events(), &mut retry, &mut last, received, over);
             }
-            Ok(stream) => follow(stream, &mut retry, &mut last, story, over),
+            Ok(stream) => follow(stream, &mut retry, &mut last, received, over),
             Err(error) if error.contains("expected an event stream") => {
-                story.lock().unwrap().gave_up = Some(error);
+                received.lock().unwrap().gave_up = Some(error);
                 return;
             }
             Err(_) => {}
         }
-        if manner.seam == Seam::Nothing {
+        if behaviour.resume_with == ResumeWith::Nothing {
             last = None;
         }
-        let (lost, pause) = (Instant::now(), retry.min(manner.longest_pause));
+        let (lost, pause) = (Instant::now(), retry.min(behaviour.longest_pause));
         while !over.load(Ordering::SeqCst) && lost.elapsed() < pause {
             thread::park_timeout(pause.saturating_sub(lost.elapsed()));
         }
@@ -149,7 +155,7 @@ fn follow(
     stream: Stream,
     retry: &mut Duration,
     last: &mut Option<String>,
-    story: &Mutex<Story>,
+    received: &Mutex<Received>,
     over: &AtomicBool,
 ) {
     for frame in stream {
@@ -157,9 +163,9 @@ fn follow(
             *retry = Duration::from_millis(ms);
         } else if let Some((id, dice)) = frame.roll() {
             *last = Some(id.clone());
-            story.lock().unwrap().rolls.push(Seen { at: SystemTime::now(), id, dice });
+            received.lock().unwrap().rolls.push(Seen { at: SystemTime::now(), id, dice });
         } else if matches!(&frame, Frame::Event { name, .. } if name == "sync") {
-            story.lock().unwrap().opened.push(Instant::now());
+            received.lock().unwrap().opened.push(Instant::now());
         }
         if over.load(Ordering::SeqCst) {
             return;

@@ -27,7 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const ROLLCAST: &str = env!("CARGO_BIN_EXE_rollcast");
 
 /// A temporary folder with its own `Rocket.toml`, in which servers run one after the other.
-pub struct House {
+pub struct Instance {
     folder: TempDir,
     port: u16,
 }
@@ -40,12 +40,12 @@ pub struct Server {
     address: String,
 }
 
-impl House {
-    /// A house whose `[default.rollcast]` table has these lines beside the paths.
-    pub fn new(rollcast: &str) -> House {
-        let house = House { folder: tempfile::tempdir().unwrap(), port: free_port() };
-        house.configure(rollcast);
-        house
+impl Instance {
+    /// An instance whose `[default.rollcast]` table has these lines beside the paths.
+    pub fn new(rollcast: &str) -> Instance {
+        let instance = Instance { folder: tempfile::tempdir().unwrap(), port: free_port() };
+        instance.configure(rollcast);
+        instance
     }
 
     /// Replaces `Rocket.toml`.
@@ -75,7 +75,7 @@ impl House {
         self.port
     }
 
-    /// The program as a command in this house, without configuration from the environment.
+    /// The program as a command in this instance, without configuration from the environment.
     pub fn command(&self) -> Command {
         let mut command = Command::new(ROLLCAST);
         for (name, _) in std::env::vars() {

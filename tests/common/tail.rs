@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::{House, signal, wait_for};
+use super::{Instance, signal, wait_for};
 
 /// A running `rollcast tail`; killed when dropped.
 pub struct Tail {
@@ -15,9 +15,9 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Starts `rollcast tail` with these options on the server of a house.
-    pub fn start(house: &House, options: &[&str]) -> Tail {
-        Tail::spawn(house.command().arg("tail").args(options))
+    /// Starts `rollcast tail` with these options on the server of an instance.
+    pub fn start(instance: &Instance, options: &[&str]) -> Tail {
+        Tail::spawn(instance.command().arg("tail").args(options))
     }
 
     /// Starts a command that runs `rollcast tail`.

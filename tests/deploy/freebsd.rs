@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::common::{House, PATIENCE, ROLLCAST, http, signal, wait_for};
+use crate::common::{Instance, PATIENCE, ROLLCAST, http, signal, wait_for};
 use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
@@ -20,15 +20,15 @@ const USER: &str = "nobody";
 /// A FreeBSD machine as the script sees it. Dropping it ends all its processes.
 struct Machine {
     folder: TempDir,
-    house: House,
+    instance: Instance,
 }
 
 impl Machine {
     /// A machine with the delivered script after `edit`.
     fn new(edit: impl FnOnce(&mut Files)) -> Machine {
         let folder = tempfile::tempdir().unwrap();
-        let house = House::new("every = '1h'");
-        let machine = Machine { folder, house };
+        let instance = Instance::new("every = '1h'");
+        let machine = Machine { folder, instance };
         let stand_in = |name: &str| project().join("tests/deploy/freebsd").join(name);
         let mut files = Files::read("freebsd");
         for (old, new) in [
@@ -48,11 +48,11 @@ impl Machine {
             run_well(Command::new("cp").arg(from).arg(machine.path(name)));
             run_well(Command::new("chmod").arg("0755").arg(machine.path(name)));
         }
-        for folder in [machine.folder.path(), machine.house.path()] {
+        for folder in [machine.folder.path(), machine.instance.path()] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
         }
         fs::create_dir(machine.path("run")).unwrap();
-        let toml = fs::read_to_string(machine.house.path().join("Rocket.toml")).unwrap();
+        let toml = fs::read_to_string(machine.instance.path().join("Rocket.toml")).unwrap();
         let toml =
             toml.replace("'rolls.db'", &format!("'{}'", machine.path("db/rolls.db").display()));
         fs::write(machine.path("Rocket.toml"), toml).unwrap();
@@ -84,7 +84,7 @@ impl Machine {
     }
 
     fn serves(&self) -> bool {
-        http().get(self.house.url("/")).call().is_ok_and(|answer| answer.status() == 200)
+        http().get(self.instance.url("/")).call().is_ok_and(|answer| answer.status() == 200)
     }
 
     /// The ids of the processes that run a program of this machine.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{House, ROLLCAST, Server, free_port, http};
+use crate::common::{Instance, ROLLCAST, Server, free_port, http};
 use crate::files::project;
 use crate::program::{run, run_well};
 
@@ -63,7 +63,7 @@ fn the_installed_program_runs_from_any_folder_and_uninstall_keeps_configuration_
         let port = free_port();
         let mut command = installed(folder.path());
         command.env("ROCKET_PORT", port.to_string()).env("ROCKET_PROFILE", "release");
-        let server = House::new("").start_with(&mut command);
+        let server = Instance::new("").start_with(&mut command);
         assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
         assert_eq!(http().get(server.url("/static/favicon.svg")).call().unwrap().status(), 200);
         drop::<Server>(server);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Frame, Stream};
 use crate::common::hand_server::HandServer;
-use crate::common::{House, PATIENCE, Server, free_port, http, wait_for};
+use crate::common::{Instance, PATIENCE, Server, free_port, http, wait_for};
 use crate::files::Files;
 use crate::nginx::{HEADERS, LOCATIONS, MAIN, Nginx, SITE, TLS};
 use crate::program::{children, run_well};
@@ -24,9 +24,9 @@ fn buffer(files: &mut Files) {
 }
 
 /// The id of the newest stored roll, or 0.
-pub fn head(house: &House) -> i64 {
+pub fn head(instance: &Instance) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
-    house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
+    instance.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }
 
 /// The id in a cursor.
@@ -64,8 +64,8 @@ fn answer(port: u16, request: &str) -> Receiver<Vec<u8>> {
 ///
 /// # Errors
 /// Says how many rolls the stream was behind, or that it ended.
-fn arrives_at_once(house: &House, url: String) -> Result<(), String> {
-    let (mut last, mut n_seen) = (head(house), 0);
+fn arrives_at_once(instance: &Instance, url: String) -> Result<(), String> {
+    let (mut last, mut n_seen) = (head(instance), 0);
     let asked = Instant::now();
     let frames = frames(url);
     let mut first = None;
@@ -80,7 +80,7 @@ fn arrives_at_once(house: &House, url: String) -> Result<(), String> {
             Err(RecvTimeoutError::Disconnected) => return Err("the stream ended".into()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        let n_behind = head(house) - last;
+        let n_behind = head(instance) - last;
         if n_behind > 3 {
             return Err(format!("{n_behind} rolls were stored after the last one that arrived"));
         }
@@ -91,20 +91,20 @@ fn arrives_at_once(house: &House, url: String) -> Result<(), String> {
 
 #[test]
 fn the_first_byte_and_each_event_arrive_at_once() {
-    let house = House::new("every = '1s'");
-    let _server = house.start();
-    let nginx = Nginx::start(house.port());
-    arrives_at_once(&house, nginx.url("/stream/")).unwrap();
+    let instance = Instance::new("every = '1s'");
+    let _server = instance.start();
+    let nginx = Nginx::start(instance.port());
+    arrives_at_once(&instance, nginx.url("/stream/")).unwrap();
 
-    let buffering = Nginx::start_with(house.port(), buffer);
-    let late = arrives_at_once(&house, buffering.url("/stream/")).unwrap_err();
+    let buffering = Nginx::start_with(instance.port(), buffer);
+    let late = arrives_at_once(&instance, buffering.url("/stream/")).unwrap_err();
     assert!(late.contains("rolls were stored"), "{late}");
 }
 
 #[test]
 fn pages_are_compressed_and_the_stream_is_not() {
-    let house = House::new("every = '1s'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1s'");
+    let _server = instance.start();
     let encoding = |nginx: &Nginx, path: &str| {
         let answer = http().get(nginx.url(path)).header("Accept-Encoding", "gzip").call().unwrap();
         assert_eq!(answer.status(), 200, "{path}");
@@ -112,7 +112,7 @@ fn pages_are_compressed_and_the_stream_is_not() {
         (header("content-encoding"), header("vary"))
     };
     let stream_is_plain = |nginx: &Nginx| {
-        let start = head(&house);
+        let start = head(&instance);
         let request = "GET /stream/ HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n";
         let (parts, mut text) = (answer(nginx.port(), request), String::new());
         loop {
@@ -125,13 +125,13 @@ fn pages_are_compressed_and_the_stream_is_not() {
             if text.contains("data: {\"1D6\"") {
                 return Ok(());
             }
-            if head(&house) > start + 4 {
+            if head(&instance) > start + 4 {
                 return Err("it is buffered");
             }
         }
     };
     let compressed = (Some("gzip".into()), Some("Accept-Encoding".into()));
-    let nginx = Nginx::start(house.port());
+    let nginx = Nginx::start(instance.port());
     let read = |path: &str| {
         http().get(nginx.url(path)).call().unwrap().body_mut().read_to_string().unwrap()
     };
@@ -148,12 +148,12 @@ fn pages_are_compressed_and_the_stream_is_not() {
     }
     stream_is_plain(&nginx).unwrap();
 
-    let control = Nginx::start_with(house.port(), |files| {
+    let control = Nginx::start_with(instance.port(), |files| {
         buffer(files);
         files.replace(LOCATIONS, "gzip off;", "gzip_types text/event-stream;");
     });
     stream_is_plain(&control).unwrap_err();
-    let control = Nginx::start_with(house.port(), |files| {
+    let control = Nginx::start_with(instance.port(), |files| {
         files.replace(LOCATIONS, "gzip on;", "");
     });
     assert_ne!(encoding(&control, "/"), compressed);
@@ -166,9 +166,9 @@ fn the_heartbeat_keeps_a_silent_stream_open_beyond_the_proxy_timeout() {
         files.replace(LOCATIONS, "proxy_read_timeout 1h;", "proxy_read_timeout 3s;");
     };
     let n_frames = |heartbeat: &str| {
-        let house = House::new(&format!("every = '1h'\nheartbeat = '{heartbeat}'"));
-        let _server = house.start();
-        let nginx = Nginx::start_with(house.port(), short);
+        let instance = Instance::new(&format!("every = '1h'\nheartbeat = '{heartbeat}'"));
+        let _server = instance.start();
+        let nginx = Nginx::start_with(instance.port(), short);
         // The first roll arrives at once, then only comments.
         let stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
         let started = Instant::now();
@@ -183,8 +183,8 @@ fn the_heartbeat_keeps_a_silent_stream_open_beyond_the_proxy_timeout() {
 
 #[test]
 fn a_client_cannot_claim_another_address() {
-    let house = House::new("every = '1h'");
-    let server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let server = instance.start();
     let client = |nginx: &Nginx, path: &str| {
         let request = http().get(nginx.url(path)).header("X-Real-IP", "6.6.6.6");
         request.header("X-Forwarded-For", "6.6.6.6").call().unwrap();
@@ -195,9 +195,9 @@ fn a_client_cannot_claim_another_address() {
             Some(line["client"].as_str().unwrap().to_owned())
         })
     };
-    let nginx = Nginx::start(house.port());
+    let nginx = Nginx::start(instance.port());
     assert_eq!(client(&nginx, "/rolls?page=real"), "127.0.0.1");
-    let control = Nginx::start_with(house.port(), |files| {
+    let control = Nginx::start_with(instance.port(), |files| {
         files.replace(HEADERS, "proxy_set_header X-Real-IP $remote_addr;", "");
     });
     assert_eq!(client(&control, "/rolls?page=control"), "6.6.6.6");
@@ -225,8 +225,8 @@ fn as_event_source(url: &str) -> Result<Vec<Frame>, u16> {
 
 #[test]
 fn while_the_server_is_down_event_sources_get_a_retry_and_reconnect() {
-    let house = House::new("every = '1h'");
-    let nginx = Nginx::start(house.port());
+    let instance = Instance::new("every = '1h'");
+    let nginx = Nginx::start(instance.port());
     let retries: BTreeSet<u64> = (0..40)
         .map(|_| match as_event_source(&nginx.url("/stream/")).unwrap()[..] {
             [Frame::Retry(retry), ref closing] => {
@@ -264,13 +264,13 @@ fn while_the_server_is_down_event_sources_get_a_retry_and_reconnect() {
     assert_eq!(json(&nginx, "/rolls/1", "application/json"), unavailable);
     assert_eq!(json(&nginx, "/api/rolls", "*/*"), unavailable);
     assert_eq!(json(&nginx, "/rolls/1", "text/html,application/json;q=0.5"), None);
-    let pages_alone = Nginx::start_with(house.port(), |files| {
+    let pages_alone = Nginx::start_with(instance.port(), |files| {
         files.replace(LOCATIONS, "= $rollcast_restarting;", "= @restarting;");
     });
     assert_eq!(json(&pages_alone, "/api/rolls", "application/json"), None);
 
     // After the server starts, streams work again.
-    let _server = house.start();
+    let _server = instance.start();
     let mut stream = Stream::open(&nginx.url("/stream/"), Ask::default()).unwrap();
     assert!(stream.frames(2)[1].sync().is_some());
 
@@ -282,8 +282,8 @@ fn while_the_server_is_down_event_sources_get_a_retry_and_reconnect() {
 
 #[test]
 fn a_client_that_opens_streams_too_fast_gets_a_busy_event() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     let slow = |files: &mut Files| {
         files.replace(
             SITE,
@@ -296,7 +296,7 @@ fn a_client_that_opens_streams_too_fast_gets_a_busy_event() {
             "zone=rollcast_streams burst=2",
         );
     };
-    let nginx = Nginx::start_with(house.port(), slow);
+    let nginx = Nginx::start_with(instance.port(), slow);
     let _open: Vec<_> =
         (0..3).map(|_| Stream::open(&nginx.url("/stream"), Ask::default())).collect();
     for path in ["/stream", "/stream/"] {
@@ -309,7 +309,7 @@ fn a_client_that_opens_streams_too_fast_gets_a_busy_event() {
     }
     assert_eq!(nginx.status("/"), 200, "expected a separate limit for pages");
 
-    let control = Nginx::start_with(house.port(), |files| {
+    let control = Nginx::start_with(instance.port(), |files| {
         slow(files);
         files.replace(LOCATIONS, "error_page 429 = @too_many_streams;", "");
     });
@@ -320,8 +320,8 @@ fn a_client_that_opens_streams_too_fast_gets_a_busy_event() {
 
 #[test]
 fn pages_are_limited_by_address_and_an_ipv6_64_counts_as_one() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     // The test sets the client address by a header.
     let slow = |files: &mut Files| {
         let from = "set_real_ip_from 127.0.0.1;\nreal_ip_header X-Test-Address;\nlimit_req_status";
@@ -349,9 +349,9 @@ fn pages_are_limited_by_address_and_an_ipv6_64_counts_as_one() {
         ];
         addresses.map(|address| status(nginx, address))
     };
-    let nginx = Nginx::start_with(house.port(), slow);
+    let nginx = Nginx::start_with(instance.port(), slow);
     assert_eq!(statuses(&nginx), [200, 200, 429, 200, 200, 200, 200]);
-    let control = Nginx::start_with(house.port(), |files| {
+    let control = Nginx::start_with(instance.port(), |files| {
         slow(files);
         files.replace(
             SITE,
@@ -364,12 +364,12 @@ fn pages_are_limited_by_address_and_an_ipv6_64_counts_as_one() {
 
 #[test]
 fn an_event_source_reconnects_when_a_worker_runs_out_of_connections() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     // Opens streams until nginx runs out of connections. Returns their number, or the status that
     // ends an EventSource.
     let exhaust = |n_connections: u32, edit: fn(&mut Files)| {
-        let nginx = Nginx::start_with(house.port(), |files| {
+        let nginx = Nginx::start_with(instance.port(), |files| {
             let few = format!("worker_connections {n_connections};");
             files.replace(MAIN, "worker_connections 2048;", &few);
             files.replace(MAIN, "worker_processes 2;", "worker_processes 1;");
@@ -410,11 +410,11 @@ fn an_event_source_reconnects_when_a_worker_runs_out_of_connections() {
 
 #[test]
 fn a_reload_ends_old_workers_and_their_streams_resume_on_new_ones() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
     // Shortens the delivered 10 s. The control has no timeout.
     let gap_after_reload = |timeout: &str| {
-        let nginx = Nginx::start_with(house.port(), |files| {
+        let nginx = Nginx::start_with(instance.port(), |files| {
             files.replace(MAIN, "worker_shutdown_timeout 10s;", timeout);
         });
         let workers = |besides: &BTreeSet<u32>| {
@@ -482,13 +482,13 @@ fn metrics_are_not_public() {
 
 #[test]
 fn half_sent_requests_end_at_the_proxy() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     let short = |files: &mut Files| {
         files.replace(LOCATIONS, "client_header_timeout 10s;", "client_header_timeout 1s;");
         files.replace(LOCATIONS, "client_body_timeout 10s;", "client_body_timeout 1s;");
     };
-    let nginx = Nginx::start_with(house.port(), short);
+    let nginx = Nginx::start_with(instance.port(), short);
     let half = [
         "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
         "POST /stream/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1",
@@ -510,19 +510,19 @@ fn half_sent_requests_end_at_the_proxy() {
     }
     // Control: the server itself does not end them.
     for request in [half[0], half[2]] {
-        assert!(!ends(house.port(), request, Duration::from_secs(4)), "{request}");
+        assert!(!ends(instance.port(), request, Duration::from_secs(4)), "{request}");
     }
 }
 
 #[test]
 fn nginx_caches_static_files_as_the_server_allows_even_while_the_server_is_down() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     let n_markers = Cell::new(0);
     let count = |server: &Server, path: &str| {
         // The log is written in order, so this request appears after all earlier ones.
         n_markers.set(n_markers.get() + 1);
         let marker = format!("/rolls?marker={}.", n_markers.get());
-        http().get(house.url(&marker)).call().unwrap();
+        http().get(instance.url(&marker)).call().unwrap();
         wait_for("the log", || {
             server.log().iter().any(|line| line.contains(&marker)).then_some(())
         });
@@ -540,28 +540,28 @@ fn nginx_caches_static_files_as_the_server_allows_even_while_the_server_is_down(
         let value = |name| Some(answer.headers().get(name)?.to_str().unwrap().to_owned());
         (answer.status().as_u16(), names.map(value))
     };
-    let mut server = house.start();
-    let page = http().get(house.url("/")).call().unwrap().body_mut().read_to_string().unwrap();
+    let mut server = instance.start();
+    let page = http().get(instance.url("/")).call().unwrap().body_mut().read_to_string().unwrap();
     let start = page.find("/static/").unwrap();
     let versioned = page[start..].split('"').next().unwrap().to_owned();
     let (_, name) = versioned["/static/".len()..].split_once('/').unwrap();
     let older = format!("/static/0123456789abcdef/{name}");
-    let served = headers(house.url(&versioned));
+    let served = headers(instance.url(&versioned));
     assert!(served.1[0].as_ref().unwrap().contains("immutable"), "{served:?}");
     assert!(served.1.iter().all(Option::is_some), "{served:?}");
 
     let n_reach_the_server = |nginx: &Nginx, path: &str| {
         let before = count(&server, path);
         for query in ["", "", "?a", "?b"] {
-            assert_eq!(headers(nginx.url(&format!("{path}{query}"))), headers(house.url(path)));
+            assert_eq!(headers(nginx.url(&format!("{path}{query}"))), headers(instance.url(path)));
         }
         // Each comparison itself sent one request to the server.
         count(&server, path) - before - 4
     };
-    let nginx = Nginx::start(house.port());
+    let nginx = Nginx::start(instance.port());
     assert_eq!(n_reach_the_server(&nginx, &versioned), 1);
     assert_eq!(n_reach_the_server(&nginx, &older), 4, "expected no caching of an older version");
-    let uncached = Nginx::start_with(house.port(), |files| {
+    let uncached = Nginx::start_with(instance.port(), |files| {
         files.replace(LOCATIONS, "proxy_cache rollcast_static;", "proxy_cache off;");
     });
     assert_eq!(n_reach_the_server(&uncached, &versioned), 4);
@@ -573,8 +573,8 @@ fn nginx_caches_static_files_as_the_server_allows_even_while_the_server_is_down(
 
 #[test]
 fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     run_well(
@@ -585,7 +585,7 @@ fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
     );
     let port = free_port();
     let start = |listen: &str| {
-        Nginx::start_sites(&[SITE, TLS], house.port(), |files| {
+        Nginx::start_sites(&[SITE, TLS], instance.port(), |files| {
             let certificates = "/etc/letsencrypt/live/example.com/";
             files.replace(TLS, &format!("{certificates}fullchain.pem"), &path("cert.pem"));
             files.replace(TLS, &format!("{certificates}privkey.pem"), &path("key.pem"));
@@ -613,10 +613,10 @@ fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
 
 #[test]
 fn doctor_finds_no_fault_in_the_delivered_site_and_detects_buffering() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
     let doctor = |nginx: &Nginx| {
-        let mut command = house.command();
+        let mut command = instance.command();
         command.args(["doctor", &nginx.url("/"), "--json", "--for", "3s", "--timeout", "5s"]);
         let output = command.output().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -625,10 +625,10 @@ fn doctor_finds_no_fault_in_the_delivered_site_and_detects_buffering() {
         let faults: Vec<String> = faults.map(|finding| finding["check"].to_string()).collect();
         (output.status.code(), faults, report)
     };
-    let (code, faults, report) = doctor(&Nginx::start(house.port()));
+    let (code, faults, report) = doctor(&Nginx::start(instance.port()));
     assert_eq!((code, faults), (Some(0), vec![]), "{report:#}");
 
-    let (code, faults, report) = doctor(&Nginx::start_with(house.port(), buffer));
+    let (code, faults, report) = doctor(&Nginx::start_with(instance.port(), buffer));
     assert_eq!(code, Some(1), "{report:#}");
     assert!(faults.iter().any(|check| check.contains("buffering")), "{report:#}");
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::listener::{Listener, Manner, Seen, Story};
-use crate::common::{House, wait_for};
+use crate::common::listener::{Behaviour, Listener, Received, Seen};
+use crate::common::{Instance, wait_for};
 use crate::files::Files;
 use crate::nginx::{HEADERS, Nginx};
 use crate::proxy::head;
@@ -19,46 +19,48 @@ const MAX_RECONNECT: Duration = Duration::from_secs(25);
 /// # Errors
 /// Names the first listener that missed a roll, got one twice, or gave up.
 fn restart(n_listeners: usize, edit: impl FnOnce(&mut Files)) -> Result<Vec<Duration>, String> {
-    let house = House::new("every = '250ms'\nmax_streams_per_address = 1000");
-    let supervisor = Supervisor::start(&house);
+    let instance = Instance::new("every = '250ms'\nmax_streams_per_address = 1000");
+    let supervisor = Supervisor::start(&instance);
     supervisor.wait_until("RUNNING");
-    let nginx = Nginx::start_with(house.port(), edit);
-    let listeners: Vec<Listener> =
-        (0..n_listeners).map(|_| Listener::start(nginx.url("/stream/"), Manner::HONEST)).collect();
-    let all = |what: &str, done: &dyn Fn(&Story) -> bool| {
+    let nginx = Nginx::start_with(instance.port(), edit);
+    let listeners: Vec<Listener> = (0..n_listeners)
+        .map(|_| Listener::start(nginx.url("/stream/"), Behaviour::HONEST))
+        .collect();
+    let all = |what: &str, done: &dyn Fn(&Received) -> bool| {
         wait_for(what, || {
-            let mut stories = listeners.iter().map(Listener::story);
-            stories.all(|story| story.gave_up.is_some() || done(&story)).then_some(())
+            let mut stories = listeners.iter().map(Listener::received);
+            stories.all(|received| received.gave_up.is_some() || done(&received)).then_some(())
         });
     };
-    all("every listener to receive rolls", &|story| story.rolls.len() > 2);
+    all("every listener to receive rolls", &|received| received.rolls.len() > 2);
 
     let ordered = Instant::now();
     let (code, output) = supervisor.ctl(&["restart", "rollcast"]);
     assert_eq!(code, 0, "{output}");
     println!("supervisorctl restart took {:?}", ordered.elapsed());
-    all("every listener to reconnect", &|story| {
-        story.opened.last().is_some_and(|at| *at > ordered)
+    all("every listener to reconnect", &|received| {
+        received.opened.last().is_some_and(|at| *at > ordered)
     });
-    let last = head(&house) + 4;
-    all("every listener to receive new rolls", &|story| story.last() >= last);
+    let last = head(&instance) + 4;
+    all("every listener to receive new rolls", &|received| received.last() >= last);
     listeners.iter().for_each(Listener::tell_to_stop);
     drop(nginx);
     let mut reconnected = Vec::new();
     for (n, listener) in listeners.into_iter().enumerate() {
-        let story = listener.stop();
-        if let Some(reason) = &story.gave_up {
+        let received = listener.stop();
+        if let Some(reason) = &received.gave_up {
             return Err(format!("listener {n} gave up: {reason}"));
         }
-        let rolls: Vec<i64> = story.rolls.iter().map(Seen::number).collect();
+        let rolls: Vec<i64> = received.rolls.iter().map(Seen::number).collect();
         if let Some(pair) = rolls.windows(2).find(|pair| pair[1] != pair[0] + 1) {
             return Err(format!("listener {n} received roll {} after roll {}", pair[1], pair[0]));
         }
-        reconnected.extend(story.opened.iter().filter(|at| **at > ordered).map(|at| *at - ordered));
+        reconnected
+            .extend(received.opened.iter().filter(|at| **at > ordered).map(|at| *at - ordered));
     }
     let longest = "select max(pause) from (select (julianday(rolled_at)
                    - julianday(lag(rolled_at) over (order by id))) * 86400 as pause from rolls)";
-    let pause: f64 = house.sqlite().query_row(longest, [], |row| row.get(0)).unwrap();
+    let pause: f64 = instance.sqlite().query_row(longest, [], |row| row.get(0)).unwrap();
     println!("no new roll for {pause:.2} s");
     // The guide says 1.2 s. A slow machine takes longer.
     assert!(pause < MAX_PAUSE, "no new roll for {pause:.2} s");

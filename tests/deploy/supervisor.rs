@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::common::{House, ROLLCAST, http, signal, wait_for};
+use crate::common::{Instance, ROLLCAST, http, signal, wait_for};
 use crate::files::Files;
 use crate::program::{Daemon, run, run_well};
 
@@ -23,12 +23,12 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Starts supervisord with the delivered files, except for paths and the user.
-    pub fn start(house: &House) -> Supervisor {
-        Supervisor::start_with(house, |_| {})
+    pub fn start(instance: &Instance) -> Supervisor {
+        Supervisor::start_with(instance, |_| {})
     }
 
     /// The same after `edit`.
-    pub fn start_with(house: &House, edit: impl FnOnce(&mut Files)) -> Supervisor {
+    pub fn start_with(instance: &Instance, edit: impl FnOnce(&mut Files)) -> Supervisor {
         let mut supervisor = Supervisor { folder: tempfile::tempdir().unwrap(), daemon: None };
         let mut files = Files::read("supervisor");
         let path = |name: &str| supervisor.path(name).display().to_string();
@@ -39,7 +39,7 @@ impl Supervisor {
             // Within the open file limit of the test run.
             (MAIN, "minfds=16384", "minfds=1024"),
             (PROGRAM, "/usr/local/bin/rollcast", ROLLCAST),
-            (PROGRAM, "/var/db/rollcast", &house.path().display().to_string()),
+            (PROGRAM, "/var/db/rollcast", &instance.path().display().to_string()),
             (PROGRAM, "user=rollcast", &format!("user={}", user.trim())),
             (PROGRAM, "/var/log/rollcast/", &path("")),
         ] {
@@ -81,47 +81,47 @@ impl Supervisor {
     }
 }
 
-fn serves(house: &House) -> bool {
-    http().get(house.url("/")).call().is_ok_and(|answer| answer.status() == 200)
+fn serves(instance: &Instance) -> bool {
+    http().get(instance.url("/")).call().is_ok_and(|answer| answer.status() == 200)
 }
 
 #[test]
 fn a_killed_server_is_restarted_at_once() {
-    let house = House::new("every = '1h'");
-    let supervisor = Supervisor::start(&house);
+    let instance = Instance::new("every = '1h'");
+    let supervisor = Supervisor::start(&instance);
     supervisor.wait_until("RUNNING");
     let kill = |supervisor: &Supervisor| {
         signal("KILL", supervisor.child());
         let killed = Instant::now();
-        wait_for("the end", || (!serves(&house)).then_some(()));
+        wait_for("the end", || (!serves(&instance)).then_some(()));
         killed
     };
     let killed = kill(&supervisor);
-    wait_for("the server to run again", || serves(&house).then_some(()));
+    wait_for("the server to run again", || serves(&instance).then_some(()));
     println!("served again {:?} after the kill", killed.elapsed());
     supervisor.wait_until("RUNNING");
     drop(supervisor);
 
-    let control = Supervisor::start_with(&house, |files| {
+    let control = Supervisor::start_with(&instance, |files| {
         files.replace(PROGRAM, "autorestart=true", "autorestart=false");
     });
     control.wait_until("RUNNING");
     kill(&control);
     control.wait_until("EXITED");
-    assert!(!serves(&house));
+    assert!(!serves(&instance));
 }
 
 #[test]
 fn a_server_that_cannot_listen_becomes_fatal_and_its_log_has_the_reason() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     let few = |files: &mut Files| {
         // The delivered ten retries take a minute.
         files.replace(PROGRAM, "startretries=10", "startretries=1");
     };
-    let taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
-    let supervisor = Supervisor::start_with(&house, few);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", instance.port())).unwrap();
+    let supervisor = Supervisor::start_with(&instance, few);
     supervisor.wait_until("FATAL");
-    let message = format!("cannot listen on http://127.0.0.1:{}", house.port());
+    let message = format!("cannot listen on http://127.0.0.1:{}", instance.port());
     assert!(supervisor.log().contains(&message), "{}", supervisor.log());
     drop(taken);
     let (code, output) = supervisor.ctl(&["start", "rollcast"]);
@@ -131,15 +131,15 @@ fn a_server_that_cannot_listen_becomes_fatal_and_its_log_has_the_reason() {
 
 #[test]
 fn logs_rotate_without_loss_while_the_server_runs() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     let rotates = |limit: &str| {
-        let supervisor = Supervisor::start_with(&house, |files| {
+        let supervisor = Supervisor::start_with(&instance, |files| {
             let limit = format!("stdout_logfile_maxbytes={limit}");
             files.replace(PROGRAM, "stdout_logfile_maxbytes=50MB", &limit);
         });
         supervisor.wait_until("RUNNING");
         for n in 0..200 {
-            http().get(house.url(&format!("/rolls?n={n}"))).call().unwrap();
+            http().get(instance.url(&format!("/rolls?n={n}"))).call().unwrap();
         }
         let rotated = || fs::read_to_string(supervisor.path("stdout.log.1")).unwrap_or_default();
         // No line is lost between the files that are kept.
@@ -154,15 +154,15 @@ fn logs_rotate_without_loss_while_the_server_runs() {
 
 #[test]
 fn a_stop_waits_for_the_server_which_stops_cleanly() {
-    let house = House::new("every = '50ms'");
-    let supervisor = Supervisor::start(&house);
+    let instance = Instance::new("every = '50ms'");
+    let supervisor = Supervisor::start(&instance);
     supervisor.wait_until("RUNNING");
     let start = Instant::now();
     assert_eq!(supervisor.ctl(&["stop", "rollcast"]).0, 0);
     println!("stopped in {:?}", start.elapsed());
     assert!(supervisor.log().contains("stopped"), "{}", supervisor.log());
     // Control: SIGKILL, which follows a timeout, leaves no such line.
-    let mut control = Supervisor::start_with(&house, |files| {
+    let mut control = Supervisor::start_with(&instance, |files| {
         files.replace(PROGRAM, "stopsignal=TERM", "stopsignal=KILL");
     });
     control.wait_until("RUNNING");

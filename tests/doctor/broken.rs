@@ -4,16 +4,16 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::common::{House, ROLLCAST, Server, wait_for};
+use crate::common::{Instance, ROLLCAST, Server, wait_for};
 use crate::nginx::Nginx;
 use crate::{Report, doctor};
 
 /// A server that has stored a roll.
-fn rolling(rollcast: &str) -> (House, Server) {
-    let house = House::new(rollcast);
-    let server = house.start();
-    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
-    (house, server)
+fn rolling(rollcast: &str) -> (Instance, Server) {
+    let instance = Instance::new(rollcast);
+    let server = instance.start();
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
+    (instance, server)
 }
 
 /// The doctor's report on rollcast behind nginx with these changes, at ten rolls per second. That
@@ -23,8 +23,8 @@ fn behind(changes: &[(&str, &str)]) -> Report {
 }
 
 fn behind_at(every: &str, changes: &[(&str, &str)]) -> Report {
-    let (house, _server) = rolling(&format!("every = '{every}'"));
-    let nginx = Nginx::start(house.port(), changes);
+    let (instance, _server) = rolling(&format!("every = '{every}'"));
+    let nginx = Nginx::start(instance.port(), changes);
     let report = doctor(&nginx.url("/"), &["--for", "4", "--timeout", "10"]);
     println!("{:#}\n{}", report.json, nginx.log());
     report
@@ -41,8 +41,8 @@ fn a_correct_site_has_no_fault() {
 
 #[test]
 fn the_table_and_the_exit_code_agree_with_the_json() {
-    let (house, _server) = rolling("every = '100ms'");
-    let nginx = Nginx::start(house.port(), &[("gzip off;", "proxy_hide_header Content-Type;")]);
+    let (instance, _server) = rolling("every = '100ms'");
+    let nginx = Nginx::start(instance.port(), &[("gzip off;", "proxy_hide_header Content-Type;")]);
     let doctor = |url: &str| {
         let mut command = Command::new(ROLLCAST);
         let output = command.current_dir("/").args(["doctor", "--for", "1", url]).output().unwrap();
@@ -85,9 +85,9 @@ fn a_proxy_that_buffers() {
 
 #[test]
 fn a_proxy_that_buffers_for_longer_than_the_doctor_watches() {
-    let (house, _server) = rolling("every = '1h'");
+    let (instance, _server) = rolling("every = '1h'");
     let ignoring = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
-    let nginx = Nginx::start(house.port(), &[("proxy_buffering off;", ignoring)]);
+    let nginx = Nginx::start(instance.port(), &[("proxy_buffering off;", ignoring)]);
     // By the URL of the page, and by that of the stream, which only a `HEAD` shows to be
     // rollcast's.
     for path in ["/", "/stream/"] {
@@ -106,8 +106,9 @@ fn a_stream_that_is_compressed() {
 
 #[test]
 fn a_stream_that_is_cut_off_when_idle() {
-    let (house, _server) = rolling("every = '1h'");
-    let nginx = Nginx::start(house.port(), &[("proxy_read_timeout 1h;", "proxy_read_timeout 2s;")]);
+    let (instance, _server) = rolling("every = '1h'");
+    let nginx =
+        Nginx::start(instance.port(), &[("proxy_read_timeout 1h;", "proxy_read_timeout 2s;")]);
     let report = doctor(&nginx.url("/"), &["--for", "20"]);
     report.assert_faults(&["idle"], "`proxy_read_timeout 1h;`");
     let (_, saw, _) = report.finding("idle");
@@ -206,8 +207,8 @@ fn too_few_connections_in_total() {
 
 #[test]
 fn too_few_streams_per_address() {
-    let (house, _server) = rolling("every = '100ms'\nmax_streams_per_address = 4");
-    let nginx = Nginx::start(house.port(), &[]);
+    let (instance, _server) = rolling("every = '100ms'\nmax_streams_per_address = 4");
+    let nginx = Nginx::start(instance.port(), &[]);
     let report = doctor(&nginx.url("/"), &["--for", "2"]);
     report.assert_faults(&["limit"], "`max_streams_per_address`");
     assert!(report.finding("limit").1.contains("4 streams per client address"));
@@ -223,13 +224,13 @@ fn no_server_behind_the_proxy() {
 
 #[test]
 fn a_server_that_makes_no_rolls() {
-    let (house, _server) = rolling("every = '100ms'");
-    let nginx = Nginx::start(house.port(), &[]);
+    let (instance, _server) = rolling("every = '100ms'");
+    let nginx = Nginx::start(instance.port(), &[]);
     // Another process locks the database.
-    let other = Connection::open(house.database()).unwrap();
+    let other = Connection::open(instance.database()).unwrap();
     other.execute_batch("begin immediate").unwrap();
-    let n_rolls = house.stored().len();
+    let n_rolls = instance.stored().len();
     let report = doctor(&nginx.url("/"), &["--for", "4"]);
-    assert_eq!(house.stored().len(), n_rolls, "it stored a roll");
+    assert_eq!(instance.stored().len(), n_rolls, "it stored a roll");
     report.assert_faults(&["roller"], "rollcast's log");
 }

@@ -13,7 +13,7 @@ use crate::nginx::Nginx;
 
 /// What a stream sends.
 #[derive(Clone, Copy)]
-struct Manner {
+struct Behaviour {
     /// The `Date` header, if there is one.
     date: Option<&'static str>,
     /// The time between writes.
@@ -24,16 +24,16 @@ struct Manner {
     has_ids: bool,
 }
 
-const PLAIN: Manner =
-    Manner { date: None, every: Duration::from_millis(50), n_together: 1, has_ids: false };
+const PLAIN: Behaviour =
+    Behaviour { date: None, every: Duration::from_millis(50), n_together: 1, has_ids: false };
 
 /// A server whose every path is such a stream.
-fn streaming(manner: Manner) -> HandServer {
-    HandServer::answering(move |_, request, client| stream(request, client, manner))
+fn streaming(behaviour: Behaviour) -> HandServer {
+    HandServer::answering(move |_, request, client| stream(request, client, behaviour))
 }
 
-fn stream(request: &Request, mut client: TcpStream, manner: Manner) -> io::Result<()> {
-    let date = manner.date.map(|date| format!("Date: {date}\r\n")).unwrap_or_default();
+fn stream(request: &Request, mut client: TcpStream, behaviour: Behaviour) -> io::Result<()> {
+    let date = behaviour.date.map(|date| format!("Date: {date}\r\n")).unwrap_or_default();
     write!(
         client,
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{date}\
@@ -42,18 +42,18 @@ fn stream(request: &Request, mut client: TcpStream, manner: Manner) -> io::Resul
     if request.method == "HEAD" {
         return Ok(());
     }
-    let last_event_id = request.header("last-event-id").filter(|_| manner.has_ids);
+    let last_event_id = request.header("last-event-id").filter(|_| behaviour.has_ids);
     let last = last_event_id.and_then(|id| id.strip_prefix('e')?.parse().ok());
     let mut n: u64 = last.unwrap_or(0);
     loop {
         let mut events = String::new();
-        for _ in 0..manner.n_together {
+        for _ in 0..behaviour.n_together {
             n += 1;
-            let id = if manner.has_ids { format!("id: e{n}\n") } else { String::new() };
+            let id = if behaviour.has_ids { format!("id: e{n}\n") } else { String::new() };
             events += &format!("{id}event: tick\ndata: something {n}\n\n");
         }
         client.write_all(events.as_bytes())?;
-        park_timeout(manner.every);
+        park_timeout(behaviour.every);
     }
 }
 
@@ -79,7 +79,7 @@ fn what_a_stream_without_ids_does_not_show_is_unknown_with_a_reason() {
 
 #[test]
 fn a_stream_with_ids_of_its_own_shows_whether_it_resumes() {
-    let resuming = streaming(Manner { has_ids: true, ..PLAIN });
+    let resuming = streaming(Behaviour { has_ids: true, ..PLAIN });
     let report = doctor(&events(&resuming), &["--for", "1"]);
     report.assert_no_fault();
     assert_eq!(report.finding("resume").0, "fine", "{:#}", report.json);
@@ -117,7 +117,8 @@ fn an_option_names_the_stream_if_the_page_does_not() {
 
 #[test]
 fn events_that_arrive_in_bursts_are_a_note_not_a_fault() {
-    let bursts = streaming(Manner { every: Duration::from_millis(500), n_together: 10, ..PLAIN });
+    let bursts =
+        streaming(Behaviour { every: Duration::from_millis(500), n_together: 10, ..PLAIN });
     let report = doctor(&events(&bursts), &["--for", "2"]);
     report.assert_no_fault();
     let (verdict, _, change) = report.finding("buffering");
@@ -128,14 +129,14 @@ fn events_that_arrive_in_bursts_are_a_note_not_a_fault() {
 #[test]
 fn a_wrong_clock_shows_in_the_date_header() {
     let late = Some("Wed, 25 Nov 2020 00:00:00 GMT");
-    let foreign = streaming(Manner { date: late, ..PLAIN });
+    let foreign = streaming(Behaviour { date: late, ..PLAIN });
     let report = doctor(&events(&foreign), &["--for", "1"]);
     report.assert_faults(&["clock"], "chronyd");
 }
 
 #[test]
 fn an_idle_stream_that_is_cut_off_is_a_fault_on_any_server() {
-    let foreign = streaming(Manner { every: Duration::from_secs(3600), ..PLAIN });
+    let foreign = streaming(Behaviour { every: Duration::from_secs(3600), ..PLAIN });
     let nginx = Nginx::start(
         foreign.port(),
         &[
@@ -201,7 +202,7 @@ fn all_redirects_together_have_one_timeout() {
 
 #[test]
 fn a_flood_of_events_is_read_up_to_a_limit() {
-    let flood = streaming(Manner { n_together: 2_000, every: Duration::ZERO, ..PLAIN });
+    let flood = streaming(Behaviour { n_together: 2_000, every: Duration::ZERO, ..PLAIN });
     let report = doctor(&events(&flood), &["--for", "60"]);
     let (verdict, saw, _) = report.finding("idle");
     assert_eq!(verdict, "unknown", "{:#}", report.json);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
-use crate::common::House;
+use crate::common::Instance;
 use crate::doctor;
 use crate::nginx::Nginx;
 
@@ -28,11 +28,11 @@ fn certificate_folder(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir 
 
 /// The doctor's report, with the certificate trusted or not.
 fn report(folder: TempDir, is_trusted: bool, changes: &[(&str, &str)]) -> crate::Report {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let certificate = folder.path().join("cert.pem");
     let certificate = certificate.to_str().unwrap().to_owned();
-    let nginx = Nginx::start_tls(folder, house.port(), changes);
+    let nginx = Nginx::start_tls(folder, instance.port(), changes);
     let url = format!("https://localhost:{}/", nginx.port());
     let mut arguments = vec!["--for", "4"];
     if is_trusted {
@@ -81,11 +81,11 @@ fn a_certificate_that_expires_soon() {
 
 #[test]
 fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
-    let secure = Nginx::start_tls(certificate_folder("localhost", LATER), house.port(), &[]);
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
+    let secure = Nginx::start_tls(certificate_folder("localhost", LATER), instance.port(), &[]);
     let redirect = format!("return 301 https://localhost:{}/; }}", secure.port());
-    let plain = Nginx::start(house.port(), &[("proxy_pass http://app;\n        }", &redirect)]);
+    let plain = Nginx::start(instance.port(), &[("proxy_pass http://app;\n        }", &redirect)]);
     let report = doctor(&plain.url("/"), &["--for", "1"]);
     report.assert_faults(&["tls"], "fullchain.pem");
 }
@@ -98,15 +98,15 @@ fn a_certificate_of_another_name() {
 
 #[test]
 fn tail_and_export_accept_an_authority_too() {
-    let house = House::new("every = '100ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
     let folder = certificate_folder("localhost", LATER);
     let certificate = folder.path().join("cert.pem").display().to_string();
-    let nginx = Nginx::start_tls(folder, house.port(), &[]);
+    let nginx = Nginx::start_tls(folder, instance.port(), &[]);
     let url = format!("https://localhost:{}/", nginx.port());
 
     let export = |more: &[&str]| {
-        house.command().args(["export", &url, "--format", "ndjson"]).args(more).output().unwrap()
+        instance.command().args(["export", &url, "--format", "ndjson"]).args(more).output().unwrap()
     };
     let refused = export(&[]);
     let error = String::from_utf8(refused.stderr).unwrap();
@@ -114,7 +114,7 @@ fn tail_and_export_accept_an_authority_too() {
     let exported = export(&["--cafile", &certificate]);
     assert!(exported.status.success(), "{exported:?}");
 
-    let mut tail = house.command();
+    let mut tail = instance.command();
     tail.args(["tail", &url, "--json", "--after", "0", "--cafile", &certificate]);
     let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
@@ -126,7 +126,7 @@ fn tail_and_export_accept_an_authority_too() {
     let exported = String::from_utf8(exported.stdout).unwrap();
     assert_eq!(followed, exported.lines().collect::<Vec<_>>());
 
-    let refused = house.command().args(["tail", &url, "--cafile", "no.pem"]).output().unwrap();
+    let refused = instance.command().args(["tail", &url, "--cafile", "no.pem"]).output().unwrap();
     let error = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(2) && error.contains("no.pem"), "{error}");
 }

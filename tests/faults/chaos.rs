@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::common::House;
+use crate::common::Instance;
 use crate::common::hand_server::HandServer;
 
 /// What happens to one connection.
@@ -69,23 +69,23 @@ struct Shared {
 impl Chaos {
     /// Starts a proxy in front of a server. `plan` gets the number of each connection, from 0.
     pub fn start(
-        house: &House,
+        instance: &Instance,
         plan: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
     ) -> Chaos {
-        Chaos::start_with(house, false, Box::new(plan))
+        Chaos::start_with(instance, false, Box::new(plan))
     }
 
     /// The same for a client that respects `retry:`, which is shortened to 50 ms.
     pub fn start_with_short_retry(
-        house: &House,
+        instance: &Instance,
         plan: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
     ) -> Chaos {
-        Chaos::start_with(house, true, Box::new(plan))
+        Chaos::start_with(instance, true, Box::new(plan))
     }
 
-    fn start_with(house: &House, shortens_retry: bool, plan: Plan) -> Chaos {
+    fn start_with(instance: &Instance, shortens_retry: bool, plan: Plan) -> Chaos {
         let shared = Arc::new(Shared {
-            server: house.port(),
+            server: instance.port(),
             plan,
             shortens_retry,
             n_connections: AtomicUsize::new(0),

@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, ROLLCAST, Server, http, wait_for};
+use crate::common::{Instance, ROLLCAST, Server, http, wait_for};
 use crate::kills::head;
 use crate::report::{Recovered, Row, assert_in_time};
 use crate::shim::{Calls, Failure, Fault, Shim};
 use crate::siege::park;
 
-fn get(house: &House, path: &str, accept: &str) -> (u16, String) {
-    let mut answer = http().get(house.url(path)).header("Accept", accept).call().unwrap();
+fn get(instance: &Instance, path: &str, accept: &str) -> (u16, String) {
+    let mut answer = http().get(instance.url(path)).header("Accept", accept).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
 /// Status and body of `/readyz`, and the trouble message of the first page without scripts.
-fn reported(house: &House) -> (u16, String, String) {
-    let (status, reasons) = get(house, "/readyz", "*/*");
-    let (_, page) = get(house, "/", "text/html");
+fn reported(instance: &Instance) -> (u16, String, String) {
+    let (status, reasons) = get(instance, "/readyz", "*/*");
+    let (_, page) = get(instance, "/", "text/html");
     let trouble = page.split_once("id=\"trouble\"").map_or("", |(_, rest)| rest);
     (status, reasons, trouble.split("</p>").next().unwrap().to_string())
 }
@@ -42,29 +42,34 @@ fn consecutive(first: i64, n_rolls: usize) -> Vec<i64> {
 
 /// Starts a fault that blocks all commits, and ends it. Asserts that pages, streams and probes keep
 /// working and report `cause`. Returns the time from the end of the fault to the next roll.
-fn stall(house: &House, cause: &str, fault: impl FnOnce(), end_fault: impl FnOnce()) -> Duration {
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+fn stall(
+    instance: &Instance,
+    cause: &str,
+    fault: impl FnOnce(),
+    end_fault: impl FnOnce(),
+) -> Duration {
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
     // Control: before the fault nothing is reported.
-    assert_eq!(reported(house), (200, "ready\n".into(), String::new()));
+    assert_eq!(reported(instance), (200, "ready\n".into(), String::new()));
 
     fault();
     wait_for(&format!("page and probe to report `{cause}`"), || {
-        let (status, reasons, trouble) = reported(house);
+        let (status, reasons, trouble) = reported(instance);
         let names_cause =
             |text: &str| text.contains("no roll can be stored") && text.contains(cause);
         (status == 503 && names_cause(&reasons) && names_cause(&trouble)).then_some(())
     });
-    let n_stored = house.stored().len();
-    assert_eq!(get(house, "/rolls", "text/html").0, 200);
+    let n_stored = instance.stored().len();
+    assert_eq!(get(instance, "/rolls", "text/html").0, 200);
 
     let ended = Instant::now();
     end_fault();
     let rest = stream.rolls(n_stored - 5 + 1);
     let recovered = ended.elapsed();
     assert_eq!(ids(&rest), consecutive(6, n_stored - 5 + 1));
-    wait_for("the server to be ready", || (reported(house).0 == 200).then_some(()));
-    assert_eq!(reported(house).2, "");
+    wait_for("the server to be ready", || (reported(instance).0 == 200).then_some(()));
+    assert_eq!(reported(instance).2, "");
     assert_eq!(ids(&stream.rolls(20)), consecutive(n_stored as i64 + 2, 20));
     recovered
 }
@@ -85,30 +90,30 @@ fn write_row(fault: &'static str, recovered: Duration, test: &'static str) {
 
 #[test]
 fn on_a_full_disk_pages_and_streams_work_and_report_it_and_rolls_continue_afterwards() {
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    let _server = house.start_with(&mut shim.command(&house));
+    let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+    let _server = instance.start_with(&mut shim.command(&instance));
     let fault = || shim.inject(Fault::for_ever(Calls::Write, Failure::Full));
-    let recovered = stall(&house, "database or disk is full", fault, || shim.clear_fault());
+    let recovered = stall(&instance, "database or disk is full", fault, || shim.clear_fault());
     write_row("disk full under a running server", recovered, "database::on_a_full_disk");
 }
 
 #[test]
 fn on_a_failing_disk_pages_and_streams_work_and_report_it_and_rolls_continue_afterwards() {
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    let _server = house.start_with(&mut shim.command(&house));
+    let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+    let _server = instance.start_with(&mut shim.command(&instance));
     let fault = || shim.inject(Fault::for_ever(Calls::Write, Failure::Broken));
-    let recovered = stall(&house, "disk I/O error", fault, || shim.clear_fault());
+    let recovered = stall(&instance, "disk I/O error", fault, || shim.clear_fault());
     write_row("writes fail under a running server", recovered, "database::on_a_failing_disk");
 }
 
 #[test]
 fn behind_an_outside_writer_pages_and_streams_work_and_report_it_and_rolls_continue_afterwards() {
-    let house = House::new("every = '20ms'");
-    let _server = house.start();
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let _server = instance.start();
+    let outside = Connection::open(instance.database()).unwrap();
     let lock = || wait_for("the lock", || outside.execute_batch("begin immediate").ok());
     let unlock = || outside.execute_batch("rollback").unwrap();
-    let recovered = stall(&house, "database is locked", lock, unlock);
+    let recovered = stall(&instance, "database is locked", lock, unlock);
     write_row(
         "an outside writer holds the lock under a running server",
         recovered,
@@ -117,8 +122,8 @@ fn behind_an_outside_writer_pages_and_streams_work_and_report_it_and_rolls_conti
 }
 
 /// The number of the database page, from 0, that contains `text`.
-fn page_of(house: &House, text: &str) -> u64 {
-    let content = fs::read(house.database()).unwrap();
+fn page_of(instance: &Instance, text: &str) -> u64 {
+    let content = fs::read(instance.database()).unwrap();
     // Only leaf pages of a table: other pages may contain an outdated copy.
     // https://sqlite.org/fileformat.html#b_tree_pages
     let contains = |page: &[u8]| {
@@ -137,45 +142,45 @@ fn a_corrupt_page_is_reported_to_requests_that_read_it_and_the_stream_continues(
 
 /// Corrupts the database page that contains roll `n`.
 fn assert_corrupt_page_is_reported(n: usize) {
-    let house = House::new("every = '20ms'");
+    let instance = Instance::new("every = '20ms'");
     // More rolls than the server keeps in memory.
-    house.fill(3_000, 1);
-    let mut server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    instance.fill(3_000, 1);
+    let mut server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(1);
-    let (_, rolled_at, _) = house.stored()[n].clone();
+    let (_, rolled_at, _) = instance.stored()[n].clone();
     let (after, before) =
         (format!("/api/rolls?after={}", n - 10), format!("/rolls?before={}", n + 20));
     // Control: before the corruption both requests succeed.
-    assert_eq!(get(&house, &after, "*/*").0, 200);
-    assert_eq!(get(&house, &before, "text/html").0, 200);
+    assert_eq!(get(&instance, &after, "*/*").0, 200);
+    assert_eq!(get(&instance, &before, "text/html").0, 200);
     server.stop();
-    let file = fs::OpenOptions::new().write(true).open(house.database()).unwrap();
-    file.write_all_at(&[0xA5; 4096], page_of(&house, &rolled_at) * 4096).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(instance.database()).unwrap();
+    file.write_all_at(&[0xA5; 4096], page_of(&instance, &rolled_at) * 4096).unwrap();
     drop(file);
 
-    let mut server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let mut server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(1);
-    let (status, json) = get(&house, &after, "*/*");
+    let (status, json) = get(&instance, &after, "*/*");
     assert_eq!(status, 503, "{json}");
     assert!(json.contains("history cannot be read"), "{json}");
-    let (status, page) = get(&house, &before, "text/html");
+    let (status, page) = get(&instance, &before, "text/html");
     assert_eq!(status, 503, "{page}");
     assert!(page.contains("history cannot be read"), "{page}");
-    assert_eq!(get(&house, "/", "text/html").0, 200);
+    assert_eq!(get(&instance, "/", "text/html").0, 200);
     let log = server.log();
     assert!(log.iter().any(|line| line.contains("malformed")), "{log:#?}");
     stream.rolls(5);
     server.stop();
     // `check` names the damage and the remedy, and deletes nothing.
-    let check = house.command().arg("check").output().unwrap();
+    let check = instance.command().arg("check").output().unwrap();
     let message = String::from_utf8(check.stderr).unwrap();
     assert_eq!(check.status.code(), Some(1));
     assert!(message.contains("damaged") && message.contains("restore a backup"), "{message}");
     let mut page = [0; 4096];
-    let n_pages = fs::metadata(house.database()).unwrap().size() / 4096;
-    let file = fs::File::open(house.database()).unwrap();
+    let n_pages = fs::metadata(instance.database()).unwrap().size() / 4096;
+    let file = fs::File::open(instance.database()).unwrap();
     let is_kept = (0..n_pages).any(|n| {
         file.read_exact_at(&mut page, n * 4096).unwrap();
         page == [0xA5; 4096]
@@ -185,9 +190,9 @@ fn assert_corrupt_page_is_reported(n: usize) {
 
 #[test]
 fn a_truncated_database_stops_the_start_with_a_reason_and_is_left_unchanged() {
-    let house = House::new("every = '20ms'");
-    house.fill(3_000, 1);
-    let whole = fs::read(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    instance.fill(3_000, 1);
+    let whole = fs::read(instance.database()).unwrap();
     for (name, content) in [
         ("half", whole[..whole.len() / 2].to_vec()),
         ("a page", whole[..4096].to_vec()),
@@ -198,33 +203,33 @@ fn a_truncated_database_stops_the_start_with_a_reason_and_is_left_unchanged() {
             content
         }),
     ] {
-        fs::write(house.database(), &content).unwrap();
-        let mut server = Server::spawn(&mut house.command());
+        fs::write(instance.database(), &content).unwrap();
+        let mut server = Server::spawn(&mut instance.command());
         assert_eq!(server.wait().code(), Some(1), "{name}: {:#?}", server.log());
         let message = server.log().last().unwrap().clone();
         assert!(message.contains("damaged") && message.contains("rolls.db"), "{name}: {message}");
         assert!(message.contains("restore a backup"), "{name}: {message}");
-        assert!(fs::read(house.database()).unwrap() == content, "{name}: the file was changed");
+        assert!(fs::read(instance.database()).unwrap() == content, "{name}: the file was changed");
     }
-    fs::write(house.database(), &whole).unwrap();
-    house.start().stop();
+    fs::write(instance.database(), &whole).unwrap();
+    instance.start().stop();
 }
 
 #[test]
 fn an_outside_reader_grows_the_write_ahead_log_as_a_metric_shows_and_it_shrinks_afterwards() {
     const MIB: f64 = 1_048_576.0;
-    let (house, shim) = (House::new("every = '1ms'"), Shim::new());
-    let _server = house.start_with(&mut shim.command(&house));
-    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
+    let (instance, shim) = (Instance::new("every = '1ms'"), Shim::new());
+    let _server = instance.start_with(&mut shim.command(&instance));
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
     let n_log_bytes = || {
-        let (_, metrics) = get(&house, "/metrics", "*/*");
+        let (_, metrics) = get(&instance, "/metrics", "*/*");
         let bytes = metrics.lines().find_map(|line| line.strip_prefix("rollcast_log_bytes "));
         bytes
             .unwrap_or_else(|| panic!("no `rollcast_log_bytes` in {metrics}"))
             .parse::<f64>()
             .unwrap()
     };
-    let outside = house.sqlite();
+    let outside = instance.sqlite();
     outside.execute_batch("begin; select count(*) from rolls").unwrap();
     let n_held: i64 =
         outside.query_row("select count(*) from rolls", [], |row| row.get(0)).unwrap();
@@ -243,9 +248,9 @@ fn an_outside_reader_grows_the_write_ahead_log_as_a_metric_shows_and_it_shrinks_
 fn when_the_clock_steps_rolls_keep_their_order_and_interval() {
     const EVERY: Duration = Duration::from_millis(20);
     const HOUR: Duration = Duration::from_secs(3_600);
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    let mut server = house.start_with(&mut shim.command(&house));
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+    let mut server = instance.start_with(&mut shim.command(&instance));
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     let mut seen = stream.rolls(10);
     let steps: [&dyn Fn(); 4] = [
         &|| shim.put_clock_back(HOUR),
@@ -254,16 +259,16 @@ fn when_the_clock_steps_rolls_keep_their_order_and_interval() {
         &|| shim.put_clock_ahead(Duration::ZERO),
     ];
     for step in steps {
-        let n_before = house.stored().len();
+        let n_before = instance.stored().len();
         let stepped = Instant::now();
         step();
         let n_rolls = n_before + 25 - seen.len();
         seen.extend(stream.rolls(n_rolls));
         let max_new = stepped.elapsed().as_millis() / EVERY.as_millis() + 10;
-        let n_new = house.stored().len() - n_before;
+        let n_new = instance.stored().len() - n_before;
         assert!(n_new as u128 <= max_new, "a burst: {n_new} rolls in {:?}", stepped.elapsed());
-        assert_eq!(get(&house, "/readyz", "*/*").0, 200);
-        let (status, page) = get(&house, "/", "text/html");
+        assert_eq!(get(&instance, "/readyz", "*/*").0, 200);
+        let (status, page) = get(&instance, "/", "text/html");
         assert_eq!(status, 200);
         // The newest roll comes first, whatever its timestamp.
         let shown: Vec<i64> = page
@@ -281,11 +286,11 @@ fn when_the_clock_steps_rolls_keep_their_order_and_interval() {
     // A client that reconnects resumes by the id.
     let (last, _) = &seen[20];
     let ask = Ask { last_event_id: Some(last), ..Ask::default() };
-    let mut resumed = Stream::open(&house.url("/stream/"), ask).unwrap();
+    let mut resumed = Stream::open(&instance.url("/stream/"), ask).unwrap();
     assert_eq!(ids(&resumed.rolls(30)), consecutive(22, 30));
     server.stop();
     // Control: the server's clock stepped.
-    let stored = house.stored();
+    let stored = instance.stored();
     let n_back = stored.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
     assert_eq!(n_back, 2, "expected the clock to go back twice");
 }
@@ -294,30 +299,30 @@ fn when_the_clock_steps_rolls_keep_their_order_and_interval() {
 fn after_a_suspend_rolls_continue_in_order_and_without_a_burst() {
     const EVERY: Duration = Duration::from_millis(20);
     const SUSPENDED: Duration = Duration::from_secs(3);
-    let house = House::new("every = '20ms'");
-    let mut server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let mut server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     let n_before = stream.rolls(10).len();
     server.signal("STOP");
     let suspended = Instant::now();
     // Waits until the process has stopped.
     let n_stored = wait_for("the rolls to stop", || {
-        let n_stored = house.stored().len();
+        let n_stored = instance.stored().len();
         park(10 * EVERY);
-        (house.stored().len() == n_stored).then_some(n_stored)
+        (instance.stored().len() == n_stored).then_some(n_stored)
     });
     park(SUSPENDED.saturating_sub(suspended.elapsed()));
     // Control: it was suspended for many intervals.
-    assert_eq!(house.stored().len(), n_stored, "the server was not suspended");
+    assert_eq!(instance.stored().len(), n_stored, "the server was not suspended");
 
     let resumed = Instant::now();
     server.signal("CONT");
     let seen = stream.rolls(n_stored + 25 - n_before);
     let max_new = resumed.elapsed().as_millis() / EVERY.as_millis() + 10;
-    let n_new = house.stored().len() - n_stored;
+    let n_new = instance.stored().len() - n_stored;
     assert!(n_new as u128 <= max_new, "a burst: {n_new} rolls in {:?}", resumed.elapsed());
     assert_eq!(ids(&seen), consecutive(n_before as i64 + 1, seen.len()));
-    wait_for("the server to be ready", || (reported(&house).0 == 200).then_some(()));
+    wait_for("the server to be ready", || (reported(&instance).0 == 200).then_some(()));
     server.stop();
 }
 
@@ -325,17 +330,17 @@ fn after_a_suspend_rolls_continue_in_order_and_without_a_burst() {
 fn while_all_readers_are_slow_other_requests_get_503_in_time_and_the_stream_continues() {
     /// The server's read connections, each busy with many slow reads.
     const N_READERS: u32 = 4;
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    house.fill(5_000, 1);
-    let _server = house.start_with(&mut shim.command(&house));
-    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+    instance.fill(5_000, 1);
+    let _server = instance.start_with(&mut shim.command(&instance));
+    let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(1);
     let request = |n: usize| {
         let start = Instant::now();
         // Half of the connections serve queries of many rolls, the other half the rest.
         let limit = if n.is_multiple_of(2) { 1_000 } else { 128 };
         let (status, body) =
-            get(&house, &format!("/api/rolls?limit={limit}&after={}", 300 * n), "*/*");
+            get(&instance, &format!("/api/rolls?limit={limit}&after={}", 300 * n), "*/*");
         (status, body, start.elapsed())
     };
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
@@ -344,7 +349,7 @@ fn while_all_readers_are_slow_other_requests_get_503_in_time_and_the_stream_cont
         wait_for("slow reads", || (shim.n_injected() >= N_READERS).then_some(()));
         // Open streams do not wait for slow reads: new rolls arrive before a connection is free
         // again, because each of these requests takes more than a dozen slow reads.
-        let newest = head(&house);
+        let newest = head(&instance);
         while ids(&stream.rolls(1))[0] < newest + 5 {}
         let n_reads = shim.n_injected();
         assert!(n_reads < 10 * N_READERS, "five rolls arrived after {n_reads} slow reads");
@@ -364,20 +369,20 @@ fn while_all_readers_are_slow_other_requests_get_503_in_time_and_the_stream_cont
 
 #[test]
 fn a_read_only_file_or_folder_stops_the_start_with_one_line() {
-    let house = House::new("every = '20ms'");
-    let fill = || house.fill(10, 1);
+    let instance = Instance::new("every = '20ms'");
+    let fill = || instance.fill(10, 1);
     fill();
-    let root = fs::metadata(house.path()).unwrap().uid() == 0;
+    let root = fs::metadata(instance.path()).unwrap().uid() == 0;
     // Root may write everything, so the server runs as `nobody` there.
-    let program = house.path().join("program");
+    let program = instance.path().join("program");
     if fs::hard_link(ROLLCAST, &program).is_err() {
         fs::copy(ROLLCAST, &program).unwrap();
     }
     let spawn = || {
-        let house_command = house.command();
+        let instance_command = instance.command();
         let mut command = Command::new(&program);
-        command.current_dir(house.path());
-        for (name, value) in house_command.get_envs() {
+        command.current_dir(instance.path());
+        for (name, value) in instance_command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
@@ -394,16 +399,16 @@ fn a_read_only_file_or_folder_stops_the_start_with_one_line() {
         (status.code(), server.log().last().cloned().unwrap_or_default())
     };
     let mode = |name: &str, mode: u32| {
-        fs::set_permissions(house.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(instance.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     let files: BTreeMap<_, _> =
-        [("rolls.db", fs::read(house.database()).unwrap())].into_iter().collect();
+        [("rolls.db", fs::read(instance.database()).unwrap())].into_iter().collect();
     // A read-only folder, a read-only file in a writable folder, and an unreadable file in a
     // read-only folder.
     for (folder, file, expected) in
         [(0o555, 0o666, "cannot"), (0o777, 0o444, "cannot"), (0o555, 0o000, "cannot")]
     {
-        let _ = fs::remove_file(house.path().join("rolls.db-lock"));
+        let _ = fs::remove_file(instance.path().join("rolls.db-lock"));
         mode("rolls.db", file);
         mode(".", folder);
         let (code, message) = start();
@@ -414,14 +419,14 @@ fn a_read_only_file_or_folder_stops_the_start_with_one_line() {
             "{folder:o} {file:o}: {message}"
         );
         mode("rolls.db", 0o644);
-        assert_eq!(fs::read(house.database()).unwrap(), files["rolls.db"]);
+        assert_eq!(fs::read(instance.database()).unwrap(), files["rolls.db"]);
         println!("{folder:o} {file:o}: {message}");
     }
     // Control: where the same user may write, the server starts.
-    let _ = fs::remove_file(house.path().join("rolls.db-lock"));
+    let _ = fs::remove_file(instance.path().join("rolls.db-lock"));
     mode("rolls.db", 0o666);
     mode(".", 0o777);
     let mut server = spawn();
-    wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
+    wait_for("the server to listen", || http().get(instance.url("/healthz")).call().ok());
     server.stop();
 }

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::listener::{Listener, Manner};
-use crate::common::{House, ROLLCAST, http, wait_for};
+use crate::common::listener::{Behaviour, Listener};
+use crate::common::{Instance, ROLLCAST, http, wait_for};
 use crate::kills::head;
 use crate::oracle::{Stored, log_of};
 use crate::process::{cpu_shares, n_open_files};
@@ -16,15 +16,15 @@ const N_FILES: usize = 100;
 
 #[test]
 fn without_file_descriptors_streams_continue_nothing_spins_and_the_server_recovers() {
-    let house = House::new("every = '100ms'");
+    let instance = Instance::new("every = '100ms'");
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {N_FILES}; exec \"$0\""), ROLLCAST]);
-    command.current_dir(house.path());
-    let mut server = house.start_with(&mut command);
+    command.current_dir(instance.path());
+    let mut server = instance.start_with(&mut command);
     let listeners: Vec<Listener> =
-        (0..5).map(|_| Listener::start(house.url("/stream/"), Manner::EAGER)).collect();
+        (0..5).map(|_| Listener::start(instance.url("/stream/"), Behaviour::EAGER)).collect();
     for listener in &listeners {
-        wait_for("a roll", || (listener.story().last() > 0).then_some(()));
+        wait_for("a roll", || (listener.received().last() > 0).then_some(()));
     }
     let time = Duration::from_secs(2);
     let [before] = cpu_shares([server.pid()], time);
@@ -34,12 +34,13 @@ fn without_file_descriptors_streams_continue_nothing_spins_and_the_server_recove
     for _ in 0..n_times {
         // More connections than descriptors, so that some wait to be accepted.
         let crowd: Vec<TcpStream> = (0..N_FILES + 20)
-            .map(|_| TcpStream::connect(("127.0.0.1", house.port())).unwrap())
+            .map(|_| TcpStream::connect(("127.0.0.1", instance.port())).unwrap())
             .collect();
         wait_for("all descriptors to be used", || {
             (n_open_files(server.pid()) >= N_FILES).then_some(())
         });
-        let n_seen: Vec<i64> = listeners.iter().map(|listener| listener.story().last()).collect();
+        let n_seen: Vec<i64> =
+            listeners.iter().map(|listener| listener.received().last()).collect();
         // Control: a process that spins, at the same time, so that both share this machine.
         let mut spinning = Command::new("sh")
             .args(["-c", "while :; do :; done"])
@@ -57,26 +58,26 @@ fn without_file_descriptors_streams_continue_nothing_spins_and_the_server_recove
         assert!(n_open_files(server.pid()) >= N_FILES, "not all descriptors are used any more");
         for (listener, n_seen) in listeners.iter().zip(n_seen) {
             wait_for("open streams to continue", || {
-                (listener.story().last() > n_seen).then_some(())
+                (listener.received().last() > n_seen).then_some(())
             });
         }
 
         drop(crowd);
         let freed = Instant::now();
-        assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
+        assert_eq!(http().get(instance.url("/")).call().unwrap().status(), 200);
         recovered = recovered.max(freed.elapsed());
     }
     assert!(recovered < Duration::from_secs(5), "the server answered after {recovered:?}");
-    let newest = head(&house);
+    let newest = head(&instance);
     let mut logs = Vec::new();
     for listener in listeners {
-        wait_for("a listener to catch up", || (listener.story().last() >= newest).then_some(()));
-        let story = listener.stop();
-        assert_eq!(story.opened.len(), 1, "an open stream was lost");
-        logs.push(log_of(&story, 0));
+        wait_for("a listener to catch up", || (listener.received().last() >= newest).then_some(()));
+        let received = listener.stop();
+        assert_eq!(received.opened.len(), 1, "an open stream was lost");
+        logs.push(log_of(&received, 0));
     }
     server.stop();
-    let stored = Stored::read(&house);
+    let stored = Stored::read(&instance);
     for log in &mut logs {
         log.settle(&stored);
         log.assert_is_whole("a listener");

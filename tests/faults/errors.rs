@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, PATIENCE, Server, http};
+use crate::common::{Instance, PATIENCE, Server, http};
 use crate::report::{Recovered, Row, is_late, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
@@ -50,8 +50,8 @@ struct Listener {
 }
 
 impl Listener {
-    fn start(house: &House) -> Listener {
-        let (url, seen) = (house.url("/stream/?after=0"), Arc::new(Mutex::new(Vec::new())));
+    fn start(instance: &Instance) -> Listener {
+        let (url, seen) = (instance.url("/stream/?after=0"), Arc::new(Mutex::new(Vec::new())));
         let stop = Arc::new(AtomicBool::new(false));
         let (rolls, ended) = (seen.clone(), stop.clone());
         let thread = thread::spawn(move || {
@@ -84,10 +84,10 @@ impl Listener {
 }
 
 /// Checks the database and the seen rolls at the end. Returns all errors.
-fn complaints(house: &House, seen: &[(String, String)]) -> Vec<String> {
+fn complaints(instance: &Instance, seen: &[(String, String)]) -> Vec<String> {
     let mut complaints = Vec::new();
     let read = || {
-        let connection = house.sqlite();
+        let connection = instance.sqlite();
         let check: String = connection.query_row("pragma integrity_check", [], |row| row.get(0))?;
         let mut statement =
             connection.prepare("select id, rolled_at, dice from rolls order by id")?;
@@ -167,15 +167,15 @@ fn watch<T>(
 /// Says what went wrong.
 fn run(plan: Plan) -> Result<Outcome, String> {
     // Dice with so many faces that no two rolls are equal.
-    let house = House::new("every = '2ms'\ndice = ['1D1000', '1D999']");
+    let instance = Instance::new("every = '2ms'\ndice = ['1D1000', '1D999']");
     let shim = Shim::new();
     shim.inject(plan.fault);
-    let mut server = Server::spawn(&mut shim.command(&house));
-    let listener = Listener::start(&house);
+    let mut server = Server::spawn(&mut shim.command(&instance));
+    let listener = Listener::start(&instance);
     // The pager makes the server read.
     let pager = || {
         if plan.fault.calls == Calls::Read {
-            let _ = http().get(house.url("/api/rolls?after=0&limit=50")).call();
+            let _ = http().get(instance.url("/api/rolls?after=0&limit=50")).call();
         }
     };
     let n_failed_calls = if plan.end == End::Single { 1 } else { N_FAILED_CALLS };
@@ -212,7 +212,7 @@ fn run(plan: Plan) -> Result<Outcome, String> {
         }
         // A start without the fault continues.
         let started = Instant::now();
-        let mut command = house.command();
+        let mut command = instance.command();
         server = Server::spawn(&mut command);
         let n_before = listener.n_seen();
         let next = || (listener.n_seen() > n_before + 2).then(|| started.elapsed());
@@ -231,7 +231,7 @@ fn run(plan: Plan) -> Result<Outcome, String> {
     if !status.success() || log.iter().any(|line| line.contains("panicked")) {
         return Err(format!("it stopped with {status}: {log:#?}"));
     }
-    match complaints(&house, &listener.stop()) {
+    match complaints(&instance, &listener.stop()) {
         complaints if complaints.is_empty() => Ok(Outcome { n_injected, recovered }),
         complaints => Err(format!("{complaints:?}")),
     }

@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::listener::{Listener, Manner};
-use crate::common::{House, http, wait_for};
+use crate::common::listener::{Behaviour, Listener};
+use crate::common::{Instance, http, wait_for};
 use crate::kills::head;
 use crate::oracle::{Stored, log_of};
 use crate::report::{Recovered, Row};
@@ -24,10 +24,10 @@ const SYNCS_HANG: Fault = Fault {
 
 #[test]
 fn the_server_stops_while_a_sync_never_returns_and_no_roll_is_lost() {
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
-    let mut server = house.start_with(&mut shim.command(&house));
-    wait_for("rolls", || (listener.story().last() > 3).then_some(()));
+    let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+    let listener = Listener::start(instance.url("/stream/"), Behaviour::EAGER);
+    let mut server = instance.start_with(&mut shim.command(&instance));
+    wait_for("rolls", || (listener.received().last() > 3).then_some(()));
     shim.inject(SYNCS_HANG);
     wait_for("a sync that hangs", || (shim.n_injected() > 0).then_some(()));
     let (status, took) = signal_and_wait(&mut server, &["TERM"]);
@@ -38,14 +38,14 @@ fn the_server_stops_while_a_sync_never_returns_and_no_roll_is_lost() {
     assert!(message.contains("rollcast: the database's disk does not answer"), "{log:#?}");
     shim.clear_fault();
 
-    let n_seen = listener.story().last();
+    let n_seen = listener.received().last();
     let started = Instant::now();
-    let mut server = house.start();
-    wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
+    let mut server = instance.start();
+    wait_for("a roll", || (listener.received().last() > n_seen).then_some(()));
     let recovered = started.elapsed();
     server.stop();
     let mut log = log_of(&listener.stop(), 0);
-    log.settle(&Stored::read(&house));
+    log.settle(&Stored::read(&instance));
     log.assert_is_whole("the listener");
     Row {
         fault: "SIGTERM while a sync never returns",
@@ -65,9 +65,9 @@ fn the_server_stops_while_a_sync_never_returns_and_no_roll_is_lost() {
 
 #[test]
 fn the_server_stops_cleanly_when_only_the_last_checkpoint_hangs() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    let mut server = house.start_with(&mut shim.command(&house));
-    wait_for("the roll", || (head(&house) == 1).then_some(()));
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    let mut server = instance.start_with(&mut shim.command(&instance));
+    wait_for("the roll", || (head(&instance) == 1).then_some(()));
     shim.inject(SYNCS_HANG);
     let (status, took) = signal_and_wait(&mut server, &["TERM"]);
     assert!(shim.n_injected() > 0, "nothing hung");
@@ -78,15 +78,15 @@ fn the_server_stops_cleanly_when_only_the_last_checkpoint_hangs() {
         line.contains("the write-ahead log stays beside the database: its disk did not answer")
     });
     assert!(warned, "{log:#?}");
-    assert_eq!(house.stored().len(), 1);
+    assert_eq!(instance.stored().len(), 1);
 }
 
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
     for (first, second, number) in [("TERM", "INT", 2), ("INT", "INT", 2), ("HUP", "TERM", 15)] {
-        let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-        let mut server = house.start_with(&mut shim.command(&house));
-        wait_for("rolls", || (head(&house) > 3).then_some(()));
+        let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+        let mut server = instance.start_with(&mut shim.command(&instance));
+        wait_for("rolls", || (head(&instance) > 3).then_some(()));
         shim.inject(SYNCS_HANG);
         wait_for("a sync that hangs", || (shim.n_injected() > 0).then_some(()));
         server.signal(first);
@@ -109,23 +109,23 @@ fn a_second_signal_ends_the_server_at_once() {
 /// Asserts that a server keeps storing rolls, answers every request, and stops in time, while
 /// `fault` blocks its only thread for blocking work. A request for `path` makes the call that hangs.
 fn assert_rolls_continue(fault: Fault, path: &str) {
-    let (house, shim) = (House::new("every = '1s'"), Shim::new());
-    house.fill(20_000, 1);
-    let mut command = shim.command(&house);
-    let mut server = house.start_with(command.env("ROCKET_MAX_BLOCKING", "1"));
-    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let (instance, shim) = (Instance::new("every = '1s'"), Shim::new());
+    instance.fill(20_000, 1);
+    let mut command = shim.command(&instance);
+    let mut server = instance.start_with(command.env("ROCKET_MAX_BLOCKING", "1"));
+    let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     // Just after a roll, the writer does nothing for the rest of the interval.
     stream.rolls(2);
     shim.inject(fault);
     let get = |path: &str| {
-        let url = house.url(path);
+        let url = instance.url(path);
         std::thread::spawn(move || http().get(url).call().map(|answer| answer.status().as_u16()))
     };
     let hanging = get(path);
     wait_for("a call that hangs", || (shim.n_injected() == 1).then_some(()));
     assert_eq!(stream.rolls(3).len(), 3);
     // Control: the thread is blocked, so the disk cannot be probed.
-    let mut answer = http().get(house.url("/readyz")).call().unwrap();
+    let mut answer = http().get(instance.url("/readyz")).call().unwrap();
     let reason = answer.body_mut().read_to_string().unwrap();
     assert!(answer.status() == 503 && reason.contains("does not answer"), "{path}: {reason}");
     let waiting = get("/rolls");
@@ -151,11 +151,11 @@ fn rolls_continue_while_a_read_hangs_on_the_only_blocking_thread() {
 
 #[test]
 fn metrics_are_answered_in_time_while_disk_probes_hang() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    let _server = house.start_with(&mut shim.command(&house));
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    let _server = instance.start_with(&mut shim.command(&instance));
     let metrics = || {
         let asked = Instant::now();
-        let mut answer = http().get(house.url("/metrics")).call().unwrap();
+        let mut answer = http().get(instance.url("/metrics")).call().unwrap();
         let took = asked.elapsed();
         assert!(answer.status() == 200 && took < Duration::from_secs(2), "{took:?}: {answer:?}");
         answer.body_mut().read_to_string().unwrap()

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::common::listener::{Listener, Manner, Seam};
-use crate::common::{House, Server, wait_for};
+use crate::common::listener::{Behaviour, Listener, ResumeWith};
+use crate::common::{Instance, Server, wait_for};
 use crate::oracle::{Log, Stored, log_of};
 use crate::pagers::{Pager, Way};
 use crate::report::{Recovered, Row, times};
@@ -38,33 +38,34 @@ struct Outcome {
 }
 
 /// The id of the newest stored roll, or 0.
-pub fn head(house: &House) -> i64 {
+pub fn head(instance: &Instance) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
-    house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
+    instance.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }
 
 /// Kills a server `n_kills` times under three stream readers and one pager for each of `ways`.
-fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
-    let house = House::new("every = '1ms'");
+fn campaign(n_kills: usize, resume_with: ResumeWith, ways: &[Way]) -> Outcome {
+    let instance = Instance::new("every = '1ms'");
     let mut moments = Moments::new();
-    let manner = match seam {
-        Seam::Nothing => Manner { start: None, ..Manner::EAGER.with(seam) },
-        seam => Manner::EAGER.with(seam),
+    let behaviour = match resume_with {
+        ResumeWith::Nothing => Behaviour { start: None, ..Behaviour::EAGER.with(resume_with) },
+        resume_with => Behaviour::EAGER.with(resume_with),
     };
-    let listen = || Listener::start(house.url("/stream/"), manner);
+    let listen = || Listener::start(instance.url("/stream/"), behaviour);
     let readers: Vec<Listener> = (0..3).map(|_| listen()).collect();
     let pagers: Vec<(Way, Pager)> =
-        ways.iter().map(|way| (*way, Pager::start(&house, *way))).collect();
+        ways.iter().map(|way| (*way, Pager::start(&instance, *way))).collect();
     let (mut recovered, mut reported) = (Duration::ZERO, Instant::now());
     for n in 0..n_kills {
-        let n_seen: Vec<usize> = readers.iter().map(|reader| reader.story().rolls.len()).collect();
+        let n_seen: Vec<usize> =
+            readers.iter().map(|reader| reader.received().rolls.len()).collect();
         let started = Instant::now();
-        let mut server = Server::spawn(&mut house.command());
+        let mut server = Server::spawn(&mut instance.command());
         // Kills every other server during its start, and the others while all readers listen.
         if n % 2 == 1 {
             wait_for("all readers to see a new roll", || {
                 let mut readers = readers.iter().zip(&n_seen);
-                readers.all(|(reader, n)| reader.story().rolls.len() > *n).then_some(())
+                readers.all(|(reader, n)| reader.received().rolls.len() > *n).then_some(())
             });
             recovered = recovered.max(started.elapsed());
         }
@@ -77,15 +78,15 @@ fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
         server.kill();
         if reported.elapsed() > Duration::from_secs(30) {
             reported = Instant::now();
-            println!("{} of {n_kills} kills, {} rolls", n + 1, head(&house));
+            println!("{} of {n_kills} kills, {} rolls", n + 1, head(&instance));
         }
     }
     // The last server runs until all clients have seen one of its own rolls.
-    let mut server = house.start();
-    let n_before = head(&house);
-    wait_for("more rolls", || (head(&house) > n_before + 10).then_some(()));
+    let mut server = instance.start();
+    let n_before = head(&instance);
+    wait_for("more rolls", || (head(&instance) > n_before + 10).then_some(()));
     for reader in &readers {
-        wait_for("a reader to catch up", || (reader.story().last() > n_before).then_some(()));
+        wait_for("a reader to catch up", || (reader.received().last() > n_before).then_some(()));
     }
     for (way, pager) in &pagers {
         wait_for(&format!("{way:?} to catch up"), || (pager.last() > n_before).then_some(()));
@@ -98,7 +99,7 @@ fn campaign(n_kills: usize, seam: Seam, ways: &[Way]) -> Outcome {
     for (way, pager) in pagers {
         logs.push((format!("{way:?}"), pager.stop()));
     }
-    let stored = Stored::read(&house);
+    let stored = Stored::read(&instance);
     for (client, log) in &mut logs {
         println!("{client} saw {} rolls, {} are stored", log.n_seen(), stored.len());
         log.settle(&stored);
@@ -117,17 +118,18 @@ fn n_lost(control: &Outcome) -> usize {
 
 #[test]
 fn after_every_kill_all_seen_rolls_are_stored_once_and_no_client_missed_any() {
-    let control = campaign(10, Seam::Nothing, &[]);
+    let control = campaign(10, ResumeWith::Nothing, &[]);
     let n_lost = n_lost(&control);
     // Repeated, because a kill must happen in the middle of a download.
     let n_cut_off = (0..10).find_map(|_| {
-        let control = campaign(10, Seam::LastEventId, &[Way::CarelessDownloads]);
+        let control = campaign(10, ResumeWith::LastEventId, &[Way::CarelessDownloads]);
         Some(control.logs.last().unwrap().1.n_lost).filter(|n| *n > 0)
     });
     let n_cut_off = n_cut_off.expect("a client that accepts truncated downloads missed nothing");
 
     let n_kills = times(100, 2_000);
-    let Outcome { logs, n_stored, recovered } = campaign(n_kills, Seam::LastEventId, &Way::ALL);
+    let Outcome { logs, n_stored, recovered } =
+        campaign(n_kills, ResumeWith::LastEventId, &Way::ALL);
     for (client, log) in &logs {
         log.assert_is_whole(client);
     }

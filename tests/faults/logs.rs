@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 use crate::kills::head;
 use crate::oracle::{Log, Stored};
 use crate::panics;
@@ -22,7 +22,7 @@ const LOGS: [&str; 2] = [
 ];
 
 /// Starts a server whose log goes where the shell command `log` sends it.
-fn start(house: &House, log: &str, command: &Command) -> Server {
+fn start(instance: &Instance, log: &str, command: &Command) -> Server {
     let mut shell = Command::new("sh");
     shell.args(["-c", log]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -31,40 +31,40 @@ fn start(house: &House, log: &str, command: &Command) -> Server {
             None => shell.env_remove(name),
         };
     }
-    Server::spawn(shell.current_dir(house.path()))
+    Server::spawn(shell.current_dir(instance.path()))
 }
 
 /// The pipe has a reader, which reads nothing.
 #[test]
 fn a_log_whose_reader_stops_reading_blocks_nothing() {
-    let house = House::new("every = '20ms'");
+    let instance = Instance::new("every = '20ms'");
     // Opened for reading and writing, so that opening does not wait. Standard output goes there too.
     let log = "rm -f pipe; mkfifo pipe; exec \"$0\" \"$@\" <>pipe >&0 2>&0";
-    let mut server = start(&house, log, &house.command());
-    wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
+    let mut server = start(&instance, log, &instance.command());
+    wait_for("the server to listen", || http().get(instance.url("/healthz")).call().ok());
     // Many times the 64 KiB that a pipe buffers, and more lines than the server buffers.
     let agent = http();
     for _ in 0..N_LINES {
-        assert_eq!(agent.get(house.url("/healthz")).call().unwrap().status(), 200);
+        assert_eq!(agent.get(instance.url("/healthz")).call().unwrap().status(), 200);
     }
-    let n_stored = head(&house);
+    let n_stored = head(&instance);
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
-    let mut stream = Stream::open(&house.url("/stream/"), ask).unwrap();
+    let mut stream = Stream::open(&instance.url("/stream/"), ask).unwrap();
     let mut seen = Log::after(0);
     for (id, dice) in stream.rolls(n_stored as usize + 20) {
         seen.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
     }
     server.stop();
-    seen.settle(&Stored::read(&house));
+    seen.settle(&Stored::read(&instance));
     seen.assert_is_whole("a listener");
 
     // It does not block the exit of a server that fails, either: the exit code is correct.
-    let mut server = start(&house, log, &house.command());
-    wait_for("the server to listen", || agent.get(house.url("/healthz")).call().ok());
+    let mut server = start(&instance, log, &instance.command());
+    wait_for("the server to listen", || agent.get(instance.url("/healthz")).call().ok());
     for _ in 0..N_LINES_OF_A_PIPE {
-        assert_eq!(agent.get(house.url("/healthz")).call().unwrap().status(), 200);
+        assert_eq!(agent.get(instance.url("/healthz")).call().unwrap().status(), 200);
     }
-    fs::rename(house.database(), house.path().join("moved.db")).unwrap();
+    fs::rename(instance.database(), instance.path().join("moved.db")).unwrap();
     assert_eq!(server.wait().code(), Some(1), "the exit code when the database is gone");
     Row {
         fault: "the reader of the log's pipe stops reading",
@@ -82,18 +82,18 @@ fn a_log_whose_reader_stops_reading_blocks_nothing() {
 fn a_log_that_cannot_be_written_loses_its_lines_and_blocks_nothing() {
     let (mut n_lost, mut n_repeated) = (0, 0);
     for log in LOGS {
-        let house = House::new("every = '20ms'");
-        let mut server = start(&house, log, &house.command());
+        let instance = Instance::new("every = '20ms'");
+        let mut server = start(&instance, log, &instance.command());
         wait_for("the server to listen", || {
             assert!(!server.has_ended(), "{log}: the server exited");
-            http().get(house.url("/healthz")).call().ok()
+            http().get(instance.url("/healthz")).call().ok()
         });
-        let n_stored = head(&house);
+        let n_stored = head(&instance);
         let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
-        let mut stream = Stream::open(&house.url("/stream/"), ask).unwrap();
+        let mut stream = Stream::open(&instance.url("/stream/"), ask).unwrap();
         // Each request writes a log line.
         for path in ["/", "/stats", "/none"] {
-            let answer = http().get(house.url(path)).call().unwrap();
+            let answer = http().get(instance.url(path)).call().unwrap();
             assert_eq!(answer.status(), if path == "/none" { 404 } else { 200 }, "{log}: {path}");
         }
         let mut seen = Log::after(0);
@@ -101,19 +101,19 @@ fn a_log_that_cannot_be_written_loses_its_lines_and_blocks_nothing() {
             seen.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
         }
         server.stop();
-        seen.settle(&Stored::read(&house));
+        seen.settle(&Stored::read(&instance));
         seen.assert_is_whole(log);
         (n_lost, n_repeated) = (n_lost + seen.n_lost, n_repeated + seen.n_repeated);
 
         // The exit code still reports the error.
-        let mut wrong = house.command();
+        let mut wrong = instance.command();
         wrong.env("ROCKET_ROLLCAST", "{every='never'}");
-        assert_eq!(start(&house, log, &wrong).wait().code(), Some(2), "{log}");
+        assert_eq!(start(&instance, log, &wrong).wait().code(), Some(2), "{log}");
 
         // Control: a logger that reports its own errors on standard error.
-        let mut control = start(&house, log, &panics::command(&house, "routes"));
+        let mut control = start(&instance, log, &panics::command(&instance, "routes"));
         let ended = wait_for("the control to end", || {
-            let _ = http().get(house.url("/healthz")).call();
+            let _ = http().get(instance.url("/healthz")).call();
             control.has_ended().then(|| control.wait())
         });
         assert_eq!(ended.signal(), Some(6), "{log}: it ended with {ended}");

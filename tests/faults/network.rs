@@ -6,17 +6,17 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::chaos::{Chaos, End, Fault, Pace};
-use crate::common::listener::{Listener, Manner, Seam};
+use crate::common::listener::{Behaviour, Listener, ResumeWith};
 use crate::common::tail::Tail;
-use crate::common::{House, PATIENCE, wait_for};
+use crate::common::{Instance, PATIENCE, wait_for};
 use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
 use crate::report::{Recovered, Row, times};
 
 /// The size in bytes of a response up to the end of its third roll, with status, headers, chunks,
 /// `retry`, `sync` and the rolls.
-fn n_bytes_of_three_rolls(house: &House) -> usize {
-    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+fn n_bytes_of_three_rolls(instance: &Instance) -> usize {
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let (mut answer, mut byte) = (Vec::new(), [0]);
@@ -37,7 +37,7 @@ fn cut(n_bytes: usize, end: End) -> Option<Fault> {
 /// Waits until `client` made `n_connections`, of which only the last is not cut, and has seen all
 /// rolls stored by then. Returns the time from the last cut or silence to the next roll.
 fn wait_until_caught_up(
-    house: &House,
+    instance: &Instance,
     client: &str,
     chaos: &Chaos,
     n_connections: usize,
@@ -51,54 +51,55 @@ fn wait_until_caught_up(
             (n > n_seen).then_some(n)
         });
     }
-    let newest = head(house);
+    let newest = head(instance);
     wait_for(&format!("{client} to catch up"), || (last() >= newest).then_some(()));
     chaos.recovered().expect("a roll came after the last fault")
 }
 
 /// Runs two listeners whose responses are cut after each number of bytes in turn, `n_rounds` times,
 /// one by FIN and one by RST. Returns their logs, the number of cuts, and the longest recovery.
-fn cut_everywhere(n_rounds: usize, seam: Seam) -> (Vec<Log>, usize, Duration) {
-    let house = House::new("every = '2ms'");
-    let mut server = house.start();
-    let n_bytes = n_bytes_of_three_rolls(&house);
+fn cut_everywhere(n_rounds: usize, resume_with: ResumeWith) -> (Vec<Log>, usize, Duration) {
+    let instance = Instance::new("every = '2ms'");
+    let mut server = instance.start();
+    let n_bytes = n_bytes_of_three_rolls(&instance);
     let n_cuts = n_rounds * n_bytes;
     let listeners = [End::Close, End::Reset].map(|end| {
         let plan = move |n| if n < n_cuts { cut(n % n_bytes, end) } else { None };
-        let chaos = Chaos::start(&house, plan);
-        let manner = match seam {
-            Seam::Nothing => Manner { start: None, ..Manner::EAGER.with(seam) },
-            seam => Manner::EAGER.with(seam),
+        let chaos = Chaos::start(&instance, plan);
+        let behaviour = match resume_with {
+            ResumeWith::Nothing => Behaviour { start: None, ..Behaviour::EAGER.with(resume_with) },
+            resume_with => Behaviour::EAGER.with(resume_with),
         };
-        let listener = Listener::start(chaos.url("/stream/"), manner);
+        let listener = Listener::start(chaos.url("/stream/"), behaviour);
         (chaos, listener)
     });
     let mut recovered = Duration::ZERO;
     for (chaos, listener) in &listeners {
-        let last = || listener.story().last();
-        let took = wait_until_caught_up(&house, "a listener", chaos, n_cuts + 1, last);
+        let last = || listener.received().last();
+        let took = wait_until_caught_up(&instance, "a listener", chaos, n_cuts + 1, last);
         recovered = recovered.max(took);
     }
     let mut logs: Vec<Log> =
         listeners.into_iter().map(|(_chaos, listener)| log_of(&listener.stop(), 0)).collect();
     server.stop();
-    let stored = Stored::read(&house);
+    let stored = Stored::read(&instance);
     logs.iter_mut().for_each(|log| log.settle(&stored));
-    println!("{n_bytes} bytes, {} rolls, {seam:?}", stored.len());
+    println!("{n_bytes} bytes, {} rolls, {resume_with:?}", stored.len());
     (logs, 2 * n_cuts, recovered)
 }
 
 #[test]
 fn a_stream_that_is_cut_at_any_byte_continues_without_gap_or_repeat() {
-    let [nothing, unfinished] = [Seam::Nothing, Seam::UnfinishedEvents].map(|seam| {
-        let (logs, ..) = cut_everywhere(1, seam);
-        assert!(logs.iter().all(|log| log.n_faults() > 0), "{seam:?} was not detected");
-        logs
-    });
+    let [nothing, unfinished] =
+        [ResumeWith::Nothing, ResumeWith::UnfinishedEvents].map(|resume_with| {
+            let (logs, ..) = cut_everywhere(1, resume_with);
+            assert!(logs.iter().all(|log| log.n_faults() > 0), "{resume_with:?} was not detected");
+            logs
+        });
     let n_lost: usize = nothing.iter().map(|log| log.n_lost).sum();
     let n_wrong: usize = unfinished.iter().map(Log::n_faults).sum();
 
-    let (logs, n_injected, recovered) = cut_everywhere(times(1, 20), Seam::LastEventId);
+    let (logs, n_injected, recovered) = cut_everywhere(times(1, 20), ResumeWith::LastEventId);
     for log in &logs {
         log.assert_is_whole("a listener");
     }
@@ -118,9 +119,9 @@ fn a_stream_that_is_cut_at_any_byte_continues_without_gap_or_repeat() {
 }
 
 /// Starts `rollcast tail` through a proxy.
-fn tail_through(house: &House, chaos: &Chaos, options: &[&str]) -> Tail {
+fn tail_through(instance: &Instance, chaos: &Chaos, options: &[&str]) -> Tail {
     let url = chaos.url("/");
-    Tail::spawn(house.command().args(["tail", "--json", "--after", "0", &url]).args(options))
+    Tail::spawn(instance.command().args(["tail", "--json", "--after", "0", &url]).args(options))
 }
 
 /// The log of a tail so far.
@@ -134,11 +135,11 @@ fn log_of_tail(tail: &Tail) -> Log {
 }
 
 /// Control: runs three tails in turn without a cursor. Returns how many rolls they miss in between.
-fn n_lost_between_tails(house: &House) -> usize {
+fn n_lost_between_tails(instance: &Instance) -> usize {
     let mut log = Log::default();
     for _ in 0..3 {
-        let arguments = ["tail", "--json", "--rolls", "0", &house.url("/")];
-        let mut tail = Tail::spawn(house.command().args(arguments));
+        let arguments = ["tail", "--json", "--rolls", "0", &instance.url("/")];
+        let mut tail = Tail::spawn(instance.command().args(arguments));
         tail.wait_for_lines(3);
         assert_eq!(tail.interrupt(), 0, "{}", tail.stderr());
         for line in tail.lines() {
@@ -156,11 +157,11 @@ fn last_of_tail(tail: &Tail) -> i64 {
 #[test]
 fn tail_continues_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
     const N_TAILS: usize = 40;
-    let house = House::new("every = '5ms'");
-    let mut server = house.start();
-    let n_missed = n_lost_between_tails(&house);
+    let instance = Instance::new("every = '5ms'");
+    let mut server = instance.start();
+    let n_missed = n_lost_between_tails(&instance);
     assert!(n_missed > 0, "tails without a cursor missed nothing");
-    let n_bytes = n_bytes_of_three_rolls(&house);
+    let n_bytes = n_bytes_of_three_rolls(&instance);
     let n_rounds = times(1, 4);
     let tails: Vec<(Chaos, Tail, usize)> = (0..N_TAILS)
         .map(|tail| {
@@ -174,15 +175,15 @@ fn tail_continues_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
                 n if n % 4 == 1 => cut(*places.get(n / 2)?, End::Reset),
                 n => cut(*places.get(n / 2)?, End::Close),
             };
-            let chaos = Chaos::start_with_short_retry(&house, plan);
-            let tail = tail_through(&house, &chaos, &[]);
+            let chaos = Chaos::start_with_short_retry(&instance, plan);
+            let tail = tail_through(&instance, &chaos, &[]);
             (chaos, tail, n_cuts)
         })
         .collect();
     let mut recovered = Duration::ZERO;
     for (chaos, tail, n_cuts) in &tails {
         let last = || last_of_tail(tail);
-        let took = wait_until_caught_up(&house, "a tail", chaos, n_cuts + 1, last);
+        let took = wait_until_caught_up(&instance, "a tail", chaos, n_cuts + 1, last);
         recovered = recovered.max(took);
     }
     let mut logs = Vec::new();
@@ -192,7 +193,7 @@ fn tail_continues_without_gap_or_repeat_when_it_is_cut_at_any_byte() {
         logs.push(log_of_tail(&tail));
     }
     server.stop();
-    let stored = Stored::read(&house);
+    let stored = Stored::read(&instance);
     for log in &mut logs {
         log.settle(&stored);
         log.assert_is_whole("tail");
@@ -233,8 +234,8 @@ fn any_fault(moments: &mut Moments, silence: Duration) -> Fault {
 fn latency_trickles_black_holes_and_resets_lose_no_roll() {
     const N_LISTENERS: usize = 8;
     const N_TAILS: usize = 8;
-    let house = House::new("every = '5ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '5ms'");
+    let mut server = instance.start();
     let mut moments = Moments::new();
     let mut plan = |n_faults: usize, silence: Duration| {
         let faults: Vec<Fault> = (0..n_faults).map(|_| any_fault(&mut moments, silence)).collect();
@@ -243,15 +244,15 @@ fn latency_trickles_black_holes_and_resets_lose_no_roll() {
     let n_faults = times(40, 1_000);
     let listeners: Vec<(Chaos, Listener)> = (0..N_LISTENERS)
         .map(|_| {
-            let chaos = Chaos::start(&house, plan(n_faults, Duration::from_millis(150)));
-            let listener = Listener::start(chaos.url("/stream/"), Manner::EAGER);
+            let chaos = Chaos::start(&instance, plan(n_faults, Duration::from_millis(150)));
+            let listener = Listener::start(chaos.url("/stream/"), Behaviour::EAGER);
             (chaos, listener)
         })
         .collect();
     // Control: a listener without a cursor.
-    let chaos = Chaos::start(&house, plan(n_faults, Duration::from_millis(150)));
-    let manner = Manner { start: None, ..Manner::EAGER.with(Seam::Nothing) };
-    let without_cursor = (Listener::start(chaos.url("/stream/"), manner), chaos);
+    let chaos = Chaos::start(&instance, plan(n_faults, Duration::from_millis(150)));
+    let behaviour = Behaviour { start: None, ..Behaviour::EAGER.with(ResumeWith::Nothing) };
+    let without_cursor = (Listener::start(chaos.url("/stream/"), behaviour), chaos);
     // Silences longer than the tail's timeout, which the tail must detect.
     let n_tail_faults = times(8, 120);
     let tails: Vec<(Chaos, Tail)> = (0..N_TAILS)
@@ -260,29 +261,29 @@ fn latency_trickles_black_holes_and_resets_lose_no_roll() {
             // The first and the last fault are silences within a stream. A tail backs off after
             // failed attempts, and this back-off must not count as recovery time.
             let in_stream = cut(4_000, End::Silence(PATIENCE));
-            let chaos = Chaos::start_with_short_retry(&house, move |n| match n {
+            let chaos = Chaos::start_with_short_retry(&instance, move |n| match n {
                 0 => in_stream,
                 n if n == n_tail_faults + 1 => in_stream,
                 n => plan(n - 1),
             });
-            let tail = tail_through(&house, &chaos, &["--silence", "300ms"]);
+            let tail = tail_through(&instance, &chaos, &["--silence", "300ms"]);
             (chaos, tail)
         })
         .collect();
     let mut recovered = Duration::ZERO;
     for (chaos, listener) in &listeners {
-        let last = || listener.story().last();
-        let took = wait_until_caught_up(&house, "a listener", chaos, n_faults + 1, last);
+        let last = || listener.received().last();
+        let took = wait_until_caught_up(&instance, "a listener", chaos, n_faults + 1, last);
         recovered = recovered.max(took);
     }
     for (chaos, tail) in &tails {
         let last = || last_of_tail(tail);
-        let took = wait_until_caught_up(&house, "a tail", chaos, n_tail_faults + 3, last);
+        let took = wait_until_caught_up(&instance, "a tail", chaos, n_tail_faults + 3, last);
         recovered = recovered.max(took);
     }
     let (without_cursor, chaos) = without_cursor;
-    let last = || without_cursor.story().last();
-    wait_until_caught_up(&house, "the control", &chaos, n_faults + 1, last);
+    let last = || without_cursor.received().last();
+    wait_until_caught_up(&instance, "the control", &chaos, n_faults + 1, last);
     let n_missed = log_of(&without_cursor.stop(), 0).n_lost;
     assert!(n_missed > 0, "a listener without a cursor missed nothing");
     let mut logs = Vec::new();
@@ -292,7 +293,7 @@ fn latency_trickles_black_holes_and_resets_lose_no_roll() {
     }
     logs.extend(listeners.into_iter().map(|(_chaos, listener)| log_of(&listener.stop(), 0)));
     server.stop();
-    let stored = Stored::read(&house);
+    let stored = Stored::read(&instance);
     for log in &mut logs {
         log.settle(&stored);
         log.assert_is_whole("a client");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use crate::common::House;
-use crate::common::listener::Story;
+use crate::common::Instance;
+use crate::common::listener::Received;
 
 /// All stored rolls from id 1, as `41-1763861860123 {"1D6":4}`.
 pub struct Stored(Vec<String>);
@@ -14,13 +14,13 @@ pub struct Stored(Vec<String>);
 impl Stored {
     /// Reads all rolls of a stopped server that keeps all of them. Panics if the database is
     /// damaged or ids have a gap.
-    pub fn read(house: &House) -> Stored {
-        let rolls = house.stored();
+    pub fn read(instance: &Instance) -> Stored {
+        let rolls = instance.stored();
         for ((id, ..), expected) in rolls.iter().zip(1..) {
             assert_eq!(*id, expected, "stored ids have a gap");
         }
         // Opened for writing, because after a kill SQLite has to recover the write-ahead log first.
-        let database = Connection::open(house.database()).unwrap();
+        let database = Connection::open(instance.database()).unwrap();
         let one = |sql: &str| database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
         assert_eq!(one("pragma integrity_check"), "ok");
         let tallied = "select cast(coalesce(sum(n_rolls), 0) as text) from tallies
@@ -147,10 +147,10 @@ impl Log {
 }
 
 /// The log of a listener that requested all rolls after an id.
-pub fn log_of(story: &Story, after: i64) -> Log {
-    assert_eq!(story.gave_up, None, "a listener gave up");
+pub fn log_of(received: &Received, after: i64) -> Log {
+    assert_eq!(received.gave_up, None, "a listener gave up");
     let mut log = Log::after(after);
-    for seen in &story.rolls {
+    for seen in &received.rolls {
         log.see(seen.number(), format!("{} {}", seen.id, seen.dice));
     }
     log

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::common::{House, http};
+use crate::common::{Instance, http};
 use crate::oracle::{Log, roll_of_line};
 
 /// How many rolls before the newest known one a download starts.
@@ -48,10 +48,10 @@ impl Way {
 }
 
 impl Pager {
-    pub fn start(house: &House, way: Way) -> Pager {
+    pub fn start(instance: &Instance, way: Way) -> Pager {
         let (log, over) = (Arc::new(Mutex::new(Log::after(0))), Arc::new(AtomicBool::new(false)));
         let walker =
-            Walker { base: house.url(""), agent: http(), log: log.clone(), over: over.clone() };
+            Walker { base: instance.url(""), agent: http(), log: log.clone(), over: over.clone() };
         let thread = thread::spawn(move || match way {
             Way::Pages => walker.walk_back(),
             Way::JsonPages => walker.follow_pages(),

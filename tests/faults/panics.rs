@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use tracing_subscriber::EnvFilter;
 
 use crate::common::events::{Ask, Frame, Stream as EventSource};
-use crate::common::{House, PATIENCE, Server, http, wait_for};
+use crate::common::{Instance, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Log, Stored};
 use crate::report::{Recovered, Row, assert_in_time};
 
@@ -38,15 +38,15 @@ const FAULT: &str = "ROLLCAST_TEST_FAULT";
 const N_GOOD_ROLLS: u32 = 3;
 
 /// Starts a server in which something panics.
-fn start(house: &House, fault: &str) -> Server {
-    Server::spawn(&mut command(house, fault))
+fn start(instance: &Instance, fault: &str) -> Server {
+    Server::spawn(&mut command(instance, fault))
 }
 
 /// The command that starts the separate process.
-pub fn command(house: &House, fault: &str) -> Command {
+pub fn command(instance: &Instance, fault: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "panics::the_process_that_panics", "--nocapture"]);
-    command.env(FAULT, fault).env("ROCKET_CONFIG", house.path().join("Rocket.toml"));
+    command.env(FAULT, fault).env("ROCKET_CONFIG", instance.path().join("Rocket.toml"));
     command
 }
 
@@ -141,8 +141,8 @@ async fn faulty_stream(feed: &State<Feed>) -> EventStream<impl Stream<Item = Eve
     EventStream::from(events)
 }
 
-fn n_panics(house: &House) -> u32 {
-    let text = http().get(house.url("/metrics")).call().unwrap().body_mut().read_to_string();
+fn n_panics(instance: &Instance) -> u32 {
+    let text = http().get(instance.url("/metrics")).call().unwrap().body_mut().read_to_string();
     let text = text.unwrap();
     let sample = text.lines().find_map(|line| line.strip_prefix("rollcast_panics_total "));
     sample.unwrap_or_else(|| panic!("no count of panics in {text}")).parse().unwrap()
@@ -160,19 +160,19 @@ fn faults(server: &Server) -> Vec<String> {
 
 #[test]
 fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resumed() {
-    let house = House::new("every = '1h'");
-    house.fill(10, 1);
-    let control = start(&house, "unwatched");
-    let answer = wait_for("an answer", || http().get(house.url("/faulty-page")).call().ok());
-    assert_eq!((answer.status().as_u16(), n_panics(&house)), (500, 0));
+    let instance = Instance::new("every = '1h'");
+    instance.fill(10, 1);
+    let control = start(&instance, "unwatched");
+    let answer = wait_for("an answer", || http().get(instance.url("/faulty-page")).call().ok());
+    assert_eq!((answer.status().as_u16(), n_panics(&instance)), (500, 0));
     drop(control);
 
-    let mut server = start(&house, "routes");
-    wait_for("the server to listen", || http().get(house.url("/healthz")).call().ok());
-    assert_eq!(n_panics(&house), 0);
+    let mut server = start(&instance, "routes");
+    wait_for("the server to listen", || http().get(instance.url("/healthz")).call().ok());
+    assert_eq!(n_panics(&instance), 0);
 
     let page = |accept: &str| {
-        let mut answer = http().get(house.url("/faulty-page")).header("Accept", accept).call();
+        let mut answer = http().get(instance.url("/faulty-page")).header("Accept", accept).call();
         let answer = answer.as_mut().unwrap();
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     };
@@ -182,18 +182,18 @@ fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resu
     let (status, text) = page("application/json");
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, json["error"]["code"].as_str()), (500, Some("internal_error")));
-    assert_eq!(n_panics(&house), 2);
+    assert_eq!(n_panics(&instance), 2);
 
     let mut log = Log::after(0);
     let mut last = None;
-    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = "GET /faulty-stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("\r\n0\r\n\r\n"), "the stream did not end cleanly: {answer}");
-    for frame in EventSource::open(&house.url("/faulty-stream"), Ask::default()).unwrap() {
+    for frame in EventSource::open(&instance.url("/faulty-stream"), Ask::default()).unwrap() {
         if let Some((id, dice)) = frame.roll() {
             log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
             last = Some(id);
@@ -201,18 +201,18 @@ fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resu
     }
     assert_eq!(log.last(), 2);
     let ask = Ask { last_event_id: last.as_deref(), ..Ask::default() };
-    let mut stream = EventSource::open(&house.url("/stream/"), ask).unwrap();
+    let mut stream = EventSource::open(&instance.url("/stream/"), ask).unwrap();
     for (id, dice) in stream.rolls(8) {
         log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
     }
-    assert_eq!(n_panics(&house), 4);
-    assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
+    assert_eq!(n_panics(&instance), 4);
+    assert_eq!(http().get(instance.url("/")).call().unwrap().status(), 200);
     let faults = faults(&server);
     let n_logged = |text: &str| faults.iter().filter(|fault| fault.contains(text)).count();
     let n_faults = (n_logged("a page went wrong"), n_logged("a stream went wrong"));
     assert_eq!(n_faults, (2, 2), "{faults:#?}");
     server.stop();
-    log.settle(&Stored::read(&house));
+    log.settle(&Stored::read(&instance));
     log.assert_is_whole("a client");
     Row {
         fault: "a page panics, a stream panics",
@@ -229,22 +229,23 @@ fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resu
 #[test]
 fn a_panicking_pump_stops_the_server_with_the_reason_and_ends_every_stream_cleanly() {
     // Control: a panic in a detached task stops nothing. The server looks healthy without rolls.
-    let house = House::new("every = '1h'");
-    let mut server = start(&house, "detached task");
-    let healthz = || http().get(house.url("/healthz")).call().ok();
+    let instance = Instance::new("every = '1h'");
+    let mut server = start(&instance, "detached task");
+    let healthz = || http().get(instance.url("/healthz")).call().ok();
     wait_for("the server to listen", healthz);
-    fs::write(house.path().join("go"), "").unwrap();
+    fs::write(instance.path().join("go"), "").unwrap();
     wait_for("the panic", || faults(&server).first().cloned());
     assert_eq!(healthz().map(|answer| answer.status().as_u16()), Some(200));
     assert!(!server.has_ended(), "{:#?}", server.log());
     drop(server);
 
-    let house = House::new("every = '1h'");
-    let mut server = start(&house, "pump");
+    let instance = Instance::new("every = '1h'");
+    let mut server = start(&instance, "pump");
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
-    let mut stream = wait_for("a stream", || EventSource::open(&house.url("/stream/"), ask).ok());
+    let mut stream =
+        wait_for("a stream", || EventSource::open(&instance.url("/stream/"), ask).ok());
     assert_eq!(stream.rolls(N_GOOD_ROLLS as usize).len(), N_GOOD_ROLLS as usize);
-    fs::write(house.path().join("go"), "").unwrap();
+    fs::write(instance.path().join("go"), "").unwrap();
     let last = stream.last();
     let reason = last.as_ref().and_then(Frame::closing);
     assert_eq!(reason.as_deref(), Some("shutdown"), "the stream did not end cleanly: {last:?}");
@@ -254,11 +255,11 @@ fn a_panicking_pump_stops_the_server_with_the_reason_and_ends_every_stream_clean
     let message = log.last().unwrap();
     assert!(message.contains("rollcast: the pump panicked"), "{log:#?}");
     assert!(faults(&server)[0].contains("the dice fell off the table"), "{log:#?}");
-    assert_eq!(house.stored().len(), N_GOOD_ROLLS as usize, "all earlier rolls are stored");
+    assert_eq!(instance.stored().len(), N_GOOD_ROLLS as usize, "all earlier rolls are stored");
     let started = Instant::now();
-    let mut server = house.start();
+    let mut server = instance.start();
     wait_for("the next server to continue", || {
-        (house.stored().len() > N_GOOD_ROLLS as usize).then_some(())
+        (instance.stored().len() > N_GOOD_ROLLS as usize).then_some(())
     });
     assert_in_time("the pump panics", started.elapsed());
     server.stop();

@@ -19,7 +19,7 @@ use rollcast::roll::RollId;
 use rollcast::statistics::DieTally;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, wait_for};
+use crate::common::{Instance, Server, wait_for};
 use crate::report::{Recovered, Row, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
@@ -483,11 +483,16 @@ fn read(database: &Path, expected: &Expected) -> Result<usize, String> {
 
 /// Records a server over a first start, a clean stop, a second start and a kill. Each start stores
 /// at least `n_rolls`, and the second one runs until `n_faults` were injected in all.
-fn record(house: &House, shim: &Shim, n_rolls: usize, n_faults: u32) -> (Vec<Operation>, Expected) {
+fn record(
+    instance: &Instance,
+    shim: &Shim,
+    n_rolls: usize,
+    n_faults: u32,
+) -> (Vec<Operation>, Expected) {
     shim.start_recording();
     let listen = |from: usize| {
-        let server = house.start_with(&mut shim.command(house));
-        let stream = Stream::open(&house.url(&format!("/stream/?after={from}")), Ask::default());
+        let server = instance.start_with(&mut shim.command(instance));
+        let stream = Stream::open(&instance.url(&format!("/stream/?after={from}")), Ask::default());
         (server, stream.unwrap())
     };
     let (mut server, mut stream) = listen(0);
@@ -503,7 +508,7 @@ fn record(house: &House, shim: &Shim, n_rolls: usize, n_faults: u32) -> (Vec<Ope
     server.kill();
     // From here on only the record counts.
     let operations = operations(&shim.record());
-    (operations, Expected::new(house.stored()))
+    (operations, Expected::new(instance.stored()))
 }
 
 /// Where to cut, as indices into `operations`. A third of the cuts is anywhere, a third during the
@@ -634,16 +639,16 @@ fn assert_sent_is_stored(operations: &[Operation], expected: &Expected) -> usize
 
 /// Starts a server from the files that a cut left. Returns the time from its start to its next roll.
 fn restart(files: &BTreeMap<String, Vec<u8>>) -> Duration {
-    let house = House::new("every = '5ms'");
+    let instance = Instance::new("every = '5ms'");
     for (name, content) in files {
-        fs::write(house.path().join(name), content).unwrap();
+        fs::write(instance.path().join(name), content).unwrap();
     }
     let start = Instant::now();
-    let mut server = house.start();
-    Stream::open(&house.url("/stream/"), Ask::default()).unwrap().rolls(1);
+    let mut server = instance.start();
+    Stream::open(&instance.url("/stream/"), Ask::default()).unwrap().rolls(1);
     let recovered = start.elapsed();
     server.stop();
-    let ids: Vec<i64> = house.stored().iter().map(|roll| roll.0).collect();
+    let ids: Vec<i64> = instance.stored().iter().map(|roll| roll.0).collect();
     assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
     recovered
 }
@@ -664,8 +669,8 @@ fn n_losing(verdicts: &[(usize, Verdict)]) -> usize {
 
 #[test]
 fn after_a_power_cut_at_any_moment_every_roll_that_was_sent_is_stored() {
-    let (house, shim) = (House::new("every = '1ms'"), Shim::new());
-    let (operations, expected) = record(&house, &shim, 400, 0);
+    let (instance, shim) = (Instance::new("every = '1ms'"), Shim::new());
+    let (operations, expected) = record(&instance, &shim, 400, 0);
     assert!(assert_sent_is_stored(&operations, &expected) >= 800);
     let places = places(&operations, times(1_000, 10_000), &mut StdRng::seed_from_u64(1));
     let recovered = Mutex::new(Duration::ZERO);
@@ -698,11 +703,11 @@ fn cut_after_failed_syncs(
     lies: bool,
     longest: Option<&Mutex<Duration>>,
 ) -> (usize, Vec<(usize, Verdict)>) {
-    let (house, shim) = (House::new("every = '1ms'"), Shim::new());
+    let (instance, shim) = (Instance::new("every = '1ms'"), Shim::new());
     // A failed sync during the start may end it, so the first syncs succeed.
     let fault = Fault::for_ever(Calls::Sync, Failure::Broken);
     shim.inject(Fault { first: 40, step: Some(7), lies, ..fault });
-    let (operations, expected) = record(&house, &shim, times(60, 400), 10);
+    let (operations, expected) = record(&instance, &shim, times(60, 400), 10);
     let is_failed = |operation: &&Operation| matches!(operation, Operation::FailedSync(_));
     let n_failed = operations.iter().filter(is_failed).count();
     assert_sent_is_stored(&operations, &expected);
@@ -738,30 +743,34 @@ fn after_failed_syncs_a_power_cut_loses_no_roll_that_was_sent() {
 
 /// Records three starts with `fault` active from the first one. A start that the fault ends, with
 /// the reason, is repeated. Returns how many ended.
-fn record_starts(house: &House, shim: &Shim, fault: Fault) -> (Vec<Operation>, Expected, usize) {
+fn record_starts(
+    instance: &Instance,
+    shim: &Shim,
+    fault: Fault,
+) -> (Vec<Operation>, Expected, usize) {
     shim.start_recording();
     shim.inject(fault);
     let (mut n_rolls, mut n_ended) = (0, 0);
     for _ in 0..3 {
-        let url = house.url(&format!("/stream/?after={n_rolls}"));
-        let mut server = Server::spawn(&mut shim.command(house));
+        let url = instance.url(&format!("/stream/?after={n_rolls}"));
+        let mut server = Server::spawn(&mut shim.command(instance));
         let mut stream = wait_for("a server", || {
             if server.has_ended() {
                 assert_eq!(server.wait().code(), Some(1), "{:#?}", server.log());
                 let message = server.log().last().cloned().unwrap_or_default();
-                let folder = house.path().canonicalize().unwrap();
+                let folder = instance.path().canonicalize().unwrap();
                 let expected = format!("cannot write `{}`", folder.display());
                 assert!(message.contains(&expected), "{message}");
                 n_ended += 1;
-                server = Server::spawn(&mut shim.command(house));
+                server = Server::spawn(&mut shim.command(instance));
             }
             Stream::open(&url, Ask::default()).ok()
         });
         stream.rolls(20);
         server.stop();
-        n_rolls = house.stored().len();
+        n_rolls = instance.stored().len();
     }
-    (operations(&shim.record()), Expected::new(house.stored()), n_ended)
+    (operations(&shim.record()), Expected::new(instance.stored()), n_ended)
 }
 
 #[test]
@@ -770,8 +779,8 @@ fn whichever_sync_of_the_folder_fails_a_power_cut_loses_no_roll_that_was_sent() 
     let fault = Fault { step: None, ..Fault::for_ever(Calls::SyncFolder, Failure::Broken) };
     let (mut n_injected, mut n_ended) = (0, 0);
     for first in 1.. {
-        let (house, shim) = (House::new("every = '2ms'"), Shim::new());
-        let (operations, expected, n) = record_starts(&house, &shim, Fault { first, ..fault });
+        let (instance, shim) = (Instance::new("every = '2ms'"), Shim::new());
+        let (operations, expected, n) = record_starts(&instance, &shim, Fault { first, ..fault });
         if shim.n_injected() == 0 {
             break;
         }
@@ -783,9 +792,9 @@ fn whichever_sync_of_the_folder_fails_a_power_cut_loses_no_roll_that_was_sent() 
     }
     assert!(n_ended >= 2, "only {n_ended} starts ended because of a sync of the folder");
     // Control: a disk that reports a successful sync of the folder.
-    let (house, shim) = (House::new("every = '2ms'"), Shim::new());
+    let (instance, shim) = (Instance::new("every = '2ms'"), Shim::new());
     let lie = Fault { first: 1, step: Some(1), lies: true, ..fault };
-    let (operations, expected, _) = record_starts(&house, &shim, lie);
+    let (operations, expected, _) = record_starts(&instance, &shim, lie);
     let places = places(&operations, times(100, 1_000), &mut StdRng::seed_from_u64(3));
     let n_harmful = harmful(&cut(&operations, &BTreeSet::new(), &places, &expected, None)).len();
     assert!(

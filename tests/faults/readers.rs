@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 /// More rolls than the server keeps in memory.
@@ -19,92 +19,93 @@ const SEARCH: &str = "/rolls?die=1D12&result=7";
 const N_SEARCHES: usize = 200;
 const N_PROBES: usize = 40;
 
-fn get(house: &House, path: &str) -> (u16, String) {
-    let mut answer = http().get(house.url(path)).call().unwrap();
+fn get(instance: &Instance, path: &str) -> (u16, String) {
+    let mut answer = http().get(instance.url(path)).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
 /// Sends a request and does not wait for the response.
-fn send_request(house: &House, path: &str) -> TcpStream {
-    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+fn send_request(instance: &Instance, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     socket
 }
 
 #[test]
 fn pages_and_resumes_get_a_connection_however_many_searches_run() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    house.fill(N_ROLLS, 1);
-    let server = house.start_with(&mut shim.command(&house));
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    instance.fill(N_ROLLS, 1);
+    let server = instance.start_with(&mut shim.command(&instance));
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
-    let _searches: Vec<TcpStream> = (0..N_SEARCHES).map(|_| send_request(&house, SEARCH)).collect();
+    let _searches: Vec<TcpStream> =
+        (0..N_SEARCHES).map(|_| send_request(&instance, SEARCH)).collect();
     // Enough slow reads to block all connections, if searches could use all of them.
     wait_for("searches to read", || (shim.n_injected() >= 8).then_some(()));
     for path in ["/", "/rolls", "/rolls/19000", "/api/rolls?limit=10"] {
-        let (status, page) = get(&house, path);
+        let (status, page) = get(&instance, path);
         assert_eq!(status, 200, "{path}: {page}; {:#?}", server.log());
     }
-    let mut stream = Stream::open(&house.url("/stream/?after=19990"), Ask::default()).unwrap();
+    let mut stream = Stream::open(&instance.url("/stream/?after=19990"), Ask::default()).unwrap();
     assert_eq!(stream.frames(2)[1].sync().unwrap()["mode"], "resumed");
 }
 
 #[test]
 fn a_query_that_takes_too_long_is_interrupted_and_reported() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    house.fill(N_ROLLS, 1);
-    let _server = house.start_with(&mut shim.command(&house));
-    let control = get(&house, SEARCH);
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    instance.fill(N_ROLLS, 1);
+    let _server = instance.start_with(&mut shim.command(&instance));
+    let control = get(&instance, SEARCH);
     assert_eq!(control.0, 200, "{}", control.1);
     // Other rolls, which no connection has cached: about a hundred pages, 0.3 s each.
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
-    let (status, page) = get(&house, &format!("{SEARCH}&before=10000"));
+    let (status, page) = get(&instance, &format!("{SEARCH}&before=10000"));
     assert_eq!(status, 503, "{page}");
     assert!(page.contains("try again soon"), "{page}");
     // The interrupted connection works again.
     shim.clear_fault();
     for _ in 0..8 {
-        assert_eq!(get(&house, &format!("{SEARCH}&before=10000")).0, 200);
+        assert_eq!(get(&instance, &format!("{SEARCH}&before=10000")).0, 200);
     }
 }
 
 #[test]
 fn a_download_with_an_interrupted_batch_continues_and_is_complete() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    house.fill(N_ROLLS, 1);
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    instance.fill(N_ROLLS, 1);
     // Rolls so large that a batch spans forty pages.
     let large: Vec<String> = (2..=14).map(|n| format!("'{n}D1000', 1000")).collect();
     let large = large.join(", ");
     let sql = format!("update rolls set dice = json_object({large}) where id < 1000");
-    Connection::open(house.database()).unwrap().execute(&sql, []).unwrap();
-    let _server = house.start_with(&mut shim.command(&house));
+    Connection::open(instance.database()).unwrap().execute(&sql, []).unwrap();
+    let _server = instance.start_with(&mut shim.command(&instance));
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     thread::scope(|scope| {
-        let file = scope.spawn(|| get(&house, "/api/rolls.ndjson?before=1000"));
+        let file = scope.spawn(|| get(&instance, "/api/rolls.ndjson?before=1000"));
         // At 0.3 s each, these reads take longer than the query timeout.
         wait_for("a batch to be interrupted", || (shim.n_injected() >= 25).then_some(()));
         shim.clear_fault();
-        assert_eq!(file.join().unwrap(), get(&house, "/api/rolls.ndjson?before=1000"));
+        assert_eq!(file.join().unwrap(), get(&instance, "/api/rolls.ndjson?before=1000"));
     });
 }
 
 #[test]
 fn without_free_file_descriptors_every_connection_can_read_the_history() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    house.fill(N_ROLLS, 1);
-    let server = house.start_with(&mut shim.command(&house));
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    instance.fill(N_ROLLS, 1);
+    let server = instance.start_with(&mut shim.command(&instance));
     // One client for each read connection, connected while there are free descriptors.
     let clients: Vec<ureq::Agent> = (0..4).map(|_| http()).collect();
     for client in &clients {
-        let mut answer = client.get(house.url("/healthz")).call().unwrap();
+        let mut answer = client.get(instance.url("/healthz")).call().unwrap();
         assert_eq!(answer.body_mut().read_to_string().unwrap(), "healthy\n");
     }
     allow_no_more_files(&server);
-    let waiting = send_request(&house, "/healthz");
+    let waiting = send_request(&instance, "/healthz");
     // Slow reads, so that each request gets its own connection.
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
     thread::scope(|scope| {
         for (n, client) in (1..).zip(&clients) {
-            let url = house.url(&format!("/api/rolls?after={}", n * 1_000));
+            let url = instance.url(&format!("/api/rolls?after={}", n * 1_000));
             let server = &server;
             scope.spawn(move || {
                 let mut answer = client.get(url).call().unwrap();
@@ -132,20 +133,21 @@ fn allow_no_more_files(server: &Server) {
 
 #[test]
 fn probes_of_an_unresponsive_disk_are_answered_with_503_and_use_one_thread() {
-    let (house, shim) = (House::new("every = '1h'"), Shim::new());
-    let server = house.start_with(&mut shim.command(&house));
+    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+    let server = instance.start_with(&mut shim.command(&instance));
     let n_threads = || fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().count();
-    assert_eq!(get(&house, "/readyz"), (200, "ready\n".into()), "control");
+    assert_eq!(get(&instance, "/readyz"), (200, "ready\n".into()), "control");
     let before = n_threads();
 
     shim.inject(Fault::for_ever(Calls::Stat, Failure::Slow));
-    let _probes: Vec<TcpStream> = (0..N_PROBES).map(|_| send_request(&house, "/readyz")).collect();
-    let (status, reasons) = get(&house, "/readyz");
+    let _probes: Vec<TcpStream> =
+        (0..N_PROBES).map(|_| send_request(&instance, "/readyz")).collect();
+    let (status, reasons) = get(&instance, "/readyz");
     assert_eq!(status, 503, "{reasons}");
     assert!(reasons.contains("the database's disk does not answer"), "{reasons}");
     let grown = n_threads() - before;
     assert!(grown < N_PROBES / 2, "{grown} more threads for {N_PROBES} probes");
 
     shim.clear_fault();
-    wait_for("the disk to answer", || (get(&house, "/readyz").0 == 200).then_some(()));
+    wait_for("the disk to answer", || (get(&instance, "/readyz").0 == 200).then_some(()));
 }

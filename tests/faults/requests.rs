@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::hand_server::HandServer;
-use crate::common::{House, Server, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 use crate::report::{Recovered, Row, times};
 
 /// After this time without a response, the server counts as waiting for the rest of the request. A
@@ -288,8 +288,8 @@ fn n_sockets(server: &Server) -> usize {
 }
 
 /// Follows the stream up to the roll `until`. Returns the ids in order of arrival.
-fn follow(house: &House, until: Arc<AtomicI64>) -> thread::JoinHandle<Vec<i64>> {
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+fn follow(instance: &Instance, until: Arc<AtomicI64>) -> thread::JoinHandle<Vec<i64>> {
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     thread::spawn(move || {
         let mut ids = Vec::new();
         while ids.last().is_none_or(|id| *id < until.load(Ordering::SeqCst)) {
@@ -300,40 +300,40 @@ fn follow(house: &House, until: Arc<AtomicI64>) -> thread::JoinHandle<Vec<i64>> 
     })
 }
 
-fn newest(house: &House) -> i64 {
+fn newest(instance: &Instance) -> i64 {
     let newest = "select coalesce(max(id), 0) from rolls";
-    house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
+    instance.sqlite().query_row(newest, [], |row| row.get(0)).unwrap()
 }
 
 #[test]
 fn mutated_requests_are_answered_or_refused_and_leave_nothing_behind() {
     let n_mutants = times(5_000, 100_000) as u64;
-    let house = House::new("every = '20ms'");
-    house.fill(200, 1);
-    let mut server = house.start();
+    let instance = Instance::new("every = '20ms'");
+    instance.fill(200, 1);
+    let mut server = instance.start();
     let until = Arc::new(AtomicI64::new(i64::MAX));
-    let follower = follow(&house, until.clone());
+    let follower = follow(&instance, until.clone());
 
     let n_before = n_sockets(&server);
 
     // The first fifth fills templates, pools and caches, which do not count as growth.
-    let mut answers = assault(house.port(), 0..n_mutants / 5);
+    let mut answers = assault(instance.port(), 0..n_mutants / 5);
     let before_kb = kilobytes(&server, "VmHWM");
     let started = Instant::now();
-    answers.extend(assault(house.port(), n_mutants / 5..n_mutants));
+    answers.extend(assault(instance.port(), n_mutants / 5..n_mutants));
     let (took, ended) = (started.elapsed(), Instant::now());
 
-    let last = newest(&house);
-    wait_for("the next roll", || (newest(&house) > last).then_some(()));
+    let last = newest(&instance);
+    wait_for("the next roll", || (newest(&instance) > last).then_some(()));
     let recovered = ended.elapsed();
-    let page = http().get(house.url("/rolls/1")).call().unwrap();
+    let page = http().get(instance.url("/rolls/1")).call().unwrap();
     assert_eq!(page.status(), 200, "a valid request afterwards");
     drop(page);
     let grown_kb = kilobytes(&server, "VmHWM") - before_kb;
     // All clients have closed their connections.
     wait_for("no connection to be left", || (n_sockets(&server) <= n_before).then_some(()));
 
-    let head = newest(&house);
+    let head = newest(&instance);
     until.store(head, Ordering::SeqCst);
     let seen = follower.join().unwrap();
     server.stop();

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, wait_for};
+use crate::common::{Instance, Server, wait_for};
 use crate::kills::Moments;
 use crate::report::{Recovered, Row, times};
 
 /// How a reader reconnects after a kill.
 #[derive(Clone, Copy, PartialEq)]
-enum Seam {
+enum ResumeWith {
     LastEventId,
     /// Broken on purpose: without a cursor.
     None,
@@ -40,8 +40,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn start(house: &House, seam: Seam, after: i64) -> Reader {
-        let url = house.url("/stream/");
+    fn start(instance: &Instance, resume_with: ResumeWith, after: i64) -> Reader {
+        let url = instance.url("/stream/");
         let (log, stop) =
             (Arc::new(Mutex::new(Log::after(after))), Arc::new(AtomicBool::new(false)));
         let (kept, stopped) = (log.clone(), stop.clone());
@@ -49,10 +49,11 @@ impl Reader {
             while !stopped.load(Ordering::Relaxed) {
                 let last = kept.lock().unwrap().rolls.last().map_or(after, |roll| roll.1);
                 let last_event_id = last.to_string();
-                let last_event_id = (seam == Seam::LastEventId).then_some(last_event_id.as_str());
+                let last_event_id =
+                    (resume_with == ResumeWith::LastEventId).then_some(last_event_id.as_str());
                 let Ok(stream) = Stream::open(&url, Ask { last_event_id, post: false }) else {
                     // The broken reader also reconnects late, so that it misses rolls.
-                    let wait = if seam == Seam::None { 300 } else { 2 };
+                    let wait = if resume_with == ResumeWith::None { 300 } else { 2 };
                     park_timeout(Duration::from_millis(wait));
                     continue;
                 };
@@ -111,8 +112,8 @@ impl Log {
     }
 }
 
-fn number(house: &House, sql: &str) -> i64 {
-    house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+fn number(instance: &Instance, sql: &str) -> i64 {
+    instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 #[test]
@@ -127,14 +128,18 @@ fn rolls_missing_before_the_first_received_one_count_as_lost() {
 
 /// Kills the server `n_kills` times while it prunes. Returns a reader's log, and the longest time
 /// from a start to the next roll.
-fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Duration) {
-    let n_filled = number(house, "select max(id) from rolls");
+fn kill_while_pruning(
+    instance: &Instance,
+    n_kills: usize,
+    resume_with: ResumeWith,
+) -> (Log, Duration) {
+    let n_filled = number(instance, "select max(id) from rolls");
     let mut moments = Moments::new();
-    let reader = Reader::start(house, seam, n_filled);
+    let reader = Reader::start(instance, resume_with, n_filled);
     let mut recovered = Duration::ZERO;
     for n in 0..n_kills {
         let (started, seen) = (Instant::now(), reader.last());
-        let mut server = Server::spawn(&mut house.command());
+        let mut server = Server::spawn(&mut instance.command());
         // Kills every other server during its start, which prunes at once.
         if n % 2 == 1 {
             wait_for("a roll", || (reader.last() > seen).then_some(()));
@@ -148,7 +153,7 @@ fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Durati
         server.kill();
     }
     let seen = reader.last();
-    let mut server = house.start();
+    let mut server = instance.start();
     wait_for("the last server's rolls", || (reader.last() > seen + 100).then_some(()));
     server.stop();
     (reader.stop(), recovered)
@@ -157,18 +162,20 @@ fn kill_while_pruning(house: &House, n_kills: usize, seam: Seam) -> (Log, Durati
 #[test]
 fn a_kill_during_a_prune_loses_no_roll_within_the_retention() {
     let n_kills = times(8, 200);
-    let house = House::new("every = '1ms'\nkeep = 20_000");
-    house.fill(times(60_000, 500_000) as i64, 1);
-    let (log, recovered) = kill_while_pruning(&house, n_kills, Seam::LastEventId);
+    let instance = Instance::new("every = '1ms'\nkeep = 20_000");
+    instance.fill(times(60_000, 500_000) as i64, 1);
+    let (log, recovered) = kill_while_pruning(&instance, n_kills, ResumeWith::LastEventId);
     // Completes the prune.
-    let mut server = house.start();
-    wait_for("the prune", || (number(&house, "select count(*) from rolls") < 25_000).then_some(()));
+    let mut server = instance.start();
+    wait_for("the prune", || {
+        (number(&instance, "select count(*) from rolls") < 25_000).then_some(())
+    });
     server.stop();
 
     let check: String =
-        house.sqlite().query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+        instance.sqlite().query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
-    let stored = house.stored();
+    let stored = instance.stored();
     let (oldest, head) = (stored[0].0, stored.last().unwrap().0);
     assert!(stored.iter().map(|roll| roll.0).eq(oldest..=head), "ids have gaps");
     assert!(stored.len() >= 20_000, "only {} rolls are left", stored.len());
@@ -178,7 +185,7 @@ fn a_kill_during_a_prune_loses_no_roll_within_the_retention() {
         "select n_rolls from die_statistics where die = '1D20'",
         "select sum(n_rolls) from result_statistics where die = '1D20'",
     ] {
-        assert_eq!(number(&house, sql), head, "{sql}");
+        assert_eq!(number(&instance, sql), head, "{sql}");
     }
     let (mut n_lost, n_repeated) = log.judge();
     for (_, id, dice) in log.rolls.iter().filter(|roll| roll.1 >= oldest) {
@@ -188,9 +195,9 @@ fn a_kill_during_a_prune_loses_no_roll_within_the_retention() {
     assert_eq!((n_lost, n_repeated), (0, 0), "{:?}", log.reported_lost);
     assert!(log.rolls.len() > 200, "the reader saw only {} rolls", log.rolls.len());
 
-    let house = House::new("every = '1ms'\nkeep = 20_000");
-    house.fill(40_000, 1);
-    let (control, _) = kill_while_pruning(&house, 4, Seam::None);
+    let instance = Instance::new("every = '1ms'\nkeep = 20_000");
+    instance.fill(40_000, 1);
+    let (control, _) = kill_while_pruning(&instance, 4, ResumeWith::None);
     let (missed, _) = control.judge();
     assert!(missed > 0, "a reader without a cursor missed nothing");
     Row {
@@ -211,16 +218,16 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 #[test]
 fn a_large_prune_does_not_pause_the_feed() {
     let n_filled = times(60_000, 1_000_000) as i64;
-    let house = House::new("every = '5ms'\nkeep = 1_000");
-    house.fill(n_filled, 1);
-    let mut server = house.start();
-    let reader = Reader::start(&house, Seam::LastEventId, n_filled);
+    let instance = Instance::new("every = '5ms'\nkeep = 1_000");
+    instance.fill(n_filled, 1);
+    let mut server = instance.start();
+    let reader = Reader::start(&instance, ResumeWith::LastEventId, n_filled);
     let mut max_log_bytes = 0;
     let begun = Instant::now();
     wait_for_long("the prune", || {
-        let log = std::fs::metadata(house.path().join("rolls.db-wal"));
+        let log = std::fs::metadata(instance.path().join("rolls.db-wal"));
         max_log_bytes = max_log_bytes.max(log.map_or(0, |log| log.len()));
-        (number(&house, "select count(*) from rolls") < 3_000).then_some(())
+        (number(&instance, "select count(*) from rolls") < 3_000).then_some(())
     });
     let took = begun.elapsed();
     let seen = reader.last();
@@ -239,11 +246,11 @@ fn a_large_prune_does_not_pause_the_feed() {
     server.stop();
 
     // Control: a prune in a single transaction, kept open as long as one of many more rolls takes.
-    house.configure("every = '5ms'");
-    let _server = house.start();
-    let reader = Reader::start(&house, Seam::LastEventId, seen);
+    instance.configure("every = '5ms'");
+    let _server = instance.start();
+    let reader = Reader::start(&instance, ResumeWith::LastEventId, seen);
     wait_for("rolls", || (reader.last() > seen).then_some(()));
-    let mut outside = Connection::open(house.database()).unwrap();
+    let mut outside = Connection::open(instance.database()).unwrap();
     let delete = outside.transaction().unwrap();
     delete.execute("delete from rolls where id < (select max(id) from rolls)", []).unwrap();
     let begun = Instant::now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::common::House;
+use crate::common::Instance;
 
 /// Which calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +83,9 @@ impl Shim {
     }
 
     /// The command that starts the server on this shim.
-    pub fn command(&self, house: &House) -> Command {
-        let mut command = house.command();
-        let database = house.path().canonicalize().unwrap().join("rolls.db");
+    pub fn command(&self, instance: &Instance) -> Command {
+        let mut command = instance.command();
+        let database = instance.path().canonicalize().unwrap().join("rolls.db");
         command
             .env("LD_PRELOAD", library())
             .env("SHIM_DATABASE", database)

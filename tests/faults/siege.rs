@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::chaos::{Chaos, End, Fault, Pace};
-use crate::common::listener::{Listener, Manner};
-use crate::common::{House, PATIENCE, Server, http, wait_for};
+use crate::common::listener::{Behaviour, Listener};
+use crate::common::{Instance, PATIENCE, Server, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
 use crate::report::{Recovered, Row, assert_in_time, times};
@@ -158,8 +158,8 @@ fn connect_repeatedly(port: u16) -> Connects {
 }
 
 /// The number of open streams in the server's metrics.
-pub fn n_streams(house: &House) -> usize {
-    let text = http().get(house.url("/metrics")).call().unwrap().body_mut().read_to_string();
+pub fn n_streams(instance: &Instance) -> usize {
+    let text = http().get(instance.url("/metrics")).call().unwrap().body_mut().read_to_string();
     let text = text.unwrap();
     let sample = text.lines().find_map(|line| line.strip_prefix("rollcast_streams_open "));
     sample.unwrap().parse().unwrap()
@@ -169,7 +169,7 @@ pub fn n_streams(house: &House) -> usize {
 pub fn p99(listeners: &[Listener], from: &[usize]) -> Duration {
     let mut delays = Vec::new();
     for (listener, from) in listeners.iter().zip(from) {
-        delays.extend(listener.story().rolls[*from..].iter().map(|seen| seen.delay()));
+        delays.extend(listener.received().rolls[*from..].iter().map(|seen| seen.delay()));
     }
     delays.sort();
     assert!(delays.len() >= N_MEASURED, "only {} rolls arrived", delays.len());
@@ -180,13 +180,13 @@ pub fn p99(listeners: &[Listener], from: &[usize]) -> Duration {
 fn wait_for_enough(listeners: &[Listener], from: &[usize]) {
     let n_each = N_MEASURED / listeners.len();
     for (listener, from) in listeners.iter().zip(from) {
-        wait_for("rolls", || (listener.story().rolls.len() > from + n_each).then_some(()));
+        wait_for("rolls", || (listener.received().rolls.len() > from + n_each).then_some(()));
     }
 }
 
 /// The number of rolls that each listener has received.
 pub fn places(listeners: &[Listener]) -> Vec<usize> {
-    listeners.iter().map(|listener| listener.story().rolls.len()).collect()
+    listeners.iter().map(|listener| listener.received().rolls.len()).collect()
 }
 
 pub fn park(time: Duration) {
@@ -233,15 +233,15 @@ enum Unread {
 }
 
 /// Runs the siege of `front` and measures it.
-fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
+fn lay_siege(instance: &Instance, server: &mut Server, front: Front) -> Siege {
     let Front { port, n_unread, unread } = front;
     let n_before = n_sockets(server.pid());
     let url = format!("http://127.0.0.1:{port}/stream/");
-    let live = Manner { start: None, ..Manner::HONEST };
+    let live = Behaviour { start: None, ..Behaviour::HONEST };
     let listeners: Vec<Listener> =
         (0..N_LISTENERS).map(|_| Listener::start(url.clone(), live)).collect();
     for listener in &listeners {
-        wait_for("a roll", || (listener.story().last() > 0).then_some(()));
+        wait_for("a roll", || (listener.received().last() > 0).then_some(()));
     }
     let from = places(&listeners);
     wait_for_enough(&listeners, &from);
@@ -279,7 +279,7 @@ fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
     let n_waiting = crowd.n_waiting();
     // A client that closes its half counts as disconnected.
     assert_eq!(crowd.n_half_closed(), 0, "half-closed streams are still open");
-    let n_held = || n_streams(house).saturating_sub(N_LISTENERS);
+    let n_held = || n_streams(instance).saturating_sub(N_LISTENERS);
     if unread == Unread::Ends {
         wait_for("the unread streams to be ended", || (n_held() == 0).then_some(()));
         println!("the unread streams ended after {:?}", start.elapsed());
@@ -293,19 +293,21 @@ fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
 
     drop(crowd);
     let left = Instant::now();
-    wait_for("the streams of the crowd to end", || (n_streams(house) <= N_LISTENERS).then_some(()));
+    wait_for("the streams of the crowd to end", || {
+        (n_streams(instance) <= N_LISTENERS).then_some(())
+    });
     let recovered = left.elapsed();
     let (mut n_lost, mut n_repeated) = (0, 0);
     let stories: Vec<_> = listeners.into_iter().map(Listener::stop).collect();
-    wait_for("all streams to end", || (n_streams(house) == 0).then_some(()));
+    wait_for("all streams to end", || (n_streams(instance) == 0).then_some(()));
     // nginx closes its keep-alive connections after some seconds.
     wait_for("all descriptors to be free", || (n_sockets(server.pid()) <= n_before).then_some(()));
     println!("all descriptors free after {:?}", left.elapsed());
     server.stop();
-    let stored = Stored::read(house);
-    for story in stories {
-        assert_eq!(story.opened.len(), 1, "a healthy client lost its connection");
-        let mut log = log_of(&story, story.rolls[0].number() - 1);
+    let stored = Stored::read(instance);
+    for received in stories {
+        assert_eq!(received.opened.len(), 1, "a healthy client lost its connection");
+        let mut log = log_of(&received, received.rolls[0].number() - 1);
         log.settle(&stored);
         log.assert_is_whole("a healthy client");
         (n_lost, n_repeated) = (n_lost + log.n_lost, n_repeated + log.n_repeated);
@@ -332,12 +334,13 @@ fn lay_siege(house: &House, server: &mut Server, front: Front) -> Siege {
 }
 
 /// A server whose history is larger than all buffers.
-fn large_house() -> House {
-    let house = House::new("every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000");
-    house.fill(80_000, 1);
+fn large_instance() -> Instance {
+    let instance =
+        Instance::new("every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000");
+    instance.fill(80_000, 1);
     // Counts the statistics, which uses memory once.
-    house.start().stop();
-    house
+    instance.start().stop();
+    instance
 }
 
 impl Siege {
@@ -363,24 +366,24 @@ impl Siege {
 
 #[test]
 fn hostile_clients_on_loopback_harm_no_one_but_stay_connected() {
-    let house = large_house();
-    let mut server = house.start();
-    let front = Front { port: house.port(), n_unread: N_UNREAD, unread: Unread::Keeps };
-    let siege = lay_siege(&house, &mut server, front);
+    let instance = large_instance();
+    let mut server = instance.start();
+    let front = Front { port: instance.port(), n_unread: N_UNREAD, unread: Unread::Keeps };
+    let siege = lay_siege(&instance, &mut server, front);
     // Without nginx, nothing ends these connections.
     assert_eq!(siege.n_waiting, N_SLOW + N_IDLE);
     assert!(siege.n_held >= N_UNREAD, "{} streams are still open", siege.n_held);
 
     // Control: the same clients behind a network that delays each piece by more than the bound.
-    let mut server = house.start();
+    let mut server = instance.start();
     let late =
         Fault { pace: Pace::Late(MAX_P99 + MAX_P99 / 5), n_bytes: usize::MAX, end: End::Close };
-    let chaos = Chaos::start(&house, move |_| Some(late));
-    let listen = || Listener::start(chaos.url("/stream/"), Manner::HONEST);
+    let chaos = Chaos::start(&instance, move |_| Some(late));
+    let listen = || Listener::start(chaos.url("/stream/"), Behaviour::HONEST);
     let listeners: Vec<Listener> = (0..N_LISTENERS).map(|_| listen()).collect();
     let all_received = |n: usize| {
-        let mut stories = listeners.iter().map(Listener::story);
-        stories.all(|story| story.rolls.len() >= n).then_some(())
+        let mut stories = listeners.iter().map(Listener::received);
+        stories.all(|received| received.rolls.len() >= n).then_some(())
     };
     wait_for("all to receive delayed rolls", || all_received(100));
     let late = is_in_time(p99(&listeners, &[0; N_LISTENERS])).unwrap_err();
@@ -398,14 +401,14 @@ fn hostile_clients_on_loopback_harm_no_one_but_stay_connected() {
 fn nginx_ends_the_connections_of_hostile_clients() {
     use crate::nginx::{LOCATIONS, Nginx};
 
-    let house = large_house();
-    let mut server = house.start();
-    let nginx = Nginx::start_with(house.port(), |files| {
+    let instance = large_instance();
+    let mut server = instance.start();
+    let nginx = Nginx::start_with(instance.port(), |files| {
         // Shortens the delivered 30 s. The 10 s for a request stay.
         files.replace(LOCATIONS, "send_timeout 30s;", "send_timeout 3s;");
     });
     let front = Front { port: nginx.port(), n_unread: N_UNREAD_OF_NGINX, unread: Unread::Ends };
-    let siege = lay_siege(&house, &mut server, front);
+    let siege = lay_siege(&instance, &mut server, front);
     assert_eq!(siege.n_waiting, 0, "slow and idle connections are still open");
     assert_eq!(siege.n_held, 0, "streams that nobody reads are still open");
     siege.write(

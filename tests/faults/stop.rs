@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::listener::{Listener, Manner};
-use crate::common::{House, Server, http, wait_for};
+use crate::common::listener::{Behaviour, Listener};
+use crate::common::{Instance, Server, http, wait_for};
 use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
 use crate::report::{Recovered, Row, assert_in_time, times};
@@ -62,15 +62,15 @@ fn signals_alone_and_combined_stop_the_server_cleanly_and_no_roll_is_lost() {
         &["HUP", "TERM"],
         &["TERM", "INT", "HUP", "TERM"],
     ];
-    let house = House::new("every = '1ms'");
+    let instance = Instance::new("every = '1ms'");
     let mut moments = Moments::new();
-    let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
+    let listener = Listener::start(instance.url("/stream/"), Behaviour::EAGER);
     let (mut slowest, mut recovered, mut n_injected) = (Duration::ZERO, Duration::ZERO, 0);
     for _ in 0..times(1, 15) {
         for signals in combinations {
-            let (started, n_seen) = (Instant::now(), listener.story().last());
-            let mut server = house.start();
-            wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
+            let (started, n_seen) = (Instant::now(), listener.received().last());
+            let mut server = instance.start();
+            wait_for("a roll", || (listener.received().last() > n_seen).then_some(()));
             recovered = recovered.max(started.elapsed());
             let moment = Instant::now();
             let wait = Duration::from_millis(moments.next_below(100));
@@ -79,19 +79,19 @@ fn signals_alone_and_combined_stop_the_server_cleanly_and_no_roll_is_lost() {
             }
             slowest = slowest.max(stop(&mut server, signals));
             n_injected += 1;
-            assert_eq!(n_log_bytes(&house), 0, "{signals:?}: the write-ahead log is not empty");
+            assert_eq!(n_log_bytes(&instance), 0, "{signals:?}: the write-ahead log is not empty");
         }
     }
     // Control: SIGKILL leaves a write-ahead log and no exit code.
-    let n_seen = listener.story().last();
-    let mut server = house.start();
-    wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
+    let n_seen = listener.received().last();
+    let mut server = instance.start();
+    wait_for("a roll", || (listener.received().last() > n_seen).then_some(()));
     let (status, _) = signal_and_wait(&mut server, &["KILL"]);
-    assert!(status.code().is_none() && n_log_bytes(&house) > 0, "{status}");
+    assert!(status.code().is_none() && n_log_bytes(&instance) > 0, "{status}");
 
-    house.start().stop();
+    instance.start().stop();
     let mut log = log_of(&listener.stop(), 0);
-    log.settle(&Stored::read(&house));
+    log.settle(&Stored::read(&instance));
     log.assert_is_whole("the listener");
     println!("the slowest stop took {slowest:?}");
     Row {
@@ -115,22 +115,22 @@ fn stopped(slowest: Duration, recovered: Duration) -> Recovered {
 }
 
 /// The size of the write-ahead log.
-fn n_log_bytes(house: &House) -> u64 {
-    let log = house.path().join("rolls.db-wal");
+fn n_log_bytes(instance: &Instance) -> u64 {
+    let log = instance.path().join("rolls.db-wal");
     std::fs::metadata(log).map_or(0, |metadata| metadata.len())
 }
 
 #[test]
 fn the_server_stops_while_an_outside_writer_blocks_commits() {
-    let house = House::new("every = '5ms'");
-    let listener = Listener::start(house.url("/stream/"), Manner::EAGER);
+    let instance = Instance::new("every = '5ms'");
+    let listener = Listener::start(instance.url("/stream/"), Behaviour::EAGER);
     let (mut slowest, mut recovered) = (Duration::ZERO, Duration::ZERO);
     let n_times = times(2, 20);
     for _ in 0..n_times {
-        let mut server = house.start();
-        let n_seen = listener.story().last();
-        wait_for("a roll", || (listener.story().last() > n_seen).then_some(()));
-        let writer = Connection::open(house.database()).unwrap();
+        let mut server = instance.start();
+        let n_seen = listener.received().last();
+        wait_for("a roll", || (listener.received().last() > n_seen).then_some(()));
+        let writer = Connection::open(instance.database()).unwrap();
         // The writer gets the lock between two of the server's commits.
         wait_for("the lock", || writer.execute_batch("begin immediate").ok());
         // From here on the server retries, and waits for the lock nearly all the time.
@@ -138,18 +138,18 @@ fn the_server_stops_while_an_outside_writer_blocks_commits() {
             let log = server.log();
             log.iter().any(|line| line.contains("no roll can be stored")).then_some(())
         });
-        let n_stored = head(&house);
+        let n_stored = head(&instance);
         slowest = slowest.max(stop(&mut server, &["TERM"]));
-        assert_eq!(head(&house), n_stored, "the lock did not hold");
+        assert_eq!(head(&instance), n_stored, "the lock did not hold");
         drop(writer);
         let freed = Instant::now();
-        let mut server = house.start();
-        wait_for("a roll", || (listener.story().last() > n_stored).then_some(()));
+        let mut server = instance.start();
+        wait_for("a roll", || (listener.received().last() > n_stored).then_some(()));
         recovered = recovered.max(freed.elapsed());
         server.stop();
     }
     let mut log = log_of(&listener.stop(), 0);
-    log.settle(&Stored::read(&house));
+    log.settle(&Stored::read(&instance));
     log.assert_is_whole("the listener");
     println!("the slowest stop took {slowest:?}");
     Row {
@@ -167,13 +167,13 @@ fn the_server_stops_while_an_outside_writer_blocks_commits() {
 #[test]
 fn the_server_stops_during_a_start_that_counts_many_rolls_and_the_next_start_continues() {
     const N_FILLED: i64 = 500_000;
-    let house = House::new("every = '1h'");
-    house.fill(N_FILLED, 1);
+    let instance = Instance::new("every = '1h'");
+    instance.fill(N_FILLED, 1);
     let n_counted = || -> i64 {
         let sql = "select coalesce(max(last_id), 0) from die_statistics";
-        house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+        instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
     };
-    let mut server = Server::spawn(&mut house.command());
+    let mut server = Server::spawn(&mut instance.command());
     wait_for("some rolls to be counted", || (n_counted() > 0).then_some(()));
     let took = stop(&mut server, &["TERM"]);
     let log = server.log();
@@ -184,12 +184,12 @@ fn the_server_stops_during_a_start_that_counts_many_rolls_and_the_next_start_con
     assert!(!log.iter().any(|line| line.contains("listening on")), "{log:#?}");
 
     let started = Instant::now();
-    let mut server = house.start();
+    let mut server = instance.start();
     wait_for("a roll", || (n_counted() == N_FILLED + 1).then_some(()));
     let recovered = started.elapsed();
     server.stop();
     let sql = "select n_rolls from die_statistics where die = '1D6'";
-    let n_rolls: i64 = house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
+    let n_rolls: i64 = instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(n_rolls, N_FILLED + 1, "some rolls were counted twice, or not at all");
     Row {
         fault: "SIGTERM during a start that counts many rolls",
@@ -208,15 +208,15 @@ fn the_server_stops_during_a_start_that_counts_many_rolls_and_the_next_start_con
 fn the_server_stops_during_queries_on_a_slow_disk() {
     use crate::shim::{Calls, Failure, Fault, Shim};
 
-    let (house, shim) = (House::new("every = '20ms'"), Shim::new());
-    house.fill(20_000, 1);
+    let (instance, shim) = (Instance::new("every = '20ms'"), Shim::new());
+    instance.fill(20_000, 1);
     // Searches that take longer than the stop timeout, and more than may run at once.
     let search = || {
         shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
         let clients: Vec<_> = (2..10)
             .map(|n| {
                 let path = format!("/rolls?die=1D20&result=20&before={}", 2_000 * n);
-                let url = house.url(&path);
+                let url = instance.url(&path);
                 std::thread::spawn(move || http().get(url).call().is_err())
             })
             .collect();
@@ -228,8 +228,8 @@ fn the_server_stops_during_queries_on_a_slow_disk() {
     let n_times = times(1, 10);
     for _ in 0..n_times {
         let started = Instant::now();
-        let mut server = house.start_with(&mut shim.command(&house));
-        let url = house.url(&format!("/stream/?after={}", log.last()));
+        let mut server = instance.start_with(&mut shim.command(&instance));
+        let url = instance.url(&format!("/stream/?after={}", log.last()));
         let mut stream = Stream::open(&url, Ask::default()).unwrap();
         let mut see = |(id, dice): (String, String)| {
             log.see(id.split('-').next().unwrap().parse().unwrap(), format!("{id} {dice}"));
@@ -245,12 +245,12 @@ fn the_server_stops_during_queries_on_a_slow_disk() {
         assert!(n_now > 0, "no query was interrupted");
         n_cut += n_now;
     }
-    log.settle(&Stored::read(&house));
+    log.settle(&Stored::read(&instance));
     log.assert_is_whole("the listener");
 
     // Control: a server that waits for such queries would be killed.
-    let mut command = shim.command(&house);
-    let mut waiting = house.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
+    let mut command = shim.command(&instance);
+    let mut waiting = instance.start_with(command.env("ROCKET_SHUTDOWN", "{grace=60}"));
     let clients = search();
     assert_is_killed(&mut waiting);
     clients.into_iter().for_each(|client| drop(client.join()));
@@ -271,8 +271,8 @@ fn the_server_stops_during_queries_on_a_slow_disk() {
 }
 
 /// Opens a download of the rolls after an id. Returns the id of its last roll and the unread body.
-fn download(house: &House, after: i64) -> (i64, BufReader<ureq::BodyReader<'static>>) {
-    let url = house.url(&format!("/api/rolls.ndjson?after={after}"));
+fn download(instance: &Instance, after: i64) -> (i64, BufReader<ureq::BodyReader<'static>>) {
+    let url = instance.url(&format!("/api/rolls.ndjson?after={after}"));
     let answer = http().get(url).call().unwrap();
     let end = answer.headers()["rollcast-last"].to_str().unwrap().parse().unwrap();
     (end, BufReader::new(answer.into_body().into_reader()))
@@ -293,26 +293,26 @@ fn read(lines: &mut impl BufRead, n: usize, log: &mut Log) {
 
 #[test]
 fn the_server_stops_during_downloads_and_long_queries_and_the_rest_can_be_fetched() {
-    let house = House::new("every = '5ms'");
+    let instance = Instance::new("every = '5ms'");
     // More than the kernel's buffers hold.
-    house.fill(250_000, 1);
+    instance.fill(250_000, 1);
     // The first start counts their statistics.
-    house.start().stop();
+    instance.start().stop();
     let mut log = Log::after(0);
     let (mut slowest, mut recovered, mut n_cut) = (Duration::ZERO, Duration::ZERO, 0);
     let n_times = times(1, 5);
     for _ in 0..n_times {
         let start = Instant::now();
-        let mut server = house.start();
+        let mut server = instance.start();
         recovered = recovered.max(start.elapsed());
         log.continue_after(0);
-        let (end, mut lines) = download(&house, log.last());
+        let (end, mut lines) = download(&instance, log.last());
         read(&mut lines, 2_000, &mut log);
         // Queries that read many rolls, and a client that never reads.
         let busy: Vec<TcpStream> = ["/stats", "/rolls?die=1D20&result=20", "/api/rolls.csv"]
             .iter()
             .map(|path| {
-                let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+                let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
                 write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
                 socket
             })
@@ -324,17 +324,17 @@ fn the_server_stops_during_downloads_and_long_queries_and_the_rest_can_be_fetche
         drop(busy);
     }
     // Control: a server that waits for such clients would be killed.
-    let mut waiting = house.start_with(house.command().env("ROCKET_SHUTDOWN", "{grace=60}"));
-    let (_, mut lines) = download(&house, 0);
+    let mut waiting = instance.start_with(instance.command().env("ROCKET_SHUTDOWN", "{grace=60}"));
+    let (_, mut lines) = download(&instance, 0);
     read(&mut lines, 1, &mut Log::after(0));
     assert_is_killed(&mut waiting);
 
-    let mut server = house.start();
-    let (end, mut lines) = download(&house, log.last());
+    let mut server = instance.start();
+    let (end, mut lines) = download(&instance, log.last());
     read(&mut lines, usize::MAX, &mut log);
     assert_eq!(log.last(), end, "the rest did not arrive");
     server.stop();
-    log.settle(&Stored::read(&house));
+    log.settle(&Stored::read(&instance));
     log.assert_is_whole("the download");
     println!("the slowest stop took {slowest:?}");
     Row {
@@ -376,12 +376,12 @@ fn a_thousand_streams_end_cleanly_with_reconnect_times_spread_out() {
     const N_STREAMS: usize = 1_000;
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    let house = House::new("every = '250ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '250ms'");
+    let mut server = instance.start();
     let mut streams: Vec<Stream> = (0..N_STREAMS)
         .map(|_| {
             let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
-            Stream::open(&house.url("/stream/"), ask).unwrap()
+            Stream::open(&instance.url("/stream/"), ask).unwrap()
         })
         .collect();
     for stream in &mut streams {
@@ -389,7 +389,7 @@ fn a_thousand_streams_end_cleanly_with_reconnect_times_spread_out() {
     }
     let took = stop(&mut server, &["TERM"]);
     println!("{N_STREAMS} streams ended, and the server stopped after {took:?}");
-    let stored = Stored::read(&house);
+    let stored = Stored::read(&instance);
     let (mut retries, mut n_lost, mut n_repeated) = (Vec::new(), 0, 0);
     for stream in streams {
         let mut log = Log::after(1);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use socket2::{SockFilter, SockRef};
 
 use crate::common::events::Stream;
-use crate::common::listener::{Listener, Manner};
-use crate::common::{House, PATIENCE, Server, wait_for};
+use crate::common::listener::{Behaviour, Listener};
+use crate::common::{Instance, PATIENCE, Server, wait_for};
 use crate::kills::head;
 use crate::oracle::{Log, Stored, log_of};
 use crate::process::resident_kib;
@@ -90,10 +90,10 @@ impl Gone {
     /// Connects listeners and peers at `port`, and makes the peers vanish.
     fn from(server: &Server, port: u16) -> Gone {
         let url = format!("http://127.0.0.1:{port}/stream/");
-        let listen = || Listener::start(url.clone(), Manner::HONEST);
+        let listen = || Listener::start(url.clone(), Behaviour::HONEST);
         let listeners: Vec<Listener> = (0..N_LISTENERS).map(|_| listen()).collect();
         for listener in &listeners {
-            wait_for("a roll", || (listener.story().last() > 0).then_some(()));
+            wait_for("a roll", || (listener.received().last() > 0).then_some(()));
         }
         let kib_before = resident_kib(server.pid());
         let peers: Vec<Peer> = (0..N_GONE).map(|_| Peer::listen(port)).collect();
@@ -116,21 +116,21 @@ impl Gone {
     /// Stops the listeners and returns their logs.
     fn stop_listeners(&mut self) -> Vec<Log> {
         let stories = self.listeners.drain(..).map(Listener::stop);
-        let log = |story: crate::common::listener::Story| {
-            assert_eq!(story.opened.len(), 1, "a listener lost its connection");
-            log_of(&story, story.rolls[0].number() - 1)
+        let log = |received: crate::common::listener::Received| {
+            assert_eq!(received.opened.len(), 1, "a listener lost its connection");
+            log_of(&received, received.rolls[0].number() - 1)
         };
         stories.map(log).collect()
     }
 }
 
-fn house() -> House {
-    House::new("every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000")
+fn instance() -> Instance {
+    Instance::new("every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000")
 }
 
 /// Compares all logs with the stored rolls. Returns how many rolls were lost and repeated.
-fn judge(house: &House, logs: Vec<Log>) -> (usize, usize) {
-    let stored = Stored::read(house);
+fn judge(instance: &Instance, logs: Vec<Log>) -> (usize, usize) {
+    let stored = Stored::read(instance);
     let judge = |mut log: Log| {
         log.settle(&stored);
         log.assert_is_whole("a client");
@@ -141,15 +141,15 @@ fn judge(house: &House, logs: Vec<Log>) -> (usize, usize) {
 
 #[test]
 fn peers_that_vanish_harm_no_one_and_continue_where_they_were_when_they_return() {
-    let house = house();
-    let mut server = house.start();
-    let mut gone = Gone::from(&server, house.port());
+    let instance = instance();
+    let mut server = instance.start();
+    let mut gone = Gone::from(&server, instance.port());
     park(ABSENCE);
     let p99 = gone.assert_harmless(&server);
-    assert_eq!(n_streams(&house), N_LISTENERS + N_GONE, "TCP has not given them up yet");
+    assert_eq!(n_streams(&instance), N_LISTENERS + N_GONE, "TCP has not given them up yet");
 
     // Control: a client that reconnects without a cursor misses rolls.
-    let mut reconnected = Peer::listen(house.port());
+    let mut reconnected = Peer::listen(instance.port());
     reconnected.log = std::mem::take(&mut gone.peers[0].log);
     let last = reconnected.log.last();
     reconnected.wait_for_roll(last + 1);
@@ -158,16 +158,16 @@ fn peers_that_vanish_harm_no_one_and_continue_where_they_were_when_they_return()
     assert!(n_missed > 0, "a client that reconnected without a cursor missed nothing");
 
     let returned = Instant::now();
-    let head = head(&house);
+    let head = head(&instance);
     gone.peers.iter().map(|peer| &peer.socket).chain(&gone.idle).for_each(reappear);
     gone.peers.iter_mut().for_each(|peer| peer.wait_for_roll(head + 1));
     let recovered = returned.elapsed();
     let mut logs = gone.stop_listeners();
     logs.extend(gone.peers.drain(..).map(|peer| peer.log));
     drop((reconnected, gone));
-    wait_for("no stream to be counted", || (n_streams(&house) == 0).then_some(()));
+    wait_for("no stream to be counted", || (n_streams(&instance) == 0).then_some(()));
     server.stop();
-    let (n_lost, n_repeated) = judge(&house, logs);
+    let (n_lost, n_repeated) = judge(&instance, logs);
     Row {
         fault: "peers vanish for 5 s without closing, half of them with a stream",
         n_injected: 2 * N_GONE,
@@ -216,40 +216,40 @@ mod for_good {
             return;
         }
         let usual = fs::read_to_string(TRIES).unwrap();
-        let house = house();
-        let mut server = house.start();
-        let nginx = Nginx::start(house.port());
+        let instance = instance();
+        let mut server = instance.start();
+        let nginx = Nginx::start(instance.port());
         let n_before = n_sockets(server.pid());
         let mut logs = Vec::new();
 
         fs::write(TRIES, "3").unwrap();
         let mut forgotten = Vec::new();
-        for port in [house.port(), nginx.port()] {
+        for port in [instance.port(), nginx.port()] {
             let mut gone = Gone::from(&server, port);
             wait_for("the streams of vanished peers to end", || {
-                (n_streams(&house) == N_LISTENERS).then_some(())
+                (n_streams(&instance) == N_LISTENERS).then_some(())
             });
             forgotten.push(gone.since.elapsed());
             gone.assert_harmless(&server);
             // TCP notices nothing where nothing is sent. nginx ends such connections itself.
             let n_idle = n_sockets(server.pid()).saturating_sub(n_before + N_LISTENERS);
-            if port == house.port() {
+            if port == instance.port() {
                 assert!(n_idle >= N_GONE, "{n_idle} of {N_GONE} connections are still there");
             }
             logs.extend(gone.stop_listeners());
         }
         // Control: with the default, the kernel still has all of them after the same time.
         fs::write(TRIES, usual).unwrap();
-        let mut gone = Gone::from(&server, house.port());
+        let mut gone = Gone::from(&server, instance.port());
         let as_long = forgotten.iter().max().unwrap().saturating_sub(gone.since.elapsed());
         park(as_long);
-        let n_held = n_streams(&house) - N_LISTENERS;
+        let n_held = n_streams(&instance) - N_LISTENERS;
         assert_eq!(n_held, N_GONE, "the streams ended for another reason");
         logs.extend(gone.stop_listeners());
         drop(gone);
-        wait_for("no stream to be counted", || (n_streams(&house) == 0).then_some(()));
+        wait_for("no stream to be counted", || (n_streams(&instance) == 0).then_some(()));
         server.stop();
-        let (n_lost, n_repeated) = judge(&house, logs);
+        let (n_lost, n_repeated) = judge(&instance, logs);
         let [directly, through_nginx] = [0, 1].map(|n| forgotten[n].as_secs_f64());
         Row {
             fault: "peers vanish for good, on loopback and through nginx; 3 TCP retransmissions",

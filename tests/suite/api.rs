@@ -9,8 +9,8 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, http, wait_for};
-use crate::pages::{Answer, descending, get, quiet_house};
+use crate::common::{Instance, Server, http, wait_for};
+use crate::pages::{Answer, descending, get, quiet_instance};
 
 const CLOSED: &str = "public, max-age=86400, immutable";
 
@@ -31,15 +31,15 @@ fn ascending(from: i64, to: i64) -> Vec<i64> {
 }
 
 /// The rolls that are stored, each as one line of JSON.
-pub fn lines(house: &House) -> Vec<String> {
+pub fn lines(instance: &Instance) -> Vec<String> {
     let line =
         |(id, rolled_at, dice)| format!(r#"{{"id":{id},"rolled_at":"{rolled_at}","dice":{dice}}}"#);
-    house.stored().into_iter().map(line).collect()
+    instance.stored().into_iter().map(line).collect()
 }
 
 #[test]
 fn a_page_of_the_api_has_the_requested_rolls_in_order() {
-    let (house, _server) = quiet_house(21);
+    let (instance, _server) = quiet_instance(21);
     let table = [
         ("", descending(121, 22)),
         ("?limit=3", descending(121, 119)),
@@ -64,24 +64,24 @@ fn a_page_of_the_api_has_the_requested_rolls_in_order() {
         ("?since=2026-11-23T00:01:00Z&before=63", ascending(60, 62)),
     ];
     for (query, expected) in table {
-        let page = get(&house.url(&format!("/api/rolls{query}")), &[]);
+        let page = get(&instance.url(&format!("/api/rolls{query}")), &[]);
         assert_eq!(page.status, 200, "{query}: {}", page.body);
         assert_eq!(ids(&page), expected, "{query}");
     }
-    let one = get(&house.url("/api/rolls/60"), &[]);
-    assert_eq!(one.body, lines(&house)[39]);
-    let page = get(&house.url("/api/rolls?after=59&limit=2"), &[]);
-    assert_eq!(page.body, format!(r#"{{"rolls":[{}]}}"#, lines(&house)[39..41].join(",")));
+    let one = get(&instance.url("/api/rolls/60"), &[]);
+    assert_eq!(one.body, lines(&instance)[39]);
+    let page = get(&instance.url("/api/rolls?after=59&limit=2"), &[]);
+    assert_eq!(page.body, format!(r#"{{"rolls":[{}]}}"#, lines(&instance)[39..41].join(",")));
 }
 
 #[test]
 fn links_of_the_api_lead_through_the_whole_history_both_ways() {
     for oldest in [1, 37] {
-        let (house, _server) = quiet_house(oldest);
+        let (instance, _server) = quiet_instance(oldest);
         let walk = |start: &str, rel: &str| {
             let (mut seen, mut next) = (Vec::new(), Some(start.to_string()));
             while let Some(path) = next {
-                let page = get(&house.url(&path), &[]);
+                let page = get(&instance.url(&path), &[]);
                 assert_eq!(page.status, 200, "{path}: {}", page.body);
                 seen.push(ids(&page));
                 assert!(seen.len() < 30, "paging does not end: {path}");
@@ -105,7 +105,7 @@ fn links_of_the_api_lead_through_the_whole_history_both_ways() {
 
 #[test]
 fn a_page_that_later_rolls_cannot_change_may_be_cached() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let table = [
         ("", false),
         ("?limit=1000", false),
@@ -125,7 +125,7 @@ fn a_page_that_later_rolls_cannot_change_may_be_cached() {
         ("/60", true),
     ];
     for (query, closed) in table {
-        let url = house.url(&format!("/api/rolls{query}"));
+        let url = instance.url(&format!("/api/rolls{query}"));
         let page = get(&url, &[]);
         let expected = if closed { CLOSED } else { "no-cache" };
         assert_eq!(page.header("cache-control"), expected, "{query}");
@@ -142,21 +142,21 @@ fn a_page_that_later_rolls_cannot_change_may_be_cached() {
 
 #[test]
 fn a_cached_page_is_the_same_after_later_rolls_and_the_newest_one_is_not() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
-    wait_for("40 rolls", || (house.stored().len() >= 40).then_some(()));
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    wait_for("40 rolls", || (instance.stored().len() >= 40).then_some(()));
     // The newest first: these pages are final after a few more rolls.
     let newest_first = (1..=40)
         .rev()
         .flat_map(|before| [1, 5, 20].map(|limit| format!("?before={before}&limit={limit}")));
     let others = ["?after=5&limit=20", "?after=5&before=30", "/7"].map(String::from);
-    let look = |query: &str| get(&house.url(&format!("/api/rolls{query}")), &[]);
+    let look = |query: &str| get(&instance.url(&format!("/api/rolls{query}")), &[]);
     let pages: Vec<_> = newest_first.chain(others).map(|query| (look(&query), query)).collect();
     let (kept, open): (Vec<_>, Vec<_>) =
         pages.into_iter().partition(|(page, _)| page.header("cache-control") == CLOSED);
     let newest = look("?limit=5");
-    let head = house.stored().len();
-    wait_for("40 rolls more", || (house.stored().len() >= head + 40).then_some(()));
+    let head = instance.stored().len();
+    wait_for("40 rolls more", || (instance.stored().len() >= head + 40).then_some(()));
     for (page, query) in &kept {
         let now = look(query);
         assert_eq!(now.header("link"), page.header("link"), "{query}");
@@ -168,22 +168,22 @@ fn a_cached_page_is_the_same_after_later_rolls_and_the_newest_one_is_not() {
 
 #[test]
 fn statistics_are_sent_again_only_after_a_new_roll() {
-    let (house, mut server) = quiet_house(1);
-    let figures = |known: &str| get(&house.url("/api/stats"), &[("If-None-Match", known)]);
+    let (instance, mut server) = quiet_instance(1);
+    let figures = |known: &str| get(&instance.url("/api/stats"), &[("If-None-Match", known)]);
     let first = figures("");
     assert_eq!((first.status, first.header("cache-control")), (200, "no-cache"));
     assert_eq!(figures(first.header("etag")).status, 304);
     server.stop();
-    house.configure("every = '50ms'");
-    let _server = house.start();
-    wait_for("a new roll", || (newest(&house) > 121).then_some(()));
+    instance.configure("every = '50ms'");
+    let _server = instance.start();
+    wait_for("a new roll", || (newest(&instance) > 121).then_some(()));
     assert_eq!(figures(first.header("etag")).status, 200);
-    assert_eq!(get(&house.url("/api/stats?die=1D6"), &[]).status, 422);
+    assert_eq!(get(&instance.url("/api/stats?die=1D6"), &[]).status, 422);
 }
 
 #[test]
 fn errors_of_the_api_are_json_that_names_the_value() {
-    let (house, _server) = quiet_house(21);
+    let (instance, _server) = quiet_instance(21);
     let table = [
         ("/api/rolls?limit=0", 422, "limit: expected 1 to 1000 rolls, got `0`"),
         ("/api/rolls?limit=1001", 422, "got `1001`"),
@@ -209,7 +209,7 @@ fn errors_of_the_api_are_json_that_names_the_value() {
     for (path, status, text) in table {
         // Whatever media type the client prefers.
         for accept in ["text/html", "*/*", "application/json"] {
-            let answer = get(&house.url(path), &[("Accept", accept)]);
+            let answer = get(&instance.url(path), &[("Accept", accept)]);
             assert_eq!(answer.status, status, "{path}: {}", answer.body);
             assert_eq!(answer.header("content-type"), "application/json", "{path}");
             assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
@@ -223,11 +223,11 @@ fn errors_of_the_api_are_json_that_names_the_value() {
 
 #[test]
 fn the_api_is_read_only_and_open_to_pages_of_any_origin() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let known =
         ["/api", "/api/rolls", "/api/rolls/1", "/api/rolls.csv", "/api/stats", "/api/openapi.json"];
     for path in known {
-        let url = house.url(path);
+        let url = instance.url(path);
         let got = get(&url, &[("Origin", "https://elsewhere.example")]);
         assert_eq!(got.header("access-control-allow-origin"), "*", "{path}");
         assert!(got.header("access-control-expose-headers").contains("Link"), "{path}");
@@ -246,15 +246,15 @@ fn the_api_is_read_only_and_open_to_pages_of_any_origin() {
             assert_eq!(may_ask, method == "OPTIONS", "{method} {path}");
         }
     }
-    assert_eq!(http().post(house.url("/api/nothing")).send_empty().unwrap().status(), 404);
+    assert_eq!(http().post(instance.url("/api/nothing")).send_empty().unwrap().status(), 404);
 }
 
 #[test]
 fn files_have_every_roll_once_and_end_at_the_newest_roll_of_the_request() {
-    let (house, _server) = quiet_house(21);
-    let expected = lines(&house);
+    let (instance, _server) = quiet_instance(21);
+    let expected = lines(&instance);
     let ndjson = |query: &str| {
-        let file = get(&house.url(&format!("/api/rolls.ndjson{query}")), &[]);
+        let file = get(&instance.url(&format!("/api/rolls.ndjson{query}")), &[]);
         assert_eq!(file.header("content-type"), "application/x-ndjson");
         let body: Vec<String> = file.body.lines().map(String::from).collect();
         (file.header("rollcast-last").to_string(), body)
@@ -265,7 +265,7 @@ fn files_have_every_roll_once_and_end_at_the_newest_roll_of_the_request() {
     assert_eq!(ndjson("?since=2026-11-23T00:01:00Z").1, expected[39..].to_vec());
     assert_eq!(ndjson("?after=121"), ("0".into(), vec![]));
 
-    let csv = get(&house.url("/api/rolls.csv?before=23"), &[]);
+    let csv = get(&instance.url("/api/rolls.csv?before=23"), &[]);
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(csv.header("content-disposition"), "attachment; filename=\"rolls.csv\"");
     let rows = "id,rolled_at,1D6,1D20\r\n\
@@ -276,18 +276,18 @@ fn files_have_every_roll_once_and_end_at_the_newest_roll_of_the_request() {
 
 #[test]
 fn a_csv_file_has_a_column_for_every_die_that_was_ever_rolled() {
-    let (house, mut server) = quiet_house(119);
+    let (instance, mut server) = quiet_instance(119);
     server.stop();
-    house.configure("every = '1h'\ndice = ['2D6']");
-    let _server = house.start();
-    wait_for("roll 122", || (house.stored().last().unwrap().0 == 122).then_some(()));
-    let csv = get(&house.url("/api/rolls.csv?after=119"), &[]).body;
+    instance.configure("every = '1h'\ndice = ['2D6']");
+    let _server = instance.start();
+    wait_for("roll 122", || (instance.stored().last().unwrap().0 == 122).then_some(()));
+    let csv = get(&instance.url("/api/rolls.csv?after=119"), &[]).body;
     let mut rows = csv::Reader::from_reader(csv.as_bytes());
     let columns: Vec<String> = rows.headers().unwrap().iter().map(String::from).collect();
     assert_eq!(columns, ["id", "rolled_at", "1D6", "1D20", "2D6"]);
     let rows: Vec<Vec<String>> = rows.deserialize().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 3);
-    for (row, (id, rolled_at, dice)) in rows.iter().zip(house.stored().into_iter().skip(1)) {
+    for (row, (id, rolled_at, dice)) in rows.iter().zip(instance.stored().into_iter().skip(1)) {
         let dice: Value = serde_json::from_str(&dice).unwrap();
         let cell = |die: &str| dice.get(die).map_or(String::new(), Value::to_string);
         let expected = [id.to_string(), rolled_at, cell("1D6"), cell("1D20"), cell("2D6")];
@@ -299,16 +299,16 @@ fn a_csv_file_has_a_column_for_every_die_that_was_ever_rolled() {
 
 #[test]
 fn a_download_of_a_large_history_costs_no_memory() {
-    let house = House::new("every = '1h'\ndice = ['1D6', '1D20']");
-    house.fill(1_000_000, 1);
-    let server = house.start();
-    wait_for("the first roll", || newest(&house).eq(&1_000_001).then_some(()));
+    let instance = Instance::new("every = '1h'\ndice = ['1D6', '1D20']");
+    instance.fill(1_000_000, 1);
+    let server = instance.start();
+    wait_for("the first roll", || newest(&instance).eq(&1_000_001).then_some(()));
     let peak = || peak_kilobytes(&server);
     // Fill caches first, so that their memory does not count.
-    get(&house.url("/api/rolls.csv?before=20000"), &[]);
+    get(&instance.url("/api/rolls.csv?before=20000"), &[]);
     let before = peak();
     for (path, n_rows) in [("/api/rolls.csv", 1_000_002), ("/api/rolls.ndjson", 1_000_001)] {
-        let mut body = http().get(house.url(path)).call().unwrap().into_body().into_reader();
+        let mut body = http().get(instance.url(path)).call().unwrap().into_body().into_reader();
         let (mut piece, mut n_lines) = (vec![0; 64 << 10], 0);
         loop {
             match body.read(&mut piece).unwrap() {
@@ -325,13 +325,13 @@ fn a_download_of_a_large_history_costs_no_memory() {
 
 #[test]
 fn pages_find_a_database_connection_during_many_downloads() {
-    let house = House::new("every = '1h'");
-    house.fill(50_000, 1);
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    instance.fill(50_000, 1);
+    let _server = instance.start();
     let n_begun = Arc::new(AtomicUsize::new(0));
     // Each ends with the server, if not before.
     for _ in 0..300 {
-        let (address, n_begun) = (("127.0.0.1", house.port()), n_begun.clone());
+        let (address, n_begun) = (("127.0.0.1", instance.port()), n_begun.clone());
         thread::spawn(move || {
             let mut download = TcpStream::connect(address).unwrap();
             let request = "GET /api/rolls.ndjson HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -344,14 +344,14 @@ fn pages_find_a_database_connection_during_many_downloads() {
     }
     wait_for("downloads", || (n_begun.load(Ordering::Relaxed) > 600).then_some(()));
     for _ in 0..20 {
-        let page = get(&house.url("/rolls?before=1000"), &[]);
+        let page = get(&instance.url("/rolls?before=1000"), &[]);
         assert_eq!(page.status, 200, "{}", page.body);
     }
 }
 
 /// A download whose client stops reading, and the first bytes of the response.
-fn begin_download(house: &House, address: &str) -> (TcpStream, String) {
-    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+fn begin_download(instance: &Instance, address: &str) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     let request = "GET /api/rolls.ndjson HTTP/1.1\r\nHost: localhost\r\nX-Real-IP: ";
     socket.write_all(format!("{request}{address}\r\n\r\n").as_bytes()).unwrap();
     let mut words = [0; 64];
@@ -361,37 +361,37 @@ fn begin_download(house: &House, address: &str) -> (TcpStream, String) {
 
 #[test]
 fn downloads_are_limited_in_total_and_per_address_and_a_released_permit_is_free_again() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     // A file that no buffer holds.
-    house.fill(200_000, 1);
-    let _server = house.start();
+    instance.fill(200_000, 1);
+    let _server = instance.start();
     let mut open = Vec::new();
     for n in 0..64 {
-        let (socket, words) = begin_download(&house, &format!("192.0.2.{}", 1 + n / 8));
+        let (socket, words) = begin_download(&instance, &format!("192.0.2.{}", 1 + n / 8));
         assert!(words.starts_with("HTTP/1.1 200 "), "download {n}: {words}");
         open.push(socket);
         if n == 7 {
-            let answer = get(&house.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.1")]);
+            let answer = get(&instance.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.1")]);
             assert_eq!(answer.status, 503);
             assert!(answer.says("All 8 downloads of your address are in use"), "{}", answer.body);
             assert!((15..=45).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
         }
     }
-    let answer = get(&house.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.99")]);
+    let answer = get(&instance.url("/api/rolls.csv"), &[("X-Real-IP", "192.0.2.99")]);
     assert_eq!(answer.status, 503);
     assert!(answer.says("All 64 downloads are in use"), "{}", answer.body);
     for path in ["/", "/rolls", "/api/rolls"] {
-        assert_eq!(get(&house.url(path), &[("X-Real-IP", "192.0.2.1")]).status, 200, "{path}");
+        assert_eq!(get(&instance.url(path), &[("X-Real-IP", "192.0.2.1")]).status, 200, "{path}");
     }
     drop(open.pop());
     wait_for("the released permit", || {
-        let (_, words) = begin_download(&house, "192.0.2.99");
+        let (_, words) = begin_download(&instance, "192.0.2.99");
         words.starts_with("HTTP/1.1 200 ").then_some(())
     });
 }
 
-fn newest(house: &House) -> i64 {
-    house.sqlite().query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
+fn newest(instance: &Instance) -> i64 {
+    instance.sqlite().query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
 }
 
 /// The most memory that a server ever had (`VmHWM`).
@@ -403,9 +403,9 @@ pub fn peak_kilobytes(server: &Server) -> i64 {
 
 #[test]
 fn a_stream_starts_at_a_time() {
-    let (house, _server) = quiet_house(21);
+    let (instance, _server) = quiet_instance(21);
     let first = |query: &str, last_event_id: Option<&str>| {
-        let url = house.url(&format!("/stream/{query}"));
+        let url = instance.url(&format!("/stream/{query}"));
         let mut stream = Stream::open(&url, Ask { last_event_id, post: false }).unwrap();
         let sync = stream.find_map(|frame| frame.sync()).unwrap();
         let replay = sync["replay"].as_u64();
@@ -428,17 +428,17 @@ fn a_stream_starts_at_a_time() {
 
 #[test]
 fn the_document_describes_every_endpoint_and_the_page_shows_it() {
-    let (house, _server) = quiet_house(1);
-    let document = get(&house.url("/api/openapi.json"), &[]);
+    let (instance, _server) = quiet_instance(1);
+    let document = get(&instance.url("/api/openapi.json"), &[]);
     let document: Value = serde_json::from_str(&document.body).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
-    let page = get(&house.url("/api"), &[]);
+    let page = get(&instance.url("/api"), &[]);
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
     for (path, item) in paths {
         assert!(page.body.contains(&format!("<code>GET {path}</code>")), "{path} is not shown");
-        let answer = get(&house.url(&path.replace("{id}", "60")), &[]);
+        let answer = get(&instance.url(&path.replace("{id}", "60")), &[]);
         assert_eq!(answer.status, 200, "{path}");
         let described = item["get"]["responses"]["200"]["content"].as_object().unwrap();
         let content_type = answer.header("content-type").split(';').next().unwrap().to_string();
@@ -453,20 +453,20 @@ fn the_document_describes_every_endpoint_and_the_page_shows_it() {
 
 #[test]
 fn an_unreadable_history_is_an_error_and_not_an_empty_page() {
-    let house = House::new("every = '1h'");
-    house.fill(3_000, 1);
+    let instance = Instance::new("every = '1h'");
+    instance.fill(3_000, 1);
     // Counted for the statistics before it is damaged.
-    house.start().stop();
+    instance.start().stop();
     // The page of the file that holds roll 1,000, which the server does not read at its start.
-    let mut file = std::fs::read(house.database()).unwrap();
+    let mut file = std::fs::read(instance.database()).unwrap();
     let time = b"2026-11-23T00:16:40.123Z";
     let at = file.windows(time.len()).position(|bytes| bytes == time).unwrap() / 4096 * 4096;
     file[at..at + 4096].fill(0);
-    std::fs::write(house.database(), file).unwrap();
-    let _server = house.start();
-    let answer = get(&house.url("/api/rolls?after=900"), &[]);
+    std::fs::write(instance.database(), file).unwrap();
+    let _server = instance.start();
+    let answer = get(&instance.url("/api/rolls?after=900"), &[]);
     assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
     // The header shows that the file is truncated.
-    let file = get(&house.url("/api/rolls.ndjson?after=900&before=2000"), &[]);
+    let file = get(&instance.url("/api/rolls.ndjson?after=900&before=2000"), &[]);
     assert_eq!((file.header("rollcast-last"), file.body.as_str()), ("1999", ""));
 }

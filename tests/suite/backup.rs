@@ -11,11 +11,11 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, ROLLCAST, signal, wait_for};
+use crate::common::{Instance, ROLLCAST, signal, wait_for};
 
-/// Runs `rollcast backup` in the house: exit code, standard output, standard error.
-fn backup(house: &House, arguments: &[&str]) -> (i32, String, String) {
-    output(house.command().arg("backup").args(arguments))
+/// Runs `rollcast backup` in the instance: exit code, standard output, standard error.
+fn backup(instance: &Instance, arguments: &[&str]) -> (i32, String, String) {
+    output(instance.command().arg("backup").args(arguments))
 }
 
 fn output(command: &mut Command) -> (i32, String, String) {
@@ -52,8 +52,8 @@ fn cursor((id, rolled_at, _): &(i64, String, String)) -> String {
     format!("{id}-{}", rolled_at.parse::<jiff::Timestamp>().unwrap().as_millisecond())
 }
 
-fn files(house: &House) -> Vec<String> {
-    let entries = fs::read_dir(house.path()).unwrap();
+fn files(instance: &Instance) -> Vec<String> {
+    let entries = fs::read_dir(instance.path()).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -62,55 +62,55 @@ fn files(house: &House) -> Vec<String> {
 
 #[test]
 fn a_copy_made_under_a_writer_is_sound_and_a_restored_history_goes_on_where_it_ends() {
-    let house = House::new("every = '1ms'");
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 500).then_some(()));
-    let (code, stdout, stderr) = backup(&house, &["copy.db"]);
+    let instance = Instance::new("every = '1ms'");
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 500).then_some(()));
+    let (code, stdout, stderr) = backup(&instance, &["copy.db"]);
     assert_eq!((code, &*stderr), (0, ""), "{stdout}");
-    let copy = house.path().join("copy.db");
+    let copy = instance.path().join("copy.db");
     let copied = rolls_of(&copy);
     let last = copied.last().unwrap();
     assert!(stdout.contains(&format!("rolls 1 to {}\n", last.0)), "{stdout}");
     // The server went on, and what was copied is what it has.
-    wait_for("newer rolls", || (house.stored().len() > copied.len() + 50).then_some(()));
-    let stored = house.stored();
+    wait_for("newer rolls", || (instance.stored().len() > copied.len() + 50).then_some(()));
+    let stored = instance.stored();
     assert_eq!(copied[..], stored[..copied.len()]);
     let newest = cursor(stored.last().unwrap());
 
     // The restore: the old database goes with all of its files, the copy gets its name.
     server.kill();
     for name in ["rolls.db", "rolls.db-wal", "rolls.db-shm"] {
-        let _ = fs::remove_file(house.path().join(name));
+        let _ = fs::remove_file(instance.path().join(name));
     }
-    fs::rename(&copy, house.database()).unwrap();
-    house.configure("every = '200ms'");
-    let mut server = house.start();
+    fs::rename(&copy, instance.database()).unwrap();
+    instance.configure("every = '200ms'");
+    let mut server = instance.start();
 
     let ask = |last_event_id| Ask { last_event_id: Some(last_event_id), post: false };
     // Whoever saw rolls that are gone is told so, also once their ids have come again.
-    let mut stream = Stream::open(&house.url("/stream/"), ask(&newest)).unwrap();
+    let mut stream = Stream::open(&instance.url("/stream/"), ask(&newest)).unwrap();
     let sync = stream.frames(2)[1].sync().unwrap();
     assert_eq!((&sync["mode"], &sync["reason"]), (&json!("reset"), &json!("unknown")), "{sync}");
     // Whoever was last there before the copy misses nothing.
-    let mut stream = Stream::open(&house.url("/stream/"), ask(&cursor(last))).unwrap();
+    let mut stream = Stream::open(&instance.url("/stream/"), ask(&cursor(last))).unwrap();
     let first: i64 = stream.rolls(1)[0].0.split('-').next().unwrap().parse().unwrap();
     assert_eq!(first, last.0 + 1, "ids go on where the copy ends");
     server.stop();
-    assert_eq!(house.stored()[..copied.len()], copied[..]);
+    assert_eq!(instance.stored()[..copied.len()], copied[..]);
 }
 
 #[test]
 fn a_backup_does_not_hold_up_the_roller_nor_start_over_with_its_rolls() {
     // Read in one go it takes long enough for many rolls.
-    let house = House::new("every = '1ms'");
-    house.fill(150_000, 1);
-    let mut server = house.start();
-    let mut child = house.command().args(["backup", "copy.db"]).spawn().unwrap();
+    let instance = Instance::new("every = '1ms'");
+    instance.fill(150_000, 1);
+    let mut server = instance.start();
+    let mut child = instance.command().args(["backup", "copy.db"]).spawn().unwrap();
     let (start, mut moments) = (Instant::now(), vec![]);
     while child.try_wait().unwrap().is_none() {
         moments.push((
             start.elapsed(),
-            house
+            instance
                 .sqlite()
                 .query_row("select max(id) from rolls", [], |row| row.get::<_, i64>(0))
                 .unwrap(),
@@ -121,7 +121,7 @@ fn a_backup_does_not_hold_up_the_roller_nor_start_over_with_its_rolls() {
     let seconds = start.elapsed();
     let n_meanwhile = moments.last().unwrap().1 - moments[0].1;
     assert!(n_meanwhile > 20, "only {n_meanwhile} rolls in {seconds:?}: {moments:?}");
-    let copied = rolls_of(&house.path().join("copy.db"));
+    let copied = rolls_of(&instance.path().join("copy.db"));
     assert!(copied.len() >= 150_000);
     server.stop();
     println!("{n_meanwhile} rolls in {seconds:?}");
@@ -129,18 +129,23 @@ fn a_backup_does_not_hold_up_the_roller_nor_start_over_with_its_rolls() {
 
 #[test]
 fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succeeds() {
-    let house = House::new("every = '1ms'");
-    house.fill(150_000, 1);
-    let mut server = house.start();
-    let (copy, draft) = (house.path().join("copy.db"), house.path().join(draft_of("copy.db")));
+    let instance = Instance::new("every = '1ms'");
+    instance.fill(150_000, 1);
+    let mut server = instance.start();
+    let (copy, draft) =
+        (instance.path().join("copy.db"), instance.path().join(draft_of("copy.db")));
     // Ends a backup in the middle, by a signal: its exit code, and what it said. One that was too
     // quick for that is made again.
     let end_halfway = |name: &str| {
         for _ in 0..50 {
             // What the one before left says nothing about this one.
             let _ = fs::remove_file(&draft);
-            let mut child =
-                house.command().args(["backup", "copy.db"]).stderr(Stdio::piped()).spawn().unwrap();
+            let mut child = instance
+                .command()
+                .args(["backup", "copy.db"])
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
             wait_for("half a copy", || {
                 let written = fs::metadata(&draft).map_or(0, |file| file.len());
                 (written > 1_000_000 || child.try_wait().unwrap().is_some()).then_some(())
@@ -163,10 +168,10 @@ fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succee
     let (code, stderr) = end_halfway("TERM");
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("stopped before it was done"), "{stderr}");
-    assert!(!draft.exists(), "left {:?}", files(&house));
+    assert!(!draft.exists(), "left {:?}", files(&instance));
 
     fs::write(&draft, "what a kill left ".repeat(10_000)).unwrap();
-    let (code, _, stderr) = backup(&house, &["copy.db"]);
+    let (code, _, stderr) = backup(&instance, &["copy.db"]);
     assert_eq!((code, &*stderr), (0, ""));
     assert!(rolls_of(&copy).len() >= 150_000);
     assert!(!draft.exists());
@@ -175,23 +180,23 @@ fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succee
 
 #[test]
 fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
-    let house = House::new("every = '1h'");
-    house.fill(100, 41);
-    fs::write(house.path().join("notes.txt"), "not a copy").unwrap();
-    fs::create_dir(house.path().join("folder")).unwrap();
-    symlink("rolls.db", house.path().join("link.db")).unwrap();
-    symlink("no/such.db", house.path().join("lost.db")).unwrap();
-    fs::hard_link(house.database(), house.path().join("twin.db")).unwrap();
-    fs::write(house.path().join("used.db-wal"), "somebody's rolls").unwrap();
-    symlink("rolls.db", house.path().join(draft_of("symlinked.db"))).unwrap();
-    fs::hard_link(house.database(), house.path().join(draft_of("database.db"))).unwrap();
-    fs::hard_link(house.path().join("notes.txt"), house.path().join(draft_of("shared.db")))
+    let instance = Instance::new("every = '1h'");
+    instance.fill(100, 41);
+    fs::write(instance.path().join("notes.txt"), "not a copy").unwrap();
+    fs::create_dir(instance.path().join("folder")).unwrap();
+    symlink("rolls.db", instance.path().join("link.db")).unwrap();
+    symlink("no/such.db", instance.path().join("lost.db")).unwrap();
+    fs::hard_link(instance.database(), instance.path().join("twin.db")).unwrap();
+    fs::write(instance.path().join("used.db-wal"), "somebody's rolls").unwrap();
+    symlink("rolls.db", instance.path().join(draft_of("symlinked.db"))).unwrap();
+    fs::hard_link(instance.database(), instance.path().join(draft_of("database.db"))).unwrap();
+    fs::hard_link(instance.path().join("notes.txt"), instance.path().join(draft_of("shared.db")))
         .unwrap();
-    fs::create_dir(house.path().join(draft_of("occupied.db"))).unwrap();
+    fs::create_dir(instance.path().join(draft_of("occupied.db"))).unwrap();
     // What stood beside a copy of that name before drafts had one of their own.
-    symlink("rolls.db", house.path().join("old.db-new")).unwrap();
-    let contents = || ["rolls.db", "notes.txt"].map(|n| fs::read(house.path().join(n)).unwrap());
-    let before = (files(&house), contents());
+    symlink("rolls.db", instance.path().join("old.db-new")).unwrap();
+    let contents = || ["rolls.db", "notes.txt"].map(|n| fs::read(instance.path().join(n)).unwrap());
+    let before = (files(&instance), contents());
     let table = [
         (&["notes.txt"][..], "a file"),
         (&["rolls.db"], "the database itself"),
@@ -213,64 +218,67 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
         (&[], "required"),
     ];
     for (arguments, text) in table {
-        let (code, stdout, stderr) = backup(&house, arguments);
+        let (code, stdout, stderr) = backup(&instance, arguments);
         assert_eq!(code, 2, "{arguments:?}: {stdout}{stderr}");
         assert!(stderr.contains(text), "{arguments:?}: expected `{text}` in {stderr}");
     }
-    assert!(before == (files(&house), contents()), "{:?}", files(&house));
+    assert!(before == (files(&instance), contents()), "{:?}", files(&instance));
 
     // Another copy whose name begins alike is left alone, and so is what a link leads to.
     for name in ["b.db-new", "b.db", "old.db"] {
-        assert_eq!(backup(&house, &[name]).0, 0, "{name}");
-        assert!(fs::read(house.database()).unwrap() == before.1[0], "the database was written to");
+        assert_eq!(backup(&instance, &[name]).0, 0, "{name}");
+        assert!(
+            fs::read(instance.database()).unwrap() == before.1[0],
+            "the database was written to"
+        );
     }
-    let [one, other] = ["b.db-new", "b.db"].map(|name| fs::read(house.path().join(name)));
+    let [one, other] = ["b.db-new", "b.db"].map(|name| fs::read(instance.path().join(name)));
     assert!(one.unwrap() == other.unwrap(), "the copy `b.db-new` was written to");
     // A kill between the two halves of publishing leaves a second name of the copy.
-    fs::hard_link(house.path().join("b.db"), house.path().join(draft_of("b.db"))).unwrap();
-    assert_eq!(backup(&house, &["--force", "b.db"]).0, 0);
-    assert!(!house.path().join(draft_of("b.db")).exists());
+    fs::hard_link(instance.path().join("b.db"), instance.path().join(draft_of("b.db"))).unwrap();
+    assert_eq!(backup(&instance, &["--force", "b.db"]).0, 0);
+    assert!(!instance.path().join(draft_of("b.db")).exists());
 
     // Without a server, into another folder, over a file when told.
-    let (code, stdout, _) = backup(&house, &["--force", "notes.txt"]);
+    let (code, stdout, _) = backup(&instance, &["--force", "notes.txt"]);
     assert_eq!(code, 0);
     assert!(stdout.contains("rolls 41 to 100"), "{stdout}");
-    let mut command = house.command();
-    let toml = house.path().join("Rocket.toml");
-    command.current_dir(house.path().join("folder")).env("ROCKET_CONFIG", toml);
+    let mut command = instance.command();
+    let toml = instance.path().join("Rocket.toml");
+    command.current_dir(instance.path().join("folder")).env("ROCKET_CONFIG", toml);
     let (code, _, stderr) = output(command.args(["backup", "copy.db"]));
     assert_eq!(code, 0, "{stderr}");
     let [one, other] =
-        ["notes.txt", "folder/copy.db"].map(|name| fs::read(house.path().join(name)));
+        ["notes.txt", "folder/copy.db"].map(|name| fs::read(instance.path().join(name)));
     assert!(one.unwrap() == other.unwrap(), "two copies of one history differ");
 }
 
 #[test]
 fn there_is_no_copy_of_what_is_absent_foreign_or_damaged_nor_two_drafts_of_one() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     let refused = |text: &str| {
-        let (code, stdout, stderr) = backup(&house, &["copy.db"]);
+        let (code, stdout, stderr) = backup(&instance, &["copy.db"]);
         assert_eq!(code, 1, "{stdout}{stderr}");
         assert!(stderr.contains(text), "expected `{text}` in {stderr}");
-        assert!(!house.path().join("copy.db").exists());
+        assert!(!instance.path().join("copy.db").exists());
     };
     refused("found no file");
-    house.fill(5_000, 1);
-    let draft = fs::File::create(house.path().join(draft_of("copy.db"))).unwrap();
+    instance.fill(5_000, 1);
+    let draft = fs::File::create(instance.path().join(draft_of("copy.db"))).unwrap();
     draft.lock().unwrap();
     refused("another backup is writing");
     drop(draft);
 
-    let sound = fs::read(house.database()).unwrap();
+    let sound = fs::read(instance.database()).unwrap();
     let mut damaged = sound.clone();
     let middle = sound.len() / 2 / 4096 * 4096;
     damaged[middle..middle + 2_000].fill(0x5A);
-    fs::write(house.database(), &damaged).unwrap();
+    fs::write(instance.database(), &damaged).unwrap();
     refused("a damaged one");
-    fs::write(house.database(), "no history ".repeat(100)).unwrap();
+    fs::write(instance.database(), "no history ".repeat(100)).unwrap();
     refused("something that is not SQLite");
-    fs::write(house.database(), &sound).unwrap();
-    assert_eq!(backup(&house, &["copy.db"]).0, 0);
+    fs::write(instance.database(), &sound).unwrap();
+    assert_eq!(backup(&instance, &["copy.db"]).0, 0);
 }
 
 /// `deploy/backup/`.
@@ -280,9 +288,9 @@ fn deployed(name: &str) -> PathBuf {
 
 #[test]
 fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
-    let house = House::new("every = '1h'");
-    house.fill(10, 1);
-    let folder = house.path().join("copies");
+    let instance = Instance::new("every = '1h'");
+    instance.fill(10, 1);
+    let folder = instance.path().join("copies");
     fs::create_dir(&folder).unwrap();
     let old = |day: u32| format!("rolls-2026-01-{day:02}T031700Z.db");
     for day in 1..=4 {
@@ -290,11 +298,11 @@ fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
     }
     fs::write(folder.join("notes.txt"), "mine").unwrap();
     let nightly = |folder: &Path, n_kept: &str| {
-        let mut command = house.command();
+        let mut command = instance.command();
         command.env("ROLLCAST", ROLLCAST).arg("backup");
         let mut script = Command::new(deployed("rollcast-backup"));
         script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        output(script.current_dir(house.path()).arg(folder).arg(n_kept))
+        output(script.current_dir(instance.path()).arg(folder).arg(n_kept))
     };
     let names = || {
         let entries = fs::read_dir(&folder).unwrap();
@@ -317,7 +325,7 @@ fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
     assert_eq!(after.len(), 4, "{after:?}");
     assert_eq!(rolls_of(&folder.join(&after[3])).len(), 10);
 
-    fs::remove_file(house.database()).unwrap();
+    fs::remove_file(instance.database()).unwrap();
     let (code, _, stderr) = nightly(&folder, "1");
     assert_eq!(code, 1);
     assert!(stderr.contains("found no file"), "{stderr}");
@@ -326,10 +334,10 @@ fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
 
 #[test]
 fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
-    let house = House::new("every = '1h'");
-    house.fill(10, 1);
-    let bin = house.path().join("bin");
-    let folder = house.path().join("copies");
+    let instance = Instance::new("every = '1h'");
+    instance.fill(10, 1);
+    let bin = instance.path().join("bin");
+    let folder = instance.path().join("copies");
     for folder in [&bin, &folder] {
         fs::create_dir(folder).unwrap();
     }
@@ -340,7 +348,7 @@ fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
               exec sh -c \"$(printf %s \"$4\" | sed \"s#/usr/local/bin#$BIN#\")\"\n";
     fs::write(bin.join("su"), su).unwrap();
     let run = |settings: &str| {
-        let defaults = house.path().join("periodic.conf");
+        let defaults = instance.path().join("periodic.conf");
         fs::write(&defaults, format!("source_periodic_confs() {{\n{settings}\n}}\n")).unwrap();
         let path = format!("{}:/usr/bin:/bin", bin.display());
         let mut script = Command::new("sh");
@@ -356,12 +364,12 @@ fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
         "daily_rollcast_enable=YES daily_rollcast_user=dice daily_rollcast_folder='{}' \
          daily_rollcast_config='{}'",
         folder.display(),
-        house.path().join("Rocket.toml").display()
+        instance.path().join("Rocket.toml").display()
     );
     let (code, stdout, stderr) = run(&enabled);
     assert_eq!((code, n_copies()), (1, 1), "{stdout}{stderr}");
     assert!(stdout.contains("rolls 1 to 10"), "{stdout}");
     assert_eq!(run(&format!("{enabled} daily_rollcast_keep=none")).0, 2, "a wrong setting");
-    fs::remove_file(house.database()).unwrap();
+    fs::remove_file(instance.database()).unwrap();
     assert_eq!((run(&enabled).0, n_copies()), (3, 1), "no copy was made");
 }

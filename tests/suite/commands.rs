@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::{House, ROLLCAST, Server, copy_folder, free_port, http, run, wait_for};
+use crate::common::{Instance, ROLLCAST, Server, copy_folder, free_port, http, run, wait_for};
 
 /// Runs a command that must fail with this exit code, and returns its error.
 fn refusal(command: &mut Command, exit_code: i32) -> String {
@@ -18,8 +18,8 @@ fn refusal(command: &mut Command, exit_code: i32) -> String {
 
 #[test]
 fn help_lists_commands_variables_and_exit_codes() {
-    let house = House::new("");
-    let (code, help, _) = run(house.command().arg("--help"));
+    let instance = Instance::new("");
+    let (code, help, _) = run(instance.command().arg("--help"));
     assert_eq!(code, 0);
     let commands =
         ["serve", "check", "backup", "stats", "doctor", "tail", "export", "completions", "man"];
@@ -27,46 +27,46 @@ fn help_lists_commands_variables_and_exit_codes() {
     for word in commands.into_iter().chain(rest) {
         assert!(help.contains(word), "expected {word} in {help}");
     }
-    let (code, version, _) = run(house.command().arg("--version"));
+    let (code, version, _) = run(instance.command().arg("--version"));
     assert_eq!((code, version.trim()), (0, concat!("rollcast ", env!("CARGO_PKG_VERSION"))));
     for command in commands {
-        assert_eq!(run(house.command().args([command, "--help"])).0, 0);
+        assert_eq!(run(instance.command().args([command, "--help"])).0, 0);
     }
-    let (code, _, stderr) = run(house.command().arg("sevre"));
+    let (code, _, stderr) = run(instance.command().arg("sevre"));
     assert_eq!(code, 2);
     assert!(stderr.contains("serve"), "expected the command that was meant in {stderr}");
 }
 
 #[test]
 fn check_prints_the_configuration_and_changes_nothing() {
-    let house = House::new("dice = ['2D6']\nevery = '1h'");
+    let instance = Instance::new("dice = ['2D6']\nevery = '1h'");
     let files = || {
-        let mut names: Vec<_> = fs::read_dir(house.path())
+        let mut names: Vec<_> = fs::read_dir(instance.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         names
     };
-    let check = || run(house.command().arg("check").env("ROCKET_PROFILE", "debug"));
+    let check = || run(instance.command().arg("check").env("ROCKET_PROFILE", "debug"));
     let (code, stdout, stderr) = check();
     assert_eq!(code, 0, "{stderr}");
-    for text in ["Rocket.toml", "debug", &house.url(""), "2D6", "rolls.db", "none yet"] {
+    for text in ["Rocket.toml", "debug", &instance.url(""), "2D6", "rolls.db", "none yet"] {
         assert!(stdout.contains(text), "expected {text} in {stdout}");
     }
     assert_eq!(files(), ["Rocket.toml"], "check changed something");
 
-    let mut server = house.start();
-    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
+    let mut server = instance.start();
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
     let (code, stdout, _) = check();
     assert_eq!(code, 0);
     assert!(stdout.contains("a server is running on it"), "{stdout}");
     server.stop();
-    let before = (files(), fs::read(house.database()).unwrap());
+    let before = (files(), fs::read(instance.database()).unwrap());
     let (code, stdout, _) = check();
     assert_eq!(code, 0);
     assert!(stdout.contains("rolls kept: 1") && !stdout.contains("is running"), "{stdout}");
-    assert!(before == (files(), fs::read(house.database()).unwrap()), "check changed something");
+    assert!(before == (files(), fs::read(instance.database()).unwrap()), "check changed something");
 }
 
 #[test]
@@ -82,20 +82,20 @@ fn a_mistake_in_the_configuration_stops_the_start_and_names_key_value_and_source
         ("every =", "", "every ="),
     ];
     for (lines, key, text) in table {
-        let house = House::new(lines);
+        let instance = Instance::new(lines);
         for command in ["serve", "check"] {
-            let error = refusal(house.command().arg(command), 2);
+            let error = refusal(instance.command().arg(command), 2);
             assert!(error.contains(key) && error.contains(text), "{lines}: {error}");
             assert!(error.contains("Rocket.toml"), "{lines}: no source in {error}");
         }
-        assert!(!house.database().exists(), "{lines}: refused, but made a database");
+        assert!(!instance.database().exists(), "{lines}: refused, but made a database");
     }
 }
 
 #[test]
 fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
-    let house = House::new("every = '1h'\npage_size = 7");
-    let check = |name: &str, value: &str| run(house.command().arg("check").env(name, value));
+    let instance = Instance::new("every = '1h'\npage_size = 7");
+    let check = |name: &str, value: &str| run(instance.command().arg("check").env(name, value));
     let (code, stdout, _) = check("ROCKET_PORT", "5999");
     assert_eq!(code, 0);
     assert!(stdout.contains("http://127.0.0.1:5999"), "{stdout}");
@@ -115,7 +115,7 @@ fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
         ("RUST_LOG", "=!", "got `=!`"),
     ];
     for (name, value, text) in refused {
-        let error = refusal(house.command().env(name, value), 2);
+        let error = refusal(instance.command().env(name, value), 2);
         let lower = error.to_lowercase();
         assert!(error.contains(text) || lower.contains(text), "{name}={value}: {error}");
     }
@@ -130,27 +130,27 @@ fn copy_program(to: &Path) {
 
 #[test]
 fn the_configuration_is_found_from_any_folder() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     let elsewhere = tempfile::tempdir().unwrap();
 
     // A folder below the one that has Rocket.toml.
-    let below = house.path().join("some/where");
+    let below = instance.path().join("some/where");
     fs::create_dir_all(&below).unwrap();
-    let mut server = house.start_with(house.command().current_dir(&below));
+    let mut server = instance.start_with(instance.command().current_dir(&below));
     assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
     server.stop();
-    assert!(house.database().exists(), "the database is beside Rocket.toml");
+    assert!(instance.database().exists(), "the database is beside Rocket.toml");
 
     // Another folder, with the file in ROCKET_CONFIG.
-    let file = house.path().join("Rocket.toml");
-    let mut command = house.command();
+    let file = instance.path().join("Rocket.toml");
+    let mut command = instance.command();
     command.current_dir(elsewhere.path()).env("ROCKET_CONFIG", &file);
-    let mut server = house.start_with(&mut command);
+    let mut server = instance.start_with(&mut command);
     assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
     server.stop();
 
     // Another folder, with the program below the file.
-    let bin = house.path().join("bin");
+    let bin = instance.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let program = bin.join("rollcast");
     copy_program(&program);
@@ -168,7 +168,7 @@ fn the_configuration_is_found_from_any_folder() {
     fs::copy(&file, &installed).unwrap();
     let program = prefix.join("bin/rollcast");
     copy_program(&program);
-    for folder in [Path::new("/"), house.path()] {
+    for folder in [Path::new("/"), instance.path()] {
         let mut check = Command::new(&program);
         let (code, stdout, _) = run(check.arg("check").current_dir(folder));
         assert_eq!(code, 0);
@@ -178,13 +178,13 @@ fn the_configuration_is_found_from_any_folder() {
     // A path from the environment is relative to the file as well, not to the working folder.
     std::os::unix::fs::symlink(
         concat!(env!("CARGO_MANIFEST_DIR"), "/templates"),
-        house.path().join("pages"),
+        instance.path().join("pages"),
     )
     .unwrap();
-    let mut command = house.command();
+    let mut command = instance.command();
     command.current_dir(elsewhere.path()).env("ROCKET_CONFIG", &file);
     command.env("ROCKET_TEMPLATE_DIR", "pages");
-    let mut server = house.start_with(&mut command);
+    let mut server = instance.start_with(&mut command);
     assert_eq!(http().get(server.url("/")).call().unwrap().status(), 200);
     server.stop();
 
@@ -205,11 +205,11 @@ fn the_configuration_is_found_from_any_folder() {
 #[test]
 fn the_profile_decides_and_the_log_names_it() {
     // The project's own Rocket.toml.
-    let house = House::new("");
+    let instance = Instance::new("");
     let toml = concat!(env!("CARGO_MANIFEST_DIR"), "/Rocket.toml");
     let start = |profile: &str| {
-        let rollcast = format!("{{database=\"{}\"}}", house.database().display());
-        let mut command = house.command();
+        let rollcast = format!("{{database=\"{}\"}}", instance.database().display());
+        let mut command = instance.command();
         command
             .env("ROCKET_CONFIG", toml)
             .env("ROCKET_PORT", "0")
@@ -235,7 +235,7 @@ fn the_profile_decides_and_the_log_names_it() {
     assert!(access.contains("client 192.0.2.1"), "release trusts loopback: {access}");
     let release: Value = serde_json::from_str(&release).expect("release logs are JSON");
     for (profile, text) in [("debug", &debug), ("release", &release.to_string())] {
-        let database = house.database().canonicalize().unwrap();
+        let database = instance.database().canonicalize().unwrap();
         let parts = [
             format!("profile {profile}"),
             "listening on http://127.0.0.1:".into(),
@@ -251,12 +251,12 @@ fn the_profile_decides_and_the_log_names_it() {
 
 #[test]
 fn a_taken_port_is_named_with_a_remedy_and_no_roll_is_made() {
-    let house = House::new("every = '1ms'");
-    let _taken = std::net::TcpListener::bind(("127.0.0.1", house.port())).unwrap();
-    let error = refusal(&mut house.command(), 1);
-    assert!(error.contains(&format!("127.0.0.1:{}", house.port())), "{error}");
+    let instance = Instance::new("every = '1ms'");
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", instance.port())).unwrap();
+    let error = refusal(&mut instance.command(), 1);
+    assert!(error.contains(&format!("127.0.0.1:{}", instance.port())), "{error}");
     assert!(error.contains("ROCKET_PORT"), "expected a remedy in {error}");
-    assert_eq!(house.stored(), [], "rolled without listening");
+    assert_eq!(instance.stored(), [], "rolled without listening");
 }
 
 #[test]
@@ -268,8 +268,8 @@ fn the_program_alone_serves_from_an_empty_folder() {
     let port = free_port().to_string();
     let command = |name: &str| {
         let mut command = Command::new(&program);
-        let house = House::new("");
-        for (name, value) in house.command().get_envs() {
+        let instance = Instance::new("");
+        for (name, value) in instance.command().get_envs() {
             assert!(value.is_none());
             command.env_remove(name);
         }
@@ -283,7 +283,7 @@ fn the_program_alone_serves_from_an_empty_folder() {
 
     let mut serve = command("serve");
     serve.env("ROCKET_ROLLCAST", "{log_format=\"json\"}");
-    let mut server = House::new("").start_with(&mut serve);
+    let mut server = Instance::new("").start_with(&mut serve);
     for path in ["/", "/rolls", "/stats", "/api", "/static/favicon.svg", "/static/js/live.js"] {
         assert_eq!(http().get(server.url(path)).call().unwrap().status(), 200, "{path}");
     }
@@ -303,19 +303,19 @@ fn the_program_alone_serves_from_an_empty_folder() {
 
 /// Runs `serve` and `check`, which must both refuse the folder that a variable names, and gives back
 /// both texts.
-fn folder_refusals(house: &House, variable: &str, value: &str) -> [String; 2] {
+fn folder_refusals(instance: &Instance, variable: &str, value: &str) -> [String; 2] {
     let texts = ["serve", "check"]
-        .map(|command| refusal(house.command().arg(command).env(variable, value), 2));
-    assert!(!house.database().exists(), "refused, but made a database");
+        .map(|command| refusal(instance.command().arg(command).env(variable, value), 2));
+    assert!(!instance.database().exists(), "refused, but made a database");
     texts
 }
 
 #[test]
 fn an_unusable_folder_of_templates_stops_the_start_and_check() {
-    let house = House::new("every = '1h'");
-    let folder = house.path().join("templates");
+    let instance = Instance::new("every = '1h'");
+    let folder = instance.path().join("templates");
     let expect = |texts: &[&str]| {
-        for error in folder_refusals(&house, "ROCKET_TEMPLATE_DIR", folder.to_str().unwrap()) {
+        for error in folder_refusals(&instance, "ROCKET_TEMPLATE_DIR", folder.to_str().unwrap()) {
             for text in texts.iter().chain(&["key `template_dir`", folder.to_str().unwrap()]) {
                 assert!(error.contains(text), "expected {text} in {error}");
             }
@@ -337,11 +337,11 @@ fn an_unusable_folder_of_templates_stops_the_start_and_check() {
 
 #[test]
 fn an_unusable_folder_of_static_files_stops_the_start_and_check() {
-    let house = House::new("every = '1h'");
-    let folder = house.path().join("static");
+    let instance = Instance::new("every = '1h'");
+    let folder = instance.path().join("static");
     let value = format!("{{static_dir={:?}}}", folder.to_str().unwrap());
     let expect = |texts: &[&str]| {
-        for error in folder_refusals(&house, "ROCKET_ROLLCAST", &value) {
+        for error in folder_refusals(&instance, "ROCKET_ROLLCAST", &value) {
             let place = ["key `rollcast.static_dir`", folder.to_str().unwrap()];
             for text in texts.iter().chain(&place) {
                 assert!(error.contains(text), "expected {text} in {error}");
@@ -361,46 +361,46 @@ fn an_unusable_folder_of_static_files_stops_the_start_and_check() {
         expect(&[&format!("`{name}`, which the {used_by}")]);
         fs::write(file(name), content).unwrap();
     }
-    fs::rename(file("js"), house.path().join("js")).unwrap();
-    std::os::unix::fs::symlink(house.path().join("js"), file("js")).unwrap();
+    fs::rename(file("js"), instance.path().join("js")).unwrap();
+    std::os::unix::fs::symlink(instance.path().join("js"), file("js")).unwrap();
     expect(&["the symbolic link `", "static/js`", "copy"]);
 }
 
 #[test]
 fn a_signal_right_after_the_start_stops_the_server_in_order() {
-    let house = House::new("every = '1ms'");
+    let instance = Instance::new("every = '1ms'");
     for _ in 0..20 {
-        house.start().stop();
+        instance.start().stop();
     }
 }
 
 #[test]
 fn a_server_without_logs_runs_and_stops() {
-    let house = House::new("every = '20ms'");
-    let mut server = Server::spawn(house.command().env("RUST_LOG", "off"));
+    let instance = Instance::new("every = '20ms'");
+    let mut server = Server::spawn(instance.command().env("RUST_LOG", "off"));
     // A server that ended at once would have stored one or two rolls.
     wait_for("twenty rolls", || {
-        let http = http().get(house.url("/")).call().ok();
-        (http.is_some() && house.stored().len() >= 20).then_some(())
+        let http = http().get(instance.url("/")).call().ok();
+        (http.is_some() && instance.stored().len() >= 20).then_some(())
     });
     server.stop();
 }
 
 #[test]
 fn a_start_with_more_streams_than_open_files_logs_a_warning() {
-    let house = House::new("every = '1h'\nmax_streams = 1000000");
+    let instance = Instance::new("every = '1h'\nmax_streams = 1000000");
     // The limit of this process, and a lower one. Both are too low for a million streams.
     for limit in ["true", "ulimit -n 512"] {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &format!("{limit}; exec \"$0\""), ROLLCAST]);
-        command.current_dir(house.path());
-        let server = house.start_with(&mut command);
+        command.current_dir(instance.path());
+        let server = instance.start_with(&mut command);
         let log = server.log().join("\n");
         assert!(log.contains("rollcast.max_streams is 1000000"), "{limit}: {log}");
         assert!(limit == "true" || log.contains("enough for 384 streams"), "{log}");
     }
-    house.configure("max_streams = 100");
-    let server = house.start();
+    instance.configure("max_streams = 100");
+    let server = instance.start();
     assert!(!server.log().join("\n").contains("open files"), "{:#?}", server.log());
 }
 
@@ -409,16 +409,16 @@ fn term_int_and_hup_stop_a_server_with_open_streams_in_order() {
     use crate::common::events::{Ask, Stream};
 
     for signal in ["TERM", "INT", "HUP"] {
-        let house = House::new("every = '5ms'");
-        let mut server = house.start();
-        let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+        let instance = Instance::new("every = '5ms'");
+        let mut server = instance.start();
+        let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
         let seen = stream.rolls(20);
         server.signal(signal);
         let status = server.wait();
         assert_eq!(status.code(), Some(0), "{signal}: {:#?}", server.log());
-        let stored = house.stored();
+        let stored = instance.stored();
         assert!(stored.len() >= seen.len(), "{signal}: a roll was seen that is not stored");
-        let wal = house.path().join("rolls.db-wal");
+        let wal = instance.path().join("rolls.db-wal");
         let wal_bytes = fs::metadata(wal).map(|metadata| metadata.len()).unwrap_or(0);
         assert_eq!(wal_bytes, 0, "{signal}: the log was not moved into the database");
     }

@@ -4,18 +4,18 @@ use std::fs;
 
 use crate::api::lines;
 use crate::common::hand_server::{HandServer, rolls_file};
-use crate::common::{House, run, signal, wait_for};
-use crate::pages::{get, quiet_house};
+use crate::common::{Instance, run, signal, wait_for};
+use crate::pages::{get, quiet_instance};
 
-fn export(house: &House, options: &[&str]) -> String {
-    let (code, stdout, stderr) = run(house.command().arg("export").args(options));
+fn export(instance: &Instance, options: &[&str]) -> String {
+    let (code, stdout, stderr) = run(instance.command().arg("export").args(options));
     assert_eq!((code, stderr.as_str()), (0, ""), "{options:?}");
     stdout
 }
 
-/// The names of the files in the house's folder that begin with `prefix`.
-fn files(house: &House, prefix: &str) -> Vec<String> {
-    let names = fs::read_dir(house.path()).unwrap();
+/// The names of the files in the instance's folder that begin with `prefix`.
+fn files(instance: &Instance, prefix: &str) -> Vec<String> {
+    let names = fs::read_dir(instance.path()).unwrap();
     let mut names: Vec<String> =
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name.starts_with(prefix));
@@ -25,9 +25,9 @@ fn files(house: &House, prefix: &str) -> Vec<String> {
 
 #[test]
 fn an_export_from_the_database_equals_one_from_its_server() {
-    let (house, _server) = quiet_house(21);
-    let url = house.url("/");
-    let stored = lines(&house);
+    let (instance, _server) = quiet_instance(21);
+    let url = instance.url("/");
+    let stored = lines(&instance);
     let ranges: [(&[&str], &[String]); 6] = [
         (&[], &stored),
         (&["--after", "110"], &stored[90..]),
@@ -41,7 +41,7 @@ fn an_export_from_the_database_equals_one_from_its_server() {
         let json: Vec<serde_json::Value> =
             expected.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         for from in [&[] as &[&str], &[url.as_str()]] {
-            let export = |format| export(&house, &[from, range, &["--format", format]].concat());
+            let export = |format| export(&instance, &[from, range, &["--format", format]].concat());
             assert_eq!(export("ndjson"), ndjson, "{from:?} {range:?}");
             let exported: Vec<serde_json::Value> = serde_json::from_str(&export("json")).unwrap();
             assert_eq!(exported, json, "{from:?} {range:?}");
@@ -49,41 +49,43 @@ fn an_export_from_the_database_equals_one_from_its_server() {
             assert_eq!(csv.lines().count(), expected.len() + 1, "{from:?} {range:?}");
         }
     }
-    assert_eq!(export(&house, &[]), get(&house.url("/api/rolls.csv"), &[]).body);
-    assert_eq!(export(&house, &[&url]), export(&house, &[]));
+    assert_eq!(export(&instance, &[]), get(&instance.url("/api/rolls.csv"), &[]).body);
+    assert_eq!(export(&instance, &[&url]), export(&instance, &[]));
 }
 
 #[test]
 fn an_exported_file_appears_complete_or_not_at_all() {
-    let (house, mut server) = quiet_house(1);
+    let (instance, mut server) = quiet_instance(1);
     server.stop();
-    let file = |name: &str| house.path().join(name);
-    export(&house, &["-o", "rolls.ndjson"]);
+    let file = |name: &str| instance.path().join(name);
+    export(&instance, &["-o", "rolls.ndjson"]);
     let complete = fs::read_to_string(file("rolls.ndjson")).unwrap();
-    assert_eq!(complete.lines().collect::<Vec<_>>(), lines(&house), "its name gives the format");
+    assert_eq!(complete.lines().collect::<Vec<_>>(), lines(&instance), "its name gives the format");
 
     let again = ["export", "-o", "rolls.ndjson", "--format", "csv"];
-    let (code, _, stderr) = run(house.command().args(again));
+    let (code, _, stderr) = run(instance.command().args(again));
     assert_eq!(code, 2);
     assert!(stderr.contains("--force"), "{stderr}");
     assert_eq!(fs::read_to_string(file("rolls.ndjson")).unwrap(), complete, "it was left alone");
-    export(&house, &["-o", "rolls.ndjson", "--format", "csv", "--force"]);
+    export(&instance, &["-o", "rolls.ndjson", "--format", "csv", "--force"]);
     assert!(fs::read_to_string(file("rolls.ndjson")).unwrap().starts_with("id,rolled_at"));
-    assert_eq!(files(&house, "rolls.ndjson"), ["rolls.ndjson"], "a draft remains");
+    assert_eq!(files(&instance, "rolls.ndjson"), ["rolls.ndjson"], "a draft remains");
 
-    let (code, _, stderr) = run(house.command().args(["export", "-o", "x.csv", "--after", "122"]));
+    let (code, _, stderr) =
+        run(instance.command().args(["export", "-o", "x.csv", "--after", "122"]));
     assert_eq!(code, 1);
     assert!(stderr.contains("got `122`"), "{stderr}");
-    let (code, _, stderr) = run(house.command().args(["export", &house.url("/"), "-o", "x.csv"]));
+    let (code, _, stderr) =
+        run(instance.command().args(["export", &instance.url("/"), "-o", "x.csv"]));
     assert_eq!(code, 1);
     assert!(stderr.contains("cannot reach"), "{stderr}");
-    assert_eq!(files(&house, "x.csv"), [""; 0], "an incomplete file remains");
-    assert_eq!(run(house.command().args(["export", "-o", "no/x.csv"])).0, 2);
+    assert_eq!(files(&instance, "x.csv"), [""; 0], "an incomplete file remains");
+    assert_eq!(run(instance.command().args(["export", "-o", "no/x.csv"])).0, 2);
 }
 
 #[test]
 fn a_broken_download_continues_where_it_broke() {
-    let house = House::new("");
+    let instance = Instance::new("");
     let columns = "id,rolled_at,1D6\r\n";
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |last, text: String| rolls_file("text/csv", last, &text);
@@ -95,7 +97,7 @@ fn a_broken_download_continues_where_it_broke() {
         csv(5, format!("{columns}{}{}", row(4), row(5))),
     ]);
     let url = server.url("/");
-    let (code, stdout, stderr) = run(house.command().args(["export", &url, "--since", "1h"]));
+    let (code, stdout, stderr) = run(instance.command().args(["export", &url, "--since", "1h"]));
     assert_eq!(code, 0, "{stderr}");
     let rows: String = (1..=5).map(row).collect();
     assert_eq!(stdout, format!("{columns}{rows}"));
@@ -110,19 +112,19 @@ fn a_broken_download_continues_where_it_broke() {
 
 #[test]
 fn a_download_reports_a_roll_that_is_left_out_and_fails_if_no_more_arrives() {
-    let house = House::new("");
+    let instance = Instance::new("");
     let columns = "id,rolled_at,1D6\r\n";
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |last, text: String| rolls_file("text/csv", last, &text);
 
     let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(1), row(3)))]);
-    let (code, stdout, stderr) = run(house.command().args(["export", &server.url("/")]));
+    let (code, stdout, stderr) = run(instance.command().args(["export", &server.url("/")]));
     assert_eq!((code, stdout), (3, format!("{columns}{}{}", row(1), row(3))));
     assert!(stderr.contains("gap: roll 2 cannot be read"), "{stderr}");
 
     // A roll that comes twice is an error.
     let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(2), row(2)))]);
-    let (code, _, stderr) = run(house.command().args(["export", &server.url("/")]));
+    let (code, _, stderr) = run(instance.command().args(["export", &server.url("/")]));
     assert_eq!(code, 1);
     assert!(stderr.contains("expected roll 3, got `2,"), "{stderr}");
 
@@ -131,44 +133,44 @@ fn a_download_reports_a_roll_that_is_left_out_and_fails_if_no_more_arrives() {
     let server =
         HandServer::in_turn(vec![first, nothing(), nothing(), nothing(), nothing(), nothing()]);
     let options = ["export", &server.url("/"), "-o", "rolls.csv"];
-    let (code, stdout, stderr) = run(house.command().args(options));
+    let (code, stdout, stderr) = run(instance.command().args(options));
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("the download makes no progress"), "{stderr}");
-    assert_eq!(files(&house, "rolls.csv"), [""; 0]);
+    assert_eq!(files(&instance, "rolls.csv"), [""; 0]);
 }
 
 #[test]
 fn a_signal_ends_an_export_and_leaves_no_incomplete_file() {
-    let house = House::new("");
+    let instance = Instance::new("");
     // It accepts connections and never answers.
     let server = HandServer::in_turn(vec![String::new()]);
-    let mut command = house.command();
+    let mut command = instance.command();
     let mut child = command.args(["export", &server.url("/"), "-o", "x.csv"]).spawn().unwrap();
     server.wait_for_requests(1);
-    assert_eq!(files(&house, "x.csv").len(), 1, "there is a draft");
+    assert_eq!(files(&instance, "x.csv").len(), 1, "there is a draft");
     signal("INT", child.id());
     let status = wait_for("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(1));
-    assert_eq!(files(&house, "x.csv"), [""; 0]);
+    assert_eq!(files(&instance, "x.csv"), [""; 0]);
 }
 
 #[test]
 fn completions_and_manual_pages_include_every_command() {
-    let house = House::new("");
+    let instance = Instance::new("");
     for shell in ["bash", "zsh", "fish"] {
-        let (code, script, _) = run(house.command().args(["completions", shell]));
+        let (code, script, _) = run(instance.command().args(["completions", shell]));
         assert_eq!(code, 0);
         for word in ["tail", "export", "backup", "since"] {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
-    fs::create_dir(house.path().join("man")).unwrap();
-    assert_eq!(run(house.command().args(["man", "man"])).0, 0);
+    fs::create_dir(instance.path().join("man")).unwrap();
+    assert_eq!(run(instance.command().args(["man", "man"])).0, 0);
     for (page, word) in [("rollcast.1", "ROCKET_PORT"), ("rollcast-tail.1", "Exit codes")] {
-        let page = fs::read_to_string(house.path().join("man").join(page)).unwrap();
+        let page = fs::read_to_string(instance.path().join("man").join(page)).unwrap();
         assert!(page.contains(".TH") && page.contains(word), "{page}");
     }
-    let (code, _, stderr) = run(house.command().args(["man", "none"]));
+    let (code, _, stderr) = run(instance.command().args(["man", "none"]));
     assert_eq!(code, 1);
     assert!(stderr.contains("`none`"), "{stderr}");
 }

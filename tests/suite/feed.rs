@@ -352,8 +352,8 @@ async fn ids_up_to(mut reader: Reader, head: i64) -> Vec<i64> {
 }
 
 /// Readers that open at random moments while rolls are stored and published as fast as it goes:
-/// each loads a page, then opens a stream from where `seam` says, and goes on.
-async fn under_full_speed(seam: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
+/// each loads a page, then opens a stream from where `start` says, and goes on.
+async fn under_full_speed(start: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
     const N_ROLLS: i64 = 1_500;
     const N_READERS: usize = 40;
     let World { _folder, store, feed, .. } = World::new().await;
@@ -384,7 +384,7 @@ async fn under_full_speed(seam: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
             while n % 2 == 1 && feed.head().id <= page.head.id && feed.head().id.0 < N_ROLLS {
                 tokio::task::yield_now().await;
             }
-            let reader = feed.after(seam(page.head)).await.unwrap();
+            let reader = feed.after(start(page.head)).await.unwrap();
             ids.extend(ids_up_to(reader, N_ROLLS).await);
             ids
         }));
@@ -413,7 +413,7 @@ fn the_seam_between_page_and_stream_holds_at_full_speed() {
 fn the_check_of_the_seam_sees_a_broken_one() {
     // A page that opens its stream without its cursor, as most examples on the web do.
     let seen = runtime().block_on(under_full_speed(|_| Start::Live));
-    assert!(seen.iter().any(|ids| !is_gapless(ids)), "a broken seam went unnoticed");
+    assert!(seen.iter().any(|ids| !is_gapless(ids)), "a broken start went unnoticed");
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use rusqlite::Connection;
 
-use crate::common::{House, Server, wait_for};
-use crate::pages::{descending, get, link, quiet_house, row_ids};
+use crate::common::{Instance, Server, wait_for};
+use crate::pages::{descending, get, link, quiet_instance, row_ids};
 
 /// The ids on page after page.
-fn walk(house: &House, start: &str, rel: &str) -> Vec<Vec<i64>> {
+fn walk(instance: &Instance, start: &str, rel: &str) -> Vec<Vec<i64>> {
     let (mut seen, mut next) = (Vec::new(), Some(start.to_string()));
     while let Some(path) = next {
-        let page = get(&house.url(&path.replace("&amp;", "&")), &[]);
+        let page = get(&instance.url(&path.replace("&amp;", "&")), &[]);
         assert_eq!(page.status, 200, "{path}");
         seen.push(row_ids(&page.body));
         assert!(seen.len() < 60, "paging does not end: {path}");
@@ -19,11 +19,11 @@ fn walk(house: &House, start: &str, rel: &str) -> Vec<Vec<i64>> {
 }
 
 /// Starts a server and waits until it has added one roll.
-fn start(house: &House, n_rolls: i64) -> Server {
-    let server = house.start();
+fn start(instance: &Instance, n_rolls: i64) -> Server {
+    let server = instance.start();
     let newest = "select max(id) from rolls";
     wait_for("another roll", || {
-        let id: i64 = house.sqlite().query_row(newest, [], |row| row.get(0)).unwrap();
+        let id: i64 = instance.sqlite().query_row(newest, [], |row| row.get(0)).unwrap();
         (id > n_rolls).then_some(())
     });
     server
@@ -31,51 +31,51 @@ fn start(house: &House, n_rolls: i64) -> Server {
 
 #[test]
 fn a_search_shows_the_newest_match_first() {
-    let (house, _server) = quiet_house(21);
+    let (instance, _server) = quiet_instance(21);
     // Roll n has 1 + n % 20 on its twenty-sided die; the one that was really rolled may have any.
     let stored = |id: &i64| *id <= 120;
-    let page = get(&house.url("/rolls?die=1D20&result=20"), &[]);
+    let page = get(&instance.url("/rolls?die=1D20&result=20"), &[]);
     assert_eq!(page.status, 200);
     let seen: Vec<i64> = row_ids(&page.body).into_iter().filter(stored).collect();
     assert_eq!(seen, [119, 99, 79, 59, 39]);
     assert!(page.body.contains("A result of 20 on 1D20 has come up"), "{}", page.body);
     // A form sends what was left empty, too.
-    let empty = get(&house.url("/rolls?day=&die=1D20&result="), &[]);
+    let empty = get(&instance.url("/rolls?day=&die=1D20&result="), &[]);
     assert_eq!(row_ids(&empty.body), descending(121, 112));
-    let of_a_day = get(&house.url("/rolls?day=2026-11-23&die=1D6&result=1"), &[]);
+    let of_a_day = get(&instance.url("/rolls?day=2026-11-23&die=1D6&result=1"), &[]);
     assert_eq!(row_ids(&of_a_day.body), (4..=20).rev().map(|n| n * 6).take(10).collect::<Vec<_>>());
-    let never = get(&house.url("/rolls?die=1D12&result=12"), &[]);
+    let never = get(&instance.url("/rolls?die=1D12&result=12"), &[]);
     assert_eq!((row_ids(&never.body), link(&never.body, "next")), (vec![], None));
     assert!(never.body.contains("A result of 12 on 1D12 has never come up."), "{}", never.body);
 }
 
 #[test]
 fn a_search_for_a_rare_result_continues_page_by_page_in_both_directions() {
-    let house = House::new("every = '1h'\npage_size = 10");
-    house.fill(12_000, 1);
+    let instance = Instance::new("every = '1h'\npage_size = 10");
+    instance.fill(12_000, 1);
     let rare = [11_000, 4_000, 3_999, 7];
-    let connection = Connection::open(house.database()).unwrap();
+    let connection = Connection::open(instance.database()).unwrap();
     for id in rare {
         let sql = "update rolls set dice = '{\"1D6\":6,\"1D100\":77}' where id = ?1";
         connection.execute(sql, [id]).unwrap();
     }
     drop(connection);
-    let _server = start(&house, 12_000);
+    let _server = start(&instance, 12_000);
 
-    let pages = walk(&house, "/rolls?die=1D100&result=77", "next");
+    let pages = walk(&instance, "/rolls?die=1D100&result=77", "next");
     assert_eq!(pages, [vec![11_000], vec![4_000, 3_999], vec![7]], "5,000 rolls a page");
-    let mut back = walk(&house, "/rolls?die=1D100&result=77&before=100", "prev");
+    let mut back = walk(&instance, "/rolls?die=1D100&result=77&before=100", "prev");
     back.reverse();
     assert_eq!(back.concat(), rare);
-    let page = get(&house.url("/rolls?die=1D100&result=77&before=10000"), &[]);
+    let page = get(&instance.url("/rolls?die=1D100&result=77&before=10000"), &[]);
     assert!(page.body.contains("A result of 77 on 1D100 has come up 4 times."), "{}", page.body);
     assert!(page.body.contains("rolls 5000 to 9999"), "{}", page.body);
     // A full page ends at its last roll, and the next one leaves out none.
-    let mut of_many = walk(&house, "/rolls?die=1D20&result=5&before=1000", "next").concat();
+    let mut of_many = walk(&instance, "/rolls?die=1D20&result=5&before=1000", "next").concat();
     of_many.retain(|id| *id <= 12_000);
     let expected: Vec<i64> = (1..1_000).rev().filter(|n| 1 + n % 20 == 5).collect();
     assert_eq!(of_many, expected);
-    let mut newer = walk(&house, "/rolls?die=1D20&result=5&after=11000", "prev").concat();
+    let mut newer = walk(&instance, "/rolls?die=1D20&result=5&after=11000", "prev").concat();
     newer.retain(|id| *id <= 12_000);
     newer.sort_unstable();
     let expected: Vec<i64> = (11_001..=12_000).filter(|n| 1 + n % 20 == 5).collect();
@@ -84,30 +84,30 @@ fn a_search_for_a_rare_result_continues_page_by_page_in_both_directions() {
 
 #[test]
 fn a_day_has_its_own_rolls_and_links_to_the_days_around_it() {
-    let house = House::new("every = '1h'\npage_size = 500");
+    let instance = Instance::new("every = '1h'\npage_size = 500");
     // From 2026-11-23T00:00:01.123Z on, one a second: the next day begins with roll 86,400.
-    house.fill(90_000, 70_001);
-    let _server = start(&house, 90_000);
-    let first = walk(&house, "/rolls?day=2026-11-23", "next").concat();
+    instance.fill(90_000, 70_001);
+    let _server = start(&instance, 90_000);
+    let first = walk(&instance, "/rolls?day=2026-11-23", "next").concat();
     assert_eq!(first, descending(86_399, 70_001));
-    let second = walk(&house, "/rolls?day=2026-11-24", "next").concat();
+    let second = walk(&instance, "/rolls?day=2026-11-24", "next").concat();
     assert_eq!(second, descending(90_000, 86_400));
-    let mut back = walk(&house, "/rolls?day=2026-11-24&before=86900", "prev");
+    let mut back = walk(&instance, "/rolls?day=2026-11-24&before=86900", "prev");
     back.reverse();
     assert_eq!(back.first().unwrap(), &descending(90_000, 89_501), "up to the newest of the day");
 
-    let page = get(&house.url("/rolls?day=2026-11-23"), &[]).body;
+    let page = get(&instance.url("/rolls?day=2026-11-23"), &[]).body;
     assert!(page.contains("href=\"/rolls?day=2026-11-24\""), "no day after");
     assert!(!page.contains("href=\"/rolls?day=2026-11-22\""), "a day of which nothing is kept");
-    let one = get(&house.url("/rolls/86400"), &[]).body;
+    let one = get(&instance.url("/rolls/86400"), &[]).body;
     assert!(one.contains("href=\"/rolls?day=2026-11-24\""), "{one}");
-    assert_eq!(walk(&house, "/rolls?day=1999-12-31", "next"), [Vec::<i64>::new()]);
-    assert_eq!(walk(&house, "/rolls?day=2999-12-31", "next"), [Vec::<i64>::new()]);
+    assert_eq!(walk(&instance, "/rolls?day=1999-12-31", "next"), [Vec::<i64>::new()]);
+    assert_eq!(walk(&instance, "/rolls?day=2999-12-31", "next"), [Vec::<i64>::new()]);
 }
 
 #[test]
 fn an_invalid_search_is_an_error_that_names_the_value() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let table = [
         ("day=yesterday", "day: expected a day"),
         ("day=2026-11-31", "got `2026-11-31`"),
@@ -121,10 +121,10 @@ fn an_invalid_search_is_an_error_that_names_the_value() {
         ("after=x", "after: expected a roll"),
     ];
     for (query, text) in table {
-        let page = get(&house.url(&format!("/rolls?{query}")), &[]);
+        let page = get(&instance.url(&format!("/rolls?{query}")), &[]);
         assert_eq!(page.status, 422, "{query}");
         assert!(page.says(text), "{query}: {}", page.body);
     }
-    let far = get(&house.url("/rolls?after=900000000000000000"), &[]);
+    let far = get(&instance.url("/rolls?after=900000000000000000"), &[]);
     assert_eq!((far.status, row_ids(&far.body)), (200, vec![]));
 }

@@ -7,12 +7,12 @@ use std::os::unix::fs::symlink;
 use serde_json::Value;
 
 use crate::api::peak_kilobytes;
-use crate::common::{House, PATIENCE, copy_folder, http, wait_for};
-use crate::pages::{get, quiet_house};
+use crate::common::{Instance, PATIENCE, copy_folder, http, wait_for};
+use crate::pages::{get, quiet_instance};
 
 /// The response of a server to these bytes, up to the end of its head or of the connection.
-fn answer(house: &House, request: &[u8]) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+fn answer(instance: &Instance, request: &[u8]) -> String {
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // The server may refuse the request before it has all of it.
     let _ = socket.write_all(request);
@@ -27,8 +27,8 @@ fn answer(house: &House, request: &[u8]) -> String {
 }
 
 /// The status and the `Allow` header of the response to a method.
-fn status_and_allow(house: &House, method: &str, path: &str) -> (u16, Option<String>) {
-    let request = ureq::http::Request::builder().method(method).uri(house.url(path));
+fn status_and_allow(instance: &Instance, method: &str, path: &str) -> (u16, Option<String>) {
+    let request = ureq::http::Request::builder().method(method).uri(instance.url(path));
     let request = request.header("Accept", "text/html").body(()).unwrap();
     let answer = http().run(request).unwrap();
     let allow = answer.headers().get("allow").map(|allow| allow.to_str().unwrap().to_owned());
@@ -37,7 +37,7 @@ fn status_and_allow(house: &House, method: &str, path: &str) -> (u16, Option<Str
 
 #[test]
 fn an_address_lists_its_methods() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let read = "GET, HEAD, OPTIONS";
     let table = [
         ("/", read),
@@ -55,15 +55,15 @@ fn an_address_lists_its_methods() {
     ];
     for (path, methods) in table {
         assert_eq!(
-            status_and_allow(&house, "OPTIONS", path),
+            status_and_allow(&instance, "OPTIONS", path),
             (204, Some(methods.into())),
             "{path}"
         );
-        assert_eq!(status_and_allow(&house, "HEAD", path).0, 200, "{path}");
+        assert_eq!(status_and_allow(&instance, "HEAD", path).0, 200, "{path}");
         for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE"] {
             if !methods.contains(method) {
                 assert_eq!(
-                    status_and_allow(&house, method, path),
+                    status_and_allow(&instance, method, path),
                     (405, Some(methods.into())),
                     "{path}"
                 );
@@ -71,10 +71,10 @@ fn an_address_lists_its_methods() {
         }
     }
     for method in ["OPTIONS", "POST", "DELETE"] {
-        assert_eq!(status_and_allow(&house, method, "/none"), (404, None), "{method}");
-        assert_eq!(status_and_allow(&house, method, "/rolls/60/none"), (404, None), "{method}");
+        assert_eq!(status_and_allow(&instance, method, "/none"), (404, None), "{method}");
+        assert_eq!(status_and_allow(&instance, method, "/rolls/60/none"), (404, None), "{method}");
     }
-    let mut refused = http().post(house.url("/rolls")).header("Accept", "application/json");
+    let mut refused = http().post(instance.url("/rolls")).header("Accept", "application/json");
     refused = refused.header("Content-Type", "text/plain");
     let body = refused.send("x").unwrap().into_body().read_to_string().unwrap();
     let body: Value = serde_json::from_str(&body).unwrap();
@@ -83,14 +83,14 @@ fn an_address_lists_its_methods() {
 }
 
 /// The status that a request with these lines after its first one gets, and the whole answer.
-fn ask(house: &House, start: &str, headers: &str) -> (String, String) {
-    let answer = answer(house, format!("{start}\r\n{headers}\r\n").as_bytes());
+fn ask(instance: &Instance, start: &str, headers: &str) -> (String, String) {
+    let answer = answer(instance, format!("{start}\r\n{headers}\r\n").as_bytes());
     (answer.get(9..12).unwrap_or_default().to_string(), answer)
 }
 
 #[test]
 fn a_request_without_one_valid_host_is_refused_before_any_route() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let paths =
         ["/", "/rolls/60", "/api/rolls", "/stream/", "/static/css/base.css", "/none", "/static/.x"];
     let faults = [
@@ -104,11 +104,11 @@ fn a_request_without_one_valid_host_is_refused_before_any_route() {
         for (headers, text) in faults {
             let json = format!("{headers}Accept: application/json\r\n");
             let start = format!("GET {path} HTTP/1.1");
-            let (status, _) = ask(&house, &start, &json);
+            let (status, _) = ask(&instance, &start, &json);
             assert_eq!(status, "400", "{path} {headers:?}");
             let head = format!("HEAD {path} HTTP/1.1");
-            assert_eq!(ask(&house, &head, headers).0, "400", "HEAD {path} {headers:?}");
-            let body = body(&house, &format!("{start}\r\n{json}\r\n"));
+            assert_eq!(ask(&instance, &head, headers).0, "400", "HEAD {path} {headers:?}");
+            let body = body(&instance, &format!("{start}\r\n{json}\r\n"));
             assert_eq!(body["error"]["code"], "invalid_host", "{path} {headers:?}");
             let message = body["error"]["message"].as_str().unwrap();
             assert!(message.contains(text), "{path} {headers:?}: {message}");
@@ -116,28 +116,28 @@ fn a_request_without_one_valid_host_is_refused_before_any_route() {
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let start = format!("{method} /stream/ HTTP/1.1");
-        assert_eq!(ask(&house, &start, "").0, "400", "{method}");
+        assert_eq!(ask(&instance, &start, "").0, "400", "{method}");
     }
     for host in ["x", "rolls.example:5000", "[::1]:5000"] {
-        let (status, _) = ask(&house, "GET / HTTP/1.1", &format!("Host: {host}\r\n"));
+        let (status, _) = ask(&instance, "GET / HTTP/1.1", &format!("Host: {host}\r\n"));
         assert_eq!(status, "200", "{host}");
     }
 }
 
 #[test]
 fn a_health_check_in_http_1_0_needs_no_host() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     for path in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(ask(&house, &format!("GET {path} HTTP/1.0"), "").0, "200", "{path}");
+        assert_eq!(ask(&instance, &format!("GET {path} HTTP/1.0"), "").0, "200", "{path}");
         let twice = "Host: a\r\nHost: a\r\n";
-        assert_eq!(ask(&house, &format!("GET {path} HTTP/1.1"), twice).0, "400", "{path}");
+        assert_eq!(ask(&instance, &format!("GET {path} HTTP/1.1"), twice).0, "400", "{path}");
     }
-    assert_eq!(ask(&house, "GET / HTTP/1.0", "Host: a\r\n").0, "200");
+    assert_eq!(ask(&instance, "GET / HTTP/1.0", "Host: a\r\n").0, "200");
 }
 
 /// The JSON that a server sends in answer to these bytes.
-fn body(house: &House, request: &str) -> Value {
-    let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+fn body(instance: &Instance, request: &str) -> Value {
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     socket.write_all(request.as_bytes()).unwrap();
@@ -149,7 +149,7 @@ fn body(house: &House, request: &str) -> Value {
 
 #[test]
 fn media_types_are_compared_without_case_and_by_their_quality() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let table = [
         ("application/json", "application/json"),
         ("APPLICATION/JSON", "application/json"),
@@ -160,7 +160,7 @@ fn media_types_are_compared_without_case_and_by_their_quality() {
         ("*/*", "text/html"),
     ];
     for (accept, expected) in table {
-        let answer = get(&house.url("/none"), &[("Accept", accept)]);
+        let answer = get(&instance.url("/none"), &[("Accept", accept)]);
         assert!(answer.header("content-type").starts_with(expected), "{accept}");
         assert_eq!(answer.header("vary"), "Accept", "{accept}");
     }
@@ -168,10 +168,10 @@ fn media_types_are_compared_without_case_and_by_their_quality() {
 
 #[test]
 fn only_a_client_that_accepts_event_streams_is_told_in_one_that_there_are_too_many() {
-    let house = House::new("every = '1h'\nmax_streams = 1");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'\nmax_streams = 1");
+    let _server = instance.start();
     let open = |accept: &str| {
-        let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+        let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!("GET /stream/ HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
         socket.write_all(request.as_bytes()).unwrap();
@@ -196,14 +196,14 @@ fn only_a_client_that_accepts_event_streams_is_told_in_one_that_there_are_too_ma
 
 #[test]
 fn a_form_does_not_change_its_method() {
-    let (house, server) = quiet_house(1);
+    let (instance, server) = quiet_instance(1);
     let form = |path: &str, body: &str| {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        answer(&house, request.as_bytes()).get(9..12).map(String::from)
+        answer(&instance, request.as_bytes()).get(9..12).map(String::from)
     };
     for body in ["_method=get", "_method=head", "_method=delete", "x=1"] {
         assert_eq!(form("/rolls", body).as_deref(), Some("405"), "{body}");
@@ -219,11 +219,12 @@ fn a_form_does_not_change_its_method() {
 
 #[test]
 fn an_unreadable_request_is_refused_with_the_usual_headers_and_logged() {
-    let (house, server) = quiet_house(1);
+    let (instance, server) = quiet_instance(1);
     for (request, path) in
         [("PURGE /api/rolls", "/api/rolls"), ("get /", "/"), ("CONNECT x:443", "/")]
     {
-        let refused = answer(&house, format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        let refused =
+            answer(&instance, format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
         assert!(refused.starts_with("HTTP/1.1 400 "), "{request}: {refused}");
         let refused = refused.to_lowercase();
         for header in ["content-security-policy: default-src 'none'", "nosniff", "no-referrer"] {
@@ -240,24 +241,24 @@ fn an_unreadable_request_is_refused_with_the_usual_headers_and_logged() {
     for nonsense in
         ["GET\r\n\r\n", "GET / HTTP/1.1\r\nNa me: x\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n"]
     {
-        let refused = answer(&house, nonsense.as_bytes());
+        let refused = answer(&instance, nonsense.as_bytes());
         assert!(refused.starts_with("HTTP/1.1 400 "), "{nonsense:?}: {refused}");
     }
 }
 
 #[test]
 fn a_long_address_is_shortened_in_the_log() {
-    let (house, server) = quiet_house(1);
+    let (instance, server) = quiet_instance(1);
     let query = "y".repeat(6_000);
     for method in ["GET", "PURGE"] {
         let request = format!("{method} /rolls?{query} HTTP/1.1\r\nHost: x\r\n\r\n");
-        answer(&house, request.as_bytes());
+        answer(&instance, request.as_bytes());
     }
     // The longest address of the API is logged whole.
     let cursor = format!("{}-1795602085317", "9".repeat(18));
     let longest =
         format!("/api/rolls?after={cursor}&before={cursor}&since=2026-11-23T00:01:00Z&limit=1000");
-    get(&house.url(&longest), &[]);
+    get(&instance.url(&longest), &[]);
     let lines = wait_for("the access lines", || {
         let long = |line: &String| line.contains("\"uri\":\"/rolls?yyy") || line.contains(&longest);
         let lines: Vec<String> = server.log().into_iter().filter(long).collect();
@@ -270,29 +271,29 @@ fn a_long_address_is_shortened_in_the_log() {
 
 #[test]
 fn http_2_is_refused() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    let refused = answer(&house, preface);
+    let refused = answer(&instance, preface);
     assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 4"), "{refused:?}");
     let upgrade = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n\
                    Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
-    let answered = answer(&house, upgrade.as_bytes());
+    let answered = answer(&instance, upgrade.as_bytes());
     assert!(answered.starts_with("HTTP/1.1 200 "), "no upgrade: {answered:?}");
 }
 
 #[test]
 fn endless_headers_are_refused_before_they_cost_memory() {
-    let (house, server) = quiet_house(1);
-    get(&house.url("/"), &[]);
+    let (instance, server) = quiet_instance(1);
+    get(&instance.url("/"), &[]);
     let before = peak_kilobytes(&server);
     let mut bomb = b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec();
     bomb.extend(format!("X: {}\r\n", "y".repeat(8_000)).repeat(400).into_bytes());
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(2_000));
     for _ in 0..20 {
         // The server refuses the request while it is being sent, so the response may be lost.
-        let refused = answer(&house, &bomb);
+        let refused = answer(&instance, &bomb);
         assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 431 "), "{refused}");
-        let refused = answer(&house, many.as_bytes());
+        let refused = answer(&instance, many.as_bytes());
         assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
     }
     let grown = peak_kilobytes(&server) - before;
@@ -301,22 +302,22 @@ fn endless_headers_are_refused_before_they_cost_memory() {
 
 #[test]
 fn a_configured_static_folder_is_served_without_links_and_hidden_files() {
-    let house = House::new("every = '1h'");
-    let folder = house.path().join("static");
+    let instance = Instance::new("every = '1h'");
+    let folder = instance.path().join("static");
     copy_folder("static", &folder);
     std::fs::write(folder.join("css/own.css"), "own").unwrap();
     std::fs::write(folder.join(".hidden"), "hidden").unwrap();
-    std::fs::write(house.path().join("secret.txt"), "secret").unwrap();
-    let mut command = house.command();
+    std::fs::write(instance.path().join("secret.txt"), "secret").unwrap();
+    let mut command = instance.command();
     command.env("ROCKET_ROLLCAST", format!("{{static_dir={:?}}}", folder));
-    let mut server = house.start_with(&mut command);
-    assert_eq!(get(&house.url("/static/css/own.css"), &[]).body, "own");
-    symlink(house.path().join("secret.txt"), folder.join("secret.txt")).unwrap();
-    symlink(house.path(), folder.join("house")).unwrap();
-    for (path, status) in [("secret.txt", 404), ("house/secret.txt", 404), (".hidden", 422)] {
-        let answer = get(&house.url(&format!("/static/{path}")), &[]);
+    let mut server = instance.start_with(&mut command);
+    assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own");
+    symlink(instance.path().join("secret.txt"), folder.join("secret.txt")).unwrap();
+    symlink(instance.path(), folder.join("instance")).unwrap();
+    for (path, status) in [("secret.txt", 404), ("instance/secret.txt", 404), (".hidden", 422)] {
+        let answer = get(&instance.url(&format!("/static/{path}")), &[]);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
     }
-    assert_eq!(get(&house.url("/static/css/own.css"), &[]).body, "own");
+    assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own");
     server.stop();
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{House, Server, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 
 /// The response to a request.
 pub struct Answer {
@@ -36,12 +36,12 @@ pub fn get(url: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// A folder with rolls `oldest` to 120, and a server that adds only roll 121.
-pub fn quiet_house(oldest: i64) -> (House, Server) {
-    let house = House::new("every = '1h'\npage_size = 10");
-    house.fill(120, oldest);
-    let server = house.start();
-    wait_for("roll 121", || (house.stored().last().unwrap().0 == 121).then_some(()));
-    (house, server)
+pub fn quiet_instance(oldest: i64) -> (Instance, Server) {
+    let instance = Instance::new("every = '1h'\npage_size = 10");
+    instance.fill(120, oldest);
+    let server = instance.start();
+    wait_for("roll 121", || (instance.stored().last().unwrap().0 == 121).then_some(()));
+    (instance, server)
 }
 
 /// The ids of the rows of a page, in their order.
@@ -68,11 +68,11 @@ pub fn descending(from: i64, to: i64) -> Vec<i64> {
 
 #[test]
 fn the_first_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
-    let (house, _server) = quiet_house(1);
-    let page = get(&house.url("/"), &[]);
+    let (instance, _server) = quiet_instance(1);
+    let page = get(&instance.url("/"), &[]);
     assert_eq!(page.status, 200);
     assert_eq!(row_ids(&page.body), descending(121, 112));
-    let stored = house.stored();
+    let stored = instance.stored();
     let rolled_at: jiff::Timestamp = stored.last().unwrap().1.parse().unwrap();
     let cursor = format!("data-cursor=\"121-{}\"", rolled_at.as_millisecond());
     let list = page.body.split("<ol").nth(1).unwrap().split('>').next().unwrap();
@@ -84,29 +84,29 @@ fn the_first_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
 
 #[test]
 fn a_page_without_rolls_says_so_and_its_stream_starts_at_the_first_roll() {
-    let house = House::new("every = '1h'");
-    house.fill(0, 1);
+    let instance = Instance::new("every = '1h'");
+    instance.fill(0, 1);
     // The server waits for the lock while another writer holds it.
-    let writer = rusqlite::Connection::open(house.database()).unwrap();
+    let writer = rusqlite::Connection::open(instance.database()).unwrap();
     writer.execute_batch("begin immediate").unwrap();
-    let _server = house.start();
-    let page = get(&house.url("/"), &[]);
+    let _server = instance.start();
+    let page = get(&instance.url("/"), &[]);
     assert_eq!((page.status, row_ids(&page.body)), (200, vec![]));
     assert!(page.body.contains("data-cursor=\"0\""), "{}", page.body);
-    assert_eq!(get(&house.url("/rolls"), &[]).status, 200);
-    assert_eq!(get(&house.url("/rolls?at=2026-11-23"), &[]).status, 303);
-    assert_eq!(get(&house.url("/rolls/1"), &[]).status, 404);
+    assert_eq!(get(&instance.url("/rolls"), &[]).status, 200);
+    assert_eq!(get(&instance.url("/rolls?at=2026-11-23"), &[]).status, 303);
+    assert_eq!(get(&instance.url("/rolls/1"), &[]).status, 404);
 }
 
 #[test]
 fn links_lead_through_the_whole_history_and_back() {
     for oldest in [1, 37] {
-        let (house, _server) = quiet_house(oldest);
+        let (instance, _server) = quiet_instance(oldest);
         let walk = |start: &str, rel: &str| {
             let mut seen = Vec::new();
             let mut url = Some(start.to_string());
             while let Some(path) = url {
-                let page = get(&house.url(&path), &[]);
+                let page = get(&instance.url(&path), &[]);
                 assert_eq!(page.status, 200, "{path}");
                 seen.push(row_ids(&page.body));
                 assert!(seen.len() < 30, "paging does not end: {path}");
@@ -130,7 +130,7 @@ fn links_lead_through_the_whole_history_and_back() {
 
 #[test]
 fn a_moment_leads_to_the_page_that_has_it() {
-    let (house, _server) = quiet_house(21);
+    let (instance, _server) = quiet_instance(21);
     // Roll n has the Unix time 1795392000 + n seconds and 123 ms: n seconds into 2026-11-23.
     let table = [
         ("2026-11-23T00:01:00Z", 60),
@@ -144,30 +144,30 @@ fn a_moment_leads_to_the_page_that_has_it() {
         ("2999-12-31T23:59", 121),
     ];
     for (at, expected) in table {
-        let answer = get(&house.url(&format!("/rolls?at={at}")), &[]);
+        let answer = get(&instance.url(&format!("/rolls?at={at}")), &[]);
         assert_eq!(answer.status, 303, "{at}");
         let location = answer.header("location").to_string();
         assert!(location.ends_with(&format!("#roll-{expected}")), "{at} led to {location}");
-        let page = get(&house.url(location.split('#').next().unwrap()), &[]);
+        let page = get(&instance.url(location.split('#').next().unwrap()), &[]);
         assert!(row_ids(&page.body).contains(&expected), "{at} led to {location}");
     }
 }
 
 #[test]
 fn the_page_of_a_roll_links_its_neighbours() {
-    let (house, _server) = quiet_house(21);
-    let page = get(&house.url("/rolls/60"), &[]);
+    let (instance, _server) = quiet_instance(21);
+    let page = get(&instance.url("/rolls/60"), &[]);
     assert_eq!(page.status, 200);
     assert!(page.body.contains("2026-11-23T00:01:00.123Z"), "{}", page.body);
     assert_eq!(link(&page.body, "prev").as_deref(), Some("/rolls/59"));
     assert_eq!(link(&page.body, "next").as_deref(), Some("/rolls/61"));
-    assert_eq!(link(&get(&house.url("/rolls/21"), &[]).body, "prev"), None);
-    assert_eq!(link(&get(&house.url("/rolls/121"), &[]).body, "next"), None);
+    assert_eq!(link(&get(&instance.url("/rolls/21"), &[]).body, "prev"), None);
+    assert_eq!(link(&get(&instance.url("/rolls/121"), &[]).body, "next"), None);
 }
 
 #[test]
 fn errors_name_the_value_as_a_page_or_as_json_if_the_client_prefers_it() {
-    let (house, _server) = quiet_house(21);
+    let (instance, _server) = quiet_instance(21);
     let table = [
         ("/rolls/122", 404, "the newest is 121"),
         ("/rolls/20", 410, "the oldest that is kept is 21"),
@@ -182,13 +182,13 @@ fn errors_name_the_value_as_a_page_or_as_json_if_the_client_prefers_it() {
         ("/static/..%2fCargo.toml", 422, ""),
     ];
     for (path, status, text) in table {
-        let page = get(&house.url(path), &[("Accept", "text/html")]);
+        let page = get(&instance.url(path), &[("Accept", "text/html")]);
         assert_eq!(page.status, status, "{path}");
         assert!(page.header("content-type").starts_with("text/html"), "{path}");
         let whole = page.body.contains("</html>");
         assert!(page.says(text) && whole, "{path}: {}", page.body);
 
-        let json = get(&house.url(path), &[("Accept", "application/json")]);
+        let json = get(&instance.url(path), &[("Accept", "application/json")]);
         assert_eq!(json.status, status, "{path}");
         assert_eq!(json.header("content-type"), "application/json", "{path}");
         let body: Value = serde_json::from_str(&json.body).unwrap();
@@ -196,13 +196,13 @@ fn errors_name_the_value_as_a_page_or_as_json_if_the_client_prefers_it() {
         assert!(body["error"]["code"].is_string(), "{path}: {body}");
     }
     let script = "/rolls/%3Cscript%3Ealert(1)%3C%2Fscript%3E";
-    let page = get(&house.url(script), &[]);
+    let page = get(&instance.url(script), &[]);
     assert!(!page.body.contains("<script>alert"), "text of an address must not become markup");
 }
 
 #[test]
 fn every_response_has_the_security_headers_and_no_cookie() {
-    let (house, _server) = quiet_house(1);
+    let (instance, _server) = quiet_instance(1);
     let csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
     let expected = [
@@ -229,7 +229,7 @@ fn every_response_has_the_security_headers_and_no_cookie() {
         "/readyz",
         "/metrics",
     ] {
-        let answer = get(&house.url(path), &[]);
+        let answer = get(&instance.url(path), &[]);
         for (name, value) in expected {
             assert_eq!(answer.header(name), value, "{path}: {name}");
         }
@@ -244,14 +244,14 @@ fn every_response_has_the_security_headers_and_no_cookie() {
 
 #[test]
 fn static_files_are_cached_forever_under_their_version_and_revalidated_otherwise() {
-    let (house, _server) = quiet_house(1);
-    let page = get(&house.url("/"), &[]).body;
+    let (instance, _server) = quiet_instance(1);
+    let page = get(&instance.url("/"), &[]).body;
     let links = page.split("\"").filter(|part| part.starts_with("/static/"));
     let links: Vec<&str> = links.collect();
     assert!(links.iter().any(|link| link.ends_with(".js")), "{links:?}");
     assert!(links.iter().any(|link| link.ends_with(".css")), "{links:?}");
     for path in links {
-        let file = get(&house.url(path), &[]);
+        let file = get(&instance.url(path), &[]);
         assert_eq!(file.status, 200, "{path}");
         assert_eq!(file.header("cache-control"), "public, max-age=31536000, immutable", "{path}");
         let content_type = match path.rsplit('.').next().unwrap() {
@@ -264,22 +264,22 @@ fn static_files_are_cached_forever_under_their_version_and_revalidated_otherwise
 
         let etag = file.header("etag");
         for known in [etag.to_string(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".into()] {
-            let unchanged = get(&house.url(path), &[("If-None-Match", &known)]);
+            let unchanged = get(&instance.url(path), &[("If-None-Match", &known)]);
             assert_eq!((unchanged.status, unchanged.body.as_str()), (304, ""), "{path} {known}");
             assert_eq!(unchanged.header("etag"), etag, "{path}");
         }
-        assert_eq!(get(&house.url(path), &[("If-None-Match", "\"x\"")]).status, 200, "{path}");
+        assert_eq!(get(&instance.url(path), &[("If-None-Match", "\"x\"")]).status, 200, "{path}");
 
         // Under another version, or without one, a browser revalidates each time.
         let name = path.splitn(4, '/').nth(3).unwrap();
         for other in [format!("/static/{name}"), format!("/static/0000000000000000/{name}")] {
-            let same = get(&house.url(&other), &[]);
+            let same = get(&instance.url(&other), &[]);
             assert_eq!((same.status, &same.body), (200, &file.body), "{other}");
             assert_eq!(same.header("cache-control"), "no-cache", "{other}");
         }
         for prefix in ["x", "css", "000000000000000", "000000000000000G", "x/0000000000000000"] {
             let other = format!("/static/{prefix}/{name}");
-            assert_eq!(get(&house.url(&other), &[]).status, 404, "{other}");
+            assert_eq!(get(&instance.url(&other), &[]).status, 404, "{other}");
         }
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, http, wait_for};
+use crate::common::{Instance, http, wait_for};
 
 fn get(url: &str, accept: &str) -> (u16, String, String) {
     let mut answer = http().get(url).header("Accept", accept).call().unwrap();
@@ -15,8 +15,8 @@ fn get(url: &str, accept: &str) -> (u16, String, String) {
 }
 
 /// All samples of `/metrics`, by name and labels.
-pub fn metrics(house: &House) -> BTreeMap<String, f64> {
-    let (status, content_type, text) = get(&house.url("/metrics"), "*/*");
+pub fn metrics(instance: &Instance) -> BTreeMap<String, f64> {
+    let (status, content_type, text) = get(&instance.url("/metrics"), "*/*");
     assert_eq!(status, 200);
     assert!(content_type.starts_with("application/openmetrics-text"), "{content_type}");
     assert!(text.ends_with("# EOF\n"), "{text}");
@@ -32,9 +32,9 @@ pub fn metrics(house: &House) -> BTreeMap<String, f64> {
 type Explained = (String, String, String);
 
 /// The metrics that `/metrics` explains, once there is a roll.
-fn explained(house: &House) -> BTreeSet<Explained> {
+fn explained(instance: &Instance) -> BTreeSet<Explained> {
     let text = wait_for("a roll", || {
-        let text = get(&house.url("/metrics"), "*/*").2;
+        let text = get(&instance.url("/metrics"), "*/*").2;
         (!text.contains("rollcast_rolls_total 0\n")).then_some(text)
     });
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -58,64 +58,64 @@ fn project_file(path: &str) -> String {
 
 #[test]
 fn a_server_that_stores_rolls_is_healthy_and_ready() {
-    let house = House::new("every = '20ms'");
-    let _server = house.start();
-    let answer = get(&house.url("/healthz"), "*/*");
+    let instance = Instance::new("every = '20ms'");
+    let _server = instance.start();
+    let answer = get(&instance.url("/healthz"), "*/*");
     assert_eq!((answer.0, answer.2.as_str()), (200, "healthy\n"));
-    let answer = get(&house.url("/readyz"), "*/*");
+    let answer = get(&instance.url("/readyz"), "*/*");
     assert_eq!((answer.0, answer.2.as_str()), (200, "ready\n"));
-    let answer = get(&house.url("/readyz"), "application/json");
+    let answer = get(&instance.url("/readyz"), "application/json");
     assert_eq!((answer.0, answer.2.as_str()), (200, r#"{"ready":true,"reasons":[]}"#));
-    let head = http().head(house.url("/readyz")).call().unwrap();
+    let head = http().head(instance.url("/readyz")).call().unwrap();
     assert_eq!(head.status(), 200);
 }
 
 #[test]
 fn a_server_that_cannot_store_rolls_is_not_ready_and_says_why_until_it_can_again() {
-    let house = House::new("every = '20ms'");
-    let _server = house.start();
-    wait_for("a roll", || (!house.stored().is_empty()).then_some(()));
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let _server = instance.start();
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
     let text = wait_for("both reasons", || {
-        let (status, _, text) = get(&house.url("/readyz"), "*/*");
+        let (status, _, text) = get(&instance.url("/readyz"), "*/*");
         let both = text.contains("no roll can be stored") && text.contains("no roll for");
         (status == 503 && both).then_some(text)
     });
     assert!(text.contains("database is locked"), "{text}");
     assert!(text.contains("expected one every 20ms"), "{text}");
-    let (status, content_type, json) = get(&house.url("/readyz"), "application/json");
+    let (status, content_type, json) = get(&instance.url("/readyz"), "application/json");
     assert_eq!((status, content_type.as_str()), (503, "application/json"));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["ready"], false);
     assert!(json["reasons"][0].as_str().unwrap().contains("database is locked"), "{json}");
-    assert!(metrics(&house)["rollcast_append_failures_total"] >= 1.0);
+    assert!(metrics(&instance)["rollcast_append_failures_total"] >= 1.0);
     // The process still answers.
-    assert_eq!(get(&house.url("/healthz"), "*/*").0, 200);
+    assert_eq!(get(&instance.url("/healthz"), "*/*").0, 200);
     outside.execute_batch("rollback").unwrap();
     wait_for("the server to be ready again", || {
-        (get(&house.url("/readyz"), "*/*").0 == 200).then_some(())
+        (get(&instance.url("/readyz"), "*/*").0 == 200).then_some(())
     });
 }
 
 #[test]
 fn a_server_on_a_disk_that_is_nearly_full_is_not_ready() {
     // No disk has a pebibyte free.
-    let house = House::new("every = '20ms'\nreserve_mb = 1000000000");
-    let _server = house.start();
-    let (status, _, text) = get(&house.url("/readyz"), "*/*");
+    let instance = Instance::new("every = '20ms'\nreserve_mb = 1000000000");
+    let _server = instance.start();
+    let (status, _, text) = get(&instance.url("/readyz"), "*/*");
     assert_eq!(status, 503, "{text}");
     assert!(text.contains("nearly full") && text.contains("expected 1000000000"), "{text}");
 }
 
 #[test]
 fn metrics_count_rolls_commits_streams_and_deliveries() {
-    let house = House::new("every = '5ms'\nmax_streams = 8\nmax_streams_per_address = 100");
-    house.fill(50, 31);
-    let _server = house.start();
+    let instance = Instance::new("every = '5ms'\nmax_streams = 8\nmax_streams_per_address = 100");
+    instance.fill(50, 31);
+    let _server = instance.start();
     let open = |id| {
         let ask = Ask { last_event_id: id, ..Ask::default() };
-        Stream::open(&house.url("/stream/"), ask).unwrap()
+        Stream::open(&instance.url("/stream/"), ask).unwrap()
     };
     // One verdict each. The first two stay open, the others are closed.
     let mut live = open(None);
@@ -131,7 +131,7 @@ fn metrics_count_rolls_commits_streams_and_deliveries() {
         let refused = streams
             .iter_mut()
             .any(|stream| stream.take(2).any(|frame| format!("{frame:?}").contains("busy")));
-        refused.then(|| metrics(&house))
+        refused.then(|| metrics(&instance))
     });
     for verdict in ["live", "resumed", "pruned", "unknown", "malformed"] {
         let name = format!("rollcast_syncs_total{{verdict=\"{verdict}\"}}");
@@ -147,8 +147,8 @@ fn metrics_count_rolls_commits_streams_and_deliveries() {
     assert!((2.0..=8.0).contains(&full["rollcast_streams_open"]), "{full:#?}");
     assert_eq!(full["rollcast_append_failures_total"], 0.0);
 
-    let stored = house.stored().last().unwrap().0 as f64 - 50.0;
-    let later = metrics(&house);
+    let stored = instance.stored().last().unwrap().0 as f64 - 50.0;
+    let later = metrics(&instance);
     assert!(later["rollcast_rolls_total"] >= stored, "{stored} in {later:#?}");
     // A commit stores several rolls where they come faster than the disk takes them.
     assert!(later["rollcast_append_seconds_count"] >= 1.0);
@@ -167,45 +167,45 @@ fn metrics_count_rolls_commits_streams_and_deliveries() {
 
 #[test]
 fn the_lag_of_a_client_that_does_not_read_is_measured() {
-    let house = House::new("every = '100ms'");
+    let instance = Instance::new("every = '100ms'");
     // More than the kernel buffers for a client, which is up to 2.7 MB.
-    house.fill(80_000, 1);
-    let _server = house.start();
+    instance.fill(80_000, 1);
+    let _server = instance.start();
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
-    let unread = Stream::open(&house.url("/stream/"), ask).unwrap();
+    let unread = Stream::open(&instance.url("/stream/"), ask).unwrap();
     // Some of the rolls are sent, the others wait.
     wait_for("a lag", || {
-        let lag = metrics(&house)["rollcast_slowest_lag_rolls"];
+        let lag = metrics(&instance)["rollcast_slowest_lag_rolls"];
         (lag > 100.0 && lag < 79_000.0).then_some(())
     });
     drop(unread);
     wait_for("the lag to end with its stream", || {
-        (metrics(&house)["rollcast_slowest_lag_rolls"] < 100.0).then_some(())
+        (metrics(&instance)["rollcast_slowest_lag_rolls"] < 100.0).then_some(())
     });
 }
 
 #[test]
 fn metrics_are_answered_without_the_disks_gauges_while_the_disk_cannot_be_read() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
-    let all = explained(&house);
-    let hidden = house.path().join("hidden.db");
-    std::fs::rename(house.database(), &hidden).unwrap();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
+    let all = explained(&instance);
+    let hidden = instance.path().join("hidden.db");
+    std::fs::rename(instance.database(), &hidden).unwrap();
     // Control: the disk cannot be read.
-    assert_eq!(get(&house.url("/readyz"), "*/*").0, 503);
+    assert_eq!(get(&instance.url("/readyz"), "*/*").0, 503);
     let left_out: Vec<String> =
-        names(&all).difference(&names(&explained(&house))).cloned().collect();
+        names(&all).difference(&names(&explained(&instance))).cloned().collect();
     let expected = ["database_bytes", "disk_free_bytes", "log_bytes"];
     assert_eq!(left_out, expected.map(|name| format!("rollcast_{name}")));
-    assert_eq!(metrics(&house)["rollcast_rolls_total"], 1.0);
-    std::fs::rename(&hidden, house.database()).unwrap();
-    assert_eq!(explained(&house), all);
+    assert_eq!(metrics(&instance)["rollcast_rolls_total"], 1.0);
+    std::fs::rename(&hidden, instance.database()).unwrap();
+    assert_eq!(explained(&instance), all);
 }
 
 #[test]
 fn the_documentation_explains_each_metric_as_the_server_does() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     let text = project_file("docs/metrics.md");
     let rows = text.lines().filter(|line| line.starts_with("| `rollcast_"));
     let documented: BTreeSet<Explained> = rows
@@ -215,13 +215,13 @@ fn the_documentation_explains_each_metric_as_the_server_does() {
             (name.trim_matches('`').into(), kind.into(), help.into())
         })
         .collect();
-    assert_eq!(documented, explained(&house), "documented (left) and served (right)");
+    assert_eq!(documented, explained(&instance), "documented (left) and served (right)");
 }
 
 #[test]
 fn every_expression_of_the_dashboard_names_a_metric_and_every_metric_is_drawn() {
-    let house = House::new("every = '1h'");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
     let dashboard: Value =
         serde_json::from_str(&project_file("deploy/grafana/rollcast.json")).unwrap();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
@@ -246,5 +246,5 @@ fn every_expression_of_the_dashboard_names_a_metric_and_every_metric_is_drawn() 
             drawn.extend(names.iter().map(|name| name.trim_end_matches("_bucket").to_string()));
         }
     }
-    assert_eq!(drawn, names(&explained(&house)), "drawn (left) and served (right)");
+    assert_eq!(drawn, names(&explained(&instance)), "drawn (left) and served (right)");
 }

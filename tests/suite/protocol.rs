@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use crate::common::{House, PATIENCE, wait_for};
+use crate::common::{Instance, PATIENCE, wait_for};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
@@ -57,9 +57,9 @@ fn masked(text: &str) -> String {
 }
 
 /// The first `n_lines` of the answer's body.
-fn answer(house: &House, request: &str, n_lines: usize) -> String {
+fn answer(instance: &Instance, request: &str, n_lines: usize) -> String {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
-    let socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = head.trim_end().replace('\n', "\r\n");
     let request = format!("{head}\r\nHost: localhost\r\n\r\n{}", body.trim_end());
@@ -85,15 +85,15 @@ fn answer(house: &House, request: &str, n_lines: usize) -> String {
 
 #[test]
 fn the_server_answers_each_example_of_the_document_as_it_says() {
-    let house = House::new("every = '1h'");
-    house.fill(100, 41);
-    let _server = house.start();
-    wait_for("roll 101", || (house.stored().last().unwrap().0 == 101).then_some(()));
+    let instance = Instance::new("every = '1h'");
+    instance.fill(100, 41);
+    let _server = instance.start();
+    wait_for("roll 101", || (instance.stored().last().unwrap().0 == 101).then_some(()));
     let examples = examples();
     assert_eq!(examples.len(), 9, "each row of the cursor table has an example");
     for Example { title, request, answer: expected } in examples {
         let n_lines = expected.matches('\n').count();
-        let seen = answer(&house, &request, n_lines);
+        let seen = answer(&instance, &request, n_lines);
         assert_eq!(masked(&seen), masked(&expected), "{title}");
     }
 }

@@ -13,19 +13,19 @@ use crate::api::lines;
 use crate::common::events::{Ask, Frame, Stream};
 use crate::common::hand_server::{HandServer, rolls_file};
 use crate::common::tail::Tail;
-use crate::common::{House, run, wait_for};
-use crate::pages::{get, link, quiet_house, row_ids};
+use crate::common::{Instance, run, wait_for};
+use crate::pages::{get, link, quiet_instance, row_ids};
 use crate::probes::metrics;
 
 /// The oldest and the newest roll that are stored, and how many are.
-fn kept(house: &House) -> (i64, i64, i64) {
+fn kept(instance: &Instance) -> (i64, i64, i64) {
     let sql = "select ifnull(min(id), 1), ifnull(max(id), 0), count(*) from rolls";
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    house.sqlite().query_row(sql, [], row).unwrap()
+    instance.sqlite().query_row(sql, [], row).unwrap()
 }
 
-fn outside(house: &House, sql: &str) {
-    Connection::open(house.database()).unwrap().execute_batch(sql).unwrap();
+fn outside(instance: &Instance, sql: &str) {
+    Connection::open(instance.database()).unwrap().execute_batch(sql).unwrap();
 }
 
 /// Until it is dropped again, no roll can be deleted, though new ones can be stored.
@@ -34,15 +34,15 @@ const NO_DELETE: &str =
 
 #[test]
 fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
-    let house = House::new("every = '1h'\nkeep = 100");
-    house.fill(5_000, 1);
-    let mut server = house.start();
-    wait_for("the prune of all but 100", || (kept(&house).2 == 100).then_some(()));
-    assert_eq!(kept(&house), (4_902, 5_001, 100));
-    let stats: Value = serde_json::from_str(&get(&house.url("/api/stats"), &[]).body).unwrap();
+    let instance = Instance::new("every = '1h'\nkeep = 100");
+    instance.fill(5_000, 1);
+    let mut server = instance.start();
+    wait_for("the prune of all but 100", || (kept(&instance).2 == 100).then_some(()));
+    assert_eq!(kept(&instance), (4_902, 5_001, 100));
+    let stats: Value = serde_json::from_str(&get(&instance.url("/api/stats"), &[]).body).unwrap();
     assert_eq!((&stats["as_of"], &stats["dice"][0]["n_rolls"]), (&5_001.into(), &5_001.into()));
     wait_for("the metrics", || {
-        let metrics = metrics(&house);
+        let metrics = metrics(&instance);
         let pruned = metrics["rollcast_pruned_total"] == 4_901.0;
         (pruned && metrics["rollcast_oldest_roll_id"] == 4_902.0).then_some(())
     });
@@ -50,50 +50,50 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
     server.stop();
 
     // The file does not shrink by itself; this is how it does.
-    let size = |house: &House| fs::metadata(house.database()).unwrap().len();
-    let before = size(&house);
-    outside(&house, "vacuum");
-    assert!(size(&house) * 4 < before, "{} of {before} bytes are left", size(&house));
-    let _server = house.start();
-    wait_for("the next roll", || (kept(&house) == (4_903, 5_002, 100)).then_some(()));
-    assert!(get(&house.url("/stats"), &[]).body.contains("5,002"), "all are counted");
+    let size = |instance: &Instance| fs::metadata(instance.database()).unwrap().len();
+    let before = size(&instance);
+    outside(&instance, "vacuum");
+    assert!(size(&instance) * 4 < before, "{} of {before} bytes are left", size(&instance));
+    let _server = instance.start();
+    wait_for("the next roll", || (kept(&instance) == (4_903, 5_002, 100)).then_some(()));
+    assert!(get(&instance.url("/stats"), &[]).body.contains("5,002"), "all are counted");
 }
 
 #[test]
 fn the_newest_roll_stays_whatever_its_age() {
-    let house = House::new("every = '1h'\nkeep = '1s'");
-    house.fill(3_000, 1);
-    let mut server = house.start();
+    let instance = Instance::new("every = '1h'\nkeep = '1s'");
+    instance.fill(3_000, 1);
+    let mut server = instance.start();
     // Of two days ago but for the newest, and in a moment that one is too old as well.
     let newest = (3_001, 3_001, 1);
-    wait_for("the prune of all but the newest", || (kept(&house) == newest).then_some(()));
+    wait_for("the prune of all but the newest", || (kept(&instance) == newest).then_some(()));
     server.stop();
-    outside(&house, "update rolls set rolled_at = '2026-11-23T00:00:00.000Z'");
-    let _server = house.start();
-    wait_for("the next roll", || (kept(&house) == (3_002, 3_002, 1)).then_some(()));
+    outside(&instance, "update rolls set rolled_at = '2026-11-23T00:00:00.000Z'");
+    let _server = instance.start();
+    wait_for("the next roll", || (kept(&instance) == (3_002, 3_002, 1)).then_some(()));
 }
 
 #[test]
 fn a_start_long_after_the_newest_roll_may_have_a_wrong_clock_and_deletes_nothing_at_once() {
-    let house = House::new("every = '20ms'\nkeep = '36h'");
+    let instance = Instance::new("every = '20ms'\nkeep = '36h'");
     // Of more than two days ago.
-    house.fill(3_000, 1);
-    let server = house.start();
+    instance.fill(3_000, 1);
+    let server = instance.start();
     // Three seconds of rolls, in which all of those would be gone.
-    wait_for("rolls", || (kept(&house).1 > 3_150).then_some(()));
-    assert_eq!(kept(&house).0, 1);
+    wait_for("rolls", || (kept(&instance).1 > 3_150).then_some(()));
+    assert_eq!(kept(&instance).0, 1);
     let said = |line: &String| line.contains("the clock jumped ahead, or the server was stopped");
     wait_for("it to be said", || server.log().iter().any(said).then_some(()));
 }
 
 #[test]
 fn no_roll_goes_before_its_time_and_none_stays_long_after() {
-    let house = House::new("every = '20ms'\nkeep = '2s'");
-    let _server = house.start();
+    let instance = Instance::new("every = '20ms'\nkeep = '2s'");
+    let _server = instance.start();
     let mut seen = 0;
-    let tail = Tail::start(&house, &["--json", "--after", "0"]);
+    let tail = Tail::start(&instance, &["--json", "--after", "0"]);
     wait_for("three seconds of pruning", || {
-        let (oldest, ..) = kept(&house);
+        let (oldest, ..) = kept(&instance);
         let now = Timestamp::now();
         let lines = tail.lines();
         let gone = usize::try_from(oldest - 2).ok()?;
@@ -110,21 +110,21 @@ fn no_roll_goes_before_its_time_and_none_stays_long_after() {
 
 #[test]
 fn a_prune_that_fails_stops_no_roll_and_is_tried_again() {
-    let house = House::new("every = '20ms'\nkeep = 50");
-    house.fill(200, 1);
-    outside(&house, NO_DELETE);
-    let server = house.start();
+    let instance = Instance::new("every = '20ms'\nkeep = 50");
+    instance.fill(200, 1);
+    outside(&instance, NO_DELETE);
+    let server = instance.start();
     wait_for("two failures and rolls", || {
-        let metrics = metrics(&house);
+        let metrics = metrics(&instance);
         let failed = metrics["rollcast_prune_failures_total"] >= 2.0;
         (failed && metrics["rollcast_rolls_total"] > 50.0).then_some(())
     });
-    assert_eq!(kept(&house).0, 1);
-    assert_eq!(get(&house.url("/readyz"), &[]).status, 200, "rolls are being kept");
+    assert_eq!(kept(&instance).0, 1);
+    assert_eq!(get(&instance.url("/readyz"), &[]).status, 200, "rolls are being kept");
     let said = || server.log().iter().filter(|line| line.contains("none goes")).count();
     assert_eq!(said(), 1, "each fault once");
-    outside(&house, "drop trigger no_delete");
-    wait_for("the prune", || (kept(&house).0 > 200).then_some(()));
+    outside(&instance, "drop trigger no_delete");
+    wait_for("the prune", || (kept(&instance).0 > 200).then_some(()));
     let again = || server.log().iter().any(|line| line.contains("pruned again"));
     wait_for("the news", || again().then_some(()));
     assert_eq!(said(), 1);
@@ -132,21 +132,21 @@ fn a_prune_that_fails_stops_no_roll_and_is_tried_again() {
 
 #[test]
 fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
-    let house = House::new("every = '100ms'\nkeep = 100");
+    let instance = Instance::new("every = '100ms'\nkeep = 100");
     // Twelve megabytes: more than the kernel ever keeps for a client.
-    house.fill(200_000, 1);
-    outside(&house, NO_DELETE);
-    let _server = house.start();
+    instance.fill(200_000, 1);
+    outside(&instance, NO_DELETE);
+    let _server = instance.start();
     let ask = Ask { last_event_id: Some("0"), ..Ask::default() };
-    let mut stream = Stream::open(&house.url("/stream/"), ask).unwrap();
+    let mut stream = Stream::open(&instance.url("/stream/"), ask).unwrap();
     let id = |frame: &Frame| {
         let (id, _) = frame.roll()?;
         id.split('-').next()?.parse::<i64>().ok()
     };
     assert_eq!(stream.find_map(|frame| frame.sync()).unwrap()["mode"], "resumed");
     let mut last = stream.find_map(|frame| id(&frame)).unwrap();
-    outside(&house, "drop trigger no_delete");
-    wait_for("the prune", || (kept(&house).0 > 199_900).then_some(()));
+    outside(&instance, "drop trigger no_delete");
+    wait_for("the prune", || (kept(&instance).0 > 199_900).then_some(()));
     let sync = stream
         .find_map(|frame| {
             if let Some(id) = id(&frame) {
@@ -168,7 +168,7 @@ fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
 
 #[test]
 fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
-    let (house, _server) = quiet_house(37);
+    let (instance, _server) = quiet_instance(37);
     let gone = "Rolls 1 to 36 are no longer kept. The oldest kept roll is \
                 <a href=\"/rolls/37\">roll 37</a>";
     let table = [
@@ -185,16 +185,16 @@ fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
         ("/rolls?die=1D6&result=1&before=100", false),
     ];
     for (path, told) in table {
-        let page = get(&house.url(path), &[]);
+        let page = get(&instance.url(path), &[]);
         assert_eq!(page.body.contains(gone), told, "{path}: {}", page.body);
         // Older rolls, or the reason why there are none.
         assert!(!told || link(&page.body, "next").is_none(), "{path}");
     }
-    let jump = get(&house.url("/rolls?at=2026-11-22T00:00"), &[]);
-    let page = get(&house.url(jump.header("location").split('#').next().unwrap()), &[]).body;
+    let jump = get(&instance.url("/rolls?at=2026-11-22T00:00"), &[]);
+    let page = get(&instance.url(jump.header("location").split('#').next().unwrap()), &[]).body;
     assert!(page.contains(gone) && row_ids(&page).ends_with(&[37]), "{page}");
-    let (house, _server) = quiet_house(1);
-    let page = get(&house.url("/rolls?before=5"), &[]).body;
+    let (instance, _server) = quiet_instance(1);
+    let page = get(&instance.url("/rolls?before=5"), &[]).body;
     assert!(!page.contains("no longer kept"), "{page}");
     assert!(page.contains("keeps every roll"), "{page}");
 }
@@ -204,10 +204,10 @@ fn every_page_says_which_rolls_are_kept() {
     for (keep, said) in
         [("'30d'", "keeps the rolls of the last 30d"), ("70", "keeps the newest 70 rolls")]
     {
-        let house = House::new(&format!("keep = {keep}"));
-        let _server = house.start();
+        let instance = Instance::new(&format!("keep = {keep}"));
+        let _server = instance.start();
         for path in ["/", "/nothing"] {
-            let page = get(&house.url(path), &[]).body;
+            let page = get(&instance.url(path), &[]).body;
             assert!(page.contains(said), "{path}: {page}");
         }
     }
@@ -215,7 +215,7 @@ fn every_page_says_which_rolls_are_kept() {
 
 #[test]
 fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
-    let (house, _server) = quiet_house(37);
+    let (instance, _server) = quiet_instance(37);
     let table = [
         (1, 410, "Roll 1 is no longer kept; the oldest that is kept is 37."),
         (36, 410, "Roll 36 is no longer kept"),
@@ -225,7 +225,7 @@ fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
     ];
     for (id, status, text) in table {
         for path in ["/rolls", "/api/rolls"] {
-            let answer = get(&house.url(&format!("{path}/{id}")), &[]);
+            let answer = get(&instance.url(&format!("{path}/{id}")), &[]);
             assert_eq!(answer.status, status, "{path}/{id}");
             assert!(answer.body.contains(text), "{path}/{id}: {}", answer.body);
             if status == 410 {
@@ -234,33 +234,33 @@ fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
             }
         }
     }
-    assert!(get(&house.url("/api/rolls/36"), &[]).body.contains("\"code\":\"gone\""));
+    assert!(get(&instance.url("/api/rolls/36"), &[]).body.contains("\"code\":\"gone\""));
     for query in ["", "?before=20", "?after=0", "?after=100"] {
-        let page = get(&house.url(&format!("/api/rolls{query}")), &[]);
+        let page = get(&instance.url(&format!("/api/rolls{query}")), &[]);
         assert_eq!(page.header("rollcast-oldest"), "37", "{query}");
     }
 }
 
 #[test]
 fn a_page_that_pruning_can_change_is_asked_for_again() {
-    let house = House::new("every = '1h'\nkeep = 60");
-    house.fill(100, 1);
-    outside(&house, NO_DELETE);
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'\nkeep = 60");
+    instance.fill(100, 1);
+    outside(&instance, NO_DELETE);
+    let _server = instance.start();
     // No later roll changes these.
     let (after, before) = ("/api/rolls?after=0&limit=40", "/api/rolls?before=41&limit=40");
     let one = "/api/rolls/1";
-    let answers = [after, before, one].map(|path| (path, get(&house.url(path), &[])));
+    let answers = [after, before, one].map(|path| (path, get(&instance.url(path), &[])));
     for (path, answer) in &answers {
         assert_eq!(answer.header("cache-control"), "no-cache", "{path}");
         let unchanged = [("If-None-Match", answer.header("etag"))];
-        assert_eq!(get(&house.url(path), &unchanged).status, 304, "{path}");
+        assert_eq!(get(&instance.url(path), &unchanged).status, 304, "{path}");
     }
-    outside(&house, "drop trigger no_delete");
-    wait_for("a prune", || (kept(&house).0 > 20).then_some(()));
+    outside(&instance, "drop trigger no_delete");
+    wait_for("a prune", || (kept(&instance).0 > 20).then_some(()));
     for (path, answer) in &answers {
         let known = [("If-None-Match", answer.header("etag"))];
-        let now = get(&house.url(path), &known);
+        let now = get(&instance.url(path), &known);
         assert_eq!(now.status, if *path == one { 410 } else { 200 }, "{path}");
         assert!(now.body != answer.body, "{path}: {}", now.body);
     }
@@ -268,13 +268,13 @@ fn a_page_that_pruning_can_change_is_asked_for_again() {
 
 #[test]
 fn an_export_of_rolls_that_are_no_longer_kept_says_which_are_missing() {
-    let (house, _server) = quiet_house(37);
-    let url = house.url("/");
-    let stored = lines(&house).join("\n") + "\n";
+    let (instance, _server) = quiet_instance(37);
+    let url = instance.url("/");
+    let stored = lines(&instance).join("\n") + "\n";
     for from in [&[] as &[&str], &[&url]] {
         let export = |options: &[&str]| {
             let args = [&["export", "--format", "ndjson"], from, options].concat();
-            run(house.command().args(args))
+            run(instance.command().args(args))
         };
         let (code, stdout, stderr) = export(&["--after", "5"]);
         assert_eq!((code, &stdout), (3, &stored), "{from:?}");
@@ -285,23 +285,23 @@ fn an_export_of_rolls_that_are_no_longer_kept_says_which_are_missing() {
         assert_eq!(export(&["--after", "36"]), (0, stored.clone(), String::new()));
     }
     let (code, stdout, stderr) =
-        run(house.command().args(["export", "--after", "5", "--before", "30"]));
+        run(instance.command().args(["export", "--after", "5", "--before", "30"]));
     assert_eq!((code, stdout.as_str()), (3, "id,rolled_at,1D6,1D20\r\n"));
     assert!(stderr.contains("rolls 6 to 29 are no longer kept"), "{stderr}");
 }
 
 #[test]
 fn an_export_that_is_overtaken_by_the_pruner_says_which_are_missing() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     // Far more than a pipe holds.
-    house.fill(50_000, 1);
-    let mut export = house.command();
+    instance.fill(50_000, 1);
+    let mut export = instance.command();
     export.args(["export", "--format", "ndjson"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut export = export.spawn().unwrap();
     let mut rolls = BufReader::new(export.stdout.take().unwrap()).lines();
     let id = |line: String| serde_json::from_str::<Value>(&line).unwrap()["id"].as_i64().unwrap();
     assert_eq!(id(rolls.next().unwrap().unwrap()), 1);
-    outside(&house, "delete from rolls where id <= 40000");
+    outside(&instance, "delete from rolls where id <= 40000");
     let ids: Vec<i64> = rolls.map(|line| id(line.unwrap())).collect();
     let mut said = String::new();
     export.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -315,11 +315,11 @@ fn an_export_that_is_overtaken_by_the_pruner_says_which_are_missing() {
 
 #[test]
 fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_hole() {
-    let house = House::new("every = '1h'");
+    let instance = Instance::new("every = '1h'");
     // More than the kernel keeps for a client, which is up to 2.7 MB.
-    house.fill(150_000, 1);
-    let server = house.start();
-    let mut download = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    instance.fill(150_000, 1);
+    let server = instance.start();
+    let mut download = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     let request = "GET /api/rolls.ndjson?before=150001 HTTP/1.0\r\nHost: localhost\r\n\r\n";
     download.write_all(request.as_bytes()).unwrap();
     let mut lines = BufReader::new(download).lines().map(Result::unwrap);
@@ -331,7 +331,7 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     };
     let mut ids = lines.filter_map(id);
     assert_eq!(ids.next(), Some(1));
-    outside(&house, "delete from rolls where id <= 140000");
+    outside(&instance, "delete from rolls where id <= 140000");
     let mut last = 1;
     for id in ids {
         assert_eq!(id, last + 1, "a hole");
@@ -350,7 +350,7 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     let none = rolls_file("text/csv", 0, "id,rolled_at,1D6\r\n");
     let server = HandServer::in_turn(vec![csv(&[1, 2]), csv(&[5, 6]), none]);
     let url = server.url("/");
-    let (code, stdout, stderr) = run(house.command().args(["export", &url]));
+    let (code, stdout, stderr) = run(instance.command().args(["export", &url]));
     let rows: String = [1, 2, 5, 6].map(row).concat();
     assert_eq!((code, stdout), (3, format!("id,rolled_at,1D6\r\n{rows}")), "{stderr}");
     for told in ["gap: rolls 3 to 4 are", "gap: rolls 7 to 8 are", "gaps: 2"] {
@@ -360,19 +360,19 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
 
 #[test]
 fn check_and_backup_say_which_rolls_are_kept() {
-    let house = House::new("every = '1h'\nkeep = '36h'");
-    house.fill(120, 37);
-    let (code, stdout, _) = run(house.command().arg("check"));
+    let instance = Instance::new("every = '1h'\nkeep = '36h'");
+    instance.fill(120, 37);
+    let (code, stdout, _) = run(instance.command().arg("check"));
     assert_eq!(code, 0);
     assert!(stdout.contains("kept           36h\n"), "{stdout}");
     assert!(stdout.contains("rolls 37 to 120"), "{stdout}");
-    let (code, stdout, _) = run(house.command().args(["backup", "copy.db"]));
+    let (code, stdout, _) = run(instance.command().args(["backup", "copy.db"]));
     assert_eq!(code, 0);
     assert!(stdout.contains("rolls 37 to 120"), "{stdout}");
     // The environment has numbers without a sign.
     let check = |keep: &str| {
         let keep = format!("{{keep={keep}}}");
-        run(house.command().arg("check").env("ROCKET_ROLLCAST", keep)).0
+        run(instance.command().arg("check").env("ROCKET_ROLLCAST", keep)).0
     };
     assert_eq!(["7", "\"1d\"", "\"forever\"", "0", "\"7\""].map(check), [0, 0, 0, 2, 2]);
 }

@@ -8,7 +8,7 @@ use rollcast::statistics::words::grouped;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::common::{House, http, wait_for};
+use crate::common::{Instance, http, wait_for};
 
 fn get(url: &str) -> String {
     let mut answer = http().get(url).call().unwrap();
@@ -16,8 +16,8 @@ fn get(url: &str) -> String {
     answer.body_mut().read_to_string().unwrap()
 }
 
-fn api(house: &House) -> Value {
-    serde_json::from_str(&get(&house.url("/api/stats"))).unwrap()
+fn api(instance: &Instance) -> Value {
+    serde_json::from_str(&get(&instance.url("/api/stats"))).unwrap()
 }
 
 fn dice_of(stored: &(i64, String, String)) -> BTreeMap<String, u64> {
@@ -25,9 +25,9 @@ fn dice_of(stored: &(i64, String, String)) -> BTreeMap<String, u64> {
 }
 
 /// Counts all stored rolls up to those in `seen` by hand, and compares.
-fn assert_right(seen: &Value, house: &House) {
+fn assert_right(seen: &Value, instance: &Instance) {
     let as_of = seen["as_of"].as_i64().unwrap();
-    let stored = house.stored();
+    let stored = instance.stored();
     let rolls: Vec<_> = stored.iter().filter(|roll| roll.0 <= as_of).map(dice_of).collect();
     let dice = seen["dice"].as_array().unwrap();
     assert_eq!(dice.len(), rolls.last().map_or(0, BTreeMap::len), "{seen}");
@@ -58,18 +58,18 @@ fn assert_right(seen: &Value, house: &House) {
 }
 
 /// Compares what people with sqlite3 see with the rolls themselves, all in one query.
-fn assert_tallies_fit_the_rolls(house: &House) {
+fn assert_tallies_fit_the_rolls(instance: &Instance) {
     let sql = "select count(*) from
         (select die, face, count(*) as n_rolls from faces group by die, face) f
         full join tallies t on t.die = f.die and t.face = f.face
         where f.n_rolls is not t.n_rolls";
-    let n_others: i64 = house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
+    let n_others: i64 = instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(n_others, 0, "counts that differ from the rolls");
 }
 
 /// A number from the database.
-fn number(house: &House, sql: &str) -> i64 {
-    house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+fn number(instance: &Instance, sql: &str) -> i64 {
+    instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 /// The last roll that the saved statistics include.
@@ -93,22 +93,22 @@ pub const TO_SCHEMA_2: &str = "
 
 #[test]
 fn what_is_shown_is_what_the_rolls_add_up_to_while_they_go_on() {
-    let house = House::new("every = '2ms'\ndice = ['1D6', '2D4']");
-    let _server = house.start();
+    let instance = Instance::new("every = '2ms'\ndice = ['1D6', '2D4']");
+    let _server = instance.start();
     for n in [1, 50, 400] {
-        wait_for("rolls", || (house.stored().len() >= n).then_some(()));
-        let seen = api(&house);
+        wait_for("rolls", || (instance.stored().len() >= n).then_some(()));
+        let seen = api(&instance);
         assert!(seen["as_of"].as_u64().unwrap() >= n as u64);
-        assert_right(&seen, &house);
-        assert_tallies_fit_the_rolls(&house);
+        assert_right(&seen, &instance);
+        assert_tallies_fit_the_rolls(&instance);
     }
 }
 
 #[test]
 fn a_database_of_schema_1_is_counted_when_it_is_first_opened_and_nothing_twice() {
-    let house = House::new("every = '1h'");
-    house.fill(10_000, 1);
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '1h'");
+    instance.fill(10_000, 1);
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch(TO_SCHEMA_2).unwrap();
     outside
         .execute_batch(
@@ -118,56 +118,56 @@ fn a_database_of_schema_1_is_counted_when_it_is_first_opened_and_nothing_twice()
         .unwrap();
     drop(outside);
     // The command counts by itself and changes nothing.
-    let before = std::fs::read(house.database()).unwrap();
-    let stats = house.command().arg("stats").output().unwrap();
+    let before = std::fs::read(instance.database()).unwrap();
+    let stats = instance.command().arg("stats").output().unwrap();
     let text = String::from_utf8(stats.stdout).unwrap();
     assert!(stats.status.success() && text.contains("10,000 rolls"), "{text}");
-    assert!(before == std::fs::read(house.database()).unwrap(), "the database was changed");
+    assert!(before == std::fs::read(instance.database()).unwrap(), "the database was changed");
     for n_starts in 1..=2 {
-        let mut server = house.start();
+        let mut server = instance.start();
         wait_for("a new roll", || {
-            (house.stored().last().unwrap().0 == 10_000 + n_starts).then_some(())
+            (instance.stored().last().unwrap().0 == 10_000 + n_starts).then_some(())
         });
-        let seen = api(&house);
+        let seen = api(&instance);
         assert_eq!(seen["as_of"], 10_000 + n_starts);
-        assert_right(&seen, &house);
+        assert_right(&seen, &instance);
         assert_eq!(seen["dice"][0]["blocks"]["n_blocks"], 2);
-        assert_tallies_fit_the_rolls(&house);
+        assert_tallies_fit_the_rolls(&instance);
         server.stop();
     }
 }
 
 #[test]
 fn a_database_of_schema_2_keeps_its_statistics_of_rolls_that_are_gone() {
-    let house = House::new("every = '1h'");
-    house.fill(8_000, 1);
-    house.start().stop();
-    let before = number(&house, "select max(id) from rolls");
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '1h'");
+    instance.fill(8_000, 1);
+    instance.start().stop();
+    let before = number(&instance, "select max(id) from rolls");
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch(TO_SCHEMA_2).unwrap();
     outside.execute("delete from rolls where id <= 5000", []).unwrap();
     drop(outside);
-    let mut server = house.start();
+    let mut server = instance.start();
     let seen = wait_for("one roll more", || {
-        let seen = api(&house);
+        let seen = api(&instance);
         (seen["as_of"] == before + 1).then_some(seen)
     });
     assert_eq!(seen["dice"][0]["n_rolls"], before + 1);
     for die in ["1D6", "1D20"] {
         let sql = format!("select sum(n_rolls) from tallies where die = '{die}'");
-        assert_eq!(number(&house, &sql), before + 1, "{die} while the server runs");
+        assert_eq!(number(&instance, &sql), before + 1, "{die} while the server runs");
     }
     server.stop();
-    assert_eq!(number(&house, SAVED_ID), before + 1, "saved at the stop");
-    assert_eq!(number(&house, "pragma user_version"), 3);
+    assert_eq!(number(&instance, SAVED_ID), before + 1, "saved at the stop");
+    assert_eq!(number(&instance, "pragma user_version"), 3);
 }
 
 #[test]
 fn rolls_that_somebody_else_stored_are_counted_too() {
-    let house = House::new("every = '20ms'");
-    let _server = house.start();
-    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let _server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
+    let outside = Connection::open(instance.database()).unwrap();
     outside
         .execute_batch(
             "pragma busy_timeout = 5000; begin immediate;
@@ -177,12 +177,12 @@ fn rolls_that_somebody_else_stored_are_counted_too() {
              commit;",
         )
         .unwrap();
-    let last = house.stored().last().unwrap().0;
+    let last = instance.stored().last().unwrap().0;
     let seen = wait_for("the next roll", || {
-        let seen = api(&house);
+        let seen = api(&instance);
         (seen["as_of"].as_i64().unwrap() > last).then_some(seen)
     });
-    assert_right(&seen, &house);
+    assert_right(&seen, &instance);
 }
 
 /// Fails after a row was inserted, with an error that is not final.
@@ -192,90 +192,90 @@ const FAULT: &str = "
 
 #[test]
 fn an_attempt_that_failed_is_not_counted() {
-    let house = House::new("every = '20ms'");
-    let server = house.start();
-    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch(&FAULT.replace("TABLE", "rolls")).unwrap();
     wait_for("the log of the fault", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
-    let last = house.stored().last().unwrap().0;
+    let last = instance.stored().last().unwrap().0;
     outside.execute_batch("drop trigger fault").unwrap();
     let seen = wait_for("rolls after the fault", || {
-        let seen = api(&house);
+        let seen = api(&instance);
         (seen["as_of"].as_i64().unwrap() > last + 3).then_some(seen)
     });
-    assert_right(&seen, &house);
-    assert_tallies_fit_the_rolls(&house);
+    assert_right(&seen, &instance);
+    assert_tallies_fit_the_rolls(&instance);
 }
 
 #[test]
 fn rolls_and_statistics_go_on_while_the_statistics_cannot_be_saved() {
-    let house = House::new("every = '1ms'");
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '1ms'");
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch(&FAULT.replace("TABLE", "block_cells")).unwrap();
     let logged = |text: &str| server.log().iter().filter(|line| line.contains(text)).count();
     wait_for("the log of the fault", || (logged("statistics cannot be saved") > 0).then_some(()));
-    let (last, saved) = (house.stored().last().unwrap().0, number(&house, SAVED_ID));
+    let (last, saved) = (instance.stored().last().unwrap().0, number(&instance, SAVED_ID));
     // Two more saves fail.
-    wait_for("more rolls", || (house.stored().last().unwrap().0 > last + 2_500).then_some(()));
+    wait_for("more rolls", || (instance.stored().last().unwrap().0 > last + 2_500).then_some(()));
     assert_eq!(logged("statistics cannot be saved"), 1, "each fault once");
     assert_eq!(logged("no roll can be stored"), 0);
-    assert_eq!(number(&house, SAVED_ID), saved);
-    assert_right(&api(&house), &house);
-    assert_tallies_fit_the_rolls(&house);
+    assert_eq!(number(&instance, SAVED_ID), saved);
+    assert_right(&api(&instance), &instance);
+    assert_tallies_fit_the_rolls(&instance);
     outside.execute_batch("drop trigger fault").unwrap();
     wait_for("the next save", || (logged("statistics are saved again") > 0).then_some(()));
-    assert!(number(&house, SAVED_ID) > last);
+    assert!(number(&instance, SAVED_ID) > last);
     server.stop();
 }
 
 #[test]
 fn statistics_survive_a_kill_and_deleted_rolls() {
-    let house = House::new("every = '5ms'");
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 50).then_some(()));
+    let instance = Instance::new("every = '5ms'");
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 50).then_some(()));
     server.kill();
-    let stored = house.stored().len() as i64;
-    assert!(number(&house, SAVED_ID) < stored, "the kill came right after a save");
-    assert_tallies_fit_the_rolls(&house);
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 100).then_some(()));
-    assert_right(&api(&house), &house);
+    let stored = instance.stored().len() as i64;
+    assert!(number(&instance, SAVED_ID) < stored, "the kill came right after a save");
+    assert_tallies_fit_the_rolls(&instance);
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 100).then_some(()));
+    assert_right(&api(&instance), &instance);
     server.stop();
-    let before = house.stored();
-    assert_eq!(number(&house, SAVED_ID), before.len() as i64, "saved at the stop");
-    Connection::open(house.database())
+    let before = instance.stored();
+    assert_eq!(number(&instance, SAVED_ID), before.len() as i64, "saved at the stop");
+    Connection::open(instance.database())
         .unwrap()
         .execute("delete from rolls where id <= 90", [])
         .unwrap();
-    house.configure("every = '1h'");
-    let _server = house.start();
+    instance.configure("every = '1h'");
+    let _server = instance.start();
     let seen = wait_for("one roll more", || {
-        let seen = api(&house);
+        let seen = api(&instance);
         (seen["as_of"].as_u64().unwrap() > before.len() as u64).then_some(seen)
     });
     assert_eq!(seen["dice"][0]["n_rolls"], before.len() as u64 + 1);
     let sum = "select sum(n_rolls) from tallies where die = '1D6'";
-    assert_eq!(number(&house, sum), before.len() as i64 + 1);
+    assert_eq!(number(&instance, sum), before.len() as i64 + 1);
 }
 
 #[test]
 fn a_roll_that_was_pruned_before_a_kill_is_counted_after_it() {
     // Each prune deletes rolls that were not saved by the timer yet.
-    let house = House::new("every = '10ms'\nkeep = 2");
+    let instance = Instance::new("every = '10ms'\nkeep = 2");
     for _ in 0..3 {
-        let mut server = house.start();
-        let start = house.stored().last().map_or(0, |roll| roll.0);
-        wait_for("two prunes", || (house.stored().first()?.0 > start + 120).then_some(()));
+        let mut server = instance.start();
+        let start = instance.stored().last().map_or(0, |roll| roll.0);
+        wait_for("two prunes", || (instance.stored().first()?.0 > start + 120).then_some(()));
         server.kill();
-        let head = house.stored().last().unwrap().0;
+        let head = instance.stored().last().unwrap().0;
         let sum = "select sum(n_rolls) from tallies where die = '1D6'";
-        assert_eq!(number(&house, sum), head, "after a kill");
-        let stats = house.command().arg("stats").output().unwrap();
+        assert_eq!(number(&instance, sum), head, "after a kill");
+        let stats = instance.command().arg("stats").output().unwrap();
         let text = String::from_utf8(stats.stdout).unwrap();
         let line = format!("1D6             {} rolls", grouped(head as u64));
         assert!(text.contains(&line), "expected `{line}` in {text}");
@@ -284,19 +284,19 @@ fn a_roll_that_was_pruned_before_a_kill_is_counted_after_it() {
 
 #[test]
 fn page_api_and_terminal_say_the_same() {
-    let house = House::new("every = '1h'\ndice = ['1D20', '2D6', '100D1000']");
-    house.fill(7_300, 1);
-    let mut server = house.start();
+    let instance = Instance::new("every = '1h'\ndice = ['1D20', '2D6', '100D1000']");
+    instance.fill(7_300, 1);
+    let mut server = instance.start();
     let seen = wait_for("a roll of all dice", || {
-        let seen = api(&house);
+        let seen = api(&instance);
         (seen["dice"].as_array().unwrap().len() == 4).then_some(seen)
     });
     // Those rolled now first, in their order, then the one that no longer is.
     let names: Vec<_> = seen["dice"].as_array().unwrap().iter().map(|die| &die["die"]).collect();
     assert_eq!(names, ["1D20", "2D6", "100D1000", "1D6"]);
     assert_eq!(seen["dice"][2]["results"].as_array().unwrap().len(), 60);
-    let page = get(&house.url("/stats"));
-    let terminal = || String::from_utf8(house.command().arg("stats").output().unwrap().stdout);
+    let page = get(&instance.url("/stats"));
+    let terminal = || String::from_utf8(instance.command().arg("stats").output().unwrap().stdout);
     let live = terminal().unwrap();
     server.stop();
     assert_eq!(terminal().unwrap(), live, "the same with and without a server");
@@ -317,15 +317,15 @@ fn page_api_and_terminal_say_the_same() {
 
 #[test]
 fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
-    let house = House::new("every = '50ms'");
+    let instance = Instance::new("every = '50ms'");
     // More than the feed reads at the start.
-    house.fill(2_000, 1);
+    instance.fill(2_000, 1);
     let sql = "drop trigger refuse_unreadable_update;
                update rolls set dice = '{\"1D6\":\"x\"}' where id = 50";
-    rusqlite::Connection::open(house.database()).unwrap().execute_batch(sql).unwrap();
-    let server = house.start();
-    wait_for("new rolls", || (house.stored().len() > 2_005).then_some(()));
-    let seen = api(&house);
+    rusqlite::Connection::open(instance.database()).unwrap().execute_batch(sql).unwrap();
+    let server = instance.start();
+    wait_for("new rolls", || (instance.stored().len() > 2_005).then_some(()));
+    let seen = api(&instance);
     for die in seen["dice"].as_array().unwrap() {
         assert_eq!(die["n_rolls"].as_i64(), seen["as_of"].as_i64().map(|n| n - 1), "{die}");
     }
@@ -337,10 +337,10 @@ fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
 #[test]
 fn many_who_ask_for_the_statistics_of_the_largest_dice_all_get_them_and_pages_find_a_reader() {
     let dice: Vec<String> = (85..=100).map(|n_dice| format!("{n_dice}D1000")).collect();
-    let house = House::new(&format!("every = '1h'\ndice = {dice:?}"));
-    let _server = house.start();
-    wait_for("the first roll", || house.stored().first().cloned());
-    let stats = house.url("/api/stats");
+    let instance = Instance::new(&format!("every = '1h'\ndice = {dice:?}"));
+    let _server = instance.start();
+    wait_for("the first roll", || instance.stored().first().cloned());
+    let stats = instance.url("/api/stats");
     let asking: Vec<_> = (0..20)
         .map(|_| {
             let stats = stats.clone();
@@ -348,7 +348,7 @@ fn many_who_ask_for_the_statistics_of_the_largest_dice_all_get_them_and_pages_fi
         })
         .collect();
     while !asking.iter().all(JoinHandle::is_finished) {
-        get(&house.url("/rolls"));
+        get(&instance.url("/rolls"));
     }
     let answers: Vec<String> = asking.into_iter().map(|asking| asking.join().unwrap()).collect();
     assert!(answers.iter().all(|answer| *answer == answers[0]));

@@ -14,18 +14,18 @@ use rollcast::roll::{Roll, RollId, RolledAt};
 use rollcast::store::Store;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 
 /// Starts a server that must refuse, and gives back its last words.
-fn refusal(house: &House) -> String {
-    let mut server = Server::spawn(&mut house.command());
+fn refusal(instance: &Instance) -> String {
+    let mut server = Server::spawn(&mut instance.command());
     let status = server.wait();
     assert_eq!(status.code(), Some(1), "{:#?}", server.log());
     server.log().last().unwrap().clone()
 }
 
-fn folder_of(house: &House) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(house.path())
+fn folder_of(instance: &Instance) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(instance.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| {
@@ -99,8 +99,8 @@ fn what_is_not_our_database_is_refused_and_left_untouched() {
         ),
     ];
     for (what, make, found) in table {
-        let house = House::new("every = '1ms'");
-        make(&house.database());
+        let instance = Instance::new("every = '1ms'");
+        make(&instance.database());
         // Only a log can't be judged without SQLite, which keeps an index of it in a file of its
         // own, and not without the lock.
         let beside = |name: &str| name.ends_with("-shm") || name.ends_with("-lock");
@@ -108,21 +108,21 @@ fn what_is_not_our_database_is_refused_and_left_untouched() {
             files.retain(|(name, _)| !(what.contains("log") && beside(name)));
             files
         };
-        let before = kept(folder_of(&house));
-        let said = refusal(&house);
+        let before = kept(folder_of(&instance));
+        let said = refusal(&instance);
         assert!(said.contains(found) && said.contains("rolls.db"), "{what}: {said}");
-        let check = house.command().arg("check").output().unwrap();
+        let check = instance.command().arg("check").output().unwrap();
         assert_eq!(check.status.code(), Some(1), "{what}: check must refuse too");
-        assert!(before == kept(folder_of(&house)), "{what}: something was changed");
+        assert!(before == kept(folder_of(&instance)), "{what}: something was changed");
     }
 }
 
 #[test]
 fn a_second_server_on_the_same_database_refuses_to_start() {
-    let house = House::new("every = '20ms'");
-    let first = house.start();
+    let instance = Instance::new("every = '20ms'");
+    let first = instance.start();
     let second = |path: &Path| {
-        let mut command = house.command();
+        let mut command = instance.command();
         command.env("ROCKET_PORT", "0");
         command.env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", path.display()));
         let mut server = Server::spawn(&mut command);
@@ -130,34 +130,35 @@ fn a_second_server_on_the_same_database_refuses_to_start() {
         server.log().last().unwrap().clone()
     };
     // Also by another name.
-    let link = house.path().join("link.db");
-    std::os::unix::fs::symlink(house.database(), &link).unwrap();
-    for path in [house.database(), link.clone()] {
+    let link = instance.path().join("link.db");
+    std::os::unix::fs::symlink(instance.database(), &link).unwrap();
+    for path in [instance.database(), link.clone()] {
         let said = second(&path);
         assert!(said.contains(&format!("process {}", first.pid())), "{said}");
         assert!(said.contains("rollcast.database"), "expected a remedy in {said}");
     }
-    let mut check = house.command();
+    let mut check = instance.command();
     check.arg("check").env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", link.display()));
     let checked = String::from_utf8(check.output().unwrap().stdout).unwrap();
     assert!(checked.contains("a server is running on it"), "{checked}");
     let mut first = first;
     // A killed server leaves its lock file, not its lock.
     first.kill();
-    house.start().stop();
+    instance.start().stop();
 }
 
 #[test]
 fn ids_go_on_without_gaps_over_starts_and_counts_agree_with_rolls() {
-    let house = House::new("every = '2ms'\ndice = ['1D6', '3D4']");
+    let instance = Instance::new("every = '2ms'\ndice = ['1D6', '3D4']");
     for round in 1..=3_usize {
-        let mut server = house.start();
-        wait_for("rolls", || (house.stored().len() > 50 * round).then_some(()));
+        let mut server = instance.start();
+        wait_for("rolls", || (instance.stored().len() > 50 * round).then_some(()));
         server.stop();
     }
-    let ids: Vec<i64> = house.stored().into_iter().map(|roll| roll.0).collect();
+    let ids: Vec<i64> = instance.stored().into_iter().map(|roll| roll.0).collect();
     assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
-    let count = |sql: &str| -> i64 { house.sqlite().query_row(sql, [], |row| row.get(0)).unwrap() };
+    let count =
+        |sql: &str| -> i64 { instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(count("select count(*) from faces"), 2 * ids.len() as i64);
     assert_eq!(count("select sum(n_rolls) from tallies"), 2 * ids.len() as i64);
     let differing = "select count(*) from
@@ -171,19 +172,19 @@ fn ids_go_on_without_gaps_over_starts_and_counts_agree_with_rolls() {
 
 #[test]
 fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
-    let house = House::new("every = '20ms'");
-    let server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
-    let outside = Connection::open(house.database()).unwrap();
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
     wait_for("the fault to be told", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
     let told = jiff::Timestamp::now();
     // Pages go on.
-    assert_eq!(http().get(house.url("/")).call().unwrap().status(), 200);
-    let n_stored = house.stored().len();
+    assert_eq!(http().get(instance.url("/")).call().unwrap().status(), 200);
+    let n_stored = instance.stored().len();
     outside.execute_batch("rollback").unwrap();
     let seen: Vec<i64> = stream
         .rolls(n_stored + 20 - 5)
@@ -196,16 +197,16 @@ fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
     // it took to fail are left out.
     let is_old =
         |(_, at, _): &&(i64, String, String)| at.parse::<jiff::Timestamp>().unwrap() < told;
-    let n_old = house.stored()[n_stored..].iter().take_while(is_old).count();
+    let n_old = instance.stored()[n_stored..].iter().take_while(is_old).count();
     assert!((1..10).contains(&n_old), "expected the roll that failed, no volley: {n_old} rolls");
 }
 
 #[test]
 fn a_server_whose_commits_wait_for_another_writer_stops_all_the_same() {
-    let house = House::new("every = '1ms'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '1ms'");
+    let mut server = instance.start();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let outside = Connection::open(house.database()).unwrap();
+    let outside = Connection::open(instance.database()).unwrap();
     outside.pragma_update(None, "busy_timeout", 5_000).unwrap();
     // Commits wait for this again and again, and rolls come due meanwhile.
     let slow = std::thread::spawn(move || {
@@ -215,7 +216,7 @@ fn a_server_whose_commits_wait_for_another_writer_stops_all_the_same() {
             outside.execute_batch("rollback").unwrap();
         }
     });
-    wait_for("rolls", || (house.stored().len() > 100).then_some(()));
+    wait_for("rolls", || (instance.stored().len() > 100).then_some(()));
     server.stop();
     drop(stop);
     slow.join().unwrap();
@@ -223,13 +224,13 @@ fn a_server_whose_commits_wait_for_another_writer_stops_all_the_same() {
 
 #[test]
 fn rolls_that_come_due_during_a_slow_commit_are_stored_together_by_the_next() {
-    let house = House::new("every = '10ms'");
-    let _server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '10ms'");
+    let _server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
-    let outside = Connection::open(house.database()).unwrap();
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
-    let n_before = house.stored().len();
+    let n_before = instance.stored().len();
     // A commit waits for this, as it would for a slow disk; within the second that it waits.
     let slow = Instant::now();
     wait_for("half a second", || (slow.elapsed() > Duration::from_millis(500)).then_some(()));
@@ -240,56 +241,56 @@ fn rolls_that_come_due_during_a_slow_commit_are_stored_together_by_the_next() {
     let during = |(_, rolled_at, _): &&(i64, String, String)| {
         rolled_at.parse::<jiff::Timestamp>().unwrap() < held
     };
-    let n_during = house.stored()[n_before..].iter().filter(during).count();
+    let n_during = instance.stored()[n_before..].iter().filter(during).count();
     // Alone, the roll whose commit waited would be the only one.
     assert!(n_during > 5, "expected the clock to go on during a commit, got {n_during} rolls");
 }
 
 #[test]
 fn a_stop_does_not_wait_for_a_roll_that_cannot_be_stored() {
-    let house = House::new("every = '20ms'");
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
-    let outside = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
+    let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
     wait_for("the fault to be told", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
     server.stop();
     drop(outside);
-    let ids: Vec<i64> = house.stored().into_iter().map(|roll| roll.0).collect();
+    let ids: Vec<i64> = instance.stored().into_iter().map(|roll| roll.0).collect();
     assert_eq!(ids, (1..=ids.len() as i64).collect::<Vec<_>>());
 }
 
-type Fault = fn(&House);
+type Fault = fn(&Instance);
 /// What is done to a database in use, and what the server then says.
 const TAKEN_AWAY: [(&str, Fault, &str); 4] = [
     (
         "deleted",
-        |house| fs::remove_file(house.database()).unwrap(),
+        |instance| fs::remove_file(instance.database()).unwrap(),
         "was moved, deleted or replaced",
     ),
     (
         "without its log",
-        |house| fs::remove_file(house.path().join("rolls.db-wal")).unwrap(),
+        |instance| fs::remove_file(instance.path().join("rolls.db-wal")).unwrap(),
         "was moved, deleted or replaced",
     ),
     (
         "replaced",
-        |house| {
-            let copy = house.path().join("copy.db");
-            fs::copy(house.database(), &copy).unwrap();
-            fs::rename(copy, house.database()).unwrap();
+        |instance| {
+            let copy = instance.path().join("copy.db");
+            fs::copy(instance.database(), &copy).unwrap();
+            fs::rename(copy, instance.database()).unwrap();
         },
         "was moved, deleted or replaced",
     ),
     (
         "out of sight",
-        |house| {
-            let link = house.path().join("link");
+        |instance| {
+            let link = instance.path().join("link");
             std::os::unix::fs::symlink("rolls.db", &link).unwrap();
             // A link to itself.
-            fs::rename(link, house.database()).unwrap();
+            fs::rename(link, instance.database()).unwrap();
         },
         "cannot tell whether",
     ),
@@ -298,22 +299,22 @@ const TAKEN_AWAY: [(&str, Fault, &str); 4] = [
 #[test]
 fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
     for (what, fault, reason) in TAKEN_AWAY {
-        let house = House::new("every = '5ms'");
-        let mut server = house.start();
-        let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+        let instance = Instance::new("every = '5ms'");
+        let mut server = instance.start();
+        let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
         stream.rolls(10);
         // Another name for the same file, to look into it after the fault.
-        let old = house.path().join("old.db");
-        fs::hard_link(house.database(), &old).unwrap();
+        let old = instance.path().join("old.db");
+        fs::hard_link(instance.database(), &old).unwrap();
         let newest = |database: &Connection| -> i64 {
             database.query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
         };
         // No commit comes between what everybody has seen and the fault.
-        let outside = Connection::open(house.database()).unwrap();
+        let outside = Connection::open(instance.database()).unwrap();
         wait_for("the lock", || outside.execute_batch("begin immediate").ok());
         let n_stored = newest(&outside);
         assert_eq!(stream.rolls(n_stored as usize - 10).len(), n_stored as usize - 10);
-        fault(&house);
+        fault(&instance);
         outside.execute_batch("rollback").unwrap();
         drop(outside);
         let status = server.wait();
@@ -332,31 +333,31 @@ fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
 fn nobody_is_shown_rolls_of_a_file_that_is_gone() {
     for (what, fault, reason) in TAKEN_AWAY {
         // So that no commit comes and ends it.
-        let house = House::new("every = '1h'");
-        house.fill(5_000, 1);
-        let server = house.start();
-        wait_for("the first roll", || (house.stored().len() > 5_000).then_some(()));
-        let get = |path: &str| http().get(house.url(path)).call().unwrap();
+        let instance = Instance::new("every = '1h'");
+        instance.fill(5_000, 1);
+        let server = instance.start();
+        wait_for("the first roll", || (instance.stored().len() > 5_000).then_some(()));
+        let get = |path: &str| http().get(instance.url(path)).call().unwrap();
         let paths = ["/", "/rolls", "/rolls/1", "/api/rolls", "/api/rolls/1", "/api/rolls.csv"];
         for path in paths {
             assert_eq!(get(path).status(), 200, "{path}, control");
         }
-        fault(&house);
+        fault(&instance);
         for path in paths {
             assert_eq!(get(path).status(), 503, "{path}, {what}");
         }
         assert!(server.log().iter().any(|line| line.contains(reason)), "{:#?}", server.log());
-        let mut stream = Stream::open(&house.url("/stream/?after=1"), Ask::default()).unwrap();
+        let mut stream = Stream::open(&instance.url("/stream/?after=1"), Ask::default()).unwrap();
         assert!(stream.all(|frame| frame.roll().is_none()), "{what}: a roll");
     }
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named_at_the_start() {
-    let house = House::new("every = '1h'");
-    let file = house.path().join("file");
+    let instance = Instance::new("every = '1h'");
+    let file = instance.path().join("file");
     fs::write(&file, "").unwrap();
-    let mut command = house.command();
+    let mut command = instance.command();
     let database = file.join("rolls.db");
     command.env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", database.display()));
     let mut server = Server::spawn(&mut command);
@@ -367,44 +368,44 @@ fn a_folder_that_cannot_be_written_is_named_at_the_start() {
 
 #[test]
 fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
-    let house = House::new("every = '5ms'");
+    let instance = Instance::new("every = '5ms'");
     for leftover in ["rolls.db-new", "rolls.db-new-journal", "rolls.db-new-wal"] {
-        fs::write(house.path().join(leftover), "half a database").unwrap();
+        fs::write(instance.path().join(leftover), "half a database").unwrap();
     }
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
     server.stop();
-    let names: Vec<String> = folder_of(&house).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = folder_of(&instance).into_iter().map(|(name, _)| name).collect();
     assert!(!names.iter().any(|name| name.contains("-new")), "a draft was left: {names:?}");
     // And killed for real, at moments all over its first start, however long that takes here.
     let start = Instant::now();
-    drop(House::new("every = '1ms'").start());
+    drop(Instance::new("every = '1ms'").start());
     let whole = start.elapsed();
     for n in 0..40 {
-        let house = House::new("every = '1ms'");
-        let mut server = Server::spawn(&mut house.command());
+        let instance = Instance::new("every = '1ms'");
+        let mut server = Server::spawn(&mut instance.command());
         let (start, moment) = (Instant::now(), whole * n / 40);
         while start.elapsed() < moment {
             park_timeout(moment.saturating_sub(start.elapsed()));
         }
         server.kill();
-        house.start().stop();
+        instance.start().stop();
     }
 }
 
 #[test]
 fn a_log_whose_database_is_gone_is_not_taken_for_that_of_a_new_one() {
-    let house = House::new("every = '5ms'");
-    let mut server = house.start();
-    wait_for("rolls", || (house.stored().len() > 3).then_some(()));
+    let instance = Instance::new("every = '5ms'");
+    let mut server = instance.start();
+    wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
     server.kill();
-    fs::remove_file(house.database()).unwrap();
-    let log = fs::read(house.path().join("rolls.db-wal")).unwrap();
-    let said = refusal(&house);
+    fs::remove_file(instance.database()).unwrap();
+    let log = fs::read(instance.path().join("rolls.db-wal")).unwrap();
+    let said = refusal(&instance);
     assert!(said.contains("a write-ahead log without its database"), "{said}");
-    let check = house.command().arg("check").output().unwrap();
+    let check = instance.command().arg("check").output().unwrap();
     assert_eq!(check.status.code(), Some(1), "check must refuse too");
-    assert_eq!(fs::read(house.path().join("rolls.db-wal")).unwrap(), log, "it was changed");
+    assert_eq!(fs::read(instance.path().join("rolls.db-wal")).unwrap(), log, "it was changed");
 }
 
 /// Prints the median time of a commit: `cargo test --test suite write_ahead_log -- --nocapture`.

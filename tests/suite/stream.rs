@@ -6,30 +6,30 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{House, PATIENCE, Server, http, wait_for};
+use crate::common::{Instance, PATIENCE, Server, http, wait_for};
 
 /// A server on rolls 1 to 100, of which those from 41 on are kept. It has just made roll 101 and
 /// makes no other during the test.
-fn quiet_house() -> (House, Server) {
-    let house = House::new("every = '1h'");
-    house.fill(100, 41);
-    let server = house.start();
-    wait_for("roll 101", || (house.stored().last().unwrap().0 == 101).then_some(()));
-    (house, server)
+fn quiet_instance() -> (Instance, Server) {
+    let instance = Instance::new("every = '1h'");
+    instance.fill(100, 41);
+    let server = instance.start();
+    wait_for("roll 101", || (instance.stored().last().unwrap().0 == 101).then_some(()));
+    (instance, server)
 }
 
 /// The id of a stored roll as the stream writes it.
-fn cursor(house: &House, id: i64) -> String {
-    let (_, rolled_at, _) = house.stored().into_iter().find(|roll| roll.0 == id).unwrap();
+fn cursor(instance: &Instance, id: i64) -> String {
+    let (_, rolled_at, _) = instance.stored().into_iter().find(|roll| roll.0 == id).unwrap();
     let rolled_at: jiff::Timestamp = rolled_at.parse().unwrap();
     format!("{id}-{}", rolled_at.as_millisecond())
 }
 
 /// Opens the stream and checks its first frames to the letter: a retry of 1 to 5 s, `sync`, and
 /// then the rolls `from` to 101 as they are stored.
-fn check_first_frames(house: &House, query: &str, ask: Ask<'_>, sync: Value, from: i64) {
-    let stored: Vec<_> = house.stored().into_iter().filter(|roll| roll.0 >= from).collect();
-    let mut stream = Stream::open(&house.url(&format!("/stream/{query}")), ask).unwrap();
+fn check_first_frames(instance: &Instance, query: &str, ask: Ask<'_>, sync: Value, from: i64) {
+    let stored: Vec<_> = instance.stored().into_iter().filter(|roll| roll.0 >= from).collect();
+    let mut stream = Stream::open(&instance.url(&format!("/stream/{query}")), ask).unwrap();
     let frames = stream.frames(2 + stored.len());
     let case = format!("{query} {:?}", ask.last_event_id);
     let Frame::Retry(retry) = frames[0] else {
@@ -50,8 +50,8 @@ fn check_first_frames(house: &House, query: &str, ask: Ask<'_>, sync: Value, fro
 
 #[test]
 fn a_stream_starts_where_the_cursor_table_says() {
-    let (house, _server) = quiet_house();
-    let head = cursor(&house, 101);
+    let (instance, _server) = quiet_instance();
+    let head = cursor(&instance, 101);
     let resumed =
         |replay: u64| json!({"mode": "resumed", "head": head, "replay": replay, "lost": 0});
     let pruned = |lost: u64| json!({"mode": "reset", "reason": "pruned", "head": head, "replay": 61, "lost": lost});
@@ -63,9 +63,9 @@ fn a_stream_starts_where_the_cursor_table_says() {
         ("".to_string(), live.clone(), 102),
         ("?after=".to_string(), live, 102),
         // A kept roll: with its moment, and as a bare number.
-        (format!("?after={}", cursor(&house, 90)), resumed(11), 91),
+        (format!("?after={}", cursor(&instance, 90)), resumed(11), 91),
         ("?after=90".into(), resumed(11), 91),
-        (format!("?after={}", cursor(&house, 41)), resumed(60), 42),
+        (format!("?after={}", cursor(&instance, 41)), resumed(60), 42),
         (format!("?after={head}"), resumed(0), 102),
         ("?after=101".into(), resumed(0), 102),
         // The one before the oldest kept: nothing is missed.
@@ -97,42 +97,42 @@ fn a_stream_starts_where_the_cursor_table_says() {
         ("?after=%F0%9F%8E%B2".into(), reset("malformed"), 102),
     ];
     for (query, sync, from) in table {
-        check_first_frames(&house, &query, Ask::default(), sync.clone(), from);
+        check_first_frames(&instance, &query, Ask::default(), sync.clone(), from);
         let Some(after) = query.strip_prefix("?after=").filter(|after| after.is_ascii()) else {
             continue;
         };
         if !after.contains('%') {
             let header = Ask { last_event_id: Some(after), ..Ask::default() };
-            check_first_frames(&house, "", header, sync, from);
+            check_first_frames(&instance, "", header, sync, from);
         }
     }
 }
 
 #[test]
 fn the_last_event_id_beats_the_address() {
-    let (house, _server) = quiet_house();
-    let head = cursor(&house, 101);
+    let (instance, _server) = quiet_instance();
+    let head = cursor(&instance, 101);
     let sync = json!({"mode": "resumed", "head": head, "replay": 1, "lost": 0});
-    let newer = cursor(&house, 100);
+    let newer = cursor(&instance, 100);
     for query in ["?after=50", "?after=abc", "?after=999", ""] {
         let ask = Ask { last_event_id: Some(&newer), ..Ask::default() };
-        check_first_frames(&house, query, ask, sync.clone(), 101);
+        check_first_frames(&instance, query, ask, sync.clone(), 101);
     }
     // An empty header asks for nothing, so the address counts.
     let empty = Ask { last_event_id: Some(""), ..Ask::default() };
-    check_first_frames(&house, "?after=100", empty, sync.clone(), 101);
+    check_first_frames(&instance, "?after=100", empty, sync.clone(), 101);
     // A broken one is not mended by the address.
     let broken = Ask { last_event_id: Some("x"), ..Ask::default() };
     let malformed = json!({
         "mode": "reset", "reason": "malformed", "head": head, "replay": 0, "lost": null
     });
-    check_first_frames(&house, "?after=100", broken, malformed, 102);
+    check_first_frames(&instance, "?after=100", broken, malformed, 102);
 }
 
 #[test]
 fn a_request_to_resume_is_never_silently_live() {
-    let (house, _server) = quiet_house();
-    let head = cursor(&house, 101);
+    let (instance, _server) = quiet_instance();
+    let head = cursor(&instance, 101);
     let resumed = json!({"mode": "resumed", "head": head, "replay": 2, "lost": 0});
     let malformed = json!({
         "mode": "reset", "reason": "malformed", "head": head, "replay": 0, "lost": null
@@ -140,13 +140,13 @@ fn a_request_to_resume_is_never_silently_live() {
     for query in
         ["?lastEventId=99", "?last-event-id=99", "?LASTEVENTID=99", "?after=5&lastEventId=99&r=1"]
     {
-        check_first_frames(&house, query, Ask::default(), resumed.clone(), 100);
+        check_first_frames(&instance, query, Ask::default(), resumed.clone(), 100);
     }
     for query in ["?atfer=99", "?after=99&x=1", "?after=99&after=98"] {
-        check_first_frames(&house, query, Ask::default(), malformed.clone(), 102);
+        check_first_frames(&instance, query, Ask::default(), malformed.clone(), 102);
     }
     let first_sync = |content_type: &str, body: &str| {
-        let request = http().post(house.url("/stream/")).header("Content-Type", content_type);
+        let request = http().post(instance.url("/stream/")).header("Content-Type", content_type);
         let answer = request.header("Accept", "text/event-stream").send(body).unwrap();
         let mut stream = Stream::read(answer.into_body().into_reader());
         stream.find_map(|frame| frame.sync()).unwrap()
@@ -160,20 +160,20 @@ fn a_request_to_resume_is_never_silently_live() {
 
 #[test]
 fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
-    let (house, _server) = quiet_house();
-    let head = cursor(&house, 101);
+    let (instance, _server) = quiet_instance();
+    let head = cursor(&instance, 101);
     let sync = json!({"mode": "resumed", "head": head, "replay": 2, "lost": 0});
     let post = Ask { post: true, ..Ask::default() };
-    check_first_frames(&house, "?after=99", post, sync.clone(), 100);
-    let mut stream = Stream::open(&house.url("/stream?after=99"), Ask::default()).unwrap();
+    check_first_frames(&instance, "?after=99", post, sync.clone(), 100);
+    let mut stream = Stream::open(&instance.url("/stream?after=99"), Ask::default()).unwrap();
     assert_eq!(stream.frames(2)[1].sync(), Some(sync.clone()));
     let by_header = Ask { post: true, last_event_id: Some("99") };
-    check_first_frames(&house, "", by_header, sync, 100);
+    check_first_frames(&instance, "", by_header, sync, 100);
 }
 
 #[test]
 fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
-    let (house, mut server) = quiet_house();
+    let (instance, mut server) = quiet_instance();
     let expected = [
         ("content-type", "text/event-stream"),
         ("cache-control", "no-cache, no-transform"),
@@ -181,7 +181,7 @@ fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
         ("access-control-allow-origin", "*"),
     ];
     for path in ["/stream/", "/stream", "/stream/?after=1"] {
-        let url = house.url(path);
+        let url = instance.url(path);
         let got = http().get(&url).call().unwrap();
         let mut head = http().head(&url).call().unwrap();
         for (name, value) in expected {
@@ -202,8 +202,8 @@ fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
 
 #[test]
 fn other_methods_are_told_what_there_is_and_pages_from_elsewhere_may_listen() {
-    let (house, _server) = quiet_house();
-    let url = house.url("/stream/");
+    let (instance, _server) = quiet_instance();
+    let url = instance.url("/stream/");
     for method in ["PUT", "PATCH", "DELETE"] {
         let request = ureq::http::Request::builder().method(method).uri(&url).body(()).unwrap();
         let response = http().run(request).unwrap();
@@ -219,13 +219,13 @@ fn other_methods_are_told_what_there_is_and_pages_from_elsewhere_may_listen() {
 
 #[test]
 fn live_rolls_follow_the_replay_without_gap_or_repeat() {
-    let house = House::new("every = '5ms'");
-    house.fill(3_000, 1);
-    let _server = house.start();
+    let instance = Instance::new("every = '5ms'");
+    instance.fill(3_000, 1);
+    let _server = instance.start();
     // Far behind the window in memory: out of the database first, then live.
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     let rolls = stream.rolls(3_200);
-    let stored = house.stored();
+    let stored = instance.stored();
     for ((id, dice), (stored_id, rolled_at, stored_dice)) in rolls.iter().zip(&stored) {
         let rolled_at: jiff::Timestamp = rolled_at.parse().unwrap();
         assert_eq!(*id, format!("{stored_id}-{}", rolled_at.as_millisecond()));
@@ -235,24 +235,24 @@ fn live_rolls_follow_the_replay_without_gap_or_repeat() {
 
 #[test]
 fn silence_is_filled_with_comments_that_carry_no_id() {
-    let house = House::new("every = '1h'\nheartbeat = '1s'");
-    let _server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '1h'\nheartbeat = '1s'");
+    let _server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     assert_eq!(stream.rolls(1).len(), 1);
     assert_eq!(stream.frames(2), [Frame::Comment, Frame::Comment]);
 }
 
 #[test]
 fn who_leaves_a_silent_stream_gives_its_place_back_with_the_next_heartbeat() {
-    let house = House::new("every = '1h'\nheartbeat = '1s'\nmax_streams = 1");
-    let _server = house.start();
-    let open = || Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '1h'\nheartbeat = '1s'\nmax_streams = 1");
+    let _server = instance.start();
+    let open = || Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     let mut stream = open();
     stream.frames(2);
     // Control: as long as it listens there is no place, whatever its heartbeat.
     let is_comment = |frame: &Frame| *frame == Frame::Comment;
     assert_eq!(stream.by_ref().filter(is_comment).take(2).count(), 2);
-    assert_eq!(busy_frames(&house).1, json!({"reason": "total", "limit": 1}));
+    assert_eq!(busy_frames(&instance).1, json!({"reason": "total", "limit": 1}));
 
     drop(stream);
     let mut next = wait_for("a place", || {
@@ -268,8 +268,8 @@ fn who_leaves_a_silent_stream_gives_its_place_back_with_the_next_heartbeat() {
 }
 
 /// The chunks of a chunked answer, as they are cut, until `n` of them are there.
-fn chunks(house: &House, path: &str, n: usize) -> Vec<String> {
-    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", house.port())).unwrap());
+fn chunks(instance: &Instance, path: &str, n: usize) -> Vec<String> {
+    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", instance.port())).unwrap());
     socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
     write!(socket.get_mut(), "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut line = String::new();
@@ -290,26 +290,26 @@ fn chunks(house: &House, path: &str, n: usize) -> Vec<String> {
 
 #[test]
 fn a_roll_leaves_in_one_chunk_and_many_missed_ones_leave_together() {
-    let house = House::new("every = '50ms'");
-    let _server = house.start();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
     // Few, so that none meets the end of the buffer, also where two rolls leave together.
-    let live = chunks(&house, "/stream/", 9);
+    let live = chunks(&instance, "/stream/", 9);
     assert!(live[0].starts_with("retry:") && live[0].contains("event: sync"), "{live:?}");
     let is_whole = |chunk: &String| chunk.starts_with("id:") && chunk.ends_with("\n\n");
     assert!(live[1..].iter().all(is_whole), "expected whole events in each chunk: {live:#?}");
 
-    wait_for("some rolls", || (house.stored().len() > 30).then_some(()));
-    let missed = chunks(&house, "/stream/?after=0", 2).concat();
+    wait_for("some rolls", || (instance.stored().len() > 30).then_some(()));
+    let missed = chunks(&instance, "/stream/?after=0", 2).concat();
     let n_rolls = missed.matches("\nid:").count();
     assert!(n_rolls > 20, "expected many rolls in two chunks, got {n_rolls}: {missed}");
 }
 
 #[test]
 fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
-    let house = House::new("every = '1h'");
-    let mut server = house.start();
+    let instance = Instance::new("every = '1h'");
+    let mut server = instance.start();
     let mut streams: Vec<Stream> =
-        (0..20).map(|_| Stream::open(&house.url("/stream/"), Ask::default()).unwrap()).collect();
+        (0..20).map(|_| Stream::open(&instance.url("/stream/"), Ask::default()).unwrap()).collect();
     for stream in &mut streams {
         assert!(stream.frames(2)[1].sync().is_some());
     }
@@ -333,23 +333,23 @@ fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
 
 #[test]
 fn a_stop_does_not_wait_for_clients_that_never_read() {
-    let house = House::new("every = '5ms'");
+    let instance = Instance::new("every = '5ms'");
     // More than the kernel's buffers take, so that their streams stand still.
-    house.fill(100_000, 1);
+    instance.fill(100_000, 1);
     for fault in [false, true] {
-        let mut server = house.start();
+        let mut server = instance.start();
         let stalled: Vec<TcpStream> = (0..5)
             .map(|_| {
-                let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+                let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
                 socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
                 socket
             })
             .collect();
         // Others go on meanwhile.
-        let mut healthy = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+        let mut healthy = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
         healthy.rolls(50);
         if fault {
-            std::fs::remove_file(house.database()).unwrap();
+            std::fs::remove_file(instance.database()).unwrap();
         } else {
             server.signal("TERM");
         }
@@ -361,12 +361,12 @@ fn a_stop_does_not_wait_for_clients_that_never_read() {
 
 #[test]
 fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes() {
-    let house = House::new("every = '10ms'");
-    let mut server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '10ms'");
+    let mut server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(3);
     drop(stream);
-    http().head(house.url("/")).call().unwrap();
+    http().head(instance.url("/")).call().unwrap();
     let closed = wait_for("the close to be logged", || {
         server.log().into_iter().find(|line| line.contains("stream closed"))
     });
@@ -380,8 +380,8 @@ fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes() {
 }
 
 /// The frames of a stream that turns its client away.
-fn busy_frames(house: &House) -> (u64, Value) {
-    let stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+fn busy_frames(instance: &Instance) -> (u64, Value) {
+    let stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     let frames: Vec<Frame> = stream.collect();
     match frames.as_slice() {
         [Frame::Retry(retry), Frame::Event { name, id: None, data }] if name == "busy" => {
@@ -393,20 +393,21 @@ fn busy_frames(house: &House) -> (u64, Value) {
 
 #[test]
 fn over_its_share_an_address_is_told_inside_a_stream_and_has_room_again_later() {
-    let house = House::new("every = '50ms'\nmax_streams_per_address = 2\ntrusted_proxies = []");
-    let _server = house.start();
+    let instance =
+        Instance::new("every = '50ms'\nmax_streams_per_address = 2\ntrusted_proxies = []");
+    let _server = instance.start();
     let open = || {
-        let mut stream = Stream::open(&house.url("/stream/"), Ask::default()).unwrap();
+        let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
         stream.frames(2)[1].sync().map(|_| stream)
     };
     let streams = [open(), open()];
     assert!(streams.iter().all(Option::is_some));
-    let (retry, busy) = busy_frames(&house);
+    let (retry, busy) = busy_frames(&instance);
     assert_eq!(busy, json!({"reason": "address", "limit": 2}));
     assert!((15_000..=45_000).contains(&retry), "retry {retry} ms is not 30 s give or take half");
 
     // A client that does not ask for an event stream gets a plain refusal.
-    let response = http().get(house.url("/stream/")).header("Accept", "*/*").call().unwrap();
+    let response = http().get(instance.url("/stream/")).header("Accept", "*/*").call().unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
@@ -418,32 +419,32 @@ fn over_its_share_an_address_is_told_inside_a_stream_and_has_room_again_later() 
 
 #[test]
 fn over_the_total_everybody_is_told() {
-    let house = House::new("every = '1h'\nmax_streams = 3");
-    let _server = house.start();
+    let instance = Instance::new("every = '1h'\nmax_streams = 3");
+    let _server = instance.start();
     let mut streams: Vec<Stream> =
-        (0..3).map(|_| Stream::open(&house.url("/stream/"), Ask::default()).unwrap()).collect();
+        (0..3).map(|_| Stream::open(&instance.url("/stream/"), Ask::default()).unwrap()).collect();
     for stream in &mut streams {
         stream.frames(2);
     }
-    assert_eq!(busy_frames(&house).1, json!({"reason": "total", "limit": 3}));
+    assert_eq!(busy_frames(&instance).1, json!({"reason": "total", "limit": 3}));
 }
 
 #[test]
 fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
-    let told = |house: &House, forwarded: &[&str]| {
+    let told = |instance: &Instance, forwarded: &[&str]| {
         [ureq::http::Method::GET, ureq::http::Method::HEAD].map(|method| {
             let mut request = ureq::http::Request::builder().method(method);
             for address in forwarded {
                 request = request.header("X-Real-IP", *address);
             }
-            let request = request.uri(house.url("/stream/")).body(()).unwrap();
+            let request = request.uri(instance.url("/stream/")).body(()).unwrap();
             let response = http().run(request).unwrap();
             let values: Vec<_> = response.headers().get_all("rollcast-client").iter().collect();
             assert_eq!(values.len(), 1, "{response:?}");
             values[0].to_str().unwrap().to_owned()
         })
     };
-    let behind_proxy = House::new("every = '1h'");
+    let behind_proxy = Instance::new("every = '1h'");
     let _server = behind_proxy.start();
     for (forwarded, expected) in [
         (&["192.0.2.1"][..], "192.0.2.1"),
@@ -462,7 +463,7 @@ fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
     ] {
         assert_eq!(told(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
     }
-    let open = House::new("every = '1h'\ntrusted_proxies = []");
+    let open = Instance::new("every = '1h'\ntrusted_proxies = []");
     let _server = open.start();
     assert_eq!(told(&open, &["192.0.2.1"]), ["127.0.0.1"; 2], "a forged address was believed");
 }
@@ -470,8 +471,8 @@ fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
 #[test]
 fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
     // The mode of the second frame, for a client that claims this address.
-    let first_event = |house: &House, claimed: &str| {
-        let mut socket = TcpStream::connect(("127.0.0.1", house.port())).unwrap();
+    let first_event = |instance: &Instance, claimed: &str| {
+        let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
             "GET /stream/ HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{claimed}\r\n"
@@ -487,7 +488,7 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
         let name = text.lines().find_map(|line| line.strip_prefix("event: ").map(String::from));
         (name.unwrap_or_else(|| panic!("no event in {text}")), socket)
     };
-    let behind_proxy = House::new("every = '1h'\nmax_streams_per_address = 1");
+    let behind_proxy = Instance::new("every = '1h'\nmax_streams_per_address = 1");
     let server = behind_proxy.start();
     let one = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
     let again = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
@@ -516,7 +517,7 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
     });
     assert_eq!(n_warnings(), 1, "said once: {:#?}", server.log());
 
-    let open = House::new("every = '1h'\nmax_streams_per_address = 1\ntrusted_proxies = []");
+    let open = Instance::new("every = '1h'\nmax_streams_per_address = 1\ntrusted_proxies = []");
     let _server = open.start();
     let honest = first_event(&open, "X-Real-IP: 192.0.2.1\r\n");
     let forged = first_event(&open, "X-Real-IP: 192.0.2.2\r\n");

@@ -6,28 +6,28 @@ use std::process::Stdio;
 use crate::api::lines;
 use crate::common::hand_server::{HandServer, event_stream};
 use crate::common::tail::Tail;
-use crate::common::{House, wait_for};
-use crate::pages::quiet_house;
+use crate::common::{Instance, wait_for};
+use crate::pages::quiet_instance;
 
 #[test]
 fn tail_continues_where_it_was_when_the_server_is_killed() {
-    let house = House::new("every = '20ms'");
-    let mut server = house.start();
-    let mut tail = Tail::start(&house, &["--json", "--after", "0"]);
+    let instance = Instance::new("every = '20ms'");
+    let mut server = instance.start();
+    let mut tail = Tail::start(&instance, &["--json", "--after", "0"]);
     let before = tail.wait_for_lines(20).len();
     server.kill();
-    let _server = house.start();
+    let _server = instance.start();
     tail.wait_for_lines(before + 50);
     assert_eq!(tail.interrupt(), 0, "{}", tail.stderr());
     let written = tail.lines();
-    assert_eq!(written, lines(&house)[..written.len()]);
+    assert_eq!(written, lines(&instance)[..written.len()]);
     assert!(tail.stderr().contains("reconnecting in"), "{}", tail.stderr());
 }
 
 #[test]
 fn tail_starts_where_its_options_say() {
-    let (house, _server) = quiet_house(21);
-    let stored = lines(&house);
+    let (instance, _server) = quiet_instance(21);
+    let stored = lines(&instance);
     let table: [(&[&str], usize); 7] = [
         (&[], 10),
         (&["-n", "3"], 3),
@@ -38,14 +38,14 @@ fn tail_starts_where_its_options_say() {
         (&["--after", "20"], 101),
     ];
     for (options, n) in table {
-        let mut tail = Tail::start(&house, &[options, &["--json"]].concat());
+        let mut tail = Tail::start(&instance, &[options, &["--json"]].concat());
         let written = tail.wait_for_lines(n);
         assert_eq!(written, stored[101 - n..], "{options:?}");
         assert_eq!(tail.interrupt(), 0, "{options:?}");
         assert_eq!(tail.lines().len(), n, "{options:?}");
     }
-    let mut by_url = Tail::spawn(house.command().args(["tail", "-n", "1", &house.url("/")]));
-    let newest = house.stored().pop().unwrap();
+    let mut by_url = Tail::spawn(instance.command().args(["tail", "-n", "1", &instance.url("/")]));
+    let newest = instance.stored().pop().unwrap();
     let words: Vec<String> =
         by_url.wait_for_lines(1)[0].split_whitespace().map(String::from).collect();
     assert_eq!(words[..2], [newest.0.to_string(), newest.1], "in columns");
@@ -55,13 +55,13 @@ fn tail_starts_where_its_options_say() {
 
 #[test]
 fn tail_exits_with_3_if_rolls_are_lost_or_the_history_is_another_one() {
-    let (house, _server) = quiet_house(21);
-    let mut pruned = Tail::start(&house, &["--json", "--after", "5"]);
-    assert_eq!(pruned.wait_for_lines(101), lines(&house));
+    let (instance, _server) = quiet_instance(21);
+    let mut pruned = Tail::start(&instance, &["--json", "--after", "5"]);
+    assert_eq!(pruned.wait_for_lines(101), lines(&instance));
     assert_eq!(pruned.interrupt(), 3);
     assert!(pruned.stderr().contains("gap: 15 rolls are gone (pruned)"), "{}", pruned.stderr());
 
-    let mut other = Tail::start(&house, &["--after", "60-1"]);
+    let mut other = Tail::start(&instance, &["--after", "60-1"]);
     wait_for("the notice", || other.stderr().contains("gap:").then_some(()));
     assert_eq!(other.interrupt(), 3);
     assert!(other.stderr().contains("the cursor is unknown"), "{}", other.stderr());
@@ -69,9 +69,9 @@ fn tail_exits_with_3_if_rolls_are_lost_or_the_history_is_another_one() {
 
 #[test]
 fn tail_exits_with_0_when_its_output_is_closed() {
-    let house = House::new("every = '20ms'");
-    let _server = house.start();
-    let mut command = house.command();
+    let instance = Instance::new("every = '20ms'");
+    let _server = instance.start();
+    let mut command = instance.command();
     let mut child = command.args(["tail", "-n", "1"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -81,18 +81,18 @@ fn tail_exits_with_0_when_its_output_is_closed() {
 
 #[test]
 fn tail_fails_at_once_without_a_server_and_on_wrong_options() {
-    let house = House::new("");
-    let mut unreachable = Tail::start(&house, &[]);
+    let instance = Instance::new("");
+    let mut unreachable = Tail::start(&instance, &[]);
     assert_eq!(unreachable.wait(), 1);
     assert!(unreachable.stderr().contains("cannot reach"), "{}", unreachable.stderr());
-    let _server = house.start();
+    let _server = instance.start();
     for (options, code, text) in [
         (["--since", "soon"], 2, "soon"),
         (["--after", "x"], 2, "x"),
         (["-n", "1001"], 2, "1001"),
         (["--silence", "0"], 2, "0"),
     ] {
-        let mut refused = Tail::start(&house, &options);
+        let mut refused = Tail::start(&instance, &options);
         assert_eq!(refused.wait(), code, "{options:?}: {}", refused.stderr());
         wait_for("the reason", || refused.stderr().contains(text).then_some(()));
     }
@@ -113,9 +113,9 @@ fn tail_gives_up_a_silent_connection_and_resumes_after_its_last_roll() {
         bad_gateway.into(),
         event_stream(&format!("{resumed}id: 2-1795392002123\ndata: {{\"1D6\":5}}\n\n")),
     ]);
-    let house = House::new("");
+    let instance = Instance::new("");
     let options = ["tail", "--json", "-n", "0", "--silence", "1s", &server.url("/")];
-    let mut tail = Tail::spawn(house.command().args(options));
+    let mut tail = Tail::spawn(instance.command().args(options));
     let requests = server.wait_for_requests(4);
     let last_event_ids: Vec<Option<&str>> =
         requests.iter().map(|request| request.header("last-event-id")).collect();

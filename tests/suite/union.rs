@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::api::lines;
 use crate::common::tail::Tail;
-use crate::common::{House, wait_for};
+use crate::common::{Instance, wait_for};
 use crate::pages::{get, link};
 
 /// The rows of a page, each as one line of JSON.
@@ -28,10 +28,10 @@ fn rows(html: &str) -> Vec<String> {
 }
 
 /// The rows of all pages of the history, oldest first.
-fn pages(house: &House) -> Vec<String> {
+fn pages(instance: &Instance) -> Vec<String> {
     let (mut seen, mut next) = (Vec::new(), Some("/rolls".to_string()));
     while let Some(path) = next {
-        let page = get(&house.url(&path), &[]).body;
+        let page = get(&instance.url(&path), &[]).body;
         seen.extend(rows(&page));
         next = link(&page, "next");
     }
@@ -39,10 +39,10 @@ fn pages(house: &House) -> Vec<String> {
     seen
 }
 
-fn api(house: &House, start: &str) -> Vec<String> {
+fn api(instance: &Instance, start: &str) -> Vec<String> {
     let (mut seen, mut next) = (Vec::new(), Some(start.to_string()));
     while let Some(path) = next {
-        let page = get(&house.url(&path), &[]);
+        let page = get(&instance.url(&path), &[]);
         let rolls = page.body.trim_start_matches("{\"rolls\":[").trim_end_matches("]}");
         seen.extend(rolls.split("},{\"id\"").map(|roll| {
             let id = if roll.starts_with("{\"id\"") { "" } else { "{\"id\"" };
@@ -56,8 +56,8 @@ fn api(house: &House, start: &str) -> Vec<String> {
     seen
 }
 
-fn csv(house: &House) -> Vec<String> {
-    let text = get(&house.url("/api/rolls.csv"), &[]).body;
+fn csv(instance: &Instance) -> Vec<String> {
+    let text = get(&instance.url("/api/rolls.csv"), &[]).body;
     let mut csv = csv::Reader::from_reader(text.as_bytes());
     let dice: Vec<String> = csv.headers().unwrap().iter().skip(2).map(String::from).collect();
     let row = |row: csv::StringRecord| {
@@ -70,8 +70,8 @@ fn csv(house: &House) -> Vec<String> {
 }
 
 /// The lines of a download, which must end at the roll that its header names.
-fn ndjson(house: &House) -> Vec<String> {
-    let file = get(&house.url("/api/rolls.ndjson"), &[]);
+fn ndjson(instance: &Instance) -> Vec<String> {
+    let file = get(&instance.url("/api/rolls.ndjson"), &[]);
     let lines: Vec<String> = file.body.lines().map(String::from).collect();
     let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
     assert_eq!(file.header("rollcast-last"), last["id"].to_string(), "the download was truncated");
@@ -80,26 +80,26 @@ fn ndjson(house: &House) -> Vec<String> {
 
 #[test]
 fn pages_api_files_and_table_return_contiguous_rolls_of_one_list_under_pruning() {
-    let house = House::new("every = '10ms'\npage_size = 20\nkeep = 300");
-    let _server = house.start();
+    let instance = Instance::new("every = '10ms'\npage_size = 20\nkeep = 300");
+    let _server = instance.start();
     // Follows from the first roll, so it receives every roll before it is pruned.
-    let tail = Tail::start(&house, &["--json", "--after", "0"]);
+    let tail = Tail::start(&instance, &["--json", "--after", "0"]);
     let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap();
-    let oldest = || lines(&house).first().map_or(0, |line| id(line));
+    let oldest = || lines(&instance).first().map_or(0, |line| id(line));
     for round in 1..=3 {
         let before = wait_for("pruning", || Some(oldest()).filter(|oldest| *oldest > 50 * round));
         // From the newest roll down to the oldest, which may be pruned meanwhile.
-        let mut newest_first = api(&house, "/api/rolls?limit=17");
+        let mut newest_first = api(&instance, "/api/rolls?limit=17");
         newest_first.reverse();
         let ways = [
-            ("pages", pages(&house)),
+            ("pages", pages(&instance)),
             ("API, newest first", newest_first),
-            ("API, oldest first", api(&house, "/api/rolls?after=0&limit=23")),
-            ("NDJSON", ndjson(&house)),
-            ("CSV", csv(&house)),
-            ("table", lines(&house)),
+            ("API, oldest first", api(&instance, "/api/rolls?after=0&limit=23")),
+            ("NDJSON", ndjson(&instance)),
+            ("CSV", csv(&instance)),
+            ("table", lines(&instance)),
         ];
-        let newest = id(lines(&house).last().unwrap());
+        let newest = id(lines(&instance).last().unwrap());
         wait_for("tail to catch up", || (tail.lines().len() as i64 >= newest).then_some(()));
         let all = tail.lines();
         assert_eq!(id(&all[0]), 1);
@@ -119,24 +119,24 @@ fn pages_api_files_and_table_return_contiguous_rolls_of_one_list_under_pruning()
 
 #[test]
 fn pages_api_files_tail_and_table_return_the_same_rolls_while_new_ones_are_made() {
-    let house = House::new("every = '20ms'\npage_size = 20");
+    let instance = Instance::new("every = '20ms'\npage_size = 20");
     // Rolls 1 to 36 have been pruned.
-    house.fill(300, 37);
-    let _server = house.start();
-    let tail = Tail::start(&house, &["--json", "--after", "36"]);
+    instance.fill(300, 37);
+    let _server = instance.start();
+    let tail = Tail::start(&instance, &["--json", "--after", "36"]);
     wait_for("live rolls", || (tail.lines().len() > 300).then_some(()));
-    let mut newest_first = api(&house, "/api/rolls?limit=17");
+    let mut newest_first = api(&instance, "/api/rolls?limit=17");
     newest_first.reverse();
-    let ndjson = get(&house.url("/api/rolls.ndjson"), &[]).body;
+    let ndjson = get(&instance.url("/api/rolls.ndjson"), &[]).body;
     let ways = [
-        ("pages", pages(&house)),
+        ("pages", pages(&instance)),
         ("API, newest first", newest_first),
-        ("API, oldest first", api(&house, "/api/rolls?after=0&limit=23")),
+        ("API, oldest first", api(&instance, "/api/rolls?after=0&limit=23")),
         ("NDJSON", ndjson.lines().map(String::from).collect()),
-        ("CSV", csv(&house)),
+        ("CSV", csv(&instance)),
         ("tail", tail.lines()),
     ];
-    let stored = lines(&house);
+    let stored = lines(&instance);
     let first: Value = serde_json::from_str(&stored[0]).unwrap();
     assert_eq!(first["id"], 37);
     for (way, seen) in ways {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{House, Server, run, wait_for};
+use crate::common::{Instance, Server, run, wait_for};
 use crate::pages::{get, row_ids};
 
 /// Before schema 3, SQLite took every text for a time.
@@ -14,15 +14,15 @@ const NO_TRIGGERS: &str = "
     drop trigger if exists refuse_unreadable_insert;
     drop trigger if exists refuse_unreadable_update;";
 
-fn sqlite(house: &House) -> Connection {
-    let connection = Connection::open(house.database()).unwrap();
+fn sqlite(instance: &Instance) -> Connection {
+    let connection = Connection::open(instance.database()).unwrap();
     connection.execute_batch("pragma busy_timeout = 5000").unwrap();
     connection
 }
 
 /// Stores a row that cannot be read as the newest one, and returns its id.
-fn damage(house: &House) -> i64 {
-    let connection = sqlite(house);
+fn damage(instance: &Instance) -> i64 {
+    let connection = sqlite(instance);
     connection.execute_batch(NO_TRIGGERS).unwrap();
     connection
         .execute("insert into rolls (rolled_at, dice) values ('garbage', '{\"x\":1}')", [])
@@ -38,9 +38,9 @@ fn n_logged(server: &Server, id: i64) -> usize {
 
 #[test]
 fn the_schema_refuses_rows_that_cannot_be_read() {
-    let house = House::new("every = '1h'");
-    house.fill(3, 1);
-    let connection = sqlite(&house);
+    let instance = Instance::new("every = '1h'");
+    instance.fill(3, 1);
+    let connection = sqlite(&instance);
     let time = "2026-11-23T01:37:40.123Z";
     let dice = r#"{"1D6":4,"1D20":17}"#;
     let bad_times = [
@@ -97,16 +97,16 @@ fn the_schema_refuses_rows_that_cannot_be_read() {
     ] {
         connection.execute("insert into rolls (rolled_at, dice) values (?1, ?2)", row).unwrap();
     }
-    assert_eq!(house.stored().len(), 6);
+    assert_eq!(instance.stored().len(), 6);
 }
 
 #[test]
 fn a_row_that_cannot_be_read_is_left_out_and_everything_else_goes_on() {
-    let house = House::new("every = '20ms'");
-    let mut server = house.start();
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    let mut server = instance.start();
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
-    let bad = damage(&house);
+    let bad = damage(&instance);
 
     // The open stream says that one roll is missing, and goes on with the next one.
     let mut last = 5;
@@ -124,28 +124,28 @@ fn a_row_that_cannot_be_read_is_left_out_and_everything_else_goes_on() {
     let next = stream.rolls(3);
     assert!(next[0].0.starts_with(&format!("{}-", bad + 1)), "{next:?}");
 
-    assert_readable(&house, bad);
-    assert_eq!(get(&house.url("/readyz"), &[]).status, 200, "rolls are being stored");
+    assert_readable(&instance, bad);
+    assert_eq!(get(&instance.url("/readyz"), &[]).status, 200, "rolls are being stored");
     assert_eq!(n_logged(&server, bad), 1, "{:#?}", server.log());
 
     // Also after a restart, with the row among the newest rolls.
     server.stop();
-    let server = house.start();
-    wait_for("new rolls", || (house.stored().last().unwrap().0 > bad + 10).then_some(()));
-    assert_readable(&house, bad);
+    let server = instance.start();
+    wait_for("new rolls", || (instance.stored().last().unwrap().0 > bad + 10).then_some(()));
+    assert_readable(&instance, bad);
     assert!(n_logged(&server, bad) <= 1, "{:#?}", server.log());
 
     // Once it is deleted, nothing of it is left.
-    sqlite(&house).execute("delete from rolls where id = ?1", [bad]).unwrap();
-    let csv = get(&house.url("/api/rolls.csv"), &[]);
+    sqlite(&instance).execute("delete from rolls where id = ?1", [bad]).unwrap();
+    let csv = get(&instance.url("/api/rolls.csv"), &[]);
     assert!(csv.body.starts_with("id,rolled_at,1D6,1D20\r\n"), "{}", csv.body);
-    let (code, stdout, _) = run(house.command().arg("check"));
+    let (code, stdout, _) = run(instance.command().arg("check"));
     assert_eq!(code, 0, "{stdout}");
 }
 
 /// Reads the history around a bad row in every way.
-fn assert_readable(house: &House, bad: i64) {
-    let url = |path: &str| house.url(path);
+fn assert_readable(instance: &Instance, bad: i64) {
+    let url = |path: &str| instance.url(path);
     let notice = format!("Roll {bad} cannot be read");
     for path in ["/".to_string(), format!("/rolls?before={}", bad + 3), "/rolls".into()] {
         let page = get(&url(&path), &[]);
@@ -184,7 +184,7 @@ fn assert_readable(house: &House, bad: i64) {
     assert_eq!(csv, others(bad + 1).collect::<Vec<_>>());
     let before = (bad + 2).to_string();
     for from in [None, Some(url("/"))] {
-        let mut export = house.command();
+        let mut export = instance.command();
         export.args(["export", "--format", "ndjson", "--before", &before]).args(&from);
         let (code, stdout, stderr) = run(&mut export);
         assert_eq!(code, 3, "{from:?}: {stderr}");
@@ -213,19 +213,19 @@ fn assert_readable(house: &House, bad: i64) {
     let (n_rolls, as_of) = (&stats["dice"][0]["n_rolls"], stats["as_of"].as_i64().unwrap());
     assert_eq!(n_rolls.as_i64(), Some(as_of - 1), "{stats}");
     assert_eq!(stats["dice"].as_array().unwrap().len(), 2, "{stats}");
-    let (code, stdout, stderr) = run(house.command().arg("check"));
+    let (code, stdout, stderr) = run(instance.command().arg("check"));
     assert_eq!(code, 1, "{stdout}{stderr}");
     assert!(stdout.contains(&format!("roll {bad} cannot be read: ")), "{stdout}");
     assert!(stderr.contains("1 row"), "{stderr}");
-    let (code, _, stderr) = run(house.command().args(["backup", "--force", "copy.db"]));
+    let (code, _, stderr) = run(instance.command().args(["backup", "--force", "copy.db"]));
     assert_eq!(code, 0, "{stderr}");
 }
 
 #[test]
 fn a_database_of_schema_2_with_rows_that_cannot_be_read_starts_and_goes_on() {
-    let house = House::new("every = '20ms'");
-    house.fill(2_000, 1);
-    let connection = Connection::open(house.database()).unwrap();
+    let instance = Instance::new("every = '20ms'");
+    instance.fill(2_000, 1);
+    let connection = Connection::open(instance.database()).unwrap();
     connection.execute_batch(crate::statistics::TO_SCHEMA_2).unwrap();
     // Everywhere: the oldest, the newest, and more than a batch in a row. Their tally of die `x`
     // was counted by the trigger.
@@ -240,13 +240,13 @@ fn a_database_of_schema_2_with_rows_that_cannot_be_read_starts_and_goes_on() {
         )
         .unwrap();
     drop(connection);
-    let (code, stdout, stderr) = run(house.command().arg("check"));
+    let (code, stdout, stderr) = run(instance.command().arg("check"));
     assert_eq!(code, 1, "{stdout}{stderr}");
     assert!(stdout.contains("roll 1 cannot be read") && stderr.contains("304 rows"), "{stdout}");
 
-    let server = house.start();
-    wait_for("new rolls", || (house.stored().last().unwrap().0 > 2_010).then_some(()));
-    let mut stream = Stream::open(&house.url("/stream/?after=0"), Ask::default()).unwrap();
+    let server = instance.start();
+    wait_for("new rolls", || (instance.stored().last().unwrap().0 > 2_010).then_some(()));
+    let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     let (mut n_rolls, mut n_lost) = (0, 0);
     while n_rolls + n_lost < 2_010 {
         let frame = stream.next().unwrap();
@@ -254,12 +254,12 @@ fn a_database_of_schema_2_with_rows_that_cannot_be_read_starts_and_goes_on() {
         n_lost += frame.sync().map_or(0, |sync| sync["lost"].as_i64().unwrap());
     }
     assert_eq!(n_lost, 304);
-    let csv = get(&house.url("/api/rolls.csv?before=2002"), &[]).body;
+    let csv = get(&instance.url("/api/rolls.csv?before=2002"), &[]).body;
     assert_eq!(csv.lines().count(), 1 + 2_001 - 304);
     assert!(csv.starts_with("id,rolled_at,1D6,1D20\r\n"), "{csv}");
-    let found = get(&house.url("/rolls?die=1D6&result=1&before=1995"), &[]);
+    let found = get(&instance.url("/rolls?die=1D6&result=1&before=1995"), &[]);
     assert_eq!(found.status, 200, "{}", found.body);
-    let stats: Value = serde_json::from_str(&get(&house.url("/api/stats"), &[]).body).unwrap();
+    let stats: Value = serde_json::from_str(&get(&instance.url("/api/stats"), &[]).body).unwrap();
     let as_of = stats["as_of"].as_i64().unwrap();
     assert_eq!(stats["dice"][0]["n_rolls"].as_i64(), Some(as_of - 304), "{stats}");
     assert_eq!(n_logged(&server, 500), 1, "each row once");
