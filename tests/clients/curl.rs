@@ -153,8 +153,11 @@ fn raw(lines: &[String]) -> Seen {
                 match (name, id, data) {
                     ("message", Some(id), Some(dice)) => seen.see_roll(id, dice),
                     ("sync", None, Some(data)) => seen.syncs.push(json(data)),
+                    ("closing", None, Some(data)) => {
+                        assert_eq!(json(data), serde_json::json!({ "reason": "shutdown" }));
+                    }
                     // Blocks without data become empty events in some clients.
-                    event => panic!("expected a roll or a sync, got {event:?}"),
+                    event => panic!("expected a roll, a sync or a closing, got {event:?}"),
                 }
                 (name, id, data) = ("message", None, None);
             }

@@ -46,7 +46,7 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
         let pruned = metrics["rollcast_pruned_total"] == 4_901.0;
         (pruned && metrics["rollcast_oldest_roll_id"] == 4_902.0).then_some(())
     });
-    assert!(server.log().iter().any(|line| line.contains("keep: 100 rolls")));
+    assert!(server.log().iter().any(|line| line.contains("kept: 100 rolls")));
     server.stop();
 
     // The file does not shrink by itself; this is how it does.
@@ -147,21 +147,24 @@ fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
     let mut last = stream.find_map(|frame| id(&frame)).unwrap();
     outside(&instance, "drop trigger no_delete");
     wait_for("the prune", || (kept(&instance).0 > 199_900).then_some(()));
-    let sync = stream
-        .find_map(|frame| {
-            if let Some(id) = id(&frame) {
-                assert_eq!(id, last + 1, "a gap that nobody told");
-                assert!(id <= 200_000, "all were on the way already");
-                last = id;
-            }
-            frame.sync()
-        })
-        .unwrap();
-    assert_eq!((&sync["mode"], &sync["reason"]), (&"reset".into(), &"pruned".into()));
-    let next = stream.find_map(|frame| id(&frame)).unwrap();
-    assert_eq!(sync["lost"], next - last - 1, "{sync}");
-    assert!(next > 199_900, "the oldest that is kept comes next, not {next}");
-    for (frame, expected) in stream.filter_map(|frame| id(&frame)).take(150).zip(next + 1..) {
+    // On a slow machine the stream still fills its buffers while the prune goes on, and is then
+    // overtaken more than once.
+    let mut n_syncs = 0;
+    let mut n_lost = 0;
+    while last <= 199_900 {
+        let frame = stream.next().expect("more of the stream");
+        if let Some(sync) = frame.sync() {
+            assert_eq!((&sync["mode"], &sync["reason"]), (&"reset".into(), &"pruned".into()));
+            n_syncs += 1;
+            n_lost = sync["lost"].as_i64().unwrap();
+            assert!(n_lost > 0, "{sync}");
+        } else if let Some(id) = id(&frame) {
+            assert_eq!(id, last + 1 + n_lost, "a gap without a sync that counts it");
+            (last, n_lost) = (id, 0);
+        }
+    }
+    assert!(n_syncs > 0, "the stream had sent all rolls before the prune");
+    for (frame, expected) in stream.filter_map(|frame| id(&frame)).take(150).zip(last + 1..) {
         assert_eq!(frame, expected);
     }
 }
@@ -234,7 +237,7 @@ fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
             }
         }
     }
-    assert!(get(&instance.url("/api/rolls/36"), &[]).body.contains("\"code\":\"gone\""));
+    assert!(get(&instance.url("/api/rolls/36"), &[]).body.contains("\"code\":\"roll_pruned\""));
     for query in ["", "?before=20", "?after=0", "?after=100"] {
         let page = get(&instance.url(&format!("/api/rolls{query}")), &[]);
         assert_eq!(page.header("rollcast-oldest"), "37", "{query}");
