@@ -46,7 +46,7 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
         let pruned = metrics["rollcast_pruned_total"] == 4_901.0;
         (pruned && metrics["rollcast_oldest_roll_id"] == 4_902.0).then_some(())
     });
-    assert!(server.log().iter().any(|line| line.contains("keep: 100 rolls")));
+    assert!(server.log().iter().any(|line| line.contains("kept: 100 rolls")));
     server.stop();
 
     // The file does not shrink by itself; this is how it does.
@@ -234,7 +234,7 @@ fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
             }
         }
     }
-    assert!(get(&instance.url("/api/rolls/36"), &[]).body.contains("\"code\":\"gone\""));
+    assert!(get(&instance.url("/api/rolls/36"), &[]).body.contains("\"code\":\"roll_pruned\""));
     for query in ["", "?before=20", "?after=0", "?after=100"] {
         let page = get(&instance.url(&format!("/api/rolls{query}")), &[]);
         assert_eq!(page.header("rollcast-oldest"), "37", "{query}");
