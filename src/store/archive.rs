@@ -14,8 +14,8 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotOurs`] if there is no file or it is not a history that this program can read;
-    /// otherwise the error of the file system or SQLite.
+    /// [`StoreError::NotOurs`] if there is no file or it is not a history that this program can
+    /// read; otherwise the error of the file system or SQLite.
     pub fn open(config: &StoreConfig) -> Result<Archive, StoreError> {
         let path = &config.database;
         if !file::history_exists(path)? {

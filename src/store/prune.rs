@@ -2,8 +2,8 @@
 //!
 //! Rolls are ordered by id, so pruning deletes all rolls up to an id. Pruning by age reads the
 //! timestamps from the oldest roll and stops at the first roll that is not older than the cutoff.
-//! If a wrong clock dated a roll too early, it is deleted together with the rolls before it, and not
-//! earlier. If a roll was dated too late, it and all rolls after it stay until that time.
+//! If a wrong clock dated a roll too early, it is deleted together with the rolls before it, and
+//! not earlier. If a roll was dated too late, it and all rolls after it stay until that time.
 
 use rusqlite::Connection;
 

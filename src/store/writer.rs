@@ -68,8 +68,8 @@ impl Writer {
         self.files.clone()
     }
 
-    /// Stores the rolls in one transaction, syncs it to disk, and adds them to the statistics. Skips
-    /// rolls that are already stored.
+    /// Stores the rolls in one transaction, syncs it to disk, and adds them to the statistics.
+    /// Skips rolls that are already stored.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl Writer {
         if let Err(StoreError::Sqlite(error)) = &applied
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {
-            // In a small database the log is the larger file, so a checkpoint may free space for the
-            // next attempt. Ignore its error and report the full disk.
+            // In a small database the log is the larger file, so a checkpoint may free space for
+            // the next attempt. Ignore its error and report the full disk.
             let _ = self.checkpoint();
         }
         applied?;
