@@ -1,4 +1,4 @@
-//! Retention: prunes the oldest rolls beyond the setting `keep`, without a pause in the feed.
+//! Retention: prunes the oldest rolls beyond the setting `keep` without pausing the feed.
 
 use std::future::pending;
 use std::time::{Duration, Instant};
@@ -13,24 +13,25 @@ use crate::metrics::Metrics;
 use crate::roll::RolledAt;
 use crate::store::{Cutoff, Pruned, Store};
 
-/// The time between two prunes. Deleting many rolls in one commit costs less than a commit for each.
+/// The time between two prunes. One commit that deletes many rolls costs less than a commit for
+/// each roll.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
-/// If there is more to prune, the pause after a step is this many times as long as the step. So new
-/// rolls have the writer for most of the time.
+/// If there are more rolls to prune, the pause after a step is this many times as long as the step.
+/// So the writer is free for new rolls most of the time.
 const PAUSE_FACTOR: u32 = 3;
-/// How long to wait after a failed prune: doubled after each failure, up to the maximum.
+/// The delay after a failed prune. It doubles after each failure, up to the maximum.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// The time between two log lines about a long prune.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Prunes as long as it is polled. With `keep = "forever"` it does nothing. `newest` is the timestamp
-/// of the newest roll, if there is one.
+/// Prunes until the future is dropped. With `keep = "forever"` it does nothing. `newest` is the
+/// timestamp of the newest roll, if there is one.
 ///
-/// A failed prune never stops new rolls. It is retried later.
+/// A failed prune never stops new rolls. It is logged and retried later.
 pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics: Metrics) {
-    // The clock may be wrong before the start too, on a machine that has not synchronised its time
-    // yet. So the newest roll is the first reading.
+    // The clock may already be wrong at the start, on a machine that has not synchronised its time
+    // yet. So use the newest roll as the first reading.
     let mut clock = SteadyClock::start(Instant::now(), newest.unwrap_or_else(Timestamp::now));
     let mut delay = MIN_RETRY_DELAY;
     let mut logged_fault = String::new();
@@ -66,7 +67,7 @@ pub async fn prune(keep: Keep, newest: Option<Timestamp>, store: Store, metrics:
     }
 }
 
-/// The current cutoff; `None` if all rolls are kept.
+/// The current cutoff, or `None` if all rolls are kept.
 fn cutoff(keep: Keep, clock: &mut SteadyClock) -> Option<Cutoff> {
     match keep {
         Keep::Forever => None,
@@ -82,7 +83,7 @@ fn cutoff(keep: Keep, clock: &mut SteadyClock) -> Option<Cutoff> {
 /// Logs the progress of a long prune, such as the first one after a change of `keep`.
 #[derive(Default)]
 struct LongPrune {
-    /// When it started and when its progress was last logged.
+    /// The start, and the time of the last log line. `None` if no prune is running.
     times: Option<(Instant, Instant)>,
     n_rolls: u64,
 }
@@ -106,13 +107,13 @@ impl LongPrune {
     }
 }
 
-/// The system clock, except that a jump ahead is trusted only after an hour: a clock that is wrong
-/// for a moment must not delete a history. After sleep, or a long stop of the server, the clock
-/// seems to jump ahead too. Then pruning by age resumes an hour later.
+/// The system clock, except that it trusts a jump ahead only after an hour, so that a clock that is
+/// briefly wrong does not delete a history. After sleep or a long stop of the server, the clock
+/// also seems to jump ahead. Then pruning by age continues an hour later.
 struct SteadyClock {
     /// The last trusted pair of readings.
     anchor: (Instant, Timestamp),
-    /// When the clock was first seen ahead of them.
+    /// When a jump ahead of the anchor was first noticed.
     ahead_since: Option<Instant>,
 }
 
@@ -160,7 +161,7 @@ mod tests {
         let start = Instant::now();
         let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
         let table = [
-            // The clock was ahead and is then corrected.
+            // The clock is ahead and is then corrected.
             (1, "2027-11-25T12:00:00Z", "2026-11-25T12:00:01Z"),
             (60, "2027-11-25T12:01:00Z", "2026-11-25T12:01:00Z"),
             (70, "2026-11-25T12:01:30Z", "2026-11-25T12:01:30Z"),

@@ -1,4 +1,4 @@
-//! `rollcast stats`.
+//! `rollcast stats`: prints the statistics of all dice as text.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -12,16 +12,21 @@ use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
 use crate::store::Store;
 
-/// Columns of the longest bar.
+/// The length of the longest bar, in columns.
 const BAR_COLUMNS: f64 = 40.0;
-/// Eighths of a column, from one to all.
+/// Blocks of one to eight eighths of a column.
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
+/// Prints the statistics of the configured database to standard output.
+///
+/// # Errors
+///
+/// The database cannot be read, or standard output cannot be written.
 pub fn stats(config: Config) -> Result<(), Failure> {
     let tallies = app::run(&config, Store::tallies_of(&config.store))?;
     let tallies = tallies.map_err(anyhow::Error::new)?;
     let text = text(&Statistics::of(&tallies, &config.roller.dice));
-    // Not by `print`, which panics when nobody reads on.
+    // Do not use `print!`, which panics if the reader has closed standard output.
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     Ok(())
 }
@@ -38,7 +43,7 @@ fn of_die(report: &DieReport) -> String {
     let DieReport { mean, fairness, blocks, .. } = report;
     let mut out = String::new();
     let mut line = |name: &str, text: String| {
-        // Writing to a text does not fail.
+        // Ignore the result: writing to a `String` cannot fail.
         let _ = writeln!(out, "{name:<16}{text}");
     };
     line(&report.die, format!("{} rolls", grouped(report.n_rolls)));

@@ -1,4 +1,4 @@
-//! The configuration: `Rocket.toml` and `ROCKET_…` variables, read once at the start.
+//! The configuration: reads `Rocket.toml` and `ROCKET_…` variables once at the start.
 //!
 //! Each module that has settings gets one small struct (`sections`). An unknown key or a bad value
 //! in any profile stops the start with an error that names the key, the value and its source.
@@ -31,20 +31,20 @@ pub use self::sections::{FeedConfig, LogFormat, RollerConfig, StoreConfig, WebCo
 /// The whole configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The file that was read; `None` where there is none and the built-in defaults hold.
+    /// The file that was read. `None` if there is no file and the built-in defaults apply.
     pub file: Option<PathBuf>,
-    /// The active profile: `debug`, `release` or one of the operator's own.
+    /// The active profile: `debug`, `release` or a profile that the operator has defined.
     pub profile: String,
     pub log_format: LogFormat,
     pub roller: RollerConfig,
     pub store: StoreConfig,
     pub feed: FeedConfig,
     pub web: WebConfig,
-    /// Rocket's own keys, for Rocket.
+    /// The keys of Rocket itself.
     pub rocket: Figment,
 }
 
-/// The file and the folder that relative paths start from.
+/// The configuration file, and the folder that relative paths start from.
 struct Origin {
     file: Option<PathBuf>,
     root: PathBuf,
@@ -53,14 +53,16 @@ struct Origin {
 impl Config {
     /// Reads the configuration file and then `ROCKET_…` variables, which override it.
     ///
-    /// The file is the one named by `ROCKET_CONFIG`; else the one of an installed program; else the
-    /// nearest `Rocket.toml` at or above the working folder; else at or above the program itself.
-    /// Where there is none, every key has its default, and paths start at the working folder.
+    /// Uses the file named by `ROCKET_CONFIG`. If the variable is not set, uses the first of these
+    /// that exists: the file of an installed program; the nearest `Rocket.toml` in or above the
+    /// working folder; the nearest one in or above the program's folder. If there is no file, every key has its default, and relative
+    /// paths start at the working folder.
     ///
     /// # Errors
     ///
-    /// The file that `ROCKET_CONFIG` names does not exist; the file cannot be read; the profile
-    /// named by `ROCKET_PROFILE` does not exist; a key is unknown; a value cannot be used.
+    /// The file named by `ROCKET_CONFIG` does not exist; the file cannot be read; the working
+    /// folder is unknown; the profile named by `ROCKET_PROFILE` does not exist; a key is unknown; a
+    /// value is invalid.
     pub fn load() -> Result<Config, ConfigError> {
         let file = file::find()?;
         let env = Env::prefixed("ROCKET_").ignore(&["PROFILE", "CONFIG"]).global();
@@ -76,12 +78,12 @@ impl Config {
         Config::assemble(Origin { file, root }, from_file.merge(env), profile)
     }
 
-    /// Takes the values of `profile` from `set`, what the operator has set, and defaults for all
-    /// other keys. Relative paths start at the folder of `file`.
+    /// Takes the values of `profile` from `set`, which contains the operator's settings. All other
+    /// keys have their defaults. Relative paths start at the folder of `file`.
     ///
     /// # Errors
     ///
-    /// A key is unknown, or a value cannot be used.
+    /// A key is unknown, or a value is invalid.
     pub fn read(file: PathBuf, set: Figment, profile: Profile) -> Result<Config, ConfigError> {
         let root = file.parent().unwrap_or(Path::new("/")).to_path_buf();
         Config::assemble(Origin { file: Some(file), root }, set, profile)
@@ -89,7 +91,7 @@ impl Config {
 
     fn assemble(origin: Origin, set: Figment, profile: Profile) -> Result<Config, ConfigError> {
         let Origin { file, root } = origin;
-        // Figment's text of a syntax error does not name the file.
+        // Figment's message for a syntax error does not name the file, so add it.
         let written = set.data().map_err(|error| {
             let text = value_error(error).to_string();
             let file = file.as_deref().unwrap_or(Path::new("the environment"));
@@ -99,14 +101,15 @@ impl Config {
         let rocket = Figment::from(rocket::Config::default())
             .merge(Serialized::default("port", 5000))
             .merge(Serialized::default("ident", "rollcast"))
-            // Streams end at once, so only clients that do not read are still connected after that.
+            // Streams end at once on shutdown. After that, only clients that do not read are still
+            // connected.
             .merge(Serialized::default("shutdown.grace", 1))
             .merge(Serialized::default("shutdown.mercy", 1))
             .merge(Serialized::default(TABLE, Dict::new()))
             .merge(set)
             .select(profile.clone());
-        // A mistake in another profile is an error too, so that a mistake in `[release]` shows on
-        // the developer's machine.
+        // Check all other profiles too, so that the developer's machine reports a mistake in
+        // `[release]`.
         for other in written.into_keys().filter(|other| *other != profile) {
             table::extract(&rocket.clone().select(other))?;
         }
@@ -142,7 +145,8 @@ impl Config {
         })
     }
 
-    /// The configuration file, for people.
+    /// Describes the source of the configuration for a message: the path of the file, or that there
+    /// is none.
     pub fn source(&self) -> impl fmt::Display {
         match &self.file {
             Some(file) => file.display().to_string(),
@@ -187,12 +191,12 @@ mod tests {
     fn the_delivered_file_explains_every_key_and_holds_the_defaults() {
         let delivered = include_str!("../../Rocket.toml");
         let default = delivered.split("[debug.rollcast]").next().expect("a first part");
-        let rooms = |config: &Config| {
+        let all_sections = |config: &Config| {
             let Config { roller, store, feed, web, log_format, .. } = config;
             format!("{roller:?} {store:?} {feed:?} {web:?} {log_format:?}")
         };
         let [delivered, empty] = [default, ""].map(|toml| read(toml).expect("a configuration"));
-        assert_eq!(rooms(&delivered), rooms(&empty));
+        assert_eq!(all_sections(&delivered), all_sections(&empty));
         let rockets = [&delivered, &empty].map(|config| {
             let rocket = rocket::Config::try_from(&config.rocket).expect("Rocket's keys");
             format!("{rocket:?}")
@@ -202,7 +206,7 @@ mod tests {
         let keys = all.split("expected one of ").nth(1).expect("all keys").split(", ");
         for key in keys {
             let is_there = |start| default.contains(&format!("\n{start}{key} = "));
-            // Commented out where the default is that the key is absent.
+            // A key without a default value is commented out.
             assert!(is_there("") || is_there("# "), "{key} is not in Rocket.toml");
         }
     }

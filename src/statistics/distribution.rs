@@ -1,26 +1,27 @@
-//! What fair dice show: the exact distribution of their sum, and of runs in many rolls.
+//! The statistics of fair dice: the exact distribution of their sum, and the approximate
+//! distribution of their longest runs.
 
 use crate::dice::Die;
 use crate::statistics::N_BLOCK_ROLLS;
 
-/// Expected rolls a cell of a block has at least: below five the chi-square distribution no longer
-/// describes the statistic well (Cochran 1954).
-const LEAST_EXPECTED: f64 = 5.0;
+/// The minimum number of expected rolls in a cell of a block. Below 5, the chi-square distribution
+/// is a poor approximation of the statistic (Cochran 1954).
+const MIN_EXPECTED: f64 = 5.0;
 
-/// The results of a fair die, or of the sum of several.
+/// The distribution of a fair die's result, or of the sum of several dice.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     lowest: u32,
-    /// The probability of each result from the lowest on. Adds up to 1.
+    /// The probability of each result, lowest first. The sum is 1.
     chances: Vec<f64>,
-    /// The cell of each result.
+    /// The index of each result's cell.
     cells: Vec<usize>,
     /// The probability of each cell.
     cell_chances: Vec<f64>,
 }
 
 impl Distribution {
-    /// Of one die after the other, by convolution.
+    /// Computes the distribution by convolution, one die at a time.
     pub fn of(die: Die) -> Distribution {
         let n_sides = usize::from(die.n_sides());
         let mut chances = vec![1.0];
@@ -31,13 +32,13 @@ impl Distribution {
         Distribution { lowest: u32::from(die.n_dice()), chances, cells, cell_chances }
     }
 
-    /// The place of a result among all, from 0; `None` for one that these dice cannot show.
+    /// The index of a result, from 0 for the lowest. `None` if these dice do not have this result.
     pub fn index(&self, result: u32) -> Option<usize> {
         let index = usize::try_from(result.checked_sub(self.lowest)?).ok()?;
         (index < self.chances.len()).then_some(index)
     }
 
-    /// The result at a place.
+    /// The result at an index.
     pub fn result(&self, index: usize) -> u32 {
         self.lowest + index as u32
     }
@@ -47,8 +48,8 @@ impl Distribution {
         &self.chances
     }
 
-    /// The cell of the result at a place: rare neighbours share one, so that a complete block
-    /// has at least five rolls to be expected in each.
+    /// The index of the cell of the result at `index`. Rare neighbouring results share a cell, so
+    /// at least 5 rolls of a complete block are expected in each cell.
     pub fn cell(&self, index: usize) -> usize {
         self.cells[index]
     }
@@ -68,26 +69,28 @@ impl Distribution {
         (mean, variance.sqrt())
     }
 
-    /// The longest streak (of any one result) in `n_rolls`, at these probabilities.
+    /// Quantiles of the length of the longest streak of any result in `n_rolls`. `at` contains the
+    /// probabilities.
     pub fn longest_streak<const N: usize>(&self, n_rolls: u64, at: [f64; N]) -> [u64; N] {
         let groups = self.groups();
         at.map(|p| longest(n_rolls, p, |length| log_none(&groups, n_rolls, length, |c| c)))
     }
 
-    /// The longest drought (of any one result) in `n_rolls`, at these probabilities.
+    /// Quantiles of the length of the longest drought of any result in `n_rolls`. `at` contains the
+    /// probabilities.
     pub fn longest_drought<const N: usize>(&self, n_rolls: u64, at: [f64; N]) -> [u64; N] {
         let groups = self.groups();
         at.map(|p| longest(n_rolls, p, |length| log_none(&groups, n_rolls, length, |c| 1.0 - c)))
     }
 
-    /// Probabilities, and how many results have each: few, where dice are alike.
+    /// The distinct probabilities, and the number of results with each. A single die has only one.
     fn groups(&self) -> Vec<(f64, f64)> {
         let mut sorted = self.chances.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         let mut groups: Vec<(f64, f64)> = Vec::new();
         for chance in sorted {
             match groups.last_mut() {
-                // What differs by rounding alone is the same.
+                // Ignore differences that are only rounding errors.
                 Some((same, n_results)) if chance - *same <= 1e-12 * chance => *n_results += 1.0,
                 _ => groups.push((chance, 1.0)),
             }
@@ -96,13 +99,15 @@ impl Distribution {
     }
 }
 
-/// The logarithm of the probability that `n_rolls` hold no run of `length`: a run being one of a
-/// result, or of all others, as `chance_in_run` says.
+/// The logarithm of the probability that `n_rolls` contain no run of `length`. `chance_in_run` maps
+/// a result's probability to the probability that a roll belongs to a run of this result: a streak
+/// of the result itself, or a drought of all others.
 ///
-/// Runs of at least `length` begin nearly independently of each other, so their number is nearly
-/// Poisson: the first roll can begin one, any later one if the roll before it does not belong.
+/// Runs of at least `length` start almost independently of each other, so their number is almost
+/// Poisson distributed. A run can start at the first roll, or after a roll that does not belong
+/// to it.
 /// Arratia, Goldstein and Gordon, "Poisson approximation and the Chen-Stein method" (1990),
-/// <https://doi.org/10.1214/ss/1177012015>. Results are taken as independent of each other.
+/// <https://doi.org/10.1214/ss/1177012015>. Results are treated as independent of each other.
 fn log_none(
     groups: &[(f64, f64)],
     n_rolls: u64,
@@ -118,9 +123,9 @@ fn log_none(
     groups.iter().map(|(chance, n_results)| n_results * of_one_result(*chance)).sum()
 }
 
-/// The shortest length that the longest run does not exceed with probability `p`.
+/// The shortest length that the longest run does not exceed with a probability of at least `p`.
 fn longest(n_rolls: u64, p: f64, log_none: impl Fn(u64) -> f64) -> u64 {
-    // The longest is at most `length` if there is no run of one more.
+    // The longest run is at most `middle` if there is no run of `middle + 1`.
     let (mut low, mut high) = (0, n_rolls);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -133,9 +138,9 @@ fn longest(n_rolls: u64, p: f64, log_none: impl Fn(u64) -> f64) -> u64 {
     low
 }
 
-/// The distribution of a sum with one die more. Each result of the lower half adds a new term and
-/// loses an older, smaller one, so that small probabilities keep their digits; the upper half
-/// mirrors it.
+/// The distribution of the sum with one more die. Uses a sliding window over the lower half, where
+/// each new term is larger than the one it replaces, so small probabilities keep their precision.
+/// The upper half is a mirror image.
 fn with_another_die(chances: &[f64], n_sides: usize) -> Vec<f64> {
     let n_results = chances.len() + n_sides - 1;
     let mut sums = vec![0.0; n_results];
@@ -151,20 +156,22 @@ fn with_another_die(chances: &[f64], n_sides: usize) -> Vec<f64> {
     sums
 }
 
+/// Groups neighbouring results into cells. Returns the index of each result's cell, and the
+/// probability of each cell.
 fn cells(chances: &[f64]) -> (Vec<usize>, Vec<f64>) {
-    let enough = LEAST_EXPECTED / N_BLOCK_ROLLS as f64;
+    let min_chance = MIN_EXPECTED / N_BLOCK_ROLLS as f64;
     let (mut cells, mut cell_chances) = (Vec::with_capacity(chances.len()), vec![0.0]);
     for chance in chances {
-        if cell_chances.last().is_some_and(|chance| *chance >= enough) {
+        if cell_chances.last().is_some_and(|chance| *chance >= min_chance) {
             cell_chances.push(0.0);
         }
         let cell = cell_chances.len() - 1;
         cell_chances[cell] += chance;
         cells.push(cell);
     }
-    // What is left at the end goes with the cell before it.
+    // Merge an incomplete last cell with the cell before it.
     if let [.., before, last] = cell_chances[..]
-        && last < enough
+        && last < min_chance
     {
         let cell = cell_chances.len() - 2;
         cell_chances.pop();
@@ -203,7 +210,7 @@ mod tests {
             let rare = distribution.cell_chances().iter().filter(|c| **c * 3_600.0 < 4.999).count();
             assert_eq!(rare, 0, "{die} has rare cells");
         }
-        // (1/1000)^100, the rarest there is, to its last digits.
+        // The rarest result of all, (1/1000)^100, is precise to 12 digits.
         let rarest = of("100D1000").chances()[0];
         assert!((rarest / 1e-300 - 1.0).abs() < 1e-12, "{rarest}");
         let (mean, deviation) = of("100D1000").moments();
@@ -212,10 +219,10 @@ mod tests {
 
     #[test]
     fn the_longest_runs_of_many_rolls_are_known_before() {
-        // Of 2 rolls of a coin: half have a streak of 2, the others only of 1.
+        // Half of all pairs of coin flips have a streak of 2, the others only of 1.
         assert_eq!(of("1D2").longest_streak(2, [0.49, 0.6]), [1, 2]);
-        // The quantiles of 1,000 to 3,000 histories simulated with NumPy. Streaks are short, so they
-        // must be the same; droughts of several results are not quite independent in a short log.
+        // The quantiles of 1,000 to 3,000 histories simulated with NumPy. Streaks are short, so
+        // they must be equal. Droughts of several results are not independent in a short history.
         let at = [0.025, 0.5, 0.975];
         let table = [
             ("1D6", 10_000, [5, 6, 8], [43, 52, 69]),

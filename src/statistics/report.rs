@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 use crate::dice::Dice;
 use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS, Tallies};
 
-/// The most rows of results. Neighbouring results of larger dice share a row.
-const MOST_BINS: usize = 60;
-/// Streaks and droughts are compared with expected values for dice with up to this many results.
-const MOST_RUN_RESULTS: usize = 1_000;
-/// Ends of an interval that holds 95 % of what fair dice show, with its middle.
+/// The maximum number of rows of results. Neighbouring results of larger dice share a row.
+const MAX_BINS: usize = 60;
+/// Streaks and droughts have expected values only for dice with at most this many results.
+const MAX_RUN_RESULTS: usize = 1_000;
+/// The probabilities of the lower end, the median and the upper end of a central 95 % interval.
 const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];
-/// The same in standard deviations of the normal distribution.
+/// Half the width of the same interval of a normal distribution, in standard deviations.
 const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
 
 /// All statistics of a history.
@@ -159,7 +159,7 @@ pub struct PValueBin {
 }
 
 impl Statistics {
-    /// All figures, of the `dice` that are rolled now first.
+    /// All statistics. The `dice` that are rolled now come first, in their order.
     pub fn of(tallies: &Tallies, dice: &Dice) -> Statistics {
         let is_rolled = |tally: &&DieTally| dice.iter().any(|die| die == tally.die);
         let now = dice.iter().filter_map(|die| tallies.get(&die.to_string()));
@@ -193,7 +193,8 @@ impl From<&DieTally> for DieReport {
 fn mean(tally: &DieTally) -> Chance {
     let (expected, deviation) = tally.fair.moments();
     let n_rolls = tally.n_rolls as f64;
-    // Not normal for a few rolls; the lowest and the highest result bound it then.
+    // The mean of few rolls is not normally distributed. Then the lowest and the highest result
+    // limit the interval.
     let reach = TWO_SIDED_95 * deviation / n_rolls.max(1.0).sqrt();
     let lowest = f64::from(tally.fair.result(0));
     let highest = f64::from(tally.fair.result(tally.results.len() - 1));
@@ -206,7 +207,7 @@ fn mean(tally: &DieTally) -> Chance {
 }
 
 fn bins(tally: &DieTally) -> Vec<Bin> {
-    let width = tally.results.len().div_ceil(MOST_BINS);
+    let width = tally.results.len().div_ceil(MAX_BINS);
     let chunks = tally.results.chunks(width).zip(tally.fair.chances().chunks(width));
     let bin = |(i, (results, chances)): (usize, (&[_], &[f64]))| {
         let results: &[crate::statistics::ResultTally] = results;
@@ -231,11 +232,11 @@ fn bins(tally: &DieTally) -> Vec<Bin> {
 
 fn longest_streak(tally: &DieTally) -> Run {
     let seen = tally.longest;
-    let goes_on = seen.length == tally.streak.length && seen.result == tally.streak.result;
+    let is_current = seen.length == tally.streak.length && seen.result == tally.streak.result;
     Run {
         result: (tally.n_rolls > 0).then_some(seen.result),
         length: seen.length,
-        id: (!goes_on).then_some(tally.longest_id.0),
+        id: (!is_current).then_some(tally.longest_id.0),
         expected: has_expected_runs(tally).then(|| {
             let [low, median, high] = tally.fair.longest_streak(tally.n_rolls, CENTRAL);
             Range { low, median, high }
@@ -249,7 +250,7 @@ fn longest_drought(tally: &DieTally) -> Run {
         result.longest_drought.max(n_since)
     });
     let longest = lengths.enumerate().max_by_key(|(index, length)| {
-        // The lowest result of those alike.
+        // If several are equally long, take the lowest result.
         (*length, std::cmp::Reverse(*index))
     });
     let (index, length) = longest.unwrap_or((0, 0));
@@ -264,9 +265,9 @@ fn longest_drought(tally: &DieTally) -> Run {
     }
 }
 
-/// Whether runs are compared with what is expected, which takes a while for many results.
+/// Whether runs have expected values. Computing them is slow for dice with many results.
 fn has_expected_runs(tally: &DieTally) -> bool {
-    tally.n_rolls > 0 && tally.results.len() <= MOST_RUN_RESULTS
+    tally.n_rolls > 0 && tally.results.len() <= MAX_RUN_RESULTS
 }
 
 fn blocks(tally: &DieTally) -> BlockReport {
@@ -292,7 +293,7 @@ fn blocks(tally: &DieTally) -> BlockReport {
     }
 }
 
-/// The ends of an interval that holds the number of hits in all but 2.5 of 100 cases each.
+/// The central 95 % interval of a binomial distribution: its 2.5 % and 97.5 % quantiles.
 fn binomial(n: u64, chance: f64) -> [u64; 2] {
     let Ok(hits) = Binomial::new(chance, n) else { return [0, n] };
     [CENTRAL[0], CENTRAL[2]].map(|p| {

@@ -1,5 +1,4 @@
-//! A tally: the totals of all rolls of one die so far. Adding a roll costs the same, however many
-//! rolls there were.
+//! A tally: the totals of all rolls of one die so far. Adding a roll takes constant time.
 
 use std::sync::Arc;
 
@@ -9,86 +8,84 @@ use crate::dice::Die;
 use crate::roll::RollId;
 use crate::statistics::{ALARM, Distribution, N_BLOCK_ROLLS};
 
-/// Bins of the p-values between 0 and 1.
+/// The number of equal bins for p-values between 0 and 1.
 pub const N_BINS: usize = 20;
 
-/// The prior of the e-value: it bets as if it had seen this many rolls of each equally likely result
-/// before the first roll. It is quickest to notice results that are off by about one in the root of this, 10 %;
-/// its validity does not depend on it.
+/// The prior of the e-value: its model starts as if each equally likely result had already come
+/// this many times. It detects deviations of about 1/√100 = 10 % fastest. The e-value is valid
+/// for any prior.
 const PRIOR: f64 = 100.0;
 
-/// What all rolls of a die add up to.
+/// The totals of all rolls of a die.
 #[derive(Clone, Debug)]
 pub struct DieTally {
-    /// The die.
     pub die: Die,
-    /// What it would show if it were fair.
+    /// The distribution of its results if it is fair.
     pub fair: Arc<Distribution>,
-    /// The last roll that is counted.
+    /// The last counted roll.
     pub last_id: RollId,
-    /// How many rolls there were.
+    /// The number of counted rolls.
     pub n_rolls: u64,
     /// The sum of all results.
     pub total: u64,
-    /// By result, lowest first.
+    /// The totals of each result, lowest first.
     pub results: Vec<ResultTally>,
-    /// The newest result and how often it came in a row.
+    /// The streak that ends with the newest roll.
     pub streak: Streak,
-    /// The longest streak, the first of its length.
+    /// The longest streak. The first one if several are equally long.
     pub longest: Streak,
-    /// The roll that the longest streak ended with.
+    /// The last roll of the longest streak.
     pub longest_id: RollId,
     /// The natural logarithm of the e-value against fairness.
     pub log_e: f64,
-    /// The highest it ever was.
+    /// The maximum of `log_e` so far.
     pub highest_log_e: f64,
-    /// The roll at which it first reached the alarm.
+    /// The roll at which the e-value first reached [`ALARM`].
     pub alarm_id: Option<RollId>,
-    /// Rolls by cell, of the block that is not complete.
+    /// The number of rolls in each cell of the incomplete block.
     pub cells: Vec<u64>,
-    /// Rolls of that block.
+    /// The number of rolls in the incomplete block.
     pub n_block_rolls: u64,
-    /// Complete blocks.
+    /// The number of complete blocks.
     pub n_blocks: u64,
     /// The last complete block.
     pub block: Option<Block>,
-    /// Complete blocks by their p-value.
+    /// The number of complete blocks in each p-value bin.
     pub p_values: [u64; N_BINS],
 }
 
-/// What the rolls that showed one result add up to.
+/// The totals of all rolls with one result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResultTally {
-    /// How many there were.
+    /// The number of these rolls.
     pub n_rolls: u64,
-    /// The last of them, counted among the die's own rolls from 1; 0 before the first.
+    /// The last of these rolls, as a number among the die's own rolls, from 1. 0 before the first.
     pub last_n: u64,
-    /// Most rolls in a row before one of them that showed something else.
+    /// The longest run of other results that one of these rolls ended.
     pub longest_drought: u64,
 }
 
-/// The same result in a row.
+/// A run of equal results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Streak {
-    /// The result.
     pub result: u32,
-    /// How often.
+    /// The number of rolls.
     pub length: u64,
 }
 
-/// A complete block of rolls, judged by itself.
+/// The chi-square test of one complete block of rolls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Block {
-    /// Its last roll.
+    /// The last roll of the block.
     pub id: RollId,
-    /// Pearson's statistic.
+    /// Pearson's chi-square statistic.
     pub chi_square: f64,
-    /// How often a fair die's block would show as much or more.
+    /// The probability that a block of a fair die has at least this statistic.
     pub p: f64,
 }
 
 impl DieTally {
-    /// Before the first roll.
+    /// The tally before the first roll.
     pub fn new(die: Die) -> DieTally {
         let fair = Arc::new(Distribution::of(die));
         DieTally {
@@ -112,8 +109,8 @@ impl DieTally {
         }
     }
 
-    /// Adds a roll. Returns the place of its result, or `None` for a result that the die does not
-    /// have, which is not counted.
+    /// Adds a roll. Returns the index of its result. Returns `None`, and counts nothing, if the die
+    /// does not have this result.
     pub fn add(&mut self, id: RollId, result: u32) -> Option<usize> {
         let index = self.fair.index(result)?;
         self.last_id = id;
@@ -146,13 +143,15 @@ impl DieTally {
         Some(index)
     }
 
-    /// The factor of the e-value for a result, as a logarithm: how much likelier the result is in a
-    /// model that learns from the rolls before it than with a fair die.
+    /// The logarithm of the e-value's factor for a result. The factor is the probability of the
+    /// result in a model that learns from the previous rolls, divided by that of a fair die.
     ///
-    /// For k equally likely results of which this one came c times in n rolls: k(a + c)/(ka + n).
+    /// For k equally likely results, prior a, and a result that came c times in n rolls, the factor
+    /// is k(a + c)/(ka + n).
     /// Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data" (2022),
-    /// <https://arxiv.org/abs/2011.03567>. The product is a martingale if the die is fair, so it
-    /// ever reaches 20 with a probability of at most 1/20, however often one looks (Ville).
+    /// <https://arxiv.org/abs/2011.03567>. The product is a martingale if the die is fair.
+    /// So the probability that it ever reaches 20 is at most 1/20, however often it is checked
+    /// (Ville's inequality).
     fn log_bet(&self, index: usize) -> f64 {
         let chance = self.fair.chances()[index];
         let prior = PRIOR * self.fair.chances().len() as f64;
@@ -174,7 +173,7 @@ impl DieTally {
         self.n_blocks += 1;
     }
 
-    /// Of a block's chi-square.
+    /// The degrees of freedom of a block's chi-square statistic.
     pub fn degrees_of_freedom(&self) -> u64 {
         self.cells.len() as u64 - 1
     }
@@ -228,12 +227,13 @@ mod tests {
             tally.add(RollId(id), if id % 100 == 0 { 6 } else { 1 + (id % 6) as u32 });
         }
         let block = tally.block.expect("a block");
-        // 36 rolls of even faces became sixes, 18 of which were 4 and 18 were 2 or 6: by hand.
+        // The bounds are loose: 36 of the 3,600 rolls were changed to a six.
         assert!(block.chi_square > 1.0 && block.p < 1.0, "{block:?}");
         assert_eq!(tally.p_values.iter().sum::<u64>(), 2);
     }
 
-    /// Runs of a D6 of which the six is so much likelier than fair; when each alarm came, in rolls.
+    /// Simulates histories of a D6 whose six is `load` times as likely as on a fair die. Returns
+    /// the roll of each history's first alarm.
     fn alarms(load: f64, alarm: impl Fn(&DieTally) -> bool) -> Vec<Option<i64>> {
         let six = load / 6.0;
         let runs = (0..N_RUNS).map(|seed| {
@@ -253,12 +253,12 @@ mod tests {
     fn a_fair_die_is_called_unfair_in_at_most_one_of_twenty_histories_however_often_one_looks() {
         let caught = alarms(1.0, |tally| tally.alarm_id.is_some());
         let n_alarms = caught.iter().flatten().count();
-        // 20 of 400 at most are to be expected; 33 or more would come once in 300 tests.
+        // At most 20 of 400 are expected. 33 or more would come once in 300 tests.
         println!("{n_alarms} false alarms in {N_RUNS} fair histories of {N_ROLLS} rolls");
         assert!((4..33).contains(&n_alarms), "{n_alarms} of {N_RUNS}");
     }
 
-    /// The control: what the e-value is there to avoid.
+    /// The control: the false alarms that the e-value avoids.
     #[test]
     fn a_chi_square_watched_live_calls_most_fair_dice_unfair() {
         let caught = alarms(1.0, |tally| {
@@ -296,7 +296,8 @@ mod tests {
                 let sum = (0..n_dice).map(|_| rng.random_range(1..=n_sides)).sum();
                 tally.add(RollId(id), sum);
             }
-            // 400 blocks in 20 bins of 20: chi-square of 19 degrees, beyond 43.8 once in 1,000.
+            // 20 of 400 blocks are expected in each of the 20 bins. The chi-square statistic with
+            // 19 degrees of freedom exceeds 43.8 once in 1,000 tests.
             let off = tally.p_values.iter().map(|n| (*n as f64 - 20.0).powi(2) / 20.0).sum::<f64>();
             assert!(off < 43.8, "{name}: {:?}", tally.p_values);
             assert_eq!(tally.n_blocks, 400);

@@ -1,6 +1,6 @@
-//! Figures as people read them.
+//! Formats numbers for people.
 
-/// `12,345`.
+/// Groups the digits in threes: `12,345`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -13,7 +13,7 @@ pub fn grouped(n: u64) -> String {
     grouped
 }
 
-/// `12,345.7`, for a number that is not negative.
+/// Groups the digits and rounds to `n_digits` decimals: `12,345.7`. `x` must not be negative.
 pub fn decimal(x: f64, n_digits: usize) -> String {
     let text = format!("{x:.n_digits$}");
     match text.split_once('.') {
@@ -24,7 +24,7 @@ pub fn decimal(x: f64, n_digits: usize) -> String {
     }
 }
 
-/// The number that has this decimal logarithm: `0.012`, or `10⁻³⁸` where it is small or large.
+/// The number with this decimal logarithm: `0.0123`, or `10⁻³⁸` below 0.001 and from 10⁶.
 pub fn power_of_ten(log10: f64) -> String {
     match log10 {
         ..-3.0 | 6.0.. => format!("10{}", superscript(log10.round() as i64)),
@@ -36,18 +36,18 @@ pub fn power_of_ten(log10: f64) -> String {
 fn superscript(n: i64) -> String {
     let raise = |c| match c {
         '0'..='9' => "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth((c as u8 - b'0').into()),
-        // The sign.
+        // The minus sign.
         _ => Some('⁻'),
     };
     n.to_string().chars().filter_map(raise).collect()
 }
 
-/// `17`, or `1–17` for neighbouring results.
+/// A range of results: `17`, or `1–17`.
 pub fn span(from: u32, to: u32) -> String {
     if from == to { from.to_string() } else { format!("{from}–{to}") }
 }
 
-/// `17`, or `1 to 17`.
+/// A range of counts: `17`, or `1 to 17`.
 pub fn between(low: u64, high: u64) -> String {
     if low == high { grouped(low) } else { format!("{} to {}", grouped(low), grouped(high)) }
 }

@@ -1,4 +1,4 @@
-//! A database file as commands read it: without a server, or beside one, and never written to.
+//! Read-only access to a database file for commands. A server may use the file at the same time.
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -14,10 +14,11 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// There is no file, or it is not a history that this program can read.
+    /// [`StoreError::NotOurs`] if there is no file or it is not a history that this program can
+    /// read; otherwise the error of the file system or SQLite.
     pub fn open(config: &StoreConfig) -> Result<Archive, StoreError> {
         let path = &config.database;
-        if !file::looks_like_ours(path)? {
+        if !file::history_exists(path)? {
             return Err(file::not_ours("no file", path, "the first start creates it"));
         }
         let connection = file::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -25,7 +26,7 @@ impl Archive {
         Ok(Archive(connection))
     }
 
-    /// The tallies of all rolls, also of those that no server has counted yet.
+    /// The tallies of all rolls, including those that no server has counted yet.
     ///
     /// # Errors
     ///
@@ -34,18 +35,23 @@ impl Archive {
         projection::compute(&mut self.0)
     }
 
-    /// Where a part begins and ends now.
+    /// The current first and last roll of a range.
     ///
     /// # Errors
     ///
-    /// [`StoreError::OtherHistory`] if a bound is not of this one.
+    /// [`StoreError::OtherHistory`] if a bound belongs to another history; otherwise the database
+    /// cannot be read.
     pub fn extent(&mut self, range: &RollRange) -> Result<Extent, StoreError> {
         history::extent(&mut self.0, range, None)
     }
 
     /// The rows of a range, oldest first, at most `limit`. Empty means that no more are stored.
     ///
-    /// Read in batches, so that no long transaction keeps a server's log from shrinking.
+    /// Read in batches, because a long transaction would keep a server's write-ahead log growing.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
     pub fn between(&self, ids: IdRange, limit: usize) -> Result<Rows, StoreError> {
         history::between(&self.0, ids, limit)
     }

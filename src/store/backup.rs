@@ -1,9 +1,9 @@
-//! A consistent copy of the history, also while a server adds to it.
+//! Makes a consistent copy of the history, even while a server appends to it.
 //!
 //! It uses SQLite's backup API. `vacuum into` is as fast but reports no progress. The backup API
 //! restarts whenever another connection commits, so under a busy server it would never finish.
-//! Inside a read transaction nothing changes. This does not block the writer: in WAL mode the log
-//! only grows until the copy is complete.
+//! So the copy runs inside a read transaction, which sees no later commits. It does not block the
+//! writer, but in WAL mode the log grows until the copy is complete.
 //!
 //! Source: <https://sqlite.org/backup.html>.
 
@@ -21,15 +21,15 @@ use rustix::process::geteuid;
 
 use crate::store::{Kept, StoreError, file, history};
 
-/// How much is copied between two checks for a stop.
+/// Pages to copy between two checks for a stop.
 const STEP_PAGES: i32 = 1024;
-/// How much is copied between two syncs. A larger sync would delay the server's own commits.
+/// Bytes to copy between two syncs. A larger sync would delay the server's own commits.
 const SYNC_BYTES: u64 = 32 << 20;
-/// SQLite's steps between two checks for a stop, while it checks the copy.
+/// Virtual machine instructions between two checks for a stop during the integrity check.
 const CHECK_STEPS: i32 = 100_000;
-/// Suffixes of files that belong to a database, by SQLite and by rollcast.
+/// Suffixes of the files that SQLite and rollcast create beside a database.
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", "-lock", "-new"];
-/// The prefix and suffix of a draft, around the name of the copy.
+/// The prefix and suffix that are added to the copy's name to name its draft.
 const DRAFT: (&str, &str) = (".", ".rollcast-draft");
 const REPLACE: &str = "give the copy another name, or replace it by --force";
 
@@ -47,16 +47,23 @@ pub enum Existing {
 pub enum BackupStep {
     /// Bytes are being copied.
     Copying {
-        /// Copied so far.
+        /// Bytes copied so far.
         n_copied: u64,
-        /// In all.
+        /// All bytes to copy.
         n_bytes: u64,
     },
     /// All bytes are copied. Now the copy is checked for damage.
     Checking,
 }
 
-/// Copies the history at `database` to `to`, which appears complete or not at all.
+/// Copies the history at `database` to `to`, checks the copy and returns the range of its rolls.
+/// The file at `to` appears only when the copy is complete. Set `stop` to cancel.
+///
+/// # Errors
+///
+/// [`StoreError::NotOurs`] if there is no database or it or the copy is damaged;
+/// [`StoreError::Target`] if `to` cannot be used; [`StoreError::Drafting`] if another backup writes
+/// to `to`; [`StoreError::Stopped`] after a stop; otherwise the error of the file system or SQLite.
 pub fn copy(
     database: &Path,
     to: &Path,
@@ -68,16 +75,16 @@ pub fn copy(
         Some(true) => file::resolve(database)?,
         _ => database.to_path_buf(),
     };
-    if !file::looks_like_ours(&database)? {
+    if !file::history_exists(&database)? {
         return Err(file::not_ours("no file", &database, "the first start creates it"));
     }
     let to = target(to, &database, existing)?;
-    // Before SQLite opens the database, beside which that leaves a log.
+    // Create the draft first: opening the database may leave a log file beside it.
     let draft = Draft::create(&to, &database)?;
     let mut source = file::open(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     file::check_schema(&source, &database)?;
     let snapshot = source.transaction()?;
-    // The first read begins the transaction.
+    // The snapshot starts at the first read.
     let kept = history::kept(&snapshot)?;
 
     let mut copy = draft.open()?;
@@ -106,7 +113,7 @@ pub fn copy(
     check(&copy, kept, &draft.path, stop)?;
     copy.close().map_err(|(_, error)| error)?;
     draft.sync()?;
-    // Another program may have created it meanwhile.
+    // Check again: another program may have created the file meanwhile.
     target(&to, &database, existing)?;
     draft.publish(&to, existing)?;
     Ok(kept)
@@ -140,7 +147,7 @@ fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, Sto
         Ok(_) if existing == Existing::Refuse => return refuse("a file", &to, REPLACE),
         Ok(_) => {}
     }
-    // SQLite would read its rolls as part of the copy.
+    // SQLite would apply this log to the copy.
     let log = file::log_path(&to);
     if log.exists() {
         let remedy = "a database of that name is in use or was; give the copy another name";
@@ -153,7 +160,7 @@ fn refuse<T>(found: &str, path: &Path, remedy: &'static str) -> Result<T, StoreE
     Err(StoreError::Target { found: found.to_string(), path: path.to_path_buf(), remedy })
 }
 
-/// Whether two paths are the same file, also by hard links.
+/// Whether both paths lead to the same file. Hard links count as the same file.
 fn same_file(one: &Path, other: &Path) -> bool {
     let identify = |path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     identify(one).is_some_and(|one| Some(one) == identify(other))
@@ -166,7 +173,7 @@ fn check(
     path: &Path,
     stop: &Arc<AtomicBool>,
 ) -> Result<(), StoreError> {
-    // Without WAL mode it can be read in a read-only folder and copied as one file. A server that
+    // Without WAL mode, the copy is one file and is readable in a read-only folder. A server that
     // opens it sets WAL mode again.
     copy.query_row("pragma journal_mode = delete", [], |_| Ok(()))?;
     let stopped = stop.clone();
@@ -174,7 +181,7 @@ fn check(
     let verdict = copy.query_row("pragma integrity_check(1)", [], |row| row.get::<_, String>(0));
     check_stop(stop)?;
     let verdict = verdict?;
-    let is_whole = file::looks_like_ours(path)? && history::kept(copy)? == kept;
+    let is_whole = file::history_exists(path)? && history::kept(copy)? == kept;
     if verdict != "ok" || !is_whole {
         let remedy = "restore an older backup, or check the disk; nothing was changed";
         return Err(file::not_ours(&format!("a damaged one ({verdict})"), path, remedy));
@@ -186,7 +193,7 @@ fn check_stop(stop: &AtomicBool) -> Result<(), StoreError> {
     if stop.load(Ordering::Relaxed) { Err(StoreError::Stopped) } else { Ok(()) }
 }
 
-/// The copy under another name until it is complete. Dropping it earlier removes the file.
+/// The incomplete copy, under a temporary name. Dropping it removes the file.
 struct Draft {
     path: PathBuf,
     /// Locked, so that two backups never write to one draft.
@@ -206,8 +213,8 @@ impl Draft {
                 }
             }
             let draft = Draft { path: path.clone(), file };
-            // The one before us may have published or removed what we opened, and what has the name
-            // now may be a link. Nothing is written before this.
+            // The previous lock holder may have published or removed the opened file, and the name
+            // may now be a link. So write nothing before this check.
             if draft.is_at_its_name() {
                 draft.with("write", |file| file.set_len(0))?;
                 return Ok(draft);
@@ -215,7 +222,8 @@ impl Draft {
         }
     }
 
-    /// A new file, which follows no link, or what a kill has left; `None` if that is gone again.
+    /// Creates the draft without following links, or opens the one that a killed backup left.
+    /// Returns `None` if that one was removed meanwhile; then try again.
     fn open_new_or_left(
         path: &Path,
         to: &Path,
@@ -224,7 +232,7 @@ impl Draft {
         let failed = |action| move |source| file::file_error(action, path, source);
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        // Readable for the same users as the database.
+        // The same users may read it as the database.
         match options.clone().create_new(true).mode(0o640).open(path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             created => return created.map(Some).map_err(failed("create")),
@@ -241,7 +249,7 @@ impl Draft {
             return refuse("the database itself under a draft's name", path, remedy);
         }
         if same_file(path, to) {
-            // A kill between the two halves of publishing it: its own name is what it keeps.
+            // A backup was killed after it linked the copy and before it removed the draft's name.
             fs::remove_file(path).map_err(failed("remove"))?;
             return Ok(None);
         }
@@ -257,7 +265,7 @@ impl Draft {
         }
     }
 
-    /// Whether the name still leads to the file that we hold, without a link.
+    /// Whether the path still leads to the open file, and not through a symbolic link.
     fn is_at_its_name(&self) -> bool {
         let (Ok(named), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata()) else {
             return false;
@@ -265,8 +273,8 @@ impl Draft {
         (named.dev(), named.ino()) == (ours.dev(), ours.ino())
     }
 
-    /// Without SQLite's own locks and journal: nobody else knows the draft, and a copy that fails is
-    /// thrown away.
+    /// Opens the draft without SQLite's locks and journal. No other process uses the draft,
+    /// and a failed copy is deleted.
     fn open(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -289,19 +297,20 @@ impl Draft {
         work(&self.file).map_err(|source| file::file_error(action, &self.path, source))
     }
 
-    /// Gives the copy its name; where no file may have it, in a way that replaces none.
+    /// Renames the draft to `to`. With [`Existing::Refuse`], uses a hard link, which never
+    /// replaces a file.
     fn publish(self, to: &Path, existing: Existing) -> Result<(), StoreError> {
         if existing == Existing::Replace {
             return file::rename(&self.path, to);
         }
         match fs::hard_link(&self.path, to) {
             Ok(()) => {
-                // Before the folder is synced, so that neither comes back.
+                // Remove the draft's name first, so that the sync covers both changes.
                 drop(self);
                 file::sync_folder(to)
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => refuse("a file", to, REPLACE),
-            // A file system without hard links, such as FAT: nothing was there a moment ago.
+            // The file system has no hard links, such as FAT. The last check found no file.
             Err(error)
                 if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) =>
             {
@@ -314,8 +323,8 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Renamed already, once published, and the name may be another backup's by now. If it cannot
-        // be removed, the next backup uses it again.
+        // A published draft has no file under this name, or another backup's. Ignore an error: the
+        // next backup reuses the file.
         if self.is_at_its_name() {
             let _ = fs::remove_file(&self.path);
         }

@@ -1,6 +1,6 @@
-//! The database file: whose it is, and that nobody else has it.
+//! The database file: checks that it is a rollcast database, locks it, creates and migrates it.
 //!
-//! A file that is not ours is never opened by SQLite for writing: even opening and closing one
+//! SQLite never opens another program's file for writing, because even opening and closing a file
 //! can change it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -13,15 +13,15 @@ use rusqlite_migration::{M, Migrations};
 
 use crate::store::StoreError;
 
-/// In order; one that has landed is never edited.
+/// In order. A released migration is never edited.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_rolls.sql"),
     include_str!("../../migrations/0002_statistics.sql"),
     include_str!("../../migrations/0003_projections.sql"),
 ];
-/// The newest schema this program knows.
+/// The newest schema version that this program supports.
 const SCHEMA: usize = MIGRATIONS.len();
-/// "ROLL", set by the first migration.
+/// The ASCII codes of "ROLL". The first migration sets it.
 const APPLICATION_ID: i32 = 0x524F_4C4C;
 /// <https://sqlite.org/fileformat.html#the_database_header>
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -29,21 +29,27 @@ const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 const HEADER_BYTES: usize = 100;
 
-/// Makes sure that `path` is a history and that it is ours alone: locked, created where there
-/// was none, and with the newest schema. Gives back its absolute path and the lock.
+/// Locks the database at `path` for this process, creates it if it does not exist, and migrates it
+/// to the newest schema. Returns its absolute path and the lock, which is held until it is dropped.
+///
+/// # Errors
+///
+/// [`StoreError::NotOurs`] if the file is not a rollcast database or has a newer schema;
+/// [`StoreError::InUse`] if another server holds the lock; [`StoreError::File`] if the folder or
+/// the file cannot be used; otherwise the error of SQLite or of a migration.
 pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = DirBuilder::new();
-    // The rolls are for the user who runs the server and their group.
+    // Only the server's user and group may read the rolls.
     let created = builder.recursive(true).mode(0o750).create(folder);
     created.map_err(|source| file_error("create the folder", folder, source))?;
     let path = resolve(path)?;
-    // Look before the lock file is made, so that nothing appears beside a file that is not ours;
-    // and again, since only the lock keeps another server from creating the file.
-    looks_like_ours(&path)?;
+    // Check before creating the lock file, so that no file appears beside another program's file.
+    // Check again under the lock, because another server may have created the database meanwhile.
+    history_exists(&path)?;
     let lock = lock(&path)?;
-    if looks_like_ours(&path)? {
-        // By the file system, which says why it cannot be written where SQLite does not.
+    if history_exists(&path)? {
+        // Use the file system here: unlike SQLite, it reports why a file is not writable.
         let writable = OpenOptions::new().write(true).open(&path);
         writable.map_err(|source| file_error("write to", &path, source))?;
         let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -56,7 +62,12 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
     Ok((path, lock))
 }
 
-/// The one name of the database, which all who mean it lock: absolute and without links.
+/// The canonical path of the database, absolute and without links. All processes lock this path.
+///
+/// # Errors
+///
+/// [`StoreError::NotOurs`] for a dangling link or a path without a file name;
+/// [`StoreError::File`] if the folder does not exist or cannot be read.
 pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
@@ -73,14 +84,19 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(folder.join(name))
 }
 
-/// Reads the header alone: whether there is a file, and an error if it is not a history.
-pub fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
+/// Whether the file exists. Reads only its header.
+///
+/// # Errors
+///
+/// [`StoreError::NotOurs`] if the file is not a rollcast database, has a newer schema, or is
+/// missing while its write-ahead log exists; [`StoreError::File`] if it cannot be read.
+pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let log = log_path(path);
             if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
-                // SQLite would take its rolls for a new file's own.
+                // SQLite would apply this log to the new database.
                 let remedy = "put the database back, or remove its log to start a new history";
                 return Err(not_ours("a write-ahead log without its database", &log, remedy));
             }
@@ -121,7 +137,13 @@ pub fn looks_like_ours(path: &Path) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// The schema's version as SQLite sees it: the header can lag behind the write-ahead log.
+/// Reads the schema version through SQLite, because the header can be older than the write-ahead
+/// log.
+///
+/// # Errors
+///
+/// [`StoreError::NotOurs`] if the schema is newer than this program; [`StoreError::Sqlite`] if the
+/// version cannot be read.
 pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     check_version(version, path)
@@ -138,12 +160,12 @@ fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
     }
 }
 
-/// Creates the history under another name first, so that a kill at any moment leaves either no
-/// file or a whole one: with its schema, and in WAL mode, since a switch under its own name could
-/// leave a journal that only a writer may roll back.
+/// Creates the database under a temporary name, sets it up and renames it. So a kill at any moment
+/// leaves either no file or a complete one. WAL mode is also set before the rename: a kill during
+/// that change can leave a rollback journal, which a read-only connection cannot apply.
 fn create(path: &Path) -> Result<(), StoreError> {
     let draft = beside(path, "-new");
-    // Also what SQLite left beside a draft: it would take it for the new one's.
+    // Also remove the old draft's journals, because SQLite would apply them to the new draft.
     for leftover in ["", "-journal", "-wal", "-shm"].map(|suffix| beside(&draft, suffix)) {
         match fs::remove_file(&leftover) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
@@ -152,23 +174,31 @@ fn create(path: &Path) -> Result<(), StoreError> {
             _ => {}
         }
     }
-    // By the file system, which says why it cannot be done where SQLite does not.
+    // Use the file system here: unlike SQLite, it reports why a file cannot be created.
     File::create_new(&draft).map_err(|source| file_error("create", &draft, source))?;
     let mut connection = open(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     migrate(&mut connection)?;
-    use_log(&connection, path)?;
+    enable_wal(&connection, path)?;
     connection.close().map_err(|(_, error)| error)?;
-    // The lock is ours, and there was no file.
+    // This replaces no file: none existed, and this process holds the lock.
     rename(&draft, path)
 }
 
-/// Gives a whole and durable `draft` its name, durably.
+/// Renames the complete, synced `draft` to `path` and syncs the folder. Replaces a file at `path`.
+///
+/// # Errors
+///
+/// [`StoreError::File`] if the rename or the sync fails.
 pub fn rename(draft: &Path, path: &Path) -> Result<(), StoreError> {
     fs::rename(draft, path).map_err(|source| file_error("create", path, source))?;
     sync_folder(path)
 }
 
-/// Makes durable which names are in the folder of `path`.
+/// Syncs the folder of `path`, so that created and renamed files in it survive a power cut.
+///
+/// # Errors
+///
+/// [`StoreError::File`] if the folder cannot be opened or synced.
 pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)
@@ -176,18 +206,25 @@ pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| file_error("write", folder, source))
 }
 
+/// Migrates the database to the newest schema.
+///
+/// # Errors
+///
+/// [`StoreError::Upgrade`] if a statement of a migration fails; otherwise the error of the
+/// migration library.
 pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let migrations = MIGRATIONS.iter().map(|sql| M::up(sql)).collect();
     match Migrations::new(migrations).to_latest(connection) {
-        // Without the query: a migration is a page of SQL, and not what is wrong.
+        // Leave out the query: a migration is a page of SQL and does not explain the failure.
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(StoreError::Upgrade(err)),
         result => Ok(result?),
     }
 }
 
-/// Takes the lock that makes this process the file's only server. Readers do not take it.
+/// Acquires the lock that only one server can hold. Readers do not acquire it.
 ///
-/// A file of its own, since closing any handle of the database itself would drop SQLite's locks.
+/// The lock is on a separate file, because closing any handle of the database itself would release
+/// SQLite's locks.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let lock_path = lock_path(path);
     let mut lock = OpenOptions::new()
@@ -201,7 +238,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
-            // Only to name the holder: a lock without a readable number is still a lock.
+            // Ignore the error: the process id only names the holder in the message.
             let _ = lock.read_to_string(&mut process);
             let holder = match process.trim() {
                 "" => String::new(),
@@ -212,14 +249,18 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(source)) => return Err(file_error("lock", &lock_path, source)),
     }
-    // A lock without a number, on a full disk, is still a lock.
+    // Ignore the error, such as a full disk: the lock works without the process id.
     let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     Ok(lock)
 }
 
-/// Brings the file into WAL mode, where it then stays.
-pub fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    // SQLite answers with the mode in force, whatever was asked for.
+/// Sets WAL mode, which is stored in the file.
+///
+/// # Errors
+///
+/// [`StoreError::NoLog`] if SQLite keeps another mode; [`StoreError::Sqlite`] if the pragma fails.
+pub fn enable_wal(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    // SQLite returns the effective mode, which may differ from the requested one.
     let mode: String = connection.query_row("pragma journal_mode = wal", [], |row| row.get(0))?;
     match mode.as_str() {
         "wal" => Ok(()),
@@ -227,37 +268,51 @@ pub fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// The files that a store has open, to look whether they are still those at their paths: a commit
-/// into a deleted file succeeds, and is lost with the file.
+/// The files that a store has open. Used to check that they are still at their paths: a commit to a
+/// deleted file succeeds, and the data is lost with the file.
 pub struct OpenFiles {
-    database: Placed,
-    log: Placed,
+    database: TrackedFile,
+    log: TrackedFile,
 }
 
-/// A file at its place, known by device and inode.
-pub struct Placed {
+/// A path, and the device and inode that it had when the file was opened.
+pub struct TrackedFile {
     path: PathBuf,
     id: (u64, u64),
 }
 
 impl OpenFiles {
-    /// The `database` and its log, which is there once a connection has read.
-    pub fn new(database: Placed) -> Result<OpenFiles, StoreError> {
-        let log = Placed::at(&log_path(&database.path))?;
+    /// The `database` and its write-ahead log, which exists after the first read of a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Moved`] if there is no log; [`StoreError::OutOfSight`] if it cannot be
+    /// examined.
+    pub fn new(database: TrackedFile) -> Result<OpenFiles, StoreError> {
+        let log = TrackedFile::at(&log_path(&database.path))?;
         Ok(OpenFiles { database, log })
     }
 
-    /// An error if they are not.
+    /// Checks that both files are still at their paths.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::OutOfSight`] if a
+    /// path cannot be examined.
     pub fn check(&self) -> Result<(), StoreError> {
         self.database.check()?;
         self.log.check()
     }
 }
 
-impl Placed {
-    /// The file that is at `path` now.
-    pub fn at(path: &Path) -> Result<Placed, StoreError> {
-        Ok(Placed { path: path.to_path_buf(), id: identify(path)? })
+impl TrackedFile {
+    /// The file that is now at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Moved`] if there is none; [`StoreError::OutOfSight`] if it cannot be examined.
+    pub fn at(path: &Path) -> Result<TrackedFile, StoreError> {
+        Ok(TrackedFile { path: path.to_path_buf(), id: identify(path)? })
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -279,12 +334,16 @@ fn identify(path: &Path) -> Result<(u64, u64), StoreError> {
     }
 }
 
-/// A connection to `path`; none of ours lets SQLite create the file.
+/// Opens a connection to `path`. The flags of all callers exclude creating the file.
+///
+/// # Errors
+///
+/// [`StoreError::Sqlite`] if the file cannot be opened.
 pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
 }
 
-/// SQLite's write-ahead log of a database.
+/// The path of SQLite's write-ahead log for this database.
 pub fn log_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
@@ -304,7 +363,8 @@ pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> 
     StoreError::File { action, path, source }
 }
 
-/// Damage in words that name the file and what to do, where SQLite's name neither.
+/// Replaces SQLite's errors about damage by one that names the file and the remedy. Returns all
+/// other errors unchanged.
 pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
     let damage = match &error {
         StoreError::Sqlite(error) | StoreError::Upgrade(error)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 
-use crate::store::file::{check_schema, lock_path, looks_like_ours, not_ours, open, resolve};
+use crate::store::file::{check_schema, history_exists, lock_path, not_ours, open, resolve};
 use crate::store::{Kept, StoreError, Unreadable, history};
 
 /// Rows that are read at a time.
@@ -43,7 +43,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         Some(true) => resolve(path)?,
         _ => return Ok(Inspection::Absent),
     };
-    if !looks_like_ours(&path)? {
+    if !history_exists(&path)? {
         return Ok(Inspection::Absent);
     }
     let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

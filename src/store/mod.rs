@@ -178,7 +178,7 @@ impl Store {
             blocking(move || {
                 let _permit = permit;
                 shared.files.check()?;
-                disk::look(&shared.path)
+                disk::measure(&shared.path)
             })
             .await
         });

@@ -1,39 +1,39 @@
-//! Deleting the oldest rolls, a few at a time.
+//! Deletes the oldest rolls in small batches.
 //!
-//! Ids are the order of rolls, so a prune deletes the rolls before some id. By age, it reads
-//! timestamps from the oldest roll on and stops at the first roll that is young enough. A roll that
-//! a wrong clock dated too early is deleted together with the rolls before it, and not earlier. A
-//! roll that was dated too late stays until that time, and all rolls after it stay too.
+//! Rolls are ordered by id, so pruning deletes all rolls up to an id. Pruning by age reads the
+//! timestamps from the oldest roll and stops at the first roll that is not older than the cutoff.
+//! If a wrong clock dated a roll too early, it is deleted together with the rolls before it, and
+//! not earlier. If a roll was dated too late, it and all rolls after it stay until that time.
 
 use rusqlite::Connection;
 
 use crate::roll::{RollId, RolledAt};
 use crate::store::{Kept, StoreError, history};
 
-/// The most rolls that one transaction deletes, which keeps it short.
+/// The maximum number of rolls that one transaction deletes. The limit keeps it short.
 pub const N_AT_ONCE: i64 = 1_000;
 
 /// Which rolls to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cutoff {
-    /// All but this many of the newest rolls (not 0).
+    /// All rolls except this many of the newest, at least 1.
     Count(i64),
-    /// Rolls older than this time, except those after a roll that is not.
+    /// Rolls older than this time, except those that follow a roll that is not older.
     Before(RolledAt),
 }
 
-/// The result of a step of pruning.
+/// The result of one pruning step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
     /// How many rolls were deleted.
     pub n_rolls: u64,
-    /// The oldest roll that is left.
+    /// The oldest remaining roll.
     pub oldest: RollId,
-    /// Whether it was a full step, so there may be more to delete.
+    /// Whether the step deleted the maximum number, so more rolls may be beyond the cutoff.
     pub more: bool,
 }
 
-/// What a step would delete.
+/// What the next step would delete.
 pub struct Step {
     /// Which rolls are stored.
     pub kept: Kept,
@@ -41,8 +41,12 @@ pub struct Step {
     pub up_to: Option<RollId>,
 }
 
-/// The next step: the oldest of the rolls beyond the cutoff. It deletes neither the newest roll nor
-/// any roll after `last_counted`, because the statistics count all rolls.
+/// Plans the next step, which deletes the oldest rolls beyond the cutoff. It deletes neither the
+/// newest roll nor any roll after `last_counted`, because the statistics count all rolls.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn next_step(
     connection: &Connection,
     cutoff: Cutoff,
@@ -58,7 +62,8 @@ pub fn next_step(
     Ok(Step { kept, up_to: up_to.filter(|id| *id >= kept.oldest) })
 }
 
-/// The last of the oldest rolls, at most a step of them, that are all older than a time.
+/// The last roll of the unbroken run of rolls older than `time` at the start of the history. Reads
+/// at most [`N_AT_ONCE`] rolls.
 fn last_before(
     connection: &Connection,
     oldest: RollId,
@@ -68,7 +73,7 @@ fn last_before(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([oldest.0, N_AT_ONCE])?;
     let mut last = None;
-    // As text, which sorts like the times.
+    // Compare strings: timestamps in this format sort like their times.
     while let Some(row) = rows.next()?
         && row.get_ref(1)?.as_str().is_ok_and(|rolled_at| rolled_at < time)
     {
@@ -77,7 +82,11 @@ fn last_before(
     Ok(last)
 }
 
-/// Deletes the rolls up to this one. Returns how many.
+/// Deletes the rolls up to and including this one. Returns how many.
+///
+/// # Errors
+///
+/// The error of SQLite.
 pub fn delete(connection: &Connection, up_to: RollId) -> Result<u64, StoreError> {
     let sql = "delete from rolls where id <= ?1";
     Ok(connection.prepare_cached(sql)?.execute([up_to.0])? as u64)
@@ -89,7 +98,7 @@ mod tests {
 
     const ALL_COUNTED: RollId = RollId(i64::MAX);
 
-    /// Rolls from 1 on, made at these days of the year 2026 or in another year.
+    /// A history with one roll for each date, at midnight. Ids start at 1.
     fn history(moments: &[&str]) -> Connection {
         let connection = Connection::open_in_memory().expect("a database");
         let schema = include_str!("../../migrations/0001_rolls.sql");
@@ -101,7 +110,7 @@ mod tests {
         connection
     }
 
-    /// Prunes step by step: the ids that are left.
+    /// Prunes until nothing is left to delete. Returns the remaining ids.
     fn prune(connection: &Connection, cutoff: Cutoff, last_counted: RollId) -> Vec<i64> {
         let step = || next_step(connection, cutoff, last_counted).expect("a step").up_to;
         while let Some(up_to) = step() {

@@ -1,4 +1,4 @@
-//! The writer: the one connection that appends, and that prunes.
+//! The writer: the only connection that appends and prunes rolls.
 
 use std::io;
 use std::path::Path;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::roll::{Roll, RollId};
-use crate::store::file::{OpenFiles, Placed};
+use crate::store::file::{OpenFiles, TrackedFile};
 use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
-
 use crate::store::row::{self, UnreadableLog};
 use crate::store::{Cutoff, Pruned, StoreError, file, history};
 
-/// How long the commit of a roll waits for an outside writer's lock.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// What a checkpoint leaves of the write-ahead log after an outside reader made it grow.
+/// How long the commit of a roll waits while another program holds SQLite's write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The size limit of the write-ahead log after a checkpoint. A long read by another program can
+/// make the log larger until then.
 const JOURNAL_BYTES: u32 = 16 << 20;
 
 pub struct Writer {
@@ -27,26 +27,34 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Opens a history that [`file::claim`] has locked, and counts the rolls that the saved
+    /// statistics do not include. Reports unreadable rolls to `log`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::File`] if the file or its folder cannot be written; [`StoreError::NoLog`] if
+    /// WAL mode cannot be set; [`StoreError::Moved`] or [`StoreError::OutOfSight`] if a file is no
+    /// longer at its path; otherwise the error of SQLite or of loading the statistics.
     pub fn open(database: &Path, log: UnreadableLog) -> Result<Writer, StoreError> {
         let mut connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let placed = Placed::at(database)?;
-        // A file that cannot be opened for writing SQLite opens for reading, and says nothing.
+        let database_file = TrackedFile::at(database)?;
+        // SQLite opens a file that is not writable for reading only, without an error.
         if connection.is_readonly(MAIN_DB)? {
             let source = io::Error::other("it could be opened for reading only");
             return Err(file::file_error("write to", database, source));
         }
-        connection.busy_timeout(PATIENCE)?;
-        file::use_log(&connection, database)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        file::enable_wal(&connection, database)?;
         // An acknowledged roll survives a power cut.
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
         let mut statistics = Projection::load(&connection, log)?;
         statistics.catch_up(&mut connection)?;
-        // The log is there now. SQLite syncs the folder, too, but passes over an error: a power
-        // cut could then take away the log with all rolls in it.
+        // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
+        // power cut could remove the log with all rolls in it.
         file::sync_folder(database)?;
-        let files = Arc::new(OpenFiles::new(placed)?);
+        let files = Arc::new(OpenFiles::new(database_file)?);
         Ok(Writer { connection, files, statistics })
     }
 
@@ -55,18 +63,27 @@ impl Writer {
         self.statistics.tallies()
     }
 
-    /// The files that it writes to.
+    /// The database and its write-ahead log.
     pub fn files(&self) -> Arc<OpenFiles> {
         self.files.clone()
     }
 
+    /// Stores the rolls in one transaction, syncs it to disk, and adds them to the statistics.
+    /// Skips rolls that are already stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotNext`] or [`StoreError::Conflict`] if a roll does not continue the history;
+    /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`] or
+    /// [`StoreError::OutOfSight`] if the files are not at their paths after the commit; otherwise
+    /// the error of SQLite, such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
         let applied = self.commit(rolls);
         if let Err(StoreError::Sqlite(error)) = &applied
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         {
-            // The log is the larger part of a young database: emptying it may make room for
-            // the next attempt. If that fails too, the full disk is what counts.
+            // In a small database the log is the larger file, so a checkpoint may free space for
+            // the next attempt. Ignore its error and report the full disk.
             let _ = self.checkpoint();
         }
         applied?;
@@ -83,25 +100,29 @@ impl Writer {
         Ok(transaction.commit()?)
     }
 
-    /// Deletes some of the oldest rolls beyond the cutoff, if there are any.
+    /// Deletes the oldest rolls beyond the cutoff, at most [`prune::N_AT_ONCE`] of them.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite, such as a lock that another program holds.
     pub fn prune(&mut self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
         let last_counted = self.statistics.last_id();
-        // Looks first without the lock, which somebody else may hold.
+        // Read before acquiring the write lock, which another program may hold.
         let Step { kept, up_to } = prune::next_step(&self.connection, cutoff, last_counted)?;
         let Some(up_to) = up_to else {
             return Ok(Pruned { n_rolls: 0, oldest: kept.oldest, more: false });
         };
-        // The next roll waits behind this, so this does not wait for somebody else's lock.
+        // The next roll waits for this call, so fail at once if another program holds the lock.
         self.connection.busy_timeout(Duration::ZERO)?;
         let n_rolls = self.delete(up_to);
-        self.connection.busy_timeout(PATIENCE)?;
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
         let more = up_to.0 - kept.oldest.previous().0 == prune::N_AT_ONCE;
         Ok(Pruned { n_rolls: n_rolls?, oldest: up_to.next(), more })
     }
 
     fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
         let transaction = begin(&mut self.connection)?;
-        // After a crash a deleted roll cannot be counted any more.
+        // After a crash, deleted rolls can no longer be counted. So save the statistics with them.
         let saves = up_to > self.statistics.saved_id();
         if saves {
             self.statistics.save_in(&transaction)?;
@@ -114,17 +135,22 @@ impl Writer {
         Ok(n_rolls)
     }
 
-    /// How long until the statistics have to be saved; `None` if they are.
+    /// The time until the statistics must be saved; `None` if they are saved.
     pub fn save_due_in(&self) -> Option<Duration> {
         self.statistics.save_due_in()
     }
 
-    /// Saves the statistics. A fault is logged.
+    /// Saves the statistics. Logs an error.
     pub fn save_statistics(&mut self) {
         self.statistics.save(&mut self.connection);
     }
 
-    /// Saves the statistics and moves the log into the database, for an orderly stop.
+    /// Saves the statistics and checkpoints the write-ahead log before a normal stop. Returns
+    /// whether the checkpoint is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Sqlite`] if the checkpoint fails.
     pub fn finish(&mut self) -> Result<bool, StoreError> {
         if self.save_due_in().is_some() {
             self.save_statistics();
@@ -132,7 +158,7 @@ impl Writer {
         self.checkpoint()
     }
 
-    /// Moves the log into the database, as far as readers allow: whether all of it.
+    /// Moves the write-ahead log into the database. Returns false if a reader prevents part of it.
     fn checkpoint(&self) -> Result<bool, StoreError> {
         let sql = "pragma wal_checkpoint(truncate)";
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
@@ -140,12 +166,17 @@ impl Writer {
     }
 }
 
-/// Immediate: a transaction that reads before it writes could fail halfway.
+/// Begins an immediate transaction, which acquires the write lock first. A deferred transaction
+/// that reads before it writes can fail at its first write.
+///
+/// # Errors
+///
+/// [`StoreError::Sqlite`] if another program holds the lock.
 pub fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
-/// The rolls that are not stored yet. They follow the newest roll, or this is an error.
+/// The rolls that are not stored yet. It is an error if they do not follow the newest roll.
 fn not_stored<'a>(connection: &Connection, rolls: &'a [Roll]) -> Result<&'a [Roll], StoreError> {
     let next = history::next_id(connection)?;
     let mut n_stored = 0;
@@ -167,7 +198,7 @@ fn not_stored<'a>(connection: &Connection, rolls: &'a [Roll]) -> Result<&'a [Rol
     Ok(new)
 }
 
-/// Readers get what the row holds, so it must read back as the roll that was given.
+/// Inserts a roll and checks that its row reads back as the same roll, because readers get that.
 fn insert(transaction: &Transaction<'_>, roll: &Roll) -> Result<(), StoreError> {
     let sql = "insert into rolls (id, rolled_at, dice) values (?1, ?2, ?3)
                returning id, rolled_at, dice";
@@ -224,7 +255,7 @@ mod tests {
         let (_folder, mut writer) = writer();
         let rolls: Vec<Roll> = (1..=3).map(|id| roll(id, 1)).collect();
         writer.apply(&rolls).expect("rolls that fit");
-        // Others may delete rows; their ids are never given again.
+        // Other programs may delete rows. Their ids are never reused.
         writer.connection.execute("delete from rolls where id in (1, 3)", []).expect("a deletion");
         let table: [(&[Roll], i64, i64, bool); 7] = [
             (&[roll(5, 1)], 4, 5, false),

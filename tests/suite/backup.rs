@@ -1,4 +1,4 @@
-//! Copies of the history: sound under a writer, whole or not there, and good for a new start.
+//! Backups: consistent while the server writes, either complete or absent, and ready to restore.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,12 +24,12 @@ fn output(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
-/// The name of a copy until it is whole.
+/// The file name of a copy until it is complete.
 fn draft_of(name: &str) -> String {
     format!(".{name}.rollcast-draft")
 }
 
-/// The rolls of a copy that is sound, complete in one file, and as its head says.
+/// The rolls of a copy, after checking that it is intact and complete in one file.
 fn rolls_of(copy: &Path) -> Vec<(i64, String, String)> {
     let bytes = fs::read(copy).unwrap();
     assert_eq!(bytes[18..20], [1, 1], "expected a file without a write-ahead log");
@@ -43,7 +43,7 @@ fn rolls_of(copy: &Path) -> Vec<(i64, String, String)> {
     let rolls: Vec<_> = rolls.unwrap().map(Result::unwrap).collect();
     let sql = "select sum(n_rolls) from tallies where die = '1D6'";
     let n_tallies: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
-    assert_eq!(n_tallies, rolls.len() as i64, "tallies and rolls are of one moment");
+    assert_eq!(n_tallies, rolls.len() as i64, "expected tallies and rolls of one transaction");
     rolls
 }
 
@@ -61,7 +61,7 @@ fn files(instance: &Instance) -> Vec<String> {
 }
 
 #[test]
-fn a_copy_made_under_a_writer_is_sound_and_a_restored_history_goes_on_where_it_ends() {
+fn a_copy_made_while_the_server_writes_is_intact_and_its_restored_history_continues() {
     let instance = Instance::new("every = '1ms'");
     let mut server = instance.start();
     wait_for("rolls", || (instance.stored().len() > 500).then_some(()));
@@ -71,13 +71,13 @@ fn a_copy_made_under_a_writer_is_sound_and_a_restored_history_goes_on_where_it_e
     let copied = rolls_of(&copy);
     let last = copied.last().unwrap();
     assert!(stdout.contains(&format!("rolls 1 to {}\n", last.0)), "{stdout}");
-    // The server went on, and what was copied is what it has.
+    // The server continued, and the copy equals the beginning of its history.
     wait_for("newer rolls", || (instance.stored().len() > copied.len() + 50).then_some(()));
     let stored = instance.stored();
     assert_eq!(copied[..], stored[..copied.len()]);
     let newest = cursor(stored.last().unwrap());
 
-    // The restore: the old database goes with all of its files, the copy gets its name.
+    // Restore: remove the database and its files, then rename the copy.
     server.kill();
     for name in ["rolls.db", "rolls.db-wal", "rolls.db-shm"] {
         let _ = fs::remove_file(instance.path().join(name));
@@ -87,21 +87,21 @@ fn a_copy_made_under_a_writer_is_sound_and_a_restored_history_goes_on_where_it_e
     let mut server = instance.start();
 
     let ask = |last_event_id| Ask { last_event_id: Some(last_event_id), post: false };
-    // Whoever saw rolls that are gone is told so, also once their ids have come again.
+    // A client that saw rolls after the copy gets a reset, even after their ids were reused.
     let mut stream = Stream::open(&instance.url("/stream/"), ask(&newest)).unwrap();
     let sync = stream.frames(2)[1].sync().unwrap();
     assert_eq!((&sync["mode"], &sync["reason"]), (&json!("reset"), &json!("unknown")), "{sync}");
-    // Whoever was last there before the copy misses nothing.
+    // A client that last saw a roll of the copy loses nothing.
     let mut stream = Stream::open(&instance.url("/stream/"), ask(&cursor(last))).unwrap();
     let first: i64 = stream.rolls(1)[0].0.split('-').next().unwrap().parse().unwrap();
-    assert_eq!(first, last.0 + 1, "ids go on where the copy ends");
+    assert_eq!(first, last.0 + 1, "expected the id after the last one of the copy");
     server.stop();
     assert_eq!(instance.stored()[..copied.len()], copied[..]);
 }
 
 #[test]
-fn a_backup_does_not_hold_up_the_roller_nor_start_over_with_its_rolls() {
-    // Read in one go it takes long enough for many rolls.
+fn a_backup_neither_delays_new_rolls_nor_restarts_because_of_them() {
+    // The copy takes long enough for many new rolls.
     let instance = Instance::new("every = '1ms'");
     instance.fill(150_000, 1);
     let mut server = instance.start();
@@ -128,17 +128,17 @@ fn a_backup_does_not_hold_up_the_roller_nor_start_over_with_its_rolls() {
 }
 
 #[test]
-fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succeeds() {
+fn a_killed_backup_creates_no_file_of_its_name_and_the_next_one_succeeds() {
     let instance = Instance::new("every = '1ms'");
     instance.fill(150_000, 1);
     let mut server = instance.start();
     let (copy, draft) =
         (instance.path().join("copy.db"), instance.path().join(draft_of("copy.db")));
-    // Ends a backup in the middle, by a signal: its exit code, and what it said. One that was too
-    // quick for that is made again.
+    // Ends a running backup with a signal and returns its exit code and standard error. Retries if
+    // the backup finished before the signal.
     let end_halfway = |name: &str| {
         for _ in 0..50 {
-            // What the one before left says nothing about this one.
+            // Remove the draft of the previous attempt.
             let _ = fs::remove_file(&draft);
             let mut child = instance
                 .command()
@@ -153,18 +153,18 @@ fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succee
             signal(name, child.id());
             let ended = child.wait_with_output().unwrap();
             if !ended.status.success() {
-                assert!(!copy.exists(), "half a copy got the name");
+                assert!(!copy.exists(), "an incomplete copy was published");
                 return (ended.status.code(), String::from_utf8(ended.stderr).unwrap());
             }
             fs::remove_file(&copy).unwrap();
         }
-        panic!("50 backups were done before a signal came");
+        panic!("expected to interrupt a backup, all 50 finished before the signal");
     };
     for _ in 0..5 {
         assert_eq!(end_halfway("KILL").0, None);
-        assert!(draft.exists(), "no draft: the kill hit nothing");
+        assert!(draft.exists(), "expected the draft of a killed backup");
     }
-    // Asked to stop, it cleans up.
+    // SIGTERM makes it remove its draft.
     let (code, stderr) = end_halfway("TERM");
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("stopped before it was done"), "{stderr}");
@@ -179,7 +179,7 @@ fn a_backup_that_is_killed_leaves_nothing_under_its_name_and_the_next_one_succee
 }
 
 #[test]
-fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
+fn a_copy_overwrites_a_file_only_with_force_and_never_the_database() {
     let instance = Instance::new("every = '1h'");
     instance.fill(100, 41);
     fs::write(instance.path().join("notes.txt"), "not a copy").unwrap();
@@ -193,7 +193,7 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
     fs::hard_link(instance.path().join("notes.txt"), instance.path().join(draft_of("shared.db")))
         .unwrap();
     fs::create_dir(instance.path().join(draft_of("occupied.db"))).unwrap();
-    // What stood beside a copy of that name before drafts had one of their own.
+    // Older versions used this name for the draft of `old.db`.
     symlink("rolls.db", instance.path().join("old.db-new")).unwrap();
     let contents = || ["rolls.db", "notes.txt"].map(|n| fs::read(instance.path().join(n)).unwrap());
     let before = (files(&instance), contents());
@@ -224,7 +224,7 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
     }
     assert!(before == (files(&instance), contents()), "{:?}", files(&instance));
 
-    // Another copy whose name begins alike is left alone, and so is what a link leads to.
+    // A copy does not change a file with a similar name or the target of a link.
     for name in ["b.db-new", "b.db", "old.db"] {
         assert_eq!(backup(&instance, &[name]).0, 0, "{name}");
         assert!(
@@ -234,12 +234,12 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
     }
     let [one, other] = ["b.db-new", "b.db"].map(|name| fs::read(instance.path().join(name)));
     assert!(one.unwrap() == other.unwrap(), "the copy `b.db-new` was written to");
-    // A kill between the two halves of publishing leaves a second name of the copy.
+    // A kill between the two steps of publishing leaves a second name of the copy.
     fs::hard_link(instance.path().join("b.db"), instance.path().join(draft_of("b.db"))).unwrap();
     assert_eq!(backup(&instance, &["--force", "b.db"]).0, 0);
     assert!(!instance.path().join(draft_of("b.db")).exists());
 
-    // Without a server, into another folder, over a file when told.
+    // Without a server, `--force` overwrites a file, and a copy may go to another folder.
     let (code, stdout, _) = backup(&instance, &["--force", "notes.txt"]);
     assert_eq!(code, 0);
     assert!(stdout.contains("rolls 41 to 100"), "{stdout}");
@@ -254,7 +254,7 @@ fn a_copy_goes_where_nothing_is_unless_told_and_never_over_the_database() {
 }
 
 #[test]
-fn there_is_no_copy_of_what_is_absent_foreign_or_damaged_nor_two_drafts_of_one() {
+fn a_backup_fails_for_a_missing_foreign_or_damaged_database_or_during_another_backup() {
     let instance = Instance::new("every = '1h'");
     let refused = |text: &str| {
         let (code, stdout, stderr) = backup(&instance, &["copy.db"]);
@@ -287,7 +287,7 @@ fn deployed(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
+fn the_nightly_script_keeps_the_newest_copies_and_removes_none_after_a_failure() {
     let instance = Instance::new("every = '1h'");
     instance.fill(10, 1);
     let folder = instance.path().join("copies");
@@ -329,7 +329,7 @@ fn the_nightly_script_keeps_the_newest_copies_and_removes_none_when_it_fails() {
     let (code, _, stderr) = nightly(&folder, "1");
     assert_eq!(code, 1);
     assert!(stderr.contains("found no file"), "{stderr}");
-    assert_eq!(names(), after, "copies were removed though none was made");
+    assert_eq!(names(), after, "copies were removed after a failed backup");
 }
 
 #[test]
@@ -343,7 +343,8 @@ fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
     }
     symlink(ROLLCAST, bin.join("rollcast")).unwrap();
     symlink(deployed("rollcast-backup"), bin.join("rollcast-backup")).unwrap();
-    // FreeBSD's `su -m USER -c COMMAND`, without another user, and with the programs from here.
+    // Stands in for FreeBSD's `su -m USER -c COMMAND`: it runs the command as the current user, with
+    // the programs in `bin`.
     let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m dice -c' ] || exit 9\n\
               exec sh -c \"$(printf %s \"$4\" | sed \"s#/usr/local/bin#$BIN#\")\"\n";
     fs::write(bin.join("su"), su).unwrap();
@@ -359,7 +360,7 @@ fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
     assert!(executable.success());
     let n_copies = || fs::read_dir(&folder).unwrap().count();
 
-    assert_eq!((run(":").0, n_copies()), (0, 0), "not enabled, nothing to tell");
+    assert_eq!((run(":").0, n_copies()), (0, 0), "expected no copy unless enabled");
     let enabled = format!(
         "daily_rollcast_enable=YES daily_rollcast_user=dice daily_rollcast_folder='{}' \
          daily_rollcast_config='{}'",

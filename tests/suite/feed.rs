@@ -1,5 +1,5 @@
-//! The feed against a simple model: every reader gets all kept rolls after its cursor, once, in
-//! order, and is told of every roll that is gone.
+//! The feed against a simple model: every reader gets each stored roll after its cursor once, in
+//! order, and a `Sync` item counts all pruned ones.
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,19 +24,19 @@ const N_RECENT: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Stores a roll, which nobody is shown yet.
+    /// Stores a roll without publishing it.
     Append,
-    /// Shows what is stored and not shown yet.
+    /// Publishes all stored rolls that are not published yet.
     Publish,
     /// Deletes this many of the oldest rolls.
     Prune(usize),
     /// Opens a reader.
     Connect(Ask),
-    /// Takes up to this many items from a reader, fewer if it has caught up.
+    /// Reads up to this many items from the reader of this index, fewer if it has caught up.
     Read(usize, usize),
-    /// Reader goes away and a new one goes on from its last roll.
+    /// Replaces a reader with a new one that resumes after its last roll.
     Resume(usize),
-    /// Reader goes away.
+    /// Drops a reader.
     Drop(usize),
 }
 
@@ -46,9 +46,9 @@ enum Ask {
     Malformed,
     /// This many rolls before the newest stored one (negative: beyond it).
     Back(i64),
-    /// The same, with its moment.
+    /// The same, with its timestamp.
     BackWithMoment(i64),
-    /// The same, with another moment.
+    /// The same, with a different timestamp.
     OtherHistory(i64),
 }
 
@@ -73,7 +73,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The rooms under test beside the model.
+/// The modules under test and the state of the model.
 struct World {
     _folder: TempDir,
     store: Store,
@@ -83,16 +83,17 @@ struct World {
     /// All rolls ever stored: roll n is at n - 1.
     rolls: Vec<Roll>,
     n_published: usize,
-    /// The oldest roll that is kept.
+    /// The oldest stored roll.
     oldest: i64,
     readers: Vec<Watched>,
 }
 
-/// A reader and what the model knows of it.
+/// A reader and its state in the model.
 struct Watched {
     reader: Reader,
-    /// The last roll it has accounted for, seen or told to be gone.
+    /// The last roll that it received, or that a `Sync` reported as pruned.
     last: i64,
+    /// Whether it received its first `Sync`.
     greeted: bool,
 }
 
@@ -184,7 +185,7 @@ impl World {
                 after(id, moment(id, 7))
             }
         };
-        // The cursor table of `feed/start.rs`, in the model's words.
+        // The cursor table of `feed/start.rs`, as the model implements it.
         let seen_head = self.n_published as i64;
         let count = |from: i64, to: i64| (to - from).max(0) as u64;
         let (last, replay, lost, mode) = match start {
@@ -218,19 +219,20 @@ impl World {
         assert_eq!(
             (sync.mode, sync.replay, sync.lost),
             (mode, replay, lost),
-            "{start:?}, kept {}..={head}",
+            "{start:?}, stored {}..={head}",
             self.oldest
         );
         watched.greeted = true;
     }
 
-    /// Whether the feed has the roll in memory: of the newest published ones.
+    /// Whether the feed has the roll in memory, as one of the newest published rolls.
     fn in_window(&self, id: i64) -> bool {
         let n_published = self.n_published as i64;
         id >= 1 && id > n_published - N_RECENT as i64 && id <= n_published
     }
 
-    /// The window speaks of what is published, the store of what is stored.
+    /// The head that a reader gets: the newest published roll if its cursor is in memory, otherwise
+    /// the newest stored roll.
     fn expected_head(&self, start: Start) -> i64 {
         match start {
             Start::After(cursor) if !self.in_window(cursor.id.0) => self.stored_head(),
@@ -243,13 +245,13 @@ impl World {
         self.readers.push(Watched { reader, last, greeted: false });
     }
 
-    /// Takes one item, if the model says there is one; otherwise checks that there is none.
+    /// Reads one item and compares it with the model. A reader that has caught up may have none.
     async fn read(&mut self, index: usize) {
         let (oldest, n_published) = (self.oldest, self.n_published as i64);
         let watched = &mut self.readers[index];
         let item = if watched.greeted && watched.last >= n_published {
-            // All that is published was seen. What is stored already may come early, with a
-            // batch out of the store.
+            // The reader has every published roll. A batch from the store may add rolls that are
+            // stored but not published yet.
             match poll_once(&mut watched.reader) {
                 None => return,
                 Some(item) => item,
@@ -259,7 +261,7 @@ impl World {
         };
         match item {
             Item::Sync(sync) if !watched.greeted => {
-                // After a resume, which may only go on where it was, or where rolls are left.
+                // A resume starts after the last roll, or at the oldest stored one.
                 let resumed = sync.mode == Mode::Resumed && sync.start.0 == watched.last;
                 let pruned = sync.mode == Mode::Reset(Reason::Pruned) && sync.start.0 < oldest;
                 assert!(resumed || pruned, "a resume after {} got {sync:?}", watched.last);
@@ -269,8 +271,8 @@ impl World {
             Item::Sync(sync) => {
                 assert_eq!(sync.mode, Mode::Reset(Reason::Pruned), "in the middle of a stream");
                 let gone = sync.start.0 - watched.last;
-                assert_eq!(sync.lost, Some(gone as u64), "of how many rolls it tells");
-                assert!(gone > 0 && sync.start.0 < oldest, "told rolls to be gone that are kept");
+                assert_eq!(sync.lost, Some(gone as u64), "the number of lost rolls");
+                assert!(gone > 0 && sync.start.0 < oldest, "a stored roll was reported as pruned");
                 watched.last = sync.start.0;
             }
             Item::Roll(sent) => {
@@ -280,7 +282,7 @@ impl World {
                 assert_eq!(String::from_utf8_lossy(&sent.frame), frame);
                 watched.last += 1;
             }
-            Item::Heartbeat => panic!("nobody asked for a heartbeat"),
+            Item::Heartbeat => panic!("expected no heartbeat"),
         }
     }
 }
@@ -295,11 +297,11 @@ async fn append(store: &Store, n: u32) -> Roll {
 }
 
 async fn next(reader: &mut Reader) -> Item {
-    let item = timeout(PATIENCE, reader.next()).await.expect("an item, not silence");
+    let item = timeout(PATIENCE, reader.next()).await.expect("an item before the timeout");
     item.unwrap().expect("an item, not the end")
 }
 
-/// What the reader has at once.
+/// The item that the reader has without waiting.
 fn poll_once(reader: &mut Reader) -> Option<Item> {
     let mut next = pin!(reader.next());
     match next.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -322,7 +324,7 @@ proptest! {
             for step in steps {
                 world.take(step).await;
             }
-            // In the end everybody catches up.
+            // In the end every reader catches up.
             world.take(Step::Publish).await;
             let head = world.stored_head();
             for index in 0..world.readers.len() {
@@ -351,8 +353,9 @@ async fn ids_up_to(mut reader: Reader, head: i64) -> Vec<i64> {
     ids
 }
 
-/// Readers that open at random moments while rolls are stored and published as fast as it goes:
-/// each loads a page, then opens a stream from where `start` says, and goes on.
+/// Runs readers that start at different rolls while rolls are stored and published at full speed.
+/// Each loads a page, then opens a stream at `start` of the head of that page. Returns the ids that
+/// each reader got.
 async fn under_full_speed(start: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
     const N_ROLLS: i64 = 1_500;
     const N_READERS: usize = 40;
@@ -380,7 +383,7 @@ async fn under_full_speed(start: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
             rolls.await.expect("rolls to be stored");
             let page = store.newest(20).await.unwrap();
             let mut ids: Vec<i64> = page.rolls.iter().rev().map(|roll| roll.id.0).collect();
-            // Every second one at any moment; the others surely after a roll that the page lacks.
+            // Half of the readers continue at once; the others wait for a roll after their page.
             while n % 2 == 1 && feed.head().id <= page.head.id && feed.head().id.0 < N_ROLLS {
                 tokio::task::yield_now().await;
             }
@@ -402,7 +405,7 @@ fn is_gapless(ids: &[i64]) -> bool {
 }
 
 #[test]
-fn the_seam_between_page_and_stream_holds_at_full_speed() {
+fn a_page_and_its_stream_have_every_roll_once_at_full_speed() {
     let seen = runtime().block_on(under_full_speed(Start::After));
     for ids in seen {
         assert!(is_gapless(&ids), "expected each roll once, got {ids:?}");
@@ -410,14 +413,14 @@ fn the_seam_between_page_and_stream_holds_at_full_speed() {
 }
 
 #[test]
-fn the_check_of_the_seam_sees_a_broken_one() {
-    // A page that opens its stream without its cursor, as most examples on the web do.
+fn a_stream_without_the_cursor_of_its_page_is_seen_to_have_a_gap() {
+    // Most examples on the web open a stream like this.
     let seen = runtime().block_on(under_full_speed(|_| Start::Live));
-    assert!(seen.iter().any(|ids| !is_gapless(ids)), "a broken start went unnoticed");
+    assert!(seen.iter().any(|ids| !is_gapless(ids)), "expected a gap without a cursor");
 }
 
 #[test]
-fn a_silent_feed_wakes_every_reader_and_a_closed_one_ends_them() {
+fn an_idle_feed_sends_heartbeats_and_a_closed_one_ends_its_readers() {
     runtime().block_on(async {
         let World { _folder, feed, .. } = World::new().await;
         let mut readers = Vec::new();
@@ -426,7 +429,7 @@ fn a_silent_feed_wakes_every_reader_and_a_closed_one_ends_them() {
             assert!(matches!(next(&mut reader).await, Item::Sync(_)));
             readers.push(reader);
         }
-        let beat = tokio::spawn({
+        let heartbeats = tokio::spawn({
             let feed = feed.clone();
             async move { feed.send_heartbeats(Duration::from_millis(20)).await }
         });
@@ -439,6 +442,6 @@ fn a_silent_feed_wakes_every_reader_and_a_closed_one_ends_them() {
         for reader in &mut readers {
             assert!(timeout(PATIENCE, reader.next()).await.unwrap().unwrap().is_none());
         }
-        timeout(PATIENCE, beat).await.expect("the heartbeat to end with the feed").unwrap();
+        timeout(PATIENCE, heartbeats).await.expect("the heartbeat to end with the feed").unwrap();
     });
 }

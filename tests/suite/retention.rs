@@ -1,4 +1,4 @@
-//! Old rolls are pruned, and everybody is told what is gone.
+//! Retention: old rolls are pruned, and pages, streams and exports report which ones.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,7 @@ use crate::common::{Instance, run, wait_for};
 use crate::pages::{get, link, quiet_instance, row_ids};
 use crate::probes::metrics;
 
-/// The oldest and the newest roll that are stored, and how many are.
+/// The id of the oldest stored roll, the id of the newest one, and the number of stored rolls.
 fn kept(instance: &Instance) -> (i64, i64, i64) {
     let sql = "select ifnull(min(id), 1), ifnull(max(id), 0), count(*) from rolls";
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -28,12 +28,12 @@ fn outside(instance: &Instance, sql: &str) {
     Connection::open(instance.database()).unwrap().execute_batch(sql).unwrap();
 }
 
-/// Until it is dropped again, no roll can be deleted, though new ones can be stored.
+/// A trigger that blocks deletes from `rolls`. Inserts still work.
 const NO_DELETE: &str =
     "create trigger no_delete before delete on rolls begin select raise(abort, 'none goes'); end";
 
 #[test]
-fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
+fn the_newest_rolls_are_kept_by_count_and_the_statistics_still_count_all() {
     let instance = Instance::new("every = '1h'\nkeep = 100");
     instance.fill(5_000, 1);
     let mut server = instance.start();
@@ -49,22 +49,22 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_go_on_counting_all() {
     assert!(server.log().iter().any(|line| line.contains("kept: 100 rolls")));
     server.stop();
 
-    // The file does not shrink by itself; this is how it does.
+    // Pruning does not shrink the file; `vacuum` does.
     let size = |instance: &Instance| fs::metadata(instance.database()).unwrap().len();
     let before = size(&instance);
     outside(&instance, "vacuum");
     assert!(size(&instance) * 4 < before, "{} of {before} bytes are left", size(&instance));
     let _server = instance.start();
     wait_for("the next roll", || (kept(&instance) == (4_903, 5_002, 100)).then_some(()));
-    assert!(get(&instance.url("/stats"), &[]).body.contains("5,002"), "all are counted");
+    assert!(get(&instance.url("/stats"), &[]).body.contains("5,002"), "expected every roll");
 }
 
 #[test]
-fn the_newest_roll_stays_whatever_its_age() {
+fn the_newest_roll_is_never_pruned() {
     let instance = Instance::new("every = '1h'\nkeep = '1s'");
     instance.fill(3_000, 1);
     let mut server = instance.start();
-    // Of two days ago but for the newest, and in a moment that one is too old as well.
+    // All but the newest roll are two days old, and after 1 s the newest is over the limit too.
     let newest = (3_001, 3_001, 1);
     wait_for("the prune of all but the newest", || (kept(&instance) == newest).then_some(()));
     server.stop();
@@ -74,20 +74,20 @@ fn the_newest_roll_stays_whatever_its_age() {
 }
 
 #[test]
-fn a_start_long_after_the_newest_roll_may_have_a_wrong_clock_and_deletes_nothing_at_once() {
+fn a_start_long_after_the_newest_roll_does_not_prune_at_once() {
     let instance = Instance::new("every = '20ms'\nkeep = '36h'");
-    // Of more than two days ago.
+    // These rolls are more than two days old.
     instance.fill(3_000, 1);
     let server = instance.start();
-    // Three seconds of rolls, in which all of those would be gone.
+    // 3 s of new rolls, in which pruning would have deleted all old ones.
     wait_for("rolls", || (kept(&instance).1 > 3_150).then_some(()));
     assert_eq!(kept(&instance).0, 1);
-    let said = |line: &String| line.contains("the clock jumped ahead, or the server was stopped");
-    wait_for("it to be said", || server.log().iter().any(said).then_some(()));
+    let warns = |line: &String| line.contains("the clock jumped ahead, or the server was stopped");
+    wait_for("the warning", || server.log().iter().any(warns).then_some(()));
 }
 
 #[test]
-fn no_roll_goes_before_its_time_and_none_stays_long_after() {
+fn no_roll_is_pruned_too_early_and_none_remains_long_after() {
     let instance = Instance::new("every = '20ms'\nkeep = '2s'");
     let _server = instance.start();
     let mut seen = 0;
@@ -101,15 +101,15 @@ fn no_roll_goes_before_its_time_and_none_stays_long_after() {
         assert_eq!(gone["id"], oldest - 1);
         let rolled_at: Timestamp = gone["rolled_at"].as_str().unwrap().parse().unwrap();
         let age = now.duration_since(rolled_at);
-        assert!(age >= SignedDuration::from_secs(2), "roll {oldest} went after {age:#}");
+        assert!(age >= SignedDuration::from_secs(2), "pruned {gone} after {age:#}");
         seen = seen.max(oldest);
-        // Three seconds of rolls.
+        // 3 s of rolls.
         (seen > 150).then_some(())
     });
 }
 
 #[test]
-fn a_prune_that_fails_stops_no_roll_and_is_tried_again() {
+fn a_failed_prune_is_retried_and_does_not_stop_rolls() {
     let instance = Instance::new("every = '20ms'\nkeep = 50");
     instance.fill(200, 1);
     outside(&instance, NO_DELETE);
@@ -120,20 +120,20 @@ fn a_prune_that_fails_stops_no_roll_and_is_tried_again() {
         (failed && metrics["rollcast_rolls_total"] > 50.0).then_some(())
     });
     assert_eq!(kept(&instance).0, 1);
-    assert_eq!(get(&instance.url("/readyz"), &[]).status, 200, "rolls are being kept");
-    let said = || server.log().iter().filter(|line| line.contains("none goes")).count();
-    assert_eq!(said(), 1, "each fault once");
+    assert_eq!(get(&instance.url("/readyz"), &[]).status, 200, "rolls are still stored");
+    let n_logged = || server.log().iter().filter(|line| line.contains("none goes")).count();
+    assert_eq!(n_logged(), 1, "expected one log line per fault");
     outside(&instance, "drop trigger no_delete");
     wait_for("the prune", || (kept(&instance).0 > 200).then_some(()));
     let again = || server.log().iter().any(|line| line.contains("pruned again"));
-    wait_for("the news", || again().then_some(()));
-    assert_eq!(said(), 1);
+    wait_for("the log line", || again().then_some(()));
+    assert_eq!(n_logged(), 1);
 }
 
 #[test]
-fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
+fn a_stream_that_is_overtaken_by_pruning_gets_the_number_of_lost_rolls() {
     let instance = Instance::new("every = '100ms'\nkeep = 100");
-    // Twelve megabytes: more than the kernel ever keeps for a client.
+    // 12 MB, which is more than the kernel buffers for a client.
     instance.fill(200_000, 1);
     outside(&instance, NO_DELETE);
     let _server = instance.start();
@@ -147,8 +147,8 @@ fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
     let mut last = stream.find_map(|frame| id(&frame)).unwrap();
     outside(&instance, "drop trigger no_delete");
     wait_for("the prune", || (kept(&instance).0 > 199_900).then_some(()));
-    // On a slow machine the stream still fills its buffers while the prune goes on, and is then
-    // overtaken more than once.
+    // On a slow machine the stream still fills its buffers during the prune, so pruning may
+    // overtake it more than once.
     let mut n_syncs = 0;
     let mut n_lost = 0;
     while last <= 199_900 {
@@ -170,7 +170,7 @@ fn a_reader_that_is_overtaken_by_the_pruner_is_told_how_much_is_gone() {
 }
 
 #[test]
-fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
+fn pages_show_which_rolls_were_pruned_and_link_the_oldest_stored_one() {
     let (instance, _server) = quiet_instance(37);
     let gone = "Rolls 1 to 36 are no longer kept. The oldest kept roll is \
                 <a href=\"/rolls/37\">roll 37</a>";
@@ -183,15 +183,15 @@ fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
         ("/rolls?after=1", true),
         ("/rolls?day=2026-11-22", true),
         ("/rolls?day=2026-11-24", false),
-        // Looked at down to the oldest, and not.
+        // The first search reaches the oldest roll, the second does not.
         ("/rolls?die=1D20&result=20", true),
         ("/rolls?die=1D6&result=1&before=100", false),
     ];
-    for (path, told) in table {
+    for (path, expected) in table {
         let page = get(&instance.url(path), &[]);
-        assert_eq!(page.body.contains(gone), told, "{path}: {}", page.body);
-        // Older rolls, or the reason why there are none.
-        assert!(!told || link(&page.body, "next").is_none(), "{path}");
+        assert_eq!(page.body.contains(gone), expected, "{path}: {}", page.body);
+        // A page with this notice has no link to older rolls.
+        assert!(!expected || link(&page.body, "next").is_none(), "{path}");
     }
     let jump = get(&instance.url("/rolls?at=2026-11-22T00:00"), &[]);
     let page = get(&instance.url(jump.header("location").split('#').next().unwrap()), &[]).body;
@@ -203,21 +203,21 @@ fn pages_say_what_is_no_longer_kept_and_where_it_ends() {
 }
 
 #[test]
-fn every_page_says_which_rolls_are_kept() {
-    for (keep, said) in
+fn every_page_shows_which_rolls_are_kept() {
+    for (keep, notice) in
         [("'30d'", "keeps the rolls of the last 30d"), ("70", "keeps the newest 70 rolls")]
     {
         let instance = Instance::new(&format!("keep = {keep}"));
         let _server = instance.start();
         for path in ["/", "/nothing"] {
             let page = get(&instance.url(path), &[]).body;
-            assert!(page.contains(said), "{path}: {page}");
+            assert!(page.contains(notice), "{path}: {page}");
         }
     }
 }
 
 #[test]
-fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
+fn a_pruned_roll_is_410_gone_instead_of_404() {
     let (instance, _server) = quiet_instance(37);
     let table = [
         (1, 410, "Roll 1 is no longer kept; the oldest that is kept is 37."),
@@ -232,7 +232,7 @@ fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
             assert_eq!(answer.status, status, "{path}/{id}");
             assert!(answer.body.contains(text), "{path}/{id}: {}", answer.body);
             if status == 410 {
-                // A backup that is put back has it again.
+                // A restored backup may have the roll again.
                 assert_eq!(answer.header("cache-control"), "no-cache");
             }
         }
@@ -245,12 +245,12 @@ fn a_roll_that_is_no_longer_kept_is_gone_and_not_merely_not_found() {
 }
 
 #[test]
-fn a_page_that_pruning_can_change_is_asked_for_again() {
+fn a_page_that_pruning_can_change_is_always_revalidated() {
     let instance = Instance::new("every = '1h'\nkeep = 60");
     instance.fill(100, 1);
     outside(&instance, NO_DELETE);
     let _server = instance.start();
-    // No later roll changes these.
+    // Later rolls do not change these pages.
     let (after, before) = ("/api/rolls?after=0&limit=40", "/api/rolls?before=41&limit=40");
     let one = "/api/rolls/1";
     let answers = [after, before, one].map(|path| (path, get(&instance.url(path), &[])));
@@ -270,7 +270,7 @@ fn a_page_that_pruning_can_change_is_asked_for_again() {
 }
 
 #[test]
-fn an_export_of_rolls_that_are_no_longer_kept_says_which_are_missing() {
+fn an_export_reports_the_pruned_rolls_of_its_range() {
     let (instance, _server) = quiet_instance(37);
     let url = instance.url("/");
     let stored = lines(&instance).join("\n") + "\n";
@@ -281,9 +281,9 @@ fn an_export_of_rolls_that_are_no_longer_kept_says_which_are_missing() {
         };
         let (code, stdout, stderr) = export(&["--after", "5"]);
         assert_eq!((code, &stdout), (3, &stored), "{from:?}");
-        let told = "gap: rolls 6 to 36 are no longer kept";
-        assert!(stderr.contains(told) && stderr.contains("gaps: 1"), "{stderr}");
-        // All that is kept, or from a kept place on, is whole.
+        let gap = "gap: rolls 6 to 36 are no longer kept";
+        assert!(stderr.contains(gap) && stderr.contains("gaps: 1"), "{stderr}");
+        // No gap if the range starts at the oldest stored roll.
         assert_eq!(export(&[]), (0, stored.clone(), String::new()));
         assert_eq!(export(&["--after", "36"]), (0, stored.clone(), String::new()));
     }
@@ -294,9 +294,9 @@ fn an_export_of_rolls_that_are_no_longer_kept_says_which_are_missing() {
 }
 
 #[test]
-fn an_export_that_is_overtaken_by_the_pruner_says_which_are_missing() {
+fn an_export_that_is_overtaken_by_pruning_reports_the_missing_rolls() {
     let instance = Instance::new("every = '1h'");
-    // Far more than a pipe holds.
+    // Far more than a pipe buffers.
     instance.fill(50_000, 1);
     let mut export = instance.command();
     export.args(["export", "--format", "ndjson"]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -306,20 +306,20 @@ fn an_export_that_is_overtaken_by_the_pruner_says_which_are_missing() {
     assert_eq!(id(rolls.next().unwrap().unwrap()), 1);
     outside(&instance, "delete from rolls where id <= 40000");
     let ids: Vec<i64> = rolls.map(|line| id(line.unwrap())).collect();
-    let mut said = String::new();
-    export.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(export.wait().unwrap().code(), Some(3), "{said}");
-    let holes: Vec<_> = ids.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
-    assert_eq!((holes.len(), ids.last()), (1, Some(&50_000)));
-    let told = format!("gap: rolls {} to {} are no longer kept", holes[0][0] + 1, holes[0][1] - 1);
-    assert_eq!(holes[0][1], 40_001);
-    assert!(said.contains(&told), "{said}");
+    let mut stderr = String::new();
+    export.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(export.wait().unwrap().code(), Some(3), "{stderr}");
+    let gaps: Vec<_> = ids.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+    assert_eq!((gaps.len(), ids.last()), (1, Some(&50_000)));
+    let line = format!("gap: rolls {} to {} are no longer kept", gaps[0][0] + 1, gaps[0][1] - 1);
+    assert_eq!(gaps[0][1], 40_001);
+    assert!(stderr.contains(&line), "{stderr}");
 }
 
 #[test]
-fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_hole() {
+fn a_download_that_is_overtaken_by_pruning_ends_early_instead_of_having_a_gap() {
     let instance = Instance::new("every = '1h'");
-    // More than the kernel keeps for a client, which is up to 2.7 MB.
+    // More than the kernel buffers for a client, which is up to 2.7 MB.
     instance.fill(150_000, 1);
     let server = instance.start();
     let mut download = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
@@ -329,7 +329,7 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     let end = lines.find_map(|line| Some(line.strip_prefix("rollcast-last: ")?.to_string()));
     assert_eq!(end.as_deref(), Some("150000"));
     let id = |line: String| {
-        // Between the lines stand the sizes of chunks, if there are any.
+        // Skip the chunk sizes between the lines.
         serde_json::from_str::<Value>(&line).ok()?["id"].as_i64()
     };
     let mut ids = lines.filter_map(id);
@@ -337,14 +337,14 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     outside(&instance, "delete from rolls where id <= 140000");
     let mut last = 1;
     for id in ids {
-        assert_eq!(id, last + 1, "a hole");
+        assert_eq!(id, last + 1, "expected no gap");
         last = id;
     }
-    assert!(last < 140_000, "{last} was read, which is the end of what was deleted");
-    let said = format!("truncated a download after roll {last}: the next roll that is kept");
-    wait_for("the log", || server.log().iter().any(|line| line.contains(&said)).then_some(()));
+    assert!(last < 140_000, "the download ended at roll {last}, after the deleted rolls");
+    let warning = format!("truncated a download after roll {last}: the next roll that is kept");
+    wait_for("the log", || server.log().iter().any(|line| line.contains(&warning)).then_some(()));
 
-    // What `rollcast export` makes of it.
+    // `rollcast export` resumes after such a download and reports the gap.
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |rows: &[i64]| {
         let rows: String = rows.iter().copied().map(row).collect();
@@ -356,13 +356,13 @@ fn a_download_that_is_overtaken_by_the_pruner_ends_early_instead_of_leaving_a_ho
     let (code, stdout, stderr) = run(instance.command().args(["export", &url]));
     let rows: String = [1, 2, 5, 6].map(row).concat();
     assert_eq!((code, stdout), (3, format!("id,rolled_at,1D6\r\n{rows}")), "{stderr}");
-    for told in ["gap: rolls 3 to 4 are", "gap: rolls 7 to 8 are", "gaps: 2"] {
-        assert!(stderr.contains(told), "{stderr}");
+    for text in ["gap: rolls 3 to 4 are", "gap: rolls 7 to 8 are", "gaps: 2"] {
+        assert!(stderr.contains(text), "{stderr}");
     }
 }
 
 #[test]
-fn check_and_backup_say_which_rolls_are_kept() {
+fn check_and_backup_print_which_rolls_are_kept() {
     let instance = Instance::new("every = '1h'\nkeep = '36h'");
     instance.fill(120, 37);
     let (code, stdout, _) = run(instance.command().arg("check"));
@@ -372,7 +372,7 @@ fn check_and_backup_say_which_rolls_are_kept() {
     let (code, stdout, _) = run(instance.command().args(["backup", "copy.db"]));
     assert_eq!(code, 0);
     assert!(stdout.contains("rolls 37 to 120"), "{stdout}");
-    // The environment has numbers without a sign.
+    // A number in the environment arrives as an unsigned integer.
     let check = |keep: &str| {
         let keep = format!("{{keep={keep}}}");
         run(instance.command().arg("check").env("ROCKET_ROLLCAST", keep)).0

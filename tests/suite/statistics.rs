@@ -1,4 +1,4 @@
-//! The statistics: every roll is counted once, over kills, prunes and migrations, and all views
+//! The statistics: every roll is counted once across kills, prunes and migrations, and all views
 //! show the same numbers.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ fn dice_of(stored: &(i64, String, String)) -> BTreeMap<String, u64> {
     serde_json::from_str(&stored.2).unwrap()
 }
 
-/// Counts all stored rolls up to those in `seen` by hand, and compares.
+/// Computes the statistics of all stored rolls up to `as_of` of `seen`, and compares them.
 fn assert_right(seen: &Value, instance: &Instance) {
     let as_of = seen["as_of"].as_i64().unwrap();
     let stored = instance.stored();
@@ -57,7 +57,7 @@ fn assert_right(seen: &Value, instance: &Instance) {
     }
 }
 
-/// Compares what people with sqlite3 see with the rolls themselves, all in one query.
+/// Compares the view `tallies` with the rolls in one query.
 fn assert_tallies_fit_the_rolls(instance: &Instance) {
     let sql = "select count(*) from
         (select die, face, count(*) as n_rolls from faces group by die, face) f
@@ -67,16 +67,16 @@ fn assert_tallies_fit_the_rolls(instance: &Instance) {
     assert_eq!(n_others, 0, "counts that differ from the rolls");
 }
 
-/// A number from the database.
+/// Runs a query that returns one number.
 fn number(instance: &Instance, sql: &str) -> i64 {
     instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
-/// The last roll that the saved statistics include.
+/// Selects the id of the last roll in the saved statistics.
 const SAVED_ID: &str = "select last_id from projections where name = 'statistics'";
 
-/// Turns a database of schema 3 whose statistics are saved into one of schema 2, as a server of
-/// that time left it.
+/// Turns a database of schema 3 with saved statistics into one of schema 2, as an old server would
+/// have left it.
 pub const TO_SCHEMA_2: &str = "
     drop view tallies; drop table projections;
     drop trigger refuse_unreadable_insert; drop trigger refuse_unreadable_update;
@@ -92,7 +92,7 @@ pub const TO_SCHEMA_2: &str = "
     pragma user_version = 2;";
 
 #[test]
-fn what_is_shown_is_what_the_rolls_add_up_to_while_they_go_on() {
+fn the_statistics_match_the_stored_rolls_while_new_rolls_arrive() {
     let instance = Instance::new("every = '2ms'\ndice = ['1D6', '2D4']");
     let _server = instance.start();
     for n in [1, 50, 400] {
@@ -105,7 +105,7 @@ fn what_is_shown_is_what_the_rolls_add_up_to_while_they_go_on() {
 }
 
 #[test]
-fn a_database_of_schema_1_is_counted_when_it_is_first_opened_and_nothing_twice() {
+fn a_database_of_schema_1_is_counted_once_when_it_is_first_opened() {
     let instance = Instance::new("every = '1h'");
     instance.fill(10_000, 1);
     let outside = Connection::open(instance.database()).unwrap();
@@ -117,7 +117,7 @@ fn a_database_of_schema_1_is_counted_when_it_is_first_opened_and_nothing_twice()
         )
         .unwrap();
     drop(outside);
-    // The command counts by itself and changes nothing.
+    // `rollcast stats` counts the rolls itself and does not change the database.
     let before = std::fs::read(instance.database()).unwrap();
     let stats = instance.command().arg("stats").output().unwrap();
     let text = String::from_utf8(stats.stdout).unwrap();
@@ -138,7 +138,7 @@ fn a_database_of_schema_1_is_counted_when_it_is_first_opened_and_nothing_twice()
 }
 
 #[test]
-fn a_database_of_schema_2_keeps_its_statistics_of_rolls_that_are_gone() {
+fn a_database_of_schema_2_keeps_the_statistics_of_its_pruned_rolls() {
     let instance = Instance::new("every = '1h'");
     instance.fill(8_000, 1);
     instance.start().stop();
@@ -163,7 +163,7 @@ fn a_database_of_schema_2_keeps_its_statistics_of_rolls_that_are_gone() {
 }
 
 #[test]
-fn rolls_that_somebody_else_stored_are_counted_too() {
+fn rolls_that_another_process_stored_are_counted_too() {
     let instance = Instance::new("every = '20ms'");
     let _server = instance.start();
     wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
@@ -185,13 +185,13 @@ fn rolls_that_somebody_else_stored_are_counted_too() {
     assert_right(&seen, &instance);
 }
 
-/// Fails after a row was inserted, with an error that is not final.
+/// A trigger that fails an insert after the row was written. The server retries after this error.
 const FAULT: &str = "
     pragma busy_timeout = 5000;
     create trigger fault after insert on TABLE begin insert into no_such_table values (1); end;";
 
 #[test]
-fn an_attempt_that_failed_is_not_counted() {
+fn a_failed_commit_is_not_counted() {
     let instance = Instance::new("every = '20ms'");
     let server = instance.start();
     wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
@@ -211,7 +211,7 @@ fn an_attempt_that_failed_is_not_counted() {
 }
 
 #[test]
-fn rolls_and_statistics_go_on_while_the_statistics_cannot_be_saved() {
+fn rolls_and_statistics_continue_while_the_statistics_cannot_be_saved() {
     let instance = Instance::new("every = '1ms'");
     let mut server = instance.start();
     wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
@@ -222,7 +222,7 @@ fn rolls_and_statistics_go_on_while_the_statistics_cannot_be_saved() {
     let (last, saved) = (instance.stored().last().unwrap().0, number(&instance, SAVED_ID));
     // Two more saves fail.
     wait_for("more rolls", || (instance.stored().last().unwrap().0 > last + 2_500).then_some(()));
-    assert_eq!(logged("statistics cannot be saved"), 1, "each fault once");
+    assert_eq!(logged("statistics cannot be saved"), 1, "expected one log line");
     assert_eq!(logged("no roll can be stored"), 0);
     assert_eq!(number(&instance, SAVED_ID), saved);
     assert_right(&api(&instance), &instance);
@@ -264,8 +264,8 @@ fn statistics_survive_a_kill_and_deleted_rolls() {
 }
 
 #[test]
-fn a_roll_that_was_pruned_before_a_kill_is_counted_after_it() {
-    // Each prune deletes rolls that were not saved by the timer yet.
+fn a_roll_that_was_pruned_before_a_kill_is_still_counted_after_it() {
+    // Each prune deletes rolls that the periodic save does not include yet.
     let instance = Instance::new("every = '10ms'\nkeep = 2");
     for _ in 0..3 {
         let mut server = instance.start();
@@ -283,7 +283,7 @@ fn a_roll_that_was_pruned_before_a_kill_is_counted_after_it() {
 }
 
 #[test]
-fn page_api_and_terminal_say_the_same() {
+fn page_api_and_terminal_show_the_same_statistics() {
     let instance = Instance::new("every = '1h'\ndice = ['1D20', '2D6', '100D1000']");
     instance.fill(7_300, 1);
     let mut server = instance.start();
@@ -291,7 +291,7 @@ fn page_api_and_terminal_say_the_same() {
         let seen = api(&instance);
         (seen["dice"].as_array().unwrap().len() == 4).then_some(seen)
     });
-    // Those rolled now first, in their order, then the one that no longer is.
+    // The configured dice come first, in their order, then a die that is no longer rolled.
     let names: Vec<_> = seen["dice"].as_array().unwrap().iter().map(|die| &die["die"]).collect();
     assert_eq!(names, ["1D20", "2D6", "100D1000", "1D6"]);
     assert_eq!(seen["dice"][2]["results"].as_array().unwrap().len(), 60);
@@ -302,13 +302,13 @@ fn page_api_and_terminal_say_the_same() {
     assert_eq!(terminal().unwrap(), live, "the same with and without a server");
     for die in seen["dice"].as_array().unwrap() {
         let name = die["die"].as_str().unwrap();
-        assert!(page.contains(&format!("<h2 id=\"{name}\">")), "{name} on the page");
-        assert!(live.contains(name), "{name} in {live}");
+        assert!(page.contains(&format!("<h2 id=\"{name}\">")), "expected {name} on the page");
+        assert!(live.contains(name), "expected {name} in {live}");
     }
     for text in ["7,301", "365", "0 to 1"] {
-        assert!(page.contains(text), "{text} on the page");
+        assert!(page.contains(text), "expected {text} on the page");
     }
-    // A roll a second in a fixed order is as even as can be: nothing a chi-square could see.
+    // Rolls in a fixed order are perfectly even, so the last chi-square is 0.
     for text in ["7,301 rolls", "365", "no alarm", "2 of 3,600 rolls; the last: chi-square 0.00"] {
         assert!(live.contains(text), "expected {text} in {live}");
     }
@@ -316,9 +316,9 @@ fn page_api_and_terminal_say_the_same() {
 }
 
 #[test]
-fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
+fn an_unreadable_old_roll_is_skipped_and_logged() {
     let instance = Instance::new("every = '50ms'");
-    // More than the feed reads at the start.
+    // More rolls than the feed reads at its start.
     instance.fill(2_000, 1);
     let sql = "drop trigger refuse_unreadable_update;
                update rolls set dice = '{\"1D6\":\"x\"}' where id = 50";
@@ -329,28 +329,28 @@ fn an_old_roll_that_nobody_can_read_is_left_out_and_said() {
     for die in seen["dice"].as_array().unwrap() {
         assert_eq!(die["n_rolls"].as_i64(), seen["as_of"].as_i64().map(|n| n - 1), "{die}");
     }
-    let said: Vec<String> =
+    let lines: Vec<String> =
         server.log().into_iter().filter(|line| line.contains("cannot be read")).collect();
-    assert!(said.len() == 1 && said[0].contains("roll 50"), "{said:#?}");
+    assert!(lines.len() == 1 && lines[0].contains("roll 50"), "{lines:#?}");
 }
 
 #[test]
-fn many_who_ask_for_the_statistics_of_the_largest_dice_all_get_them_and_pages_find_a_reader() {
+fn many_requests_for_the_statistics_of_the_largest_dice_do_not_block_pages() {
     let dice: Vec<String> = (85..=100).map(|n_dice| format!("{n_dice}D1000")).collect();
     let instance = Instance::new(&format!("every = '1h'\ndice = {dice:?}"));
     let _server = instance.start();
     wait_for("the first roll", || instance.stored().first().cloned());
     let stats = instance.url("/api/stats");
-    let asking: Vec<_> = (0..20)
+    let requests: Vec<_> = (0..20)
         .map(|_| {
             let stats = stats.clone();
             thread::spawn(move || get(&stats))
         })
         .collect();
-    while !asking.iter().all(JoinHandle::is_finished) {
+    while !requests.iter().all(JoinHandle::is_finished) {
         get(&instance.url("/rolls"));
     }
-    let answers: Vec<String> = asking.into_iter().map(|asking| asking.join().unwrap()).collect();
+    let answers: Vec<String> = requests.into_iter().map(|it| it.join().unwrap()).collect();
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     let answer: Value = serde_json::from_str(&answers[0]).unwrap();
     assert_eq!((&answer["as_of"], answer["dice"].as_array().unwrap().len()), (&1.into(), 16));

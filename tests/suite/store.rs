@@ -1,4 +1,5 @@
-//! The database file: what is refused untouched, what is durable, who may have it.
+//! The database file: refused files stay unchanged, rolls are durable, and one server at a time
+//! uses it.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ use rollcast::store::Store;
 use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, Server, http, wait_for};
 
-/// Starts a server that must refuse, and gives back its last words.
+/// Starts a server that must fail, and returns its last log line.
 fn refusal(instance: &Instance) -> String {
     let mut server = Server::spawn(&mut instance.command());
     let status = server.wait();
@@ -39,7 +40,7 @@ fn folder_of(instance: &Instance) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn what_is_not_our_database_is_refused_and_left_untouched() {
+fn a_foreign_file_is_refused_and_left_unchanged() {
     fn sqlite(path: &Path, sql: &str) {
         Connection::open(path).unwrap().execute_batch(sql).unwrap();
     }
@@ -101,19 +102,18 @@ fn what_is_not_our_database_is_refused_and_left_untouched() {
     for (what, make, found) in table {
         let instance = Instance::new("every = '1ms'");
         make(&instance.database());
-        // Only a log can't be judged without SQLite, which keeps an index of it in a file of its
-        // own, and not without the lock.
+        // Only SQLite can check a write-ahead log. It creates `-shm`, and rollcast its lock file.
         let beside = |name: &str| name.ends_with("-shm") || name.ends_with("-lock");
-        let kept = |mut files: Vec<(String, Vec<u8>)>| {
+        let compared = |mut files: Vec<(String, Vec<u8>)>| {
             files.retain(|(name, _)| !(what.contains("log") && beside(name)));
             files
         };
-        let before = kept(folder_of(&instance));
-        let said = refusal(&instance);
-        assert!(said.contains(found) && said.contains("rolls.db"), "{what}: {said}");
+        let before = compared(folder_of(&instance));
+        let error = refusal(&instance);
+        assert!(error.contains(found) && error.contains("rolls.db"), "{what}: {error}");
         let check = instance.command().arg("check").output().unwrap();
         assert_eq!(check.status.code(), Some(1), "{what}: check must refuse too");
-        assert!(before == kept(folder_of(&instance)), "{what}: something was changed");
+        assert!(before == compared(folder_of(&instance)), "{what}: a file was changed");
     }
 }
 
@@ -129,26 +129,26 @@ fn a_second_server_on_the_same_database_refuses_to_start() {
         assert_eq!(server.wait().code(), Some(1), "{:#?}", server.log());
         server.log().last().unwrap().clone()
     };
-    // Also by another name.
+    // Also through a second name of the file.
     let link = instance.path().join("link.db");
     std::os::unix::fs::symlink(instance.database(), &link).unwrap();
     for path in [instance.database(), link.clone()] {
-        let said = second(&path);
-        assert!(said.contains(&format!("process {}", first.pid())), "{said}");
-        assert!(said.contains("rollcast.database"), "expected a remedy in {said}");
+        let error = second(&path);
+        assert!(error.contains(&format!("process {}", first.pid())), "{error}");
+        assert!(error.contains("rollcast.database"), "expected a remedy in {error}");
     }
     let mut check = instance.command();
     check.arg("check").env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", link.display()));
     let checked = String::from_utf8(check.output().unwrap().stdout).unwrap();
     assert!(checked.contains("a server is running on it"), "{checked}");
     let mut first = first;
-    // A killed server leaves its lock file, not its lock.
+    // A killed server leaves its lock file behind, but not the lock.
     first.kill();
     instance.start().stop();
 }
 
 #[test]
-fn ids_go_on_without_gaps_over_starts_and_counts_agree_with_rolls() {
+fn ids_have_no_gaps_across_restarts_and_counts_match_the_rolls() {
     let instance = Instance::new("every = '2ms'\ndice = ['1D6', '3D4']");
     for round in 1..=3_usize {
         let mut server = instance.start();
@@ -165,13 +165,13 @@ fn ids_go_on_without_gaps_over_starts_and_counts_agree_with_rolls() {
         (select die, face, count(*) as n from faces group by die, face) f
         full join tallies t on t.die = f.die and t.face = f.face
         where f.n is not t.n_rolls";
-    assert_eq!(count(differing), 0, "tallies are not what the rolls add up to");
+    assert_eq!(count(differing), 0, "tallies that differ from the rolls");
     assert_eq!(count("select count(*) from rolls where not dice like '{\"1D6\":%,\"3D4\":%}'"), 0);
     assert_eq!(count("select max(face) <= 12 and min(face) >= 3 from faces where die = '3D4'"), 1);
 }
 
 #[test]
-fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
+fn a_roll_that_cannot_be_stored_is_retried_and_published_only_afterwards() {
     let instance = Instance::new("every = '20ms'");
     let server = instance.start();
     let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
@@ -181,8 +181,8 @@ fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
     wait_for("the fault to be told", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
-    let told = jiff::Timestamp::now();
-    // Pages go on.
+    let logged_at = jiff::Timestamp::now();
+    // Pages still work.
     assert_eq!(http().get(instance.url("/")).call().unwrap().status(), 200);
     let n_stored = instance.stored().len();
     outside.execute_batch("rollback").unwrap();
@@ -193,22 +193,21 @@ fn a_roll_that_cannot_be_stored_is_tried_again_and_seen_by_nobody_before() {
         .collect();
     assert_eq!(seen, (6..=n_stored as i64 + 20).collect::<Vec<_>>(), "gaps or repeats");
     assert!(server.log().iter().any(|line| line.contains("rolls are stored again")));
-    // The one that failed, or a few that had come due together; the fifty ticks of the second that
-    // it took to fail are left out.
+    // The rolls that failed together. The 50 ticks of the second until the failure are skipped.
     let is_old =
-        |(_, at, _): &&(i64, String, String)| at.parse::<jiff::Timestamp>().unwrap() < told;
+        |(_, at, _): &&(i64, String, String)| at.parse::<jiff::Timestamp>().unwrap() < logged_at;
     let n_old = instance.stored()[n_stored..].iter().take_while(is_old).count();
-    assert!((1..10).contains(&n_old), "expected the roll that failed, no volley: {n_old} rolls");
+    assert!((1..10).contains(&n_old), "expected only the rolls that failed, got {n_old}");
 }
 
 #[test]
-fn a_server_whose_commits_wait_for_another_writer_stops_all_the_same() {
+fn a_server_stops_while_its_commits_wait_for_another_writer() {
     let instance = Instance::new("every = '1ms'");
     let mut server = instance.start();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let outside = Connection::open(instance.database()).unwrap();
     outside.pragma_update(None, "busy_timeout", 5_000).unwrap();
-    // Commits wait for this again and again, and rolls come due meanwhile.
+    // Every commit waits for this lock, and more rolls are due meanwhile.
     let slow = std::thread::spawn(move || {
         while stopped.recv_timeout(Duration::from_millis(60)) == Err(RecvTimeoutError::Timeout) {
             outside.execute_batch("begin immediate").unwrap();
@@ -223,7 +222,7 @@ fn a_server_whose_commits_wait_for_another_writer_stops_all_the_same() {
 }
 
 #[test]
-fn rolls_that_come_due_during_a_slow_commit_are_stored_together_by_the_next() {
+fn rolls_due_during_a_slow_commit_are_stored_together_by_the_next() {
     let instance = Instance::new("every = '10ms'");
     let _server = instance.start();
     let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
@@ -231,19 +230,19 @@ fn rolls_that_come_due_during_a_slow_commit_are_stored_together_by_the_next() {
     let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
     let n_before = instance.stored().len();
-    // A commit waits for this, as it would for a slow disk; within the second that it waits.
+    // A commit waits up to 1 s for this lock, as it would for a slow disk.
     let slow = Instant::now();
     wait_for("half a second", || (slow.elapsed() > Duration::from_millis(500)).then_some(()));
-    let held = jiff::Timestamp::now();
+    let locked_at = jiff::Timestamp::now();
     outside.execute_batch("rollback").unwrap();
     let rolls = stream.rolls(n_before + 100 - 5);
     assert_eq!(rolls.len(), n_before + 95);
     let during = |(_, rolled_at, _): &&(i64, String, String)| {
-        rolled_at.parse::<jiff::Timestamp>().unwrap() < held
+        rolled_at.parse::<jiff::Timestamp>().unwrap() < locked_at
     };
     let n_during = instance.stored()[n_before..].iter().filter(during).count();
-    // Alone, the roll whose commit waited would be the only one.
-    assert!(n_during > 5, "expected the clock to go on during a commit, got {n_during} rolls");
+    // Without batches, only the roll of the waiting commit would be this old.
+    assert!(n_during > 5, "expected rolls during the commit, got {n_during}");
 }
 
 #[test]
@@ -263,8 +262,8 @@ fn a_stop_does_not_wait_for_a_roll_that_cannot_be_stored() {
 }
 
 type Fault = fn(&Instance);
-/// What is done to a database in use, and what the server then says.
-const TAKEN_AWAY: [(&str, Fault, &str); 4] = [
+/// Faults of a database in use: a name, the fault, and the text that the server logs.
+const FILE_FAULTS: [(&str, Fault, &str); 4] = [
     (
         "deleted",
         |instance| fs::remove_file(instance.database()).unwrap(),
@@ -289,7 +288,7 @@ const TAKEN_AWAY: [(&str, Fault, &str); 4] = [
         |instance| {
             let link = instance.path().join("link");
             std::os::unix::fs::symlink("rolls.db", &link).unwrap();
-            // A link to itself.
+            // A symbolic link to itself.
             fs::rename(link, instance.database()).unwrap();
         },
         "cannot tell whether",
@@ -297,19 +296,19 @@ const TAKEN_AWAY: [(&str, Fault, &str); 4] = [
 ];
 
 #[test]
-fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
-    for (what, fault, reason) in TAKEN_AWAY {
+fn a_server_stops_if_its_database_is_deleted_or_replaced() {
+    for (what, fault, reason) in FILE_FAULTS {
         let instance = Instance::new("every = '5ms'");
         let mut server = instance.start();
         let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
         stream.rolls(10);
-        // Another name for the same file, to look into it after the fault.
+        // A second name of the same file, to read it after the fault.
         let old = instance.path().join("old.db");
         fs::hard_link(instance.database(), &old).unwrap();
         let newest = |database: &Connection| -> i64 {
             database.query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
         };
-        // No commit comes between what everybody has seen and the fault.
+        // The lock prevents commits between the last published roll and the fault.
         let outside = Connection::open(instance.database()).unwrap();
         wait_for("the lock", || outside.execute_batch("begin immediate").ok());
         let n_stored = newest(&outside);
@@ -319,20 +318,20 @@ fn a_database_that_is_deleted_or_replaced_under_the_server_stops_it() {
         drop(outside);
         let status = server.wait();
         assert_eq!(status.code(), Some(1), "{what}: {:#?}", server.log());
-        let said = server.log().last().unwrap().clone();
-        assert!(said.contains(reason), "{what}: {said}");
+        let line = server.log().last().unwrap().clone();
+        assert!(line.contains(reason), "{what}: {line}");
         let published = stream.find_map(|frame| frame.roll());
-        assert_eq!(published, None, "{what}: published though its file is gone");
-        // The control: there was one that could have been published.
+        assert_eq!(published, None, "{what}: published a roll of a missing file");
+        // Control: a roll was stored in the old file, so it could have been published.
         let n_old = newest(&Connection::open(&old).unwrap());
         assert!(n_old > n_stored, "{what}: no roll was stored after the fault");
     }
 }
 
 #[test]
-fn nobody_is_shown_rolls_of_a_file_that_is_gone() {
-    for (what, fault, reason) in TAKEN_AWAY {
-        // So that no commit comes and ends it.
+fn no_rolls_are_shown_after_the_database_was_removed_or_replaced() {
+    for (what, fault, reason) in FILE_FAULTS {
+        // One roll an hour, so that no commit detects the fault first.
         let instance = Instance::new("every = '1h'");
         instance.fill(5_000, 1);
         let server = instance.start();
@@ -348,12 +347,12 @@ fn nobody_is_shown_rolls_of_a_file_that_is_gone() {
         }
         assert!(server.log().iter().any(|line| line.contains(reason)), "{:#?}", server.log());
         let mut stream = Stream::open(&instance.url("/stream/?after=1"), Ask::default()).unwrap();
-        assert!(stream.all(|frame| frame.roll().is_none()), "{what}: a roll");
+        assert!(stream.all(|frame| frame.roll().is_none()), "{what}: expected no roll");
     }
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named_at_the_start() {
+fn a_start_fails_and_names_the_path_if_the_folder_is_a_file() {
     let instance = Instance::new("every = '1h'");
     let file = instance.path().join("file");
     fs::write(&file, "").unwrap();
@@ -362,12 +361,12 @@ fn a_folder_that_cannot_be_written_is_named_at_the_start() {
     command.env("ROCKET_ROLLCAST", format!("{{database=\"{}\"}}", database.display()));
     let mut server = Server::spawn(&mut command);
     assert_eq!(server.wait().code(), Some(1));
-    let said = server.log().last().unwrap().clone();
-    assert!(said.contains(&*file.to_string_lossy()), "{said}");
+    let line = server.log().last().unwrap().clone();
+    assert!(line.contains(&*file.to_string_lossy()), "{line}");
 }
 
 #[test]
-fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
+fn a_start_succeeds_after_an_earlier_one_was_killed_while_creating_the_database() {
     let instance = Instance::new("every = '5ms'");
     for leftover in ["rolls.db-new", "rolls.db-new-journal", "rolls.db-new-wal"] {
         fs::write(instance.path().join(leftover), "half a database").unwrap();
@@ -377,7 +376,7 @@ fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
     server.stop();
     let names: Vec<String> = folder_of(&instance).into_iter().map(|(name, _)| name).collect();
     assert!(!names.iter().any(|name| name.contains("-new")), "a draft was left: {names:?}");
-    // And killed for real, at moments all over its first start, however long that takes here.
+    // Kill real servers at times spread over the measured duration of a first start.
     let start = Instant::now();
     drop(Instance::new("every = '1ms'").start());
     let whole = start.elapsed();
@@ -394,18 +393,18 @@ fn a_start_that_was_killed_while_it_created_the_database_does_no_harm() {
 }
 
 #[test]
-fn a_log_whose_database_is_gone_is_not_taken_for_that_of_a_new_one() {
+fn a_log_without_its_database_is_refused() {
     let instance = Instance::new("every = '5ms'");
     let mut server = instance.start();
     wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
     server.kill();
     fs::remove_file(instance.database()).unwrap();
     let log = fs::read(instance.path().join("rolls.db-wal")).unwrap();
-    let said = refusal(&instance);
-    assert!(said.contains("a write-ahead log without its database"), "{said}");
+    let error = refusal(&instance);
+    assert!(error.contains("a write-ahead log without its database"), "{error}");
     let check = instance.command().arg("check").output().unwrap();
     assert_eq!(check.status.code(), Some(1), "check must refuse too");
-    assert_eq!(fs::read(instance.path().join("rolls.db-wal")).unwrap(), log, "it was changed");
+    assert_eq!(fs::read(instance.path().join("rolls.db-wal")).unwrap(), log, "the log was changed");
 }
 
 /// Prints the median time of a commit: `cargo test --test suite write_ahead_log -- --nocapture`.
@@ -426,7 +425,7 @@ async fn a_roll_of_two_dice_takes_at_most_10_kb_of_write_ahead_log() {
         started.elapsed()
     };
     store_roll(0).await;
-    // A reader of the first roll keeps the log from starting over, so its size counts every page.
+    // An open read transaction prevents a checkpoint reset, so the log's size counts every page.
     let reader = Connection::open(&database).unwrap();
     reader.execute_batch("begin; select count(*) from rolls").unwrap();
     let n_bytes = || fs::metadata(folder.path().join("rolls.db-wal")).unwrap().len();

@@ -1,4 +1,4 @@
-//! The stream as a client sees it: the cursor table, methods, headers, limits, ends.
+//! The stream as a client sees it: its start, methods, headers, limits and end.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::common::events::{Ask, Frame, Stream};
 use crate::common::{Instance, PATIENCE, Server, http, wait_for};
 
-/// A server on rolls 1 to 100, of which those from 41 on are kept. It has just made roll 101 and
-/// makes no other during the test.
+/// A server whose database holds rolls 41 to 100; rolls 1 to 40 are pruned. It has just stored roll
+/// 101 and makes no other roll during the test.
 fn quiet_instance() -> (Instance, Server) {
     let instance = Instance::new("every = '1h'");
     instance.fill(100, 41);
@@ -25,8 +25,8 @@ fn cursor(instance: &Instance, id: i64) -> String {
     format!("{id}-{}", rolled_at.as_millisecond())
 }
 
-/// Opens the stream and checks its first frames to the letter: a retry of 1 to 5 s, `sync`, and
-/// then the rolls `from` to 101 as they are stored.
+/// Opens the stream and compares its first frames: a retry of 1 to 5 s, `sync`, then the stored
+/// rolls `from` to 101.
 fn check_first_frames(instance: &Instance, query: &str, ask: Ask<'_>, sync: Value, from: i64) {
     let stored: Vec<_> = instance.stored().into_iter().filter(|roll| roll.0 >= from).collect();
     let mut stream = Stream::open(&instance.url(&format!("/stream/{query}")), ask).unwrap();
@@ -49,7 +49,7 @@ fn check_first_frames(instance: &Instance, query: &str, ask: Ask<'_>, sync: Valu
 }
 
 #[test]
-fn a_stream_starts_where_the_cursor_table_says() {
+fn a_stream_starts_where_the_cursor_table_specifies() {
     let (instance, _server) = quiet_instance();
     let head = cursor(&instance, 101);
     let resumed =
@@ -62,20 +62,20 @@ fn a_stream_starts_where_the_cursor_table_says() {
         // No cursor, or an empty one.
         ("".to_string(), live.clone(), 102),
         ("?after=".to_string(), live, 102),
-        // A kept roll: with its moment, and as a bare number.
+        // A stored roll, with and without its timestamp.
         (format!("?after={}", cursor(&instance, 90)), resumed(11), 91),
         ("?after=90".into(), resumed(11), 91),
         (format!("?after={}", cursor(&instance, 41)), resumed(60), 42),
         (format!("?after={head}"), resumed(0), 102),
         ("?after=101".into(), resumed(0), 102),
-        // The one before the oldest kept: nothing is missed.
+        // The roll before the oldest stored one: no roll is lost.
         (format!("?after=40-{}", millis(40)), resumed(61), 41),
         ("?after=40".into(), resumed(61), 41),
-        // Older than what is kept.
+        // Older: the rolls in between were pruned.
         (format!("?after=39-{}", millis(39)), pruned(1), 41),
         ("?after=1".into(), pruned(39), 41),
         ("?after=0".into(), pruned(40), 41),
-        // Another history: ahead of the head, or another moment.
+        // Another history: an id after the head, or a different timestamp.
         ("?after=102".into(), reset("unknown"), 102),
         (format!("?after=102-{}", millis(102)), reset("unknown"), 102),
         ("?after=999999999999999999".into(), reset("unknown"), 102),
@@ -83,11 +83,11 @@ fn a_stream_starts_where_the_cursor_table_says() {
         ("?after=9223372036854775808".into(), reset("unknown"), 102),
         ("?after=99999999999999999999999999".into(), reset("unknown"), 102),
         ("?after=90-9223372036854775808".into(), reset("unknown"), 102),
-        // The time of the one before the oldest kept cannot be checked.
+        // Roll 40 is pruned, so its timestamp cannot be checked.
         ("?after=40-99999999999999999999".into(), resumed(61), 41),
         (format!("?after=90-{}", millis(90) + 1), reset("unknown"), 102),
         ("?after=101-1".into(), reset("unknown"), 102),
-        // Not a cursor at all.
+        // Not a cursor.
         ("?after=abc".into(), reset("malformed"), 102),
         ("?after=-1".into(), reset("malformed"), 102),
         ("?after=90-".into(), reset("malformed"), 102),
@@ -109,7 +109,7 @@ fn a_stream_starts_where_the_cursor_table_says() {
 }
 
 #[test]
-fn the_last_event_id_beats_the_address() {
+fn the_last_event_id_header_overrides_the_query() {
     let (instance, _server) = quiet_instance();
     let head = cursor(&instance, 101);
     let sync = json!({"mode": "resumed", "head": head, "replay": 1, "lost": 0});
@@ -118,10 +118,10 @@ fn the_last_event_id_beats_the_address() {
         let ask = Ask { last_event_id: Some(&newer), ..Ask::default() };
         check_first_frames(&instance, query, ask, sync.clone(), 101);
     }
-    // An empty header asks for nothing, so the address counts.
+    // An empty header is ignored, so the query counts.
     let empty = Ask { last_event_id: Some(""), ..Ask::default() };
     check_first_frames(&instance, "?after=100", empty, sync.clone(), 101);
-    // A broken one is not mended by the address.
+    // A malformed header is not replaced by the query.
     let broken = Ask { last_event_id: Some("x"), ..Ask::default() };
     let malformed = json!({
         "mode": "reset", "reason": "malformed", "head": head, "replay": 0, "lost": null
@@ -172,7 +172,7 @@ fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
 }
 
 #[test]
-fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
+fn the_headers_prevent_buffering_and_head_sends_only_them() {
     let (instance, mut server) = quiet_instance();
     let expected = [
         ("content-type", "text/event-stream"),
@@ -190,7 +190,7 @@ fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
                 assert_eq!(values, [value], "{path}: {name}");
             }
         }
-        assert!(got.headers().get("expires").is_none(), "{path}: cache-control says it all");
+        assert!(got.headers().get("expires").is_none(), "{path}: cache-control is enough");
         assert_eq!(head.body_mut().read_to_string().unwrap(), "", "{path}: HEAD has no body");
     }
     server.stop();
@@ -201,7 +201,7 @@ fn the_headers_let_a_stream_through_and_are_all_that_head_answers() {
 }
 
 #[test]
-fn other_methods_are_told_what_there_is_and_pages_from_elsewhere_may_listen() {
+fn other_methods_get_the_allowed_ones_and_pages_of_any_origin_may_listen() {
     let (instance, _server) = quiet_instance();
     let url = instance.url("/stream/");
     for method in ["PUT", "PATCH", "DELETE"] {
@@ -222,7 +222,7 @@ fn live_rolls_follow_the_replay_without_gap_or_repeat() {
     let instance = Instance::new("every = '5ms'");
     instance.fill(3_000, 1);
     let _server = instance.start();
-    // Far behind the window in memory: out of the database first, then live.
+    // Far behind the window in memory, so the database supplies the first rolls.
     let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     let rolls = stream.rolls(3_200);
     let stored = instance.stored();
@@ -234,7 +234,7 @@ fn live_rolls_follow_the_replay_without_gap_or_repeat() {
 }
 
 #[test]
-fn silence_is_filled_with_comments_that_carry_no_id() {
+fn an_idle_stream_sends_comments_without_an_id() {
     let instance = Instance::new("every = '1h'\nheartbeat = '1s'");
     let _server = instance.start();
     let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
@@ -243,19 +243,19 @@ fn silence_is_filled_with_comments_that_carry_no_id() {
 }
 
 #[test]
-fn who_leaves_a_silent_stream_gives_its_place_back_with_the_next_heartbeat() {
+fn a_closed_idle_stream_releases_its_permit_at_the_next_heartbeat() {
     let instance = Instance::new("every = '1h'\nheartbeat = '1s'\nmax_streams = 1");
     let _server = instance.start();
     let open = || Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     let mut stream = open();
     stream.frames(2);
-    // Control: as long as it listens there is no place, whatever its heartbeat.
+    // Control: heartbeats do not release the permit of an open stream.
     let is_comment = |frame: &Frame| *frame == Frame::Comment;
     assert_eq!(stream.by_ref().filter(is_comment).take(2).count(), 2);
     assert_eq!(busy_frames(&instance).1, json!({"reason": "total", "limit": 1}));
 
     drop(stream);
-    let mut next = wait_for("a place", || {
+    let mut next = wait_for("a free permit", || {
         let mut stream = open();
         let is_open = stream.find_map(|frame| match frame {
             Frame::Event { name, .. } => Some(name == "sync"),
@@ -263,11 +263,11 @@ fn who_leaves_a_silent_stream_gives_its_place_back_with_the_next_heartbeat() {
         });
         (is_open == Some(true)).then_some(stream)
     });
-    // It is a whole one.
+    // The new stream works.
     assert_eq!(next.find(is_comment), Some(Frame::Comment));
 }
 
-/// The chunks of a chunked answer, as they are cut, until `n` of them are there.
+/// The first `n` chunks of a chunked response.
 fn chunks(instance: &Instance, path: &str, n: usize) -> Vec<String> {
     let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", instance.port())).unwrap());
     socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
@@ -289,10 +289,10 @@ fn chunks(instance: &Instance, path: &str, n: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_roll_leaves_in_one_chunk_and_many_missed_ones_leave_together() {
+fn a_roll_is_sent_in_one_chunk_and_many_missed_rolls_share_one() {
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
-    // Few, so that none meets the end of the buffer, also where two rolls leave together.
+    // Few chunks, so that no roll reaches the end of the buffer, even if two rolls share a chunk.
     let live = chunks(&instance, "/stream/", 9);
     assert!(live[0].starts_with("retry:") && live[0].contains("event: sync"), "{live:?}");
     let is_whole = |chunk: &String| chunk.starts_with("id:") && chunk.ends_with("\n\n");
@@ -305,7 +305,7 @@ fn a_roll_leaves_in_one_chunk_and_many_missed_ones_leave_together() {
 }
 
 #[test]
-fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
+fn a_stop_ends_every_stream_with_a_retry_and_a_closing_event() {
     let instance = Instance::new("every = '1h'");
     let mut server = instance.start();
     let mut streams: Vec<Stream> =
@@ -316,7 +316,7 @@ fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
     server.stop();
     let mut retries = Vec::new();
     for stream in streams {
-        // A roll may have come in between; what matters is the end.
+        // A roll may come first; only the end matters.
         let frames: Vec<Frame> = stream.collect();
         let [.., Frame::Retry(retry), closing] = frames.as_slice() else {
             panic!("expected a retry and a closing at the end of the stream, got {frames:?}")
@@ -328,13 +328,13 @@ fn a_stop_ends_streams_in_order_with_a_retry_and_the_process_soon_after() {
     }
     retries.sort_unstable();
     retries.dedup();
-    assert!(retries.len() > 10, "20 clients come back spread out, got {retries:?}");
+    assert!(retries.len() > 10, "expected different retries for 20 clients, got {retries:?}");
 }
 
 #[test]
 fn a_stop_does_not_wait_for_clients_that_never_read() {
     let instance = Instance::new("every = '5ms'");
-    // More than the kernel's buffers take, so that their streams stand still.
+    // More than the kernel's buffers hold, so that the streams of these clients stall.
     instance.fill(100_000, 1);
     for fault in [false, true] {
         let mut server = instance.start();
@@ -345,7 +345,7 @@ fn a_stop_does_not_wait_for_clients_that_never_read() {
                 socket
             })
             .collect();
-        // Others go on meanwhile.
+        // Other streams continue meanwhile.
         let mut healthy = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
         healthy.rolls(50);
         if fault {
@@ -376,10 +376,10 @@ fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes() {
     let count = |text: &str| server.log().iter().filter(|line| line.contains(text)).count();
     assert_eq!((count("stream opened"), count("stream closed")), (1, 1));
     assert_eq!(count("GET /stream/ 200"), 1, "one access line: {:#?}", server.log());
-    assert_eq!(count("HEAD / 200"), 1, "as it was asked: {:#?}", server.log());
+    assert_eq!(count("HEAD / 200"), 1, "expected the method of the request: {:#?}", server.log());
 }
 
-/// The frames of a stream that turns its client away.
+/// The retry and the `busy` event of a rejected stream.
 fn busy_frames(instance: &Instance) -> (u64, Value) {
     let stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     let frames: Vec<Frame> = stream.collect();
@@ -392,7 +392,7 @@ fn busy_frames(instance: &Instance) -> (u64, Value) {
 }
 
 #[test]
-fn over_its_share_an_address_is_told_inside_a_stream_and_has_room_again_later() {
+fn an_address_over_its_limit_gets_a_busy_event_until_a_stream_closes() {
     let instance =
         Instance::new("every = '50ms'\nmax_streams_per_address = 2\ntrusted_proxies = []");
     let _server = instance.start();
@@ -404,9 +404,9 @@ fn over_its_share_an_address_is_told_inside_a_stream_and_has_room_again_later() 
     assert!(streams.iter().all(Option::is_some));
     let (retry, busy) = busy_frames(&instance);
     assert_eq!(busy, json!({"reason": "address", "limit": 2}));
-    assert!((15_000..=45_000).contains(&retry), "retry {retry} ms is not 30 s give or take half");
+    assert!((15_000..=45_000).contains(&retry), "retry {retry} ms is not 15 to 45 s");
 
-    // A client that does not ask for an event stream gets a plain refusal.
+    // A client that does not accept an event stream gets a 503.
     let response = http().get(instance.url("/stream/")).header("Accept", "*/*").call().unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
@@ -414,11 +414,11 @@ fn over_its_share_an_address_is_told_inside_a_stream_and_has_room_again_later() 
     assert!((15..=45).contains(&retry_after), "got {retry_after}");
 
     drop(streams);
-    wait_for("a place", || open().map(|_| ()));
+    wait_for("a free permit", || open().map(|_| ()));
 }
 
 #[test]
-fn over_the_total_everybody_is_told() {
+fn a_client_over_the_total_limit_gets_a_busy_event() {
     let instance = Instance::new("every = '1h'\nmax_streams = 3");
     let _server = instance.start();
     let mut streams: Vec<Stream> =
@@ -430,8 +430,8 @@ fn over_the_total_everybody_is_told() {
 }
 
 #[test]
-fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
-    let told = |instance: &Instance, forwarded: &[&str]| {
+fn a_response_header_shows_the_client_address_that_the_server_uses() {
+    let client_address = |instance: &Instance, forwarded: &[&str]| {
         [ureq::http::Method::GET, ureq::http::Method::HEAD].map(|method| {
             let mut request = ureq::http::Request::builder().method(method);
             for address in forwarded {
@@ -451,7 +451,7 @@ fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
         (&["::ffff:192.0.2.1"], "192.0.2.1"),
         (&["2001:db8::1"], "2001:db8::1"),
         (&["nonsense"], "unknown"),
-        // A proxy that adds its header to the client's own: the last one is its word.
+        // The proxy appends its value to a header of the client, so the last value counts.
         (&["198.51.100.6", "192.0.2.1"], "192.0.2.1"),
         (&["192.0.2.1", "nonsense"], "unknown"),
         (&["198.51.100.6, 192.0.2.1"], "192.0.2.1"),
@@ -461,16 +461,17 @@ fn a_stream_tells_its_client_the_address_that_it_is_taken_for() {
         (&["192.0.2.1,"], "unknown"),
         (&[], "unknown"),
     ] {
-        assert_eq!(told(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
+        assert_eq!(client_address(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
     }
     let open = Instance::new("every = '1h'\ntrusted_proxies = []");
     let _server = open.start();
-    assert_eq!(told(&open, &["192.0.2.1"]), ["127.0.0.1"; 2], "a forged address was believed");
+    let seen = client_address(&open, &["192.0.2.1"]);
+    assert_eq!(seen, ["127.0.0.1"; 2], "a forged address was accepted");
 }
 
 #[test]
-fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
-    // The mode of the second frame, for a client that claims this address.
+fn a_forwarded_address_counts_only_behind_a_trusted_proxy() {
+    // The name of the first event, for a client that sends this address.
     let first_event = |instance: &Instance, claimed: &str| {
         let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -494,15 +495,15 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
     let again = first_event(&behind_proxy, "X-Real-IP: 192.0.2.1\r\n");
     let other = first_event(&behind_proxy, "X-Real-IP: 192.0.2.2\r\n");
     assert_eq!([&one.0, &again.0, &other.0], ["sync", "busy", "sync"]);
-    // Forged, in front of what a proxy adds to the same line.
+    // A forged address before the one that the proxy appends to the same line.
     let forged = ["198.51.100.6", "x"]
         .map(|claimed| first_event(&behind_proxy, &format!("X-Real-IP: {claimed}, 192.0.2.3\r\n")));
     assert_eq!([&forged[0].0, &forged[1].0], ["sync", "busy"]);
-    // An IPv6 network of 64 bits is one client.
+    // An IPv6 /64 network counts as one client.
     let same = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"]
         .map(|address| first_event(&behind_proxy, &format!("X-Real-IP: {address}\r\n")));
     assert_eq!([&same[0].0, &same[1].0, &same[2].0], ["sync", "busy", "sync"]);
-    // A proxy that forwards nothing: not counted per address.
+    // Without a forwarded address, streams are not counted per address.
     let silent = [first_event(&behind_proxy, ""), first_event(&behind_proxy, "")];
     assert_eq!([&silent[0].0, &silent[1].0], ["sync", "sync"]);
     let n_warnings = || {
@@ -510,16 +511,16 @@ fn a_forwarded_address_counts_behind_a_trusted_proxy_only() {
         log.iter().filter(|line| line.contains("without a client address")).count()
     };
     wait_for("a warning", || (n_warnings() > 0).then_some(()));
-    // What follows in the log was written later.
+    // The access line marks a later point in the log.
     http().get(behind_proxy.url("/rolls/1")).call().unwrap();
     wait_for("the access line", || {
         server.log().iter().any(|line| line.contains("/rolls/1")).then_some(())
     });
-    assert_eq!(n_warnings(), 1, "said once: {:#?}", server.log());
+    assert_eq!(n_warnings(), 1, "expected one warning: {:#?}", server.log());
 
     let open = Instance::new("every = '1h'\nmax_streams_per_address = 1\ntrusted_proxies = []");
     let _server = open.start();
     let honest = first_event(&open, "X-Real-IP: 192.0.2.1\r\n");
     let forged = first_event(&open, "X-Real-IP: 192.0.2.2\r\n");
-    assert_eq!([&honest.0, &forged.0], ["sync", "busy"], "a forged address was believed");
+    assert_eq!([&honest.0, &forged.0], ["sync", "busy"], "a forged address was accepted");
 }

@@ -1,4 +1,4 @@
-//! The statistics: a page with plots. `api` has the same figures as JSON.
+//! The statistics page with its plots. `api` returns the same statistics as JSON.
 
 mod plot;
 
@@ -39,12 +39,13 @@ pub fn stage(config: &Config, store: Store) -> AdHoc {
 
 impl Stats {
     fn new(store: Store, dice: Dice) -> Stats {
-        // Those before the first roll.
+        // The statistics before the first roll.
         let statistics = Statistics { as_of: RollId::BEFORE_FIRST.0, dice: Vec::new() };
         Stats { store, dice, newest: Mutex::new(Arc::new(statistics)) }
     }
 
-    /// The statistics as of the newest stored roll. From memory, so that they need no query.
+    /// The statistics as of the newest stored roll. The store has them in memory, so this needs no
+    /// query.
     pub async fn newest(&self) -> Arc<Statistics> {
         let mut newest = self.newest.lock().await;
         let known = RollId(newest.as_of);
@@ -55,7 +56,7 @@ impl Stats {
     }
 }
 
-/// Plots of all dice, drawn anew by the script as rolls arrive.
+/// The page with the plots of all dice. Its script replaces them when rolls arrive.
 #[get("/stats")]
 async fn page(stats: &State<Stats>, site: &State<Site>) -> Page {
     let statistics = stats.newest().await;
@@ -72,7 +73,7 @@ async fn page(stats: &State<Stats>, site: &State<Site>) -> Page {
     )
 }
 
-/// One die as the page shows it.
+/// One die on the page, with formatted numbers.
 #[derive(Serialize)]
 struct DieView {
     name: String,
@@ -83,7 +84,7 @@ struct DieView {
     drought: RunView,
     counts: Counts,
     rows: Vec<ResultRow>,
-    /// Whether a row holds one result, so that it has a drought of its own.
+    /// Whether each row shows a single result, so that it has a longest drought.
     single: bool,
     meter: Meter,
     e: String,

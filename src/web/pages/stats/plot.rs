@@ -1,27 +1,29 @@
-//! Plots as shapes: the coordinates of everything in an SVG that is 720 units wide. The style sheet
-//! sets colours and font sizes.
+//! The coordinates of the shapes in each plot, an SVG that is 720 units wide. The style sheet sets
+//! colours and font sizes.
 
 use serde::Serialize;
 
 use crate::statistics::{Bin, BlockReport, Fairness};
 
 const WIDTH: f64 = 720.0;
-/// The left edge of the plots, to the right of their scales.
+/// The left edge of the plots. The labels of their scales are to its left.
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH - 8.0;
-/// The top and bottom of the counts, and of the deviations below them.
+/// The top and bottom of the plot of counts.
 const COUNTS: (f64, f64) = (16.0, 200.0);
+/// The top and bottom of the plot of deviations, below the counts.
 const DEVIATIONS: (f64, f64) = (232.0, 352.0);
+/// The top and bottom of the plot of p-values.
 const P_VALUES: (f64, f64) = (16.0, 128.0);
 /// The range of the evidence scale, as decimal logarithms.
 const EVIDENCE: (f64, f64) = (-6.0, 3.0);
-/// The most labels below a plot.
-const MOST_LABELS: usize = 20;
-/// A deviation is drawn if at least this many rolls are expected. With fewer, each roll changes it
-/// a lot.
-const LEAST_EXPECTED: f64 = 1.0;
+/// The maximum number of labels below a plot.
+const MAX_LABELS: usize = 20;
+/// The minimum number of expected rolls for drawing a deviation. With fewer, each roll changes the
+/// deviation a lot.
+const MIN_EXPECTED: f64 = 1.0;
 
-/// A rectangle, and whether it lies outside its band.
+/// A rectangle, and whether its value is outside the expected range.
 #[derive(Debug, Serialize)]
 pub struct Bar {
     x: f64,
@@ -36,21 +38,22 @@ pub struct Bar {
 pub struct Tick {
     at: f64,
     text: String,
-    /// May be hidden on a narrow screen.
+    /// Whether it may be hidden on a narrow screen.
     minor: bool,
 }
 
-/// Counts by result with their expected values, and their deviations below.
+/// The plot of counts by result, and the plot of their deviations from the expected values.
 #[derive(Debug, Serialize)]
 pub struct Counts {
     bars: Vec<Bar>,
-    /// Outlines of the bands, as points of a polygon.
+    /// The outline of the expected range of the counts, as points of a polygon.
     band: String,
+    /// The same for the deviations.
     deviation_band: String,
     /// The expected values, as points of a line.
     expected: String,
     dots: Vec<Bar>,
-    /// The height of a deviation of zero.
+    /// The y coordinate of a deviation of zero.
     zero: f64,
     count_ticks: Vec<Tick>,
     deviation_ticks: Vec<Tick>,
@@ -66,14 +69,15 @@ impl Counts {
         let count_y = |n: f64| scale(n, (0.0, most), COUNTS);
 
         let off = |bin: &Bin, n: u64| 100.0 * (n as f64 / bin.expected - 1.0);
-        let drawn = |bin: &&Bin| bin.expected >= LEAST_EXPECTED;
+        let drawn = |bin: &&Bin| bin.expected >= MIN_EXPECTED;
         let offs = bins.iter().filter(drawn);
         let reach =
             offs.flat_map(|bin| [bin.n_rolls, bin.low, bin.high].map(|n| off(bin, n).abs()));
         let reach = 1.1 * reach.fold(0.0, f64::max).max(1e-6);
         let off_y = |percent: f64| scale(percent.clamp(-reach, reach), (-reach, reach), DEVIATIONS);
 
-        // Both bands are steps: along the upper ends, and back along the lower ends.
+        // The outline of a band runs along the upper ends of all bins, and back along the
+        // lower ends.
         let stairs = |y: &dyn Fn(&Bin, u64) -> f64| {
             let upper = bins.iter().enumerate().flat_map(|(i, bin)| {
                 let y = y(bin, bin.high);
@@ -108,17 +112,17 @@ impl Counts {
                 outside: outside(bin),
             }
         });
-        let every = bins.len().div_ceil(MOST_LABELS);
+        let every = bins.len().div_ceil(MAX_LABELS);
         let labels = bins.iter().enumerate().step_by(every).map(|(i, bin)| Tick {
             at: round(left(i) + step / 2.0),
-            // The first of several results, because there is no space for all.
+            // A bin of several results shows only the first, because there is no space for all.
             text: bin.from.to_string(),
-            minor: bins.len() > MOST_LABELS / 2 && i / every % 2 == 1,
+            minor: bins.len() > MAX_LABELS / 2 && i / every % 2 == 1,
         });
         Counts {
             bars: bars.collect(),
             band: stairs(&|_, n| count_y(n as f64)),
-            deviation_band: stairs(&|bin, n| match bin.expected >= LEAST_EXPECTED {
+            deviation_band: stairs(&|bin, n| match bin.expected >= MIN_EXPECTED {
                 true => off_y(off(bin, n)),
                 false => off_y(0.0),
             }),
@@ -132,7 +136,7 @@ impl Counts {
     }
 }
 
-/// The scale of evidence, and the position of a die on it.
+/// The scale of the evidence against fairness, and the position of a die on it.
 #[derive(Debug, Serialize)]
 pub struct Meter {
     now: f64,
@@ -162,7 +166,7 @@ impl Meter {
     }
 }
 
-/// Blocks by p-value.
+/// The plot of the number of blocks by p-value.
 #[derive(Debug, Serialize)]
 pub struct PValues {
     bars: Vec<Bar>,
@@ -205,12 +209,12 @@ impl PValues {
     }
 }
 
-/// Maps `x` of a range from low to high to a height between the bottom and the top of a plot.
+/// Maps `x` linearly, `low` to `bottom` and `high` to `top`, and rounds the result.
 fn scale(x: f64, (low, high): (f64, f64), (top, bottom): (f64, f64)) -> f64 {
     round(bottom - (x - low) / (high - low) * (bottom - top))
 }
 
-/// A tenth of a unit is less than a pixel.
+/// Rounds to a tenth of a unit, which is less than a pixel.
 fn round(x: f64) -> f64 {
     (x * 10.0).round() / 10.0
 }
@@ -224,7 +228,7 @@ fn tick(at: f64, text: String) -> Tick {
     Tick { at, text, minor: false }
 }
 
-/// Three to six round numbers of a range.
+/// The round numbers in a range, with their labels.
 struct Ticks(Vec<(f64, String)>);
 
 impl Ticks {
@@ -233,6 +237,8 @@ impl Ticks {
     }
 }
 
+/// Chooses the round numbers between `low` and `high` whose distance is 1, 2 or 5 times a power of
+/// ten and at least a quarter of the range.
 fn ticks(low: f64, high: f64, text: &dyn Fn(f64) -> String) -> Ticks {
     let rough = (high - low) / 4.0;
     let power = 10_f64.powf(rough.log10().floor());
@@ -243,7 +249,7 @@ fn ticks(low: f64, high: f64, text: &dyn Fn(f64) -> String) -> Ticks {
     Ticks(numbers.map(|n| (n, text(n))).collect())
 }
 
-/// `950`, `1.5k`, `20M`.
+/// Formats a count in few characters: `950`, `1.5k`, `20M`.
 fn compact(n: f64) -> String {
     for (unit, letter) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
         if n >= unit {
@@ -259,7 +265,7 @@ fn percent(n: f64) -> String {
     format!("{sign}{} %", trim(n)).replace('-', "−")
 }
 
-/// At most four digits, without trailing zeros.
+/// Formats a number with at most four decimals, without trailing zeros.
 fn trim(n: f64) -> String {
     let text = format!("{n:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
