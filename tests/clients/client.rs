@@ -1,4 +1,4 @@
-//! A client by other people, as a process.
+//! A third-party client, as a child process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use serde_json::Value;
 use crate::common::{Instance, PATIENCE, Server, signal, wait_for};
 use crate::oracle::{Seen, compare_all, head};
 
-/// Rolls a client misses, at least, while it is away.
+/// The minimum number of rolls that a client misses while it is disconnected.
 pub const N_MISSED: i64 = 5;
 
-/// A running client; killed when dropped. It takes the end of its input as the end of its
-/// tester, so that it does not outlive that one either.
+/// A running client, killed on drop. It exits at the end of its standard input, so it does not
+/// outlive the test process.
 pub struct Client {
     child: Child,
     output: Arc<Mutex<Vec<String>>>,
@@ -26,11 +26,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts a client whose lines of output `seen` understands.
+    /// Starts a client. `seen` parses its output lines.
     pub fn spawn(command: &mut Command, seen: fn(&[String]) -> Seen) -> Client {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap_or_else(|error| {
-            panic!("{command:?} does not start: {error}; tests/setup.sh installs what is missing")
+            panic!("cannot start {command:?}: {error}; run tests/setup.sh to install it")
         });
         let (output, complaints) = (Arc::default(), Arc::default());
         let readers = vec![
@@ -40,17 +40,18 @@ impl Client {
         Client { child, output, complaints, readers, seen }
     }
 
-    /// What it printed so far.
+    /// The lines printed so far.
     pub fn output(&self) -> Vec<String> {
         self.output.lock().unwrap().clone()
     }
 
-    /// What it saw so far.
+    /// The rolls and syncs received so far.
     pub fn seen(&self) -> Seen {
         (self.seen)(&self.output())
     }
 
-    /// Waits until it has seen what is `enough`.
+    /// Waits until `enough` accepts what the client received, and returns that. `what` describes it
+    /// in the panic message.
     pub fn see(&mut self, what: &str, enough: impl Fn(&Seen) -> bool) -> Seen {
         let start = Instant::now();
         loop {
@@ -61,7 +62,7 @@ impl Client {
             }
             let report = |why: String| -> ! {
                 let complaints = self.complaints.lock().unwrap().clone();
-                panic!("expected {what}, {why}: it saw {seen:#?} and complained {complaints:#?}")
+                panic!("expected {what}, {why}: received {seen:#?}, standard error {complaints:#?}")
             };
             if let Some(status) = ended {
                 report(format!("but the client ended with {status}"));
@@ -73,12 +74,12 @@ impl Client {
         }
     }
 
-    /// Waits until it has seen the roll `id`, or a later one.
+    /// Waits until the client has received roll `id` or a later one.
     pub fn see_roll(&mut self, id: i64) -> Seen {
         self.see(&format!("roll {id}"), |seen| seen.rolls.last().is_some_and(|roll| roll.id >= id))
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the client exits.
     pub fn wait(&mut self) -> ExitStatus {
         let status = wait_for("the client to end", || self.child.try_wait().unwrap());
         for reader in self.readers.drain(..) {
@@ -87,27 +88,27 @@ impl Client {
         status
     }
 
-    /// Types a line.
-    pub fn tell(&mut self, line: &str) {
+    /// Writes a line to its standard input.
+    pub fn send_line(&mut self, line: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Whether it is still there.
-    pub fn runs(&mut self) -> bool {
+    /// Whether the client is still running.
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Kills the server under it, and lets it come back to another that has rolled `N_MISSED`
-    /// times and more meanwhile.
-    pub fn lose(&mut self, server: &mut Server, instance: &Instance) {
-        self.stay_away(server, instance);
+    /// Kills the server, pauses the client, and starts another server. The client continues after
+    /// at least `N_MISSED` new rolls.
+    pub fn restart_server(&mut self, server: &mut Server, instance: &Instance) {
+        self.miss_rolls(server, instance);
         self.signal("CONT");
     }
 
-    /// The same, but the server that it comes back to has made its last roll for an hour, so that
-    /// all there is can be seen.
-    pub fn lose_at_last(&mut self, server: &mut Server, instance: &Instance) {
-        self.stay_away(server, instance);
+    /// The same, but the client reconnects to a server that makes no more rolls for an hour, so
+    /// that it can receive all of them.
+    pub fn restart_server_for_last_roll(&mut self, server: &mut Server, instance: &Instance) {
+        self.miss_rolls(server, instance);
         server.kill();
         instance.configure("every = '1h'");
         let last = head(instance) + 1;
@@ -116,7 +117,7 @@ impl Client {
         self.signal("CONT");
     }
 
-    fn stay_away(&mut self, server: &mut Server, instance: &Instance) {
+    fn miss_rolls(&mut self, server: &mut Server, instance: &Instance) {
         server.kill();
         self.signal("STOP");
         *server = instance.start();
@@ -128,8 +129,8 @@ impl Client {
     }
 }
 
-/// Kills the server `n_kills` times under a client that listens from the very first roll on: it
-/// must see all that is stored, each roll once, and each connection must resume.
+/// Kills the server `n_kills` times while a client reads the stream from the first roll on. The
+/// client must receive every stored roll once, and each connection must resume.
 pub fn assert_that_it_sees_every_roll_once(
     listen: impl FnOnce(&Instance) -> Client,
     n_kills: usize,
@@ -138,7 +139,7 @@ pub fn assert_that_it_sees_every_roll_once(
 }
 
 /// The same for a client whose first connection has the mode `first`: `live` starts after the head
-/// of its sync, and `resumed` at the first roll.
+/// in its sync, and `resumed` starts at the first roll.
 pub fn assert_that_it_sees_every_roll_since(
     first: &str,
     listen: impl FnOnce(&Instance) -> Client,
@@ -149,11 +150,11 @@ pub fn assert_that_it_sees_every_roll_since(
     let mut client = listen(&instance);
     client.see_roll(20);
     for _ in 1..n_kills {
-        client.lose(&mut server, &instance);
+        client.restart_server(&mut server, &instance);
         let live_again = head(&instance) + 20;
         client.see_roll(live_again);
     }
-    client.lose_at_last(&mut server, &instance);
+    client.restart_server_for_last_roll(&mut server, &instance);
     let seen = client.see_roll(head(&instance));
     let first_roll = if first == "live" { Seen::first_after(&seen.syncs[0]) } else { 1 };
     compare_all(&seen.rolls, first_roll, &instance).unwrap();
@@ -174,7 +175,7 @@ pub fn wait_until_rolled(instance: &Instance, id: i64) {
     wait_for(&format!("roll {id} to be stored"), || (head(instance) >= id).then_some(()));
 }
 
-/// A Node script, which finds its packages in the folder that it runs in.
+/// Runs a Node script in the folder of its packages.
 pub fn node(script: &str) -> Command {
     let folder = packages("node_modules");
     let mut command = Command::new("node");
@@ -182,24 +183,24 @@ pub fn node(script: &str) -> Command {
     command
 }
 
-/// The Python that has the packages.
+/// The Python interpreter of the environment with the packages.
 pub fn python() -> Command {
     Command::new(packages("venv").join("bin/python"))
 }
 
-/// A program that a Python package brings.
+/// A program of an installed Python package.
 pub fn python_program(name: &str) -> Command {
     Command::new(packages("venv").join("bin").join(name))
 }
 
-/// Where `tests/setup.sh` puts packages.
+/// The folder where `tests/setup.sh` installs packages.
 fn packages(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
     assert!(folder.is_dir(), "expected `{}`; tests/setup.sh creates it", folder.display());
     folder
 }
 
-/// What our scripts print: a line `id data` for each roll, `sync data` for each sync.
+/// Parses the output of our scripts: a line `id data` for each roll, `sync data` for each sync.
 pub fn printed(lines: &[String]) -> Seen {
     let mut seen = Seen::default();
     for line in lines {
@@ -213,7 +214,7 @@ pub fn printed(lines: &[String]) -> Seen {
     seen
 }
 
-/// The JSON that a client read.
+/// Parses JSON that a client received.
 pub fn json(data: &str) -> Value {
     serde_json::from_str(data).unwrap_or_else(|error| panic!("expected JSON, {error}: `{data}`"))
 }

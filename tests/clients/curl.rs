@@ -1,4 +1,4 @@
-//! `curl -N`: what people try first.
+//! `curl -N`, the first client that most people try.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ fn curl_reads_the_stream_and_resumes_after_a_last_event_id() {
 }
 
 #[test]
-fn curl_resumes_on_a_server_that_was_killed_under_it() {
+fn curl_resumes_after_the_server_was_killed() {
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
     let mut client = listen(curl(&instance).arg(instance.url("/stream")));
@@ -42,7 +42,7 @@ fn curl_resumes_on_a_server_that_was_killed_under_it() {
 }
 
 #[test]
-fn curl_sees_a_stream_end_in_order_when_the_server_stops() {
+fn curl_exits_with_success_when_the_server_stops() {
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
     let mut client = listen(curl(&instance).arg(instance.url("/stream/")));
@@ -61,7 +61,7 @@ fn curl_listens_by_post() {
     let post = ["-X", "POST"];
     let first = twenty_rolls(curl(&instance).args(post).arg(instance.url("/stream/")));
     wait_until_rolled(&instance, head(&instance) + N_MISSED);
-    // With a form this time, as a page's script would send it.
+    // Resume with a form body, as the script of a page would send it.
     let header = format!("Last-Event-ID: {}", first.last_event_id());
     let second = twenty_rolls(
         curl(&instance).args(["-d", "a=b", "-H", &header]).arg(instance.url("/stream/")),
@@ -73,10 +73,10 @@ fn curl_listens_by_post() {
 }
 
 #[test]
-fn curl_gets_the_headers_alone_and_the_end_at_once() {
+fn curl_gets_only_the_headers_for_head_and_the_response_ends() {
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
-    // On one connection: the second would wait for ever if the first had not ended.
+    // Two requests on one connection: the second would wait forever if the first did not end.
     let urls = [instance.url("/stream/"), instance.url("/stream")];
     let mut client = listen(curl(&instance).arg("--head").args(urls));
     let status = client.wait();
@@ -102,9 +102,9 @@ fn curl_gets_the_headers_alone_and_the_end_at_once() {
     }
 }
 
-/// The server has nothing more to send: whatever holds rolls back would hold them for ever.
+/// The server sends nothing after these rolls, so a buffered roll would never arrive.
 #[test]
-fn rolls_reach_curl_unbuffered_also_when_it_offers_to_decompress() {
+fn rolls_reach_curl_unbuffered_even_if_it_accepts_compression() {
     let instance = Instance::new("every = '1h'");
     instance.fill(3, 1);
     let _server = instance.start();
@@ -113,14 +113,14 @@ fn rolls_reach_curl_unbuffered_also_when_it_offers_to_decompress() {
         let mut client =
             listen(curl(&instance).args(options).arg(instance.url("/stream/?after=0")));
         let seen = client.see_roll(4);
-        assert!(client.runs(), "expected a stream that stays open with {options:?}");
+        assert!(client.is_running(), "expected a stream that stays open with {options:?}");
         seen.assert_modes(&["resumed"]);
         compare(&seen.rolls, 1, &instance).unwrap();
     }
 }
 
-/// curl, unbuffered and without the tester's own configuration. It does not outlive its tester for
-/// long.
+/// An unbuffered curl that ignores the user's configuration. It exits after 300 s, so it does not
+/// outlive the test process for long.
 fn curl(instance: &Instance) -> Command {
     let mut command = Command::new("curl");
     command.args(["--disable", "--noproxy", "*", "--silent", "--show-error", "--no-buffer"]);
@@ -136,7 +136,7 @@ fn twenty_rolls(command: &mut Command) -> Seen {
     listen(command).see("20 rolls", |seen| seen.rolls.len() >= 20)
 }
 
-/// What the stream itself says. An event counts once its blank line is there.
+/// Parses the raw stream. An event counts once its blank line has arrived.
 fn raw(lines: &[String]) -> Seen {
     let mut seen = Seen::default();
     let (mut name, mut id, mut data) = ("message", None, None);
@@ -156,7 +156,7 @@ fn raw(lines: &[String]) -> Seen {
                     ("closing", None, Some(data)) => {
                         assert_eq!(json(data), serde_json::json!({ "reason": "shutdown" }));
                     }
-                    // Blocks without data become empty events in some clients.
+                    // Some clients turn blocks without data into empty events.
                     event => panic!("expected a roll, a sync or a closing, got {event:?}"),
                 }
                 (name, id, data) = ("message", None, None);

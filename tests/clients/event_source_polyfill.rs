@@ -1,5 +1,5 @@
-//! The npm package `event-source-polyfill` with its defaults: resumes by itself, by the parameter
-//! `lastEventId` instead of the header.
+//! The npm package `event-source-polyfill` with its defaults. It reconnects automatically, and
+//! resumes with the parameter `lastEventId` instead of the header.
 
 use crate::client::{
     Client, assert_that_it_sees_every_roll_once, assert_that_it_sees_every_roll_since, node,
@@ -8,12 +8,12 @@ use crate::client::{
 use crate::common::Instance;
 
 #[test]
-fn event_source_polyfill_sees_every_roll_once_though_the_server_is_killed_twice() {
+fn event_source_polyfill_sees_every_roll_once_across_two_kills_of_the_server() {
     assert_that_it_sees_every_roll_once(|instance| listen(instance, "/stream/?after=0"), 2);
 }
 
 #[test]
-fn event_source_polyfill_loses_no_roll_of_a_live_stream_though_the_server_is_killed_twice() {
+fn event_source_polyfill_loses_no_roll_of_a_live_stream_across_two_kills_of_the_server() {
     assert_that_it_sees_every_roll_since("live", |instance| listen(instance, "/stream/"), 2);
 }
 

@@ -1,4 +1,4 @@
-//! The npm package `eventsource`: what a browser does, as a program. It resumes by itself.
+//! The npm package `eventsource`, a browser's `EventSource` for Node. It resumes automatically.
 
 use crate::client::{
     Client, assert_that_it_sees_every_roll_once, node, printed, wait_until_rolled,
@@ -7,7 +7,7 @@ use crate::common::{Instance, wait_for};
 use crate::oracle::{Seen, stored};
 
 #[test]
-fn eventsource_sees_every_roll_once_though_the_server_is_killed_under_it() {
+fn eventsource_sees_every_roll_once_across_kills_of_the_server() {
     let listen = |instance: &Instance| {
         let url = instance.url("/stream/?after=0");
         Client::spawn(node(include_str!("eventsource.mjs")).arg(url), printed)
@@ -25,7 +25,7 @@ fn the_listener_of_the_article_gets_one_entry_a_die() {
     let mut client = Client::spawn(node(script).arg(instance.url("/")), no_rolls);
     let n_entries = 40; // of 20 rolls
     wait_for("40 entries", || {
-        assert!(client.runs(), "the listener ended: {:#?}", client.output());
+        assert!(client.is_running(), "the listener ended: {:#?}", client.output());
         (client.output().len() >= n_entries).then_some(())
     });
 
@@ -33,7 +33,7 @@ fn the_listener_of_the_article_gets_one_entry_a_die() {
     let entries_stored: Vec<String> = stored(&instance)
         .iter()
         .flat_map(|roll| {
-            // The order of the dice is the order of the text, which a map would lose.
+            // Compare with the order of the dice in the text, which a map would lose.
             let dice = roll.dice.trim_matches(['{', '}']);
             dice.split(',').map(|die| die.replace('"', "").replace(':', " ")).collect::<Vec<_>>()
         })

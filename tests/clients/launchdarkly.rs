@@ -1,5 +1,5 @@
-//! The npm package `launchdarkly-eventsource`: like a browser, but able to listen by POST. It
-//! resumes by itself.
+//! The npm package `launchdarkly-eventsource`. It works like a browser's `EventSource`, but can
+//! also use POST. It resumes automatically.
 
 use crate::client::{Client, assert_that_it_sees_every_roll_once, node, printed};
 use crate::common::Instance;

@@ -1,5 +1,5 @@
-//! Clients by other people: they read the real server's stream and resume on it, query its database
-//! while it rolls, and ask its API for everything. `tests/setup.sh` installs them.
+//! Third-party clients. They read and resume the stream of a real server, query its database while
+//! it rolls, and fuzz its API. `tests/setup.sh` installs them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -1,5 +1,4 @@
-//! The one judge of all clients: what one saw is what the database holds, each roll once and in
-//! order.
+//! Checks for all clients: a client must receive the rolls of the database, each once and in order.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,7 +13,7 @@ pub struct Roll {
     pub dice: String,
 }
 
-/// What a client saw, over all its connections.
+/// What a client received over all of its connections.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub rolls: Vec<Roll>,
@@ -22,7 +21,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Notes a roll by its event's id, such as `41-1763861860123`.
+    /// Adds a roll. `event_id` is the id of its event, such as `41-1763861860123`.
     pub fn see_roll(&mut self, event_id: &str, dice: &str) {
         let numbers = event_id.split_once('-').map(|(id, millis)| (id.parse(), millis.parse()));
         let Some((Ok(id), Ok(unix_millis))) = numbers else {
@@ -31,25 +30,25 @@ impl Seen {
         self.rolls.push(Roll { id, unix_millis, dice: dice.into() });
     }
 
-    /// Goes on with what the same person saw on another connection.
+    /// Appends what the same client received on a later connection.
     pub fn and_then(mut self, later: Seen) -> Seen {
         self.rolls.extend(later.rolls);
         self.syncs.extend(later.syncs);
         self
     }
 
-    /// The newest roll, in the form that resumes after it.
+    /// The event id of the newest roll, to resume after it.
     pub fn last_event_id(&self) -> String {
         let last = self.rolls.last().expect("a roll was seen");
         format!("{}-{}", last.id, last.unix_millis)
     }
 
-    /// Asserts that each connection said what it does, as `live` or `resumed`, and that each
+    /// Asserts the mode of each connection, such as `live` or `resumed`, and that every connection
     /// after the first replayed rolls.
     #[track_caller]
     pub fn assert_modes(&self, modes: &[&str]) {
-        let said: Vec<&str> = self.syncs.iter().filter_map(|sync| sync["mode"].as_str()).collect();
-        assert_eq!(said, modes, "one sync a connection: {:#?}", self.syncs);
+        let seen: Vec<&str> = self.syncs.iter().filter_map(|sync| sync["mode"].as_str()).collect();
+        assert_eq!(seen, modes, "expected one sync a connection: {:#?}", self.syncs);
         for sync in self.syncs.iter().skip(1).filter(|sync| sync["mode"] == "resumed") {
             let replay = sync["replay"].as_i64();
             let enough = replay.is_some_and(|replay| replay >= super::client::N_MISSED);
@@ -57,7 +56,7 @@ impl Seen {
         }
     }
 
-    /// The first roll after the head that a `sync` told.
+    /// The id of the first roll after the head in a `sync`.
     pub fn first_after(sync: &Value) -> i64 {
         let head = sync["head"].as_str().unwrap_or_default();
         let id = head.split('-').next().and_then(|id| id.parse::<i64>().ok());
@@ -65,7 +64,7 @@ impl Seen {
     }
 }
 
-/// Compares what was seen with what is stored from roll `first` on.
+/// Compares the received rolls with the stored ones from roll `first` on.
 pub fn compare(seen: &[Roll], first: i64, instance: &Instance) -> Result<(), String> {
     let stored = stored(instance);
     let mut expected = stored.iter().skip_while(|roll| roll.id < first);
@@ -75,13 +74,13 @@ pub fn compare(seen: &[Roll], first: i64, instance: &Instance) -> Result<(), Str
         }
         match expected.next() {
             Some(stored) if stored == roll => {}
-            stored => return Err(format!("expected what is stored, {stored:?}, saw {roll:?}")),
+            stored => return Err(format!("expected the stored {stored:?}, saw {roll:?}")),
         }
     }
     if seen.is_empty() { Err(format!("expected roll {first}, saw none")) } else { Ok(()) }
 }
 
-/// The same, and nothing that is stored may be missing at the end.
+/// The same, and no stored roll may be missing at the end.
 pub fn compare_all(seen: &[Roll], first: i64, instance: &Instance) -> Result<(), String> {
     compare(seen, first, instance)?;
     let (last, head) = (seen.last().map(|roll| roll.id), head(instance));

@@ -1,5 +1,5 @@
-//! The PyPI package `schemathesis`: asks the API for all that its own document allows, and for much
-//! that it does not, and holds every answer against the document.
+//! The PyPI package `schemathesis`. It sends the API valid and invalid requests, which it derives
+//! from the OpenAPI document, and checks every response against the document.
 
 use std::process::{Command, Output};
 
@@ -8,20 +8,21 @@ use serde_json::Value;
 use crate::client::python_program;
 use crate::common::Instance;
 
-/// A failure's code in the report, and what it stands for here.
+/// The title of a failure in the report: the API accepted a request that the document forbids.
 const ACCEPTED: &str = "Schema-violating request accepted";
 
-/// Also accepts that the API refuses a request which the document allows.
+/// Allows the API to reject a request that the document allows.
 const DEPENDENT_PARAMETERS: &str = "\
 [[operations]]
 include-path = '/api/rolls'
 checks.positive_data_acceptance.expected-statuses = ['2xx', '3xx', 409, 422, '5xx']
 ";
 
-/// Runs it on the document at `document`; gives back whether all was well, and the report.
+/// Runs Schemathesis on the document at `document`. Returns whether it found no failure, and its
+/// report.
 fn fuzz(instance: &Instance, document: &str) -> (bool, String) {
-    // Not asked for: other methods. It takes one that Rocket itself does not know for granted, and
-    // gets a 400; the suite looks at all others.
+    // Without the check of other methods: one of them is unknown to Rocket, which answers 400. The
+    // suite tests all others.
     let options = [
         "run",
         document,
@@ -43,7 +44,7 @@ fn fuzz(instance: &Instance, document: &str) -> (bool, String) {
 }
 
 #[test]
-fn the_api_answers_as_its_document_says_whatever_is_asked() {
+fn the_api_responds_to_any_request_as_its_document_specifies() {
     let instance = Instance::new("every = '100ms'");
     instance.fill(5_000, 1);
     let server = instance.start();
@@ -52,14 +53,14 @@ fn the_api_answers_as_its_document_says_whatever_is_asked() {
     let mut plain: Value = serde_json::from_str(&text).unwrap();
     // All but the document itself.
     let n_addresses = plain["paths"].as_object().unwrap().len() - 1;
-    // `die` and `result` need each other, which OpenAPI cannot say.
+    // `die` and `result` require each other, which OpenAPI cannot express.
     let config = instance.path().join("schemathesis.toml");
     std::fs::write(&config, DEPENDENT_PARAMETERS).unwrap();
     let (all_well, report) = fuzz(&instance, &document);
     std::fs::remove_file(config).unwrap();
     assert!(all_well, "{report}");
     let tested = format!("Tested: {n_addresses}");
-    assert!(report.contains(&tested), "expected every address to be asked: {report}");
+    assert!(report.contains(&tested), "expected requests to every address: {report}");
     let errors: Vec<String> =
         server.log().into_iter().filter(|line| line.contains("\"ERROR\"")).collect();
     assert!(errors.is_empty(), "{errors:#?}");
@@ -72,7 +73,7 @@ fn the_api_answers_as_its_document_says_whatever_is_asked() {
     let (all_well, report) = fuzz(&instance, "plain.json");
     assert!(all_well, "{report}");
 
-    // A document that is wrong in one number must be found out, or it would find nothing.
+    // Control: a document with one wrong number must fail.
     let limit = &mut plain["paths"]["/api/rolls"]["get"]["parameters"][3]["schema"]["maximum"];
     assert_eq!(*limit, 1_000);
     *limit = 500.into();

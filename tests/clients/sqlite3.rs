@@ -13,7 +13,7 @@ fn the_tables_agree_in_every_transaction_while_the_server_rolls() {
     let _server = instance.start();
     wait_until_rolled(&instance, 1);
     let mut n_rolls_seen = Vec::new();
-    wait_for("the database to be looked at before and after 20 rolls", || {
+    wait_for("queries before and after 20 rolls", || {
         let counts = query(
             &instance,
             "begin;
@@ -32,27 +32,27 @@ fn the_tables_agree_in_every_transaction_while_the_server_rolls() {
         n_rolls_seen.push(n);
         (n >= n_rolls_seen[0] + 20).then_some(())
     });
-    assert!(n_rolls_seen.is_sorted(), "expected a history that grows, saw {n_rolls_seen:?}");
+    assert!(n_rolls_seen.is_sorted(), "expected a growing history, saw {n_rolls_seen:?}");
 }
 
 #[test]
-fn a_long_look_holds_still_and_does_not_hold_up_the_server() {
+fn a_long_transaction_has_one_snapshot_and_does_not_block_the_server() {
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     wait_until_rolled(&instance, 5);
     let mut shell = Client::spawn(&mut sqlite3(&instance), |_| Seen::default());
     let count = "select count(*) from rolls;";
-    shell.tell(&format!("begin; {count}"));
+    shell.send_line(&format!("begin; {count}"));
     let first = answers(&mut shell, 1)[0];
     wait_until_rolled(&instance, first + 10);
-    shell.tell(&format!("{count} commit; {count}"));
+    shell.send_line(&format!("{count} commit; {count}"));
     let [_, second, third] = answers(&mut shell, 3)[..] else { panic!("expected 3 answers") };
     assert_eq!(second, first, "the same transaction sees the same rolls");
     assert!(third >= first + 10, "expected 10 rolls more than {first}, saw {third}");
 }
 
 #[test]
-fn the_questions_that_people_ask_have_answers() {
+fn common_queries_return_the_expected_rows() {
     let instance = Instance::new("every = '1h'");
     instance.fill(7200, 1);
     let _server = instance.start();
@@ -129,7 +129,7 @@ fn the_examples_of_the_readme_work_when_pasted() {
 }
 
 #[test]
-fn the_database_answers_also_when_the_server_was_stopped_or_killed() {
+fn the_database_can_be_read_after_the_server_was_stopped_or_killed() {
     let instance = Instance::new("every = '50ms'");
     let count = "select count(*) from rolls";
     let mut server = instance.start();
@@ -140,24 +140,24 @@ fn the_database_answers_also_when_the_server_was_stopped_or_killed() {
     server = instance.start();
     wait_until_rolled(&instance, head(&instance) + 5);
     server.stop();
-    assert_eq!(query(&instance, count), format!("{}\n", head(&instance)), "after a stop in order");
+    assert_eq!(query(&instance, count), format!("{}\n", head(&instance)), "after a normal stop");
 }
 
-/// `sqlite3 -readonly`, without the tester's own configuration.
+/// `sqlite3 -readonly`, without the user's configuration.
 fn sqlite3(instance: &Instance) -> Command {
     let mut command = Command::new("sqlite3");
     command.args(["-readonly", "-batch"]).arg(instance.database()).env("HOME", instance.path());
     command
 }
 
-/// What `sqlite3` prints.
+/// The output of `sqlite3` for a query.
 fn query(instance: &Instance, sql: &str) -> String {
     answer(sqlite3(instance).arg(sql))
 }
 
 fn answer(command: &mut Command) -> String {
     let answer = command.output().unwrap_or_else(|error| {
-        panic!("{command:?} does not start: {error}; tests/setup.sh installs what is missing")
+        panic!("cannot start {command:?}: {error}; run tests/setup.sh to install it")
     });
     let complaints = String::from_utf8_lossy(&answer.stderr);
     let succeeded = answer.status.success() && complaints.is_empty();
@@ -168,7 +168,7 @@ fn answer(command: &mut Command) -> String {
 /// All answers so far, once there are `n_answers`.
 fn answers(shell: &mut Client, n_answers: usize) -> Vec<i64> {
     wait_for("sqlite3 to answer", || {
-        assert!(shell.runs(), "sqlite3 ended: {:?}", shell.output());
+        assert!(shell.is_running(), "sqlite3 ended: {:?}", shell.output());
         let answers: Vec<i64> = shell.output().iter().map(|line| line.parse().unwrap()).collect();
         (answers.len() >= n_answers).then_some(answers)
     })

@@ -1,41 +1,42 @@
-//! The PyPI package `sseclient-py`: parses, and leaves it to its caller to come back.
+//! The PyPI package `sseclient-py`. It parses the stream; its caller reconnects.
 
 use crate::client::{Client, assert_that_it_sees_every_roll_once, printed, python};
 use crate::common::Instance;
 use crate::oracle::{Seen, compare, head};
 
 #[test]
-fn sseclient_py_sees_every_roll_once_though_the_server_is_killed_under_it() {
+fn sseclient_py_sees_every_roll_once_across_kills_of_the_server() {
     assert_that_it_sees_every_roll_once(|instance| listen(instance, "/stream/?after=0", &[]), 4);
 }
 
 #[test]
 fn a_client_that_forgets_its_last_event_id_is_seen_to_have_a_gap() {
-    let (instance, seen, back) = lose_a_forgetful_client("/stream/", &["live", "live"]);
+    let (instance, seen, back) = reconnect_without_id("/stream/", &["live", "live"]);
     let first = Seen::first_after(&seen.syncs[0]);
     let last = seen.rolls[back - 1].id;
     let found = compare(&seen.rolls, first, &instance);
     let gap = format!("expected roll {}, saw roll {}", last + 1, seen.rolls[back].id);
     assert_eq!(found, Err(gap));
-    compare(&seen.rolls[..back], first, &instance).expect("no gap before it was lost");
+    compare(&seen.rolls[..back], first, &instance).expect("no gap before the server was killed");
 }
 
 #[test]
 fn a_client_that_forgets_its_last_event_id_is_seen_to_repeat_rolls() {
-    let (instance, seen, back) = lose_a_forgetful_client("/stream/?after=0", &["resumed"; 2]);
+    let (instance, seen, back) = reconnect_without_id("/stream/?after=0", &["resumed"; 2]);
     let last = seen.rolls[back - 1].id;
     let found = compare(&seen.rolls, 1, &instance);
     assert_eq!(found, Err(format!("expected roll {}, saw roll 1", last + 1)));
-    compare(&seen.rolls[..back], 1, &instance).expect("no repeat before it was lost");
+    compare(&seen.rolls[..back], 1, &instance).expect("no repeat before the server was killed");
 }
 
-/// What it saw, and which roll was the first that it saw after it came back.
-fn lose_a_forgetful_client(path: &str, modes: &[&str]) -> (Instance, Seen, usize) {
+/// Runs a client that reconnects without an id. Returns the instance, what the client received, and
+/// the index of the first roll after the reconnect.
+fn reconnect_without_id(path: &str, modes: &[&str]) -> (Instance, Seen, usize) {
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
     let mut client = listen(&instance, path, &["--forget"]);
     client.see("20 rolls", |seen| seen.rolls.len() >= 20);
-    client.lose(&mut server, &instance);
+    client.restart_server(&mut server, &instance);
     let live_again = head(&instance) + 20;
     let seen = client.see_roll(live_again);
     seen.assert_modes(modes);

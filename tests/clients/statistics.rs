@@ -1,4 +1,4 @@
-//! SciPy and NumPy: the statistics worked out by other people's programs.
+//! SciPy and NumPy compute the same statistics independently.
 
 use std::fmt::Write as _;
 
@@ -9,12 +9,12 @@ use crate::common::{Instance, http};
 
 const DICE: [(u64, u64); 5] = [(1, 6), (1, 20), (2, 6), (10, 10), (1, 1000)];
 
-/// An instance with this many rolls of all dice, from a generator of our own, where each
-/// `unfair`th 1D6 is a six.
+/// An instance with `n_rolls` rolls of all dice from our own generator. Every `unfair`th 1D6 is a
+/// six.
 fn instance_of(n_rolls: u64, unfair: u64) -> Instance {
     let instance = Instance::new("every = '1h'\ndice = ['1D6', '1D20', '2D6', '10D10', '1D1000']");
     instance.fill(0, 1);
-    // Knuth's MMIX generator, of which the upper bits are good enough.
+    // Knuth's MMIX generator, whose upper bits are random enough.
     let mut state: u64 = 5;
     let mut below = |n: u64| {
         state =
@@ -41,7 +41,8 @@ fn instance_of(n_rolls: u64, unfair: u64) -> Instance {
     instance
 }
 
-/// What SciPy has to say of an answer of `/api/stats`.
+/// Compares a response of `/api/stats` with SciPy's figures. Returns the lines that the script
+/// prints.
 fn judge(instance: &Instance, answer: &str) -> Vec<String> {
     let file = instance.path().join("stats.json");
     std::fs::write(&file, answer).unwrap();
@@ -53,24 +54,24 @@ fn judge(instance: &Instance, answer: &str) -> Vec<String> {
 }
 
 #[test]
-fn scipy_works_out_the_same_statistics_and_notices_a_wrong_one() {
-    // Fair but for one in 20 sixes, which the evidence must catch.
+fn scipy_computes_the_same_statistics_and_detects_a_wrong_one() {
+    // A loaded die: every 20th roll is a six, which the fairness test must detect.
     let instance = instance_of(11_000, 20);
     let _server = instance.start();
     wait_until_rolled(&instance, 11_001);
     let mut answer = http().get(instance.url("/api/stats")).call().unwrap();
     let answer = answer.body_mut().read_to_string().unwrap();
-    let said = judge(&instance, &answer);
-    assert_eq!(said, ["same 1075"], "all figures that SciPy works out");
+    let lines = judge(&instance, &answer);
+    assert_eq!(lines, ["same 1075"], "expected SciPy to compute the same figures");
 
     let mut wrong: serde_json::Value = serde_json::from_str(&answer).unwrap();
     let die = &mut wrong["dice"][0];
-    assert!(die["fairness"]["alarm_id"].is_i64(), "a loaded die is caught: {die}");
+    assert!(die["fairness"]["alarm_id"].is_i64(), "expected an alarm for a loaded die: {die}");
     let nudge = |figure: &mut serde_json::Value| {
         *figure = (figure.as_f64().unwrap() * 1.001 + 1.0).into();
     };
     nudge(&mut die["fairness"]["log10_e"]);
     nudge(&mut die["blocks"]["last_p"]);
     nudge(&mut die["results"][2]["high"]);
-    assert_eq!(judge(&instance, &wrong.to_string()).len(), 4, "the control: three wrong figures");
+    assert_eq!(judge(&instance, &wrong.to_string()).len(), 4, "control: three wrong figures");
 }

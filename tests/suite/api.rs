@@ -19,7 +19,7 @@ fn ids(page: &Answer) -> Vec<i64> {
     body["rolls"].as_array().unwrap().iter().map(|roll| roll["id"].as_i64().unwrap()).collect()
 }
 
-/// The address that a `Link` header has for a relation.
+/// The address of a relation in the `Link` header.
 fn linked(page: &Answer, rel: &str) -> Option<String> {
     let links = page.header("link");
     let link = links.split(", ").find(|link| link.ends_with(&format!("; rel=\"{rel}\"")))?;
@@ -30,7 +30,7 @@ fn ascending(from: i64, to: i64) -> Vec<i64> {
     (from..=to).collect()
 }
 
-/// The rolls that are stored, each as one line of JSON.
+/// All stored rolls, each as one line of JSON.
 pub fn lines(instance: &Instance) -> Vec<String> {
     let line =
         |(id, rolled_at, dice)| format!(r#"{{"id":{id},"rolled_at":"{rolled_at}","dice":{dice}}}"#);
@@ -163,7 +163,7 @@ fn a_cached_page_is_the_same_after_later_rolls_and_the_newest_one_is_not() {
         assert_eq!(now.body, page.body, "{query}");
     }
     assert!(kept.len() > 40 && open.len() > 3, "{} are kept, {} are not", kept.len(), open.len());
-    assert_ne!(newest.body, look("?limit=5").body, "the newest rolls are others by now");
+    assert_ne!(newest.body, look("?limit=5").body, "expected newer rolls");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn begin_download(instance: &Instance, address: &str) -> (TcpStream, String) {
 #[test]
 fn downloads_are_limited_in_total_and_per_address_and_a_released_permit_is_free_again() {
     let instance = Instance::new("every = '1h'");
-    // A file that no buffer holds.
+    // A file larger than all buffers.
     instance.fill(200_000, 1);
     let _server = instance.start();
     let mut open = Vec::new();
@@ -394,7 +394,7 @@ fn newest(instance: &Instance) -> i64 {
     instance.sqlite().query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
 }
 
-/// The most memory that a server ever had (`VmHWM`).
+/// The peak memory of a server in kB (`VmHWM`).
 pub fn peak_kilobytes(server: &Server) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -420,8 +420,8 @@ fn a_stream_starts_at_a_time() {
     assert_eq!(first("?since=10m", None), resumed(1, "121"));
     assert_eq!(first("?since=2026-11-01", None), resumed(101, "21"));
     assert_eq!(first("?since=2999-01-01", None), resumed(0, ""));
-    assert_eq!(first("?since=10m&after=118", None), resumed(3, "119"), "after beats since");
-    assert_eq!(first("?since=10m", Some("117")), resumed(4, "118"), "the header beats both");
+    assert_eq!(first("?since=10m&after=118", None), resumed(3, "119"), "`after` overrides `since`");
+    assert_eq!(first("?since=10m", Some("117")), resumed(4, "118"), "the header overrides both");
     let malformed = ("reset".to_string(), Some(0), String::new());
     assert_eq!(first("?since=soon", None), malformed);
 }

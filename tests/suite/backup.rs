@@ -343,8 +343,8 @@ fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
     }
     symlink(ROLLCAST, bin.join("rollcast")).unwrap();
     symlink(deployed("rollcast-backup"), bin.join("rollcast-backup")).unwrap();
-    // Stands in for FreeBSD's `su -m USER -c COMMAND`: it runs the command as the current user, with
-    // the programs in `bin`.
+    // Stands in for FreeBSD's `su -m USER -c COMMAND`: it runs the command as the current user,
+    // with the programs in `bin`.
     let su = "#!/bin/sh\n[ \"$1 $2 $3\" = '-m dice -c' ] || exit 9\n\
               exec sh -c \"$(printf %s \"$4\" | sed \"s#/usr/local/bin#$BIN#\")\"\n";
     fs::write(bin.join("su"), su).unwrap();

@@ -32,14 +32,14 @@ fn start(instance: &Instance, n_rolls: i64) -> Server {
 #[test]
 fn a_search_shows_the_newest_match_first() {
     let (instance, _server) = quiet_instance(21);
-    // Roll n has 1 + n % 20 on its twenty-sided die; the one that was really rolled may have any.
+    // Roll n has 1 + n % 20 on its D20; the roll that the server adds is random.
     let stored = |id: &i64| *id <= 120;
     let page = get(&instance.url("/rolls?die=1D20&result=20"), &[]);
     assert_eq!(page.status, 200);
     let seen: Vec<i64> = row_ids(&page.body).into_iter().filter(stored).collect();
     assert_eq!(seen, [119, 99, 79, 59, 39]);
     assert!(page.body.contains("A result of 20 on 1D20 has come up"), "{}", page.body);
-    // A form sends what was left empty, too.
+    // A form also sends its empty fields.
     let empty = get(&instance.url("/rolls?day=&die=1D20&result="), &[]);
     assert_eq!(row_ids(&empty.body), descending(121, 112));
     let of_a_day = get(&instance.url("/rolls?day=2026-11-23&die=1D6&result=1"), &[]);
@@ -97,8 +97,8 @@ fn a_day_has_its_own_rolls_and_links_to_the_days_around_it() {
     assert_eq!(back.first().unwrap(), &descending(90_000, 89_501), "up to the newest of the day");
 
     let page = get(&instance.url("/rolls?day=2026-11-23"), &[]).body;
-    assert!(page.contains("href=\"/rolls?day=2026-11-24\""), "no day after");
-    assert!(!page.contains("href=\"/rolls?day=2026-11-22\""), "a day of which nothing is kept");
+    assert!(page.contains("href=\"/rolls?day=2026-11-24\""), "expected a link to the next day");
+    assert!(!page.contains("href=\"/rolls?day=2026-11-22\""), "linked a day without stored rolls");
     let one = get(&instance.url("/rolls/86400"), &[]).body;
     assert!(one.contains("href=\"/rolls?day=2026-11-24\""), "{one}");
     assert_eq!(walk(&instance, "/rolls?day=1999-12-31", "next"), [Vec::<i64>::new()]);
