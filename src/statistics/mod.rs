@@ -1,7 +1,7 @@
-//! The statistics: what all rolls of a die add up to, and what a fair die would have shown.
+//! The statistics: the totals of all rolls of a die, compared with a fair die.
 //!
-//! Pure arithmetic. [`DieTally`] takes in one roll after the other; the store keeps it.
-//! [`DieReport`] draws from it what pages, the API and the terminal show.
+//! This module only computes. A [`DieTally`] counts one roll after another, and the store saves it.
+//! A [`DieReport`] contains the results for the pages, the API and the terminal.
 
 mod distribution;
 mod tally;
@@ -16,7 +16,7 @@ pub use self::report::{
 pub use self::tallies::{Change, Tallies};
 pub use self::tally::{Block, DieTally, N_BINS, ResultTally, Streak};
 
-/// Rolls of a block whose chi-square is judged once it is complete.
+/// The number of rolls in a block. Each complete block gets one chi-square test.
 pub const N_BLOCK_ROLLS: u64 = 3_600;
 /// The e-value at which a die is called unfair.
 pub const ALARM: f64 = 20.0;
