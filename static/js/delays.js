@@ -12,8 +12,8 @@ export class Delays {
 
   /** A random delay before the next attempt, in ms, between half of the ceiling and the ceiling. */
   next() {
-    // Reset the ceiling only if the last attempt began more than 10 s ago. So a server that accepts a
-    // connection and fails at once does not get more requests.
+    // Reset the ceiling only if the last attempt began more than 10 s ago. So a server that
+    // accepts a connection and fails at once does not get more requests.
     const now = performance.now();
     if (now - this.#endsAt > WELL_AFTER_MS) this.#ceilingMs = FIRST_MS;
 
