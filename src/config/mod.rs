@@ -55,8 +55,8 @@ impl Config {
     ///
     /// Uses the file named by `ROCKET_CONFIG`. If the variable is not set, uses the first of these
     /// that exists: the file of an installed program; the nearest `Rocket.toml` in or above the
-    /// working folder; the nearest one in or above the program's folder. If there is no file, every key has its default, and relative
-    /// paths start at the working folder.
+    /// working folder; the nearest one in or above the program's folder. If there is no file, every
+    /// key has its default, and relative paths start at the working folder.
     ///
     /// # Errors
     ///

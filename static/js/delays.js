@@ -1,5 +1,5 @@
-// Growing, jittered delays between reconnects. They spare a server that is down,
-// and many pages do not return in the same instant.
+// Exponential backoff with jitter for reconnects. It reduces the load on a server that is down,
+// and keeps many pages from reconnecting at the same moment.
 
 const FIRST_MS = 1_000;
 const GROWTH = 1.5;
@@ -10,10 +10,10 @@ export class Delays {
   #ceilingMs = FIRST_MS;
   #endsAt = 0;
 
-  /** The delay before the next attempt, in ms: half of a growing ceiling up to the ceiling. */
+  /** A random delay before the next attempt, in ms, between half of the ceiling and the ceiling. */
   next() {
-    // The growth restarts only after a connection that lasted for a while, so that
-    // a server that answers and fails at once is not asked more often.
+    // Reset the ceiling only if the last attempt began more than 10 s ago. So a server that accepts a
+    // connection and fails at once does not get more requests.
     const now = performance.now();
     if (now - this.#endsAt > WELL_AFTER_MS) this.#ceilingMs = FIRST_MS;
 

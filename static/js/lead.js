@@ -1,5 +1,5 @@
-// The leader among the tabs of this browser holds a lock. When it closes, crashes or leaves, the
-// next tab in the queue gets the lock.
+// Elects a leader among the tabs of this browser: the tab that holds a lock. When it closes,
+// crashes or releases the lock, the next tab in the queue acquires it.
 // https://w3c.github.io/web-locks/
 
 export class Lead {
@@ -20,7 +20,7 @@ export class Lead {
     return this.#n_held > 0;
   }
 
-  /** Takes the lock from a leader that does not respond. */
+  /** Steals the lock from a leader that does not respond. */
   take() {
     this.#request({ steal: true });
   }
@@ -32,7 +32,7 @@ export class Lead {
 
   async #wait() {
     const { signal } = this.#leaving;
-    // A tab that lost the lock to another joins the queue again.
+    // A tab whose lock was stolen joins the queue again.
     while (!signal.aborted) await this.#request({ signal });
   }
 

@@ -1,4 +1,4 @@
-// Listens to the stream from a cursor on, and reconnects when the stream is lost.
+// Reads the stream after a cursor, and reconnects when the connection is lost.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 import { Delays } from "./delays.js";
 import { parseRoll, parseSync } from "./roll.js";
@@ -12,7 +12,10 @@ export class Listener {
   #delays = new Delays();
   #relistening;
 
-  /** `on` has onState("connecting" | "live" | "reconnecting" | "busy"), onSync(sync), onRoll(roll). */
+  /**
+   * `on` has onState("connecting" | "live" | "reconnecting" | "busy"), onSync(sync) and
+   * onRoll(roll).
+   */
   constructor(url, on) {
     this.#url = url;
     this.#on = on;
@@ -33,7 +36,7 @@ export class Listener {
   #open() {
     this.close();
     this.#busy = false;
-    // A new EventSource has no last event id, so the address contains the cursor.
+    // A new EventSource has no last event id, so the URL contains the cursor.
     const source = new EventSource(`${this.#url}?after=${encodeURIComponent(this.#cursor)}`);
     source.addEventListener("sync", (event) => this.#synced(parseSync(event)));
     source.addEventListener("busy", () => this.#turnedAway());
@@ -60,9 +63,9 @@ export class Listener {
   }
 
   #lost() {
-    // In the state CONNECTING the browser reconnects by itself, after the time
-    // in the server's `retry`. After an answer other than a stream (a 502 while
-    // the server restarts) the state is CLOSED, and it never does.
+    // In the state CONNECTING, the browser reconnects automatically, after the time in the server's
+    // `retry` field. After a response that is not a stream, such as a 502 while the server
+    // restarts, the state is CLOSED and the browser does not reconnect.
     const closed = this.#source.readyState === EventSource.CLOSED;
     if (closed || !this.#busy) this.#on.onState("reconnecting");
     if (closed) this.#relistening = setTimeout(() => this.#open(), this.#delays.next());

@@ -1,4 +1,4 @@
-// The live page: wires the stream to the rows, the state and the pause button.
+// The live page: connects the stream to the rows, the state and the pause button.
 import { Pause } from "./pause.js";
 import { Presence } from "./presence.js";
 import { Refresh } from "./refresh.js";
@@ -18,7 +18,7 @@ const state = new State(document.getElementById("state"));
 const listener = listenerOf(list.dataset.stream, {
   onState: (connection) => {
     state.connection(connection);
-    // A proxy may accept the connection and never answer.
+    // A proxy may accept the connection and never respond.
     silence.watch(connection === "live" || connection === "connecting");
   },
   onSync: (sync) => {
@@ -40,8 +40,7 @@ const listener = listenerOf(list.dataset.stream, {
 
 const silence = new Silence(rows.everyMs, {
   onSilence: (seconds) => state.silent(seconds),
-  // A dead connection looks the same, because an EventSource does not show
-  // heartbeats. So reconnect.
+  // Reconnect, because the connection may be dead. An EventSource does not expose heartbeats.
   onLongSilence: () => listener.listen(rows.cursor),
 });
 

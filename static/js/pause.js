@@ -1,5 +1,5 @@
-// The pause button. It needs scripts, so the script shows it. Its label does not change when it is
-// pressed.
+// The pause button. It is hidden until this script shows it, because it needs scripts. Its label
+// does not change when it is pressed.
 // https://www.w3.org/WAI/ARIA/apg/patterns/button/
 
 export class Pause {

@@ -1,6 +1,6 @@
-// Notices when the page stops without being closed, and when it continues: after the back/forward
-// cache, after it was frozen in the background, after the machine slept or changed networks. Its
-// stream may have died without an error.
+// Detects when the page stops without being closed, and when it continues: after it was in the
+// back/forward cache or frozen in the background, or after the machine slept or changed networks.
+// Then its stream may be dead without an error.
 // https://wicg.github.io/page-lifecycle/
 
 const TICK_MS = 1_000;
@@ -35,8 +35,8 @@ export class Presence {
     this.#on.onBack();
   }
 
-  // No event announces that the machine sleeps, but its clock has jumped when it wakes. The clock
-  // of a hidden page with slowed timers jumps, too; such a page reacts when it is shown.
+  // No event announces sleep, but the clock has jumped when the machine wakes. It also seems to
+  // jump in a hidden page with throttled timers. Such a page reacts when it is shown.
   #tick() {
     const now = Date.now();
     if (now - this.#tickedAt > SLEPT_MS) this.#slept = true;

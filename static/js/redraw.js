@@ -1,7 +1,7 @@
-// Replaces the elements marked with data-live by the server's current ones. Everything else stays,
-// so an open table stays open and the focus stays in its place.
+// Replaces the elements marked with data-live by the server's current ones. Everything else is
+// unchanged, so an open table stays open and the focus does not move.
 
-// The shortest interval, jittered, however fast rolls come.
+// The minimum interval between two updates, plus a random part of the spread.
 const APART_MS = 2_000;
 const SPREAD_MS = 1_000;
 

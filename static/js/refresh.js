@@ -1,4 +1,4 @@
-// Reads the page again when new rolls do not continue its rows.
+// Reloads the list of rolls when new rolls do not continue its rows.
 import { Delays } from "./delays.js";
 
 export class Refresh {
@@ -13,7 +13,7 @@ export class Refresh {
     this.#onList = onList;
   }
 
-  /** Whether the new page has not arrived yet. */
+  /** Whether a reload was requested and has not finished. */
   get wanted() {
     return this.#wanted;
   }
@@ -32,7 +32,7 @@ export class Refresh {
   #schedule() {
     clearTimeout(this.#timer);
     if (!this.#wanted || this.#held) return;
-    // Even the first attempt waits, because all pages notice a new history at once.
+    // Delay the first attempt too, because all pages notice a new history at the same moment.
     this.#timer = setTimeout(() => this.#read(), this.#delays.next());
   }
 

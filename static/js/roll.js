@@ -1,5 +1,5 @@
-// Reads the rolls and syncs of the stream. An event that cannot be read becomes
-// null or a harmless value, so that it does not stop the page.
+// Parses the events of the stream. A malformed event becomes null or a harmless value, so that it
+// does not stop the page.
 import { parseCursor } from "./cursor.js";
 
 /** The roll in a message event, or null if there is none. */

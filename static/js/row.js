@@ -20,7 +20,7 @@ export function rollRow(template, { id, cursor, rolledAt, dice }) {
   return row;
 }
 
-/** The `<li>` that stands for deleted rolls. */
+/** The `<li>` in the place of `n_rolls` deleted rolls. */
 export function gapRow(template, n_rolls) {
   const row = template.content.firstElementChild.cloneNode(true);
   row.querySelector(".gap-length").textContent = n_rolls;
@@ -39,7 +39,7 @@ function dieOf(element, { name, result }) {
   return element;
 }
 
-// Like the server: pips for a single six-sided die; otherwise the number on the
+// The same rules as on the server: pips for a single six-sided die. Otherwise the number on the
 // shape for the number of sides, or on a plain die if the page has no such shape.
 function drawing(name, result) {
   const [, n_dice, sides] = /^(\d+)D(\d+)$/.exec(name) ?? [];

@@ -1,4 +1,4 @@
-// The list of rolls: newest first, each roll once, at most as many as the limit.
+// The list of rolls: newest first, without duplicates, at most `limit` rows.
 import { parseCursor } from "./cursor.js";
 import { gapRow, rollRow } from "./row.js";
 import { writeTimes } from "./zone.js";
@@ -19,7 +19,7 @@ export class Rows {
   #frame;
   #timer;
 
-  /** Takes the templates of a `roll` and of a `gap`, and the element with the link to older rolls. */
+  /** Takes the templates of a `roll` and a `gap`, and the element with the link to older rolls. */
   constructor(list, { roll, gap, older }) {
     this.#list = list;
     this.#templates = { roll, gap };
@@ -45,7 +45,7 @@ export class Rows {
     return Number(this.#list.dataset.everyMs);
   }
 
-  /** How many rolls arrived since the rows are held. */
+  /** The number of rolls that arrived while the rows are held. */
   get waiting() {
     return this.#waiting;
   }
@@ -89,8 +89,7 @@ export class Rows {
     if (this.#queue.length > this.limit) this.#queue.shift();
   }
 
-  // One insertion per frame, however fast rolls come. A hidden page has no
-  // frames, so the timer inserts them there.
+  // At most one insertion per frame. A hidden page has no frames, so a timer inserts its rows.
   #schedule() {
     this.#frame ??= requestAnimationFrame(() => this.#show());
     this.#timer ??= setTimeout(() => this.#show(), 500);

@@ -1,21 +1,21 @@
-// Like Listener, but all tabs of this browser share one stream. A browser opens at most six
+// A Listener whose stream is shared by all tabs of this browser. A browser opens at most six
 // connections to a host over HTTP/1.1, so six tabs with one stream each would leave none.
 //
 // One tab is the leader. It keeps a stream open and sends each roll and its own state to the others
-// on a channel. A tab that cannot continue from these messages (it is new, it has woken, a roll is
-// missing, or the history is another) opens its own stream from its own cursor. It closes that
+// on a channel. A tab that cannot continue from these messages (it is new, it was asleep, a roll is
+// missing, or the history has changed) opens its own stream from its own cursor. It closes that
 // stream once the leader has reached the same roll. So each tab's rolls continue its own cursor,
-// and only the server judges cursors. The next leader continues from its own cursor. A leader that
-// sends nothing, or receives nothing while others do, is replaced.
+// and only the server checks cursors. The next leader continues from its own cursor. A leader is
+// replaced if it sends nothing, or receives nothing while others do.
 import { parseCursor } from "./cursor.js";
 import { Lead } from "./lead.js";
 import { Listener } from "./listener.js";
 
-// Tabs with another version of the script use another channel, and so another stream.
+// Tabs with another version of this script use another channel and therefore another stream.
 const NAME = import.meta.url;
 const LOOK_EVERY_MS = 5_000;
 
-/** A listener that shares its stream if the page may; a page without TLS may not. */
+/** A listener that shares its stream if the page is in a secure context (TLS or localhost). */
 export function listenerOf(url, on) {
   const canShare = "locks" in navigator && "BroadcastChannel" in globalThis;
   return canShare ? new SharedListener(url, on) : new Listener(url, on);
@@ -33,7 +33,7 @@ class SharedListener {
   // The id and cursor of the newest roll that we received.
   #at;
   #state;
-  // The newest message of the leader since our stream is open, and the checks without a message.
+  // The leader's newest message since our stream opened, and the number of checks without one.
   #leader = {};
   #n_looks = 0;
 
@@ -113,7 +113,7 @@ class SharedListener {
 
   #told({ isHail, state, id, roll, anotherHistory }) {
     if (isHail) return this.#tell({});
-    // From a previous leader that has not noticed yet that it was replaced.
+    // Ignore a previous leader that has not noticed yet that it was replaced.
     if (this.#lead.isOurs) return;
     this.#leader = { state, id };
     if (this.#asks) return this.#meet();

@@ -1,4 +1,4 @@
-// Notices when no rolls arrive although the stream is open.
+// Detects when no rolls arrive although the stream is open.
 
 const SLACK_MS = 1_000;
 const LONG_MS = 30_000;
@@ -22,7 +22,7 @@ export class Silence {
     this.#limitMs = 3 * everyMs + SLACK_MS;
   }
 
-  /** Watches only while the stream is open. Only a roll ends a silence. */
+  /** Starts or stops watching: pass whether the stream is open. Only a roll ends a silence. */
   watch(open) {
     clearInterval(this.#timer);
     if (!open) return;
@@ -50,7 +50,7 @@ export class Silence {
   }
 }
 
-// All pages notice the same silence in the same instant.
+// Jitter keeps all pages from reconnecting at the same moment.
 function jittered(ms) {
   return ms * (1 + Math.random());
 }

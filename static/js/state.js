@@ -1,5 +1,5 @@
-// Shows the state of the page. A screen reader speaks each change of the state;
-// the changing numbers beside it are hidden from it.
+// Shows the state of the page. A screen reader announces each change of the state. The changing
+// numbers beside it are hidden from screen readers.
 
 const TEXTS = {
   connecting: "Connecting…",
@@ -31,7 +31,7 @@ export class State {
     this.#show();
   }
 
-  /** How long there was no roll; 0 while they arrive in time. */
+  /** The seconds without a roll; 0 while rolls arrive on time. */
   silent(seconds) {
     this.#silentSeconds = seconds;
     this.#show();

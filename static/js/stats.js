@@ -1,4 +1,4 @@
-// The statistics page: updated when rolls arrive.
+// The statistics page: updates its plots when rolls arrive.
 import { parseCursor } from "./cursor.js";
 import { Presence } from "./presence.js";
 import { Redraw } from "./redraw.js";
@@ -6,7 +6,7 @@ import { listenerOf } from "./shared.js";
 import { Silence } from "./silence.js";
 import { State } from "./state.js";
 
-// After this many new rolls the page reads the statistics instead of replaying the rolls.
+// With more new rolls than this, the page reads the statistics instead of replaying the rolls.
 const FAR = 300;
 
 const figures = document.getElementById("stats");
@@ -17,7 +17,7 @@ let cursor = figures.dataset.cursor;
 const listener = listenerOf(figures.dataset.stream, {
   onState: (connection) => {
     state.connection(connection);
-    // A proxy may accept the connection and never answer.
+    // A proxy may accept the connection and never respond.
     silence.watch(connection === "live" || connection === "connecting");
   },
   onSync: (sync) => {

@@ -1,9 +1,9 @@
-// Times in the viewer's time zone. The server writes UTC, which stays in the
-// `datetime` and `title` of each element.
+// Formats times in the viewer's time zone. The server writes UTC, which remains in the `datetime`
+// and `title` of each element.
 
 const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** Day and time of day in the viewer's time zone. */
+/** The date and the time of day in the viewer's time zone. */
 export function local(moment) {
   const two = (number) => String(number).padStart(2, "0");
   const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())];
@@ -26,7 +26,7 @@ export function writeTimes(root) {
   }
 }
 
-/** Shows the time zone wherever the page names it. */
+/** Writes the name of the time zone into each `.zone` element. */
 export function nameZone() {
   for (const name of document.querySelectorAll(".zone")) name.textContent = zone;
 }
