@@ -109,7 +109,7 @@ fn a_page_that_later_rolls_cannot_change_may_be_cached() {
     let table = [
         ("", false),
         ("?limit=1000", false),
-        // Once the page of newer rolls is full: until then the link to it changes.
+        // Final once the page of newer rolls is full, because until then its link changes.
         ("?before=21", true),
         ("?before=22", false),
         ("?before=116&limit=5", true),
@@ -145,7 +145,7 @@ fn a_cached_page_is_the_same_after_later_rolls_and_the_newest_one_is_not() {
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     wait_for("40 rolls", || (instance.stored().len() >= 40).then_some(()));
-    // The newest first: these pages are final after a few more rolls.
+    // Read the newest pages first, because they become final after a few more rolls.
     let newest_first = (1..=40)
         .rev()
         .flat_map(|before| [1, 5, 20].map(|limit| format!("?before={before}&limit={limit}")));
@@ -162,7 +162,8 @@ fn a_cached_page_is_the_same_after_later_rolls_and_the_newest_one_is_not() {
         assert_eq!(now.header("link"), page.header("link"), "{query}");
         assert_eq!(now.body, page.body, "{query}");
     }
-    assert!(kept.len() > 40 && open.len() > 3, "{} are kept, {} are not", kept.len(), open.len());
+    let (n_final, n_open) = (kept.len(), open.len());
+    assert!(n_final > 40 && n_open > 3, "{n_final} pages are final, {n_open} are not");
     assert_ne!(newest.body, look("?limit=5").body, "expected newer rolls");
 }
 
@@ -360,7 +361,7 @@ fn begin_download(instance: &Instance, address: &str) -> (TcpStream, String) {
 }
 
 #[test]
-fn downloads_are_limited_in_total_and_per_address_and_a_released_permit_is_free_again() {
+fn downloads_are_limited_in_total_and_per_address_and_release_their_permits() {
     let instance = Instance::new("every = '1h'");
     // A file larger than all buffers.
     instance.fill(200_000, 1);
@@ -437,7 +438,7 @@ fn the_document_describes_every_endpoint_and_the_page_shows_it() {
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
     for (path, item) in paths {
-        assert!(page.body.contains(&format!("<code>GET {path}</code>")), "{path} is not shown");
+        assert!(page.body.contains(&format!("<code>GET {path}</code>")), "{path} is missing");
         let answer = get(&instance.url(&path.replace("{id}", "60")), &[]);
         assert_eq!(answer.status, 200, "{path}");
         let described = item["get"]["responses"]["200"]["content"].as_object().unwrap();
@@ -455,9 +456,9 @@ fn the_document_describes_every_endpoint_and_the_page_shows_it() {
 fn an_unreadable_history_is_an_error_and_not_an_empty_page() {
     let instance = Instance::new("every = '1h'");
     instance.fill(3_000, 1);
-    // Counted for the statistics before it is damaged.
+    // Save the statistics before the database is damaged.
     instance.start().stop();
-    // The page of the file that holds roll 1,000, which the server does not read at its start.
+    // Damage the database page of roll 1,000, which the server does not read at its start.
     let mut file = std::fs::read(instance.database()).unwrap();
     let time = b"2026-11-23T00:16:40.123Z";
     let at = file.windows(time.len()).position(|bytes| bytes == time).unwrap() / 4096 * 4096;

@@ -146,7 +146,7 @@ fn a_killed_backup_creates_no_file_of_its_name_and_the_next_one_succeeds() {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            wait_for("half a copy", || {
+            wait_for("a partial copy", || {
                 let written = fs::metadata(&draft).map_or(0, |file| file.len());
                 (written > 1_000_000 || child.try_wait().unwrap().is_some()).then_some(())
             });
@@ -372,5 +372,5 @@ fn the_periodic_script_copies_as_the_servers_user_once_it_is_enabled() {
     assert!(stdout.contains("rolls 1 to 10"), "{stdout}");
     assert_eq!(run(&format!("{enabled} daily_rollcast_keep=none")).0, 2, "a wrong setting");
     fs::remove_file(instance.database()).unwrap();
-    assert_eq!((run(&enabled).0, n_copies()), (3, 1), "no copy was made");
+    assert_eq!((run(&enabled).0, n_copies()), (3, 1), "expected no new copy");
 }

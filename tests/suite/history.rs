@@ -70,7 +70,7 @@ fn a_search_for_a_rare_result_continues_page_by_page_in_both_directions() {
     let page = get(&instance.url("/rolls?die=1D100&result=77&before=10000"), &[]);
     assert!(page.body.contains("A result of 77 on 1D100 has come up 4 times."), "{}", page.body);
     assert!(page.body.contains("rolls 5000 to 9999"), "{}", page.body);
-    // A full page ends at its last roll, and the next one leaves out none.
+    // A full page ends at its last roll, and the next page continues without a gap.
     let mut of_many = walk(&instance, "/rolls?die=1D20&result=5&before=1000", "next").concat();
     of_many.retain(|id| *id <= 12_000);
     let expected: Vec<i64> = (1..1_000).rev().filter(|n| 1 + n % 20 == 5).collect();

@@ -172,7 +172,7 @@ fn a_stream_that_is_overtaken_by_pruning_gets_the_number_of_lost_rolls() {
 #[test]
 fn pages_show_which_rolls_were_pruned_and_link_the_oldest_stored_one() {
     let (instance, _server) = quiet_instance(37);
-    let gone = "Rolls 1 to 36 are no longer kept. The oldest kept roll is \
+    let notice = "Rolls 1 to 36 are no longer kept. The oldest kept roll is \
                 <a href=\"/rolls/37\">roll 37</a>";
     let table = [
         ("/rolls", false),
@@ -189,13 +189,13 @@ fn pages_show_which_rolls_were_pruned_and_link_the_oldest_stored_one() {
     ];
     for (path, expected) in table {
         let page = get(&instance.url(path), &[]);
-        assert_eq!(page.body.contains(gone), expected, "{path}: {}", page.body);
+        assert_eq!(page.body.contains(notice), expected, "{path}: {}", page.body);
         // A page with this notice has no link to older rolls.
         assert!(!expected || link(&page.body, "next").is_none(), "{path}");
     }
     let jump = get(&instance.url("/rolls?at=2026-11-22T00:00"), &[]);
     let page = get(&instance.url(jump.header("location").split('#').next().unwrap()), &[]).body;
-    assert!(page.contains(gone) && row_ids(&page).ends_with(&[37]), "{page}");
+    assert!(page.contains(notice) && row_ids(&page).ends_with(&[37]), "{page}");
     let (instance, _server) = quiet_instance(1);
     let page = get(&instance.url("/rolls?before=5"), &[]).body;
     assert!(!page.contains("no longer kept"), "{page}");

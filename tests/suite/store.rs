@@ -178,7 +178,7 @@ fn a_roll_that_cannot_be_stored_is_retried_and_published_only_afterwards() {
     stream.rolls(5);
     let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
-    wait_for("the fault to be told", || {
+    wait_for("the log line of the fault", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
     let logged_at = jiff::Timestamp::now();
@@ -252,7 +252,7 @@ fn a_stop_does_not_wait_for_a_roll_that_cannot_be_stored() {
     wait_for("rolls", || (instance.stored().len() > 3).then_some(()));
     let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch("begin immediate").unwrap();
-    wait_for("the fault to be told", || {
+    wait_for("the log line of the fault", || {
         server.log().iter().any(|line| line.contains("no roll can be stored")).then_some(())
     });
     server.stop();
