@@ -14,8 +14,8 @@ insert into projections (name, last_id)
 
 -- For people with sqlite3: how often each die showed each result, of all time, also of rolls that
 -- are no longer kept. Correct at any moment: the saved statistics and the few rolls after them.
-drop trigger count_the_faces;
-drop table tallies;
+drop trigger if exists count_the_faces;
+drop table if exists tallies;
 create view tallies (die, face, n_rolls) as
   select die, face, sum(n_rolls) from (
     select die, result as face, n_rolls from result_statistics
@@ -32,6 +32,8 @@ create trigger refuse_unreadable_insert before insert on rolls
 when strftime('%Y-%m-%dT%H:%M:%fZ', new.rolled_at, '+0 days') is not new.rolled_at
   or not json_valid(new.dice)
   or json_type(new.dice) <> 'object'
+  or instr(new.dice, '\') > 0
+  or (select count(*) <> count(distinct key) from json_each(new.dice))
   or exists (
     select 1 from (
       select type, value, key, cast(key as integer) as n_dice,
@@ -52,6 +54,8 @@ create trigger refuse_unreadable_update before update of rolled_at, dice on roll
 when strftime('%Y-%m-%dT%H:%M:%fZ', new.rolled_at, '+0 days') is not new.rolled_at
   or not json_valid(new.dice)
   or json_type(new.dice) <> 'object'
+  or instr(new.dice, '\') > 0
+  or (select count(*) <> count(distinct key) from json_each(new.dice))
   or exists (
     select 1 from (
       select type, value, key, cast(key as integer) as n_dice,
@@ -66,4 +70,12 @@ when strftime('%Y-%m-%dT%H:%M:%fZ', new.rolled_at, '+0 days') is not new.rolled_
   )
 begin
   select raise(abort, 'expected a roll such as (''2026-11-23T01:37:40.123Z'', ''{"1D6":4,"1D20":17}'')');
+end;
+
+-- Before an insert SQLite does not know the id yet. The server numbers rolls from 1; a number that a
+-- cursor cannot name would end the feed for good.
+create trigger refuse_impossible_id after insert on rolls
+when new.id not between 1 and 999999999999999999
+begin
+  select raise(abort, 'expected an id of 1 to 999999999999999999');
 end;

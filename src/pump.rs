@@ -3,6 +3,7 @@
 //! On each tick it takes the next id, draws the dice for it, stores the roll and publishes it. It
 //! is the only one on this machine that decides which roll comes next.
 
+use std::future::ready;
 use std::mem;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -88,12 +89,12 @@ where
     ) -> Result<(), PumpError> {
         let mut due = Due { ticks: pin!(ticks), rolled_at: Vec::new() };
         loop {
-            if due.rolled_at.is_empty() {
-                select! {
-                    biased;
-                    () = shutdown.clone() => return Ok(()),
-                    Some(rolled_at) = due.ticks.next() => due.rolled_at.push(rolled_at),
-                }
+            // Checked after every commit: on a slow disk there are always rolls that are due.
+            select! {
+                biased;
+                () = shutdown.clone() => return Ok(()),
+                () = ready(()), if !due.rolled_at.is_empty() => {}
+                Some(rolled_at) = due.ticks.next() => due.rolled_at.push(rolled_at),
             }
             let rolls = self.draw_next(mem::take(&mut due.rolled_at));
             let Some(stored) = self.store(rolls, &mut due, &shutdown).await? else {
@@ -190,7 +191,7 @@ mod tests {
 
     use std::cell::RefCell;
     use std::collections::VecDeque;
-    use std::future::{pending, ready};
+    use std::future::pending;
 
     use futures::{FutureExt, stream};
     use jiff::Timestamp;
@@ -327,6 +328,15 @@ mod tests {
         let store = FakeStore::new([(3_500, None)]);
         store.pump(every_second(), after(5_500)).await.expect("an orderly end");
         assert_eq!(store.ids(), [vec![1], vec![2, 3, 4], vec![5], vec![6]]);
+        store.assert_published_is_stored();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_obeyed_even_if_every_commit_takes_longer_than_a_tick() {
+        let store = FakeStore::new((0..1_000).map(|_| (1_500, None)));
+        let start = time::Instant::now();
+        store.pump(every_second(), after(5_200)).await.expect("an orderly end");
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
         store.assert_published_is_stored();
     }
 

@@ -214,14 +214,30 @@ pub fn first_at(
     let (mut low, mut high) = (kept.oldest.0, kept.head.id.next().0);
     while low < high {
         let middle = low + (high - low) / 2;
-        // A row that was deleted by hand, or whose time cannot be read, counts as too early.
-        if time(connection, RollId(middle))?.is_none_or(|time| time < moment) {
-            low = middle + 1;
-        } else {
-            high = middle;
+        // The row in the middle may be missing, or its time may be unreadable. Then the next one
+        // with a time decides.
+        match first_time(connection, IdRange { after: RollId(middle - 1), before: RollId(high) })? {
+            Some((id, time)) if time < moment => low = id.0 + 1,
+            _ => high = middle,
         }
     }
     Ok(RollId(low))
+}
+
+/// The first row of a range whose time can be read.
+fn first_time(
+    connection: &Connection,
+    range: IdRange,
+) -> Result<Option<(RollId, RolledAt)>, StoreError> {
+    let sql = "select id, rolled_at from rolls where id > ?1 and id < ?2 order by id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([range.after.0, range.before.0])?;
+    while let Some(row) = rows.next()? {
+        if let Some(time) = row.get_ref(1)?.as_str().ok().and_then(|text| text.parse().ok()) {
+            return Ok(Some((RollId(row.get(0)?), time)));
+        }
+    }
+    Ok(None)
 }
 
 /// The dice of all rolls ever stored, by number and sides. Names that are no dice are left out.
@@ -321,6 +337,31 @@ mod tests {
     thread_local! {
         /// The statements that ran on this thread.
         static RUN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn a_time_is_found_whichever_rows_are_missing_or_unreadable() {
+        for (change, unusable) in [
+            ("delete from rolls where id between ?1 and ?2", 41..=60),
+            ("update rolls set rolled_at = 'garbage' where id between ?1 and ?2", 41..=60),
+            ("update rolls set rolled_at = 'garbage' where id between ?1 and ?2", 51..=51),
+            ("update rolls set rolled_at = 'garbage' where id between ?1 and ?2", 1..=100),
+        ] {
+            let connection = history(100);
+            let triggers = "drop trigger refuse_unreadable_update";
+            connection.execute(triggers, []).expect("a change of the schema");
+            connection.execute(change, [unusable.start(), unusable.end()]).expect("a change");
+            let kept = Kept { oldest: RollId(1), head: Cursor::from(RollId(100)) };
+            for second in 1..=101 {
+                let time = jiff::Timestamp::from_second(second).expect("a time");
+                let found =
+                    first_at(&connection, kept, RolledAt::truncate(time)).expect("a place").0;
+                // From there on, the first row with a time is the roll of this second, or the next.
+                let is_usable = |id: &i64| !unusable.contains(id);
+                let next = |from: i64| (from..=100).find(is_usable);
+                assert_eq!(next(found), next(second), "{change} {unusable:?}: second {second}");
+            }
+        }
     }
 
     fn history(n_rolls: i64) -> Connection {

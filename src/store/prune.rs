@@ -73,10 +73,16 @@ fn last_before(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([oldest.0, N_AT_ONCE])?;
     let mut last = None;
-    // Compare strings: timestamps in this format sort like their times.
-    while let Some(row) = rows.next()?
-        && row.get_ref(1)?.as_str().is_ok_and(|rolled_at| rolled_at < time)
-    {
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(1)?.as_str().ok();
+        // A row without a readable time neither ends the run nor extends it.
+        let Some(rolled_at) = text.filter(|text| text.parse::<RolledAt>().is_ok()) else {
+            continue;
+        };
+        // Compare strings: timestamps in this format sort like their times.
+        if rolled_at >= time {
+            break;
+        }
         last = Some(RollId(row.get(0)?));
     }
     Ok(last)
@@ -124,13 +130,16 @@ mod tests {
     #[test]
     fn only_the_oldest_go_and_only_in_their_turn_whatever_the_clock_said() {
         let before = Cutoff::Before("2026-06-01T00:00:00Z".parse().expect("a moment"));
-        let table: [(&[&str], &[i64]); 6] = [
+        let table: [(&[&str], &[i64]); 8] = [
             (&["2026-01-01", "2026-05-31", "2026-06-01", "2026-06-02"], &[3, 4]),
             // A roll dated too early is deleted with the rolls before it, not earlier.
             (&["2026-01-01", "1970-01-01", "2026-07-01"], &[3]),
             (&["2026-07-01", "1970-01-01", "2026-07-01"], &[1, 2, 3]),
             // A roll dated too late stays until that time, and so do all later rolls.
             (&["2026-01-01", "2099-01-01", "2026-01-02", "2026-07-01"], &[2, 3, 4]),
+            // A row whose time cannot be read goes with the readable rolls around it.
+            (&["garbage", "2026-01-01", "garbage", "2026-01-02", "2026-07-01"], &[5]),
+            (&["2026-01-01", "garbage", "2026-07-01"], &[2, 3]),
             // The newest roll always stays.
             (&["2026-01-01", "2026-01-02"], &[2]),
             (&[], &[]),

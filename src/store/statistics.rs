@@ -36,8 +36,11 @@ fn last_id(connection: &Connection) -> Result<RollId, StoreError> {
         return Ok(RollId(connection.query_row(newest, [], |row| row.get(0))?));
     }
     let sql = "select last_id from projections where name = ?1";
-    let last_id = connection.query_row(sql, [NAME], |row| row.get(0)).optional()?;
-    Ok(RollId(last_id.unwrap_or(RollId::BEFORE_FIRST.0)))
+    match connection.query_row(sql, [NAME], |row| row.get(0)).optional()? {
+        Some(last_id) => Ok(RollId(last_id)),
+        // Somebody deleted the row. Start at 0, and every roll would count twice.
+        None => Ok(RollId(connection.query_row(newest, [], |row| row.get(0))?)),
+    }
 }
 
 /// Whether the schema has a table or view of this name.

@@ -301,6 +301,10 @@ mod tests {
         let (_folder, mut writer) = writer();
         let sql = "insert into rolls (id, rolled_at, dice)
                    values (?1, '2026-11-23T01:37:40.123Z', '{}')";
+        for impossible in [i64::MIN, 0, 1_000_000_000_000_000_000, i64::MAX] {
+            writer.connection.execute(sql, [impossible]).expect_err("the schema refuses it");
+        }
+        writer.connection.execute("drop trigger refuse_impossible_id", []).expect("a change");
         writer.connection.execute(sql, [i64::MAX]).expect("a row");
         let error = writer.apply(&[roll(1, 1)]).expect_err("no id is left");
         assert!(error.is_final(), "{error}");

@@ -133,6 +133,8 @@ fn a_health_check_in_http_1_0_needs_no_host() {
         assert_eq!(ask(&instance, &format!("GET {path} HTTP/1.1"), twice).0, "400", "{path}");
     }
     assert_eq!(ask(&instance, "GET / HTTP/1.0", "Host: a\r\n").0, "200");
+    // HAProxy's default health check.
+    assert_eq!(ask(&instance, "OPTIONS / HTTP/1.0", "").0, "204");
 }
 
 /// The JSON that a server sends in answer to these bytes.

@@ -77,6 +77,8 @@ fn the_schema_refuses_rows_that_cannot_be_read() {
         r#"{"1D6":"4"}"#,
         r#"{"1D6":null}"#,
         r#"{"1D6":{"a":4}}"#,
+        r#"{"1D6":4,"1D6":4}"#,
+        r#"{"1D\u0036":4}"#,
     ];
     let rows = bad_times.map(|time| (time, dice)).into_iter();
     for row in rows.chain(bad_dice.map(|dice| (time, dice))) {

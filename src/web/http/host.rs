@@ -17,7 +17,7 @@ use crate::text::shortened;
 /// Before every other route: Rocket's own ranks start at -12.
 const RANK: isize = -100;
 
-/// What health checks and monitors call.
+/// What health checks and monitors call. HAProxy's default check is `OPTIONS / HTTP/1.0`.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What is wrong with the `Host` headers of a request.
@@ -45,7 +45,9 @@ pub fn stage() -> impl Fairing {
 /// What is wrong with them.
 pub fn check(request: &Request<'_>) -> Result<(), HostFault> {
     let values: Vec<&str> = request.headers().get("Host").collect();
-    let is_optional = request.remote().is_none() || PROBES.contains(&request.uri().path().as_str());
+    let path = request.uri().path().as_str();
+    let is_probe = PROBES.contains(&path) || (request.method() == Method::Options && path == "/");
+    let is_optional = request.remote().is_none() || is_probe;
     match check_values(&values) {
         Err(HostFault::Missing) if is_optional => Ok(()),
         checked => checked,
