@@ -107,8 +107,8 @@ fn a_second_install_updates_unedited_files_and_keeps_an_edited_configuration() {
     assert!(!output.contains("template_dir"), "{output}");
 
     // An edited configuration that still names the folders of release 0.1.
-    fs::write(&config, "[default]\ntemplate_dir = \"/usr/local/share/rollcast/templates\"\n")
-        .unwrap();
+    let templates = old_share.join("templates");
+    fs::write(&config, format!("[default]\ntemplate_dir = \"{}\"\n", templates.display())).unwrap();
     let output = install();
     assert!(output.contains("remove template_dir and static_dir from"), "{output}");
 }
