@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, Server, http, wait_for};
 
 /// The response to a request.
@@ -40,8 +41,17 @@ pub fn quiet_instance(oldest: i64) -> (Instance, Server) {
     let instance = Instance::new("every = '1h'\npage_size = 10");
     instance.fill(120, oldest);
     let server = instance.start();
-    wait_for("roll 121", || (instance.stored().last().unwrap().0 == 121).then_some(()));
+    wait_for_head(&instance, 121);
     (instance, server)
+}
+
+/// Waits until streams get this roll. It is stored a moment before.
+pub fn wait_for_head(instance: &Instance, id: i64) {
+    wait_for(&format!("roll {id} in the feed"), || {
+        let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).ok()?;
+        let sync = stream.find_map(|frame| frame.sync())?;
+        sync["head"].as_str()?.starts_with(&format!("{id}-")).then_some(())
+    });
 }
 
 /// The ids of the rows of a page, in their order.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Frame, Stream};
 use crate::common::{Instance, PATIENCE, Server, http, wait_for};
+use crate::pages::wait_for_head;
 
 /// A server whose database holds rolls 41 to 100; rolls 1 to 40 are pruned. It has just stored roll
 /// 101 and makes no other roll during the test.
@@ -14,7 +15,7 @@ fn quiet_instance() -> (Instance, Server) {
     let instance = Instance::new("every = '1h'");
     instance.fill(100, 41);
     let server = instance.start();
-    wait_for("roll 101", || (instance.stored().last().unwrap().0 == 101).then_some(()));
+    wait_for_head(&instance, 101);
     (instance, server)
 }
 
