@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::backoff::Backoff;
 use crate::cli::tail::connection::Received;
 use crate::cli::tail::line::{LineFormat, parse_roll};
 use crate::cursor::Cursor;
@@ -46,22 +47,6 @@ struct SyncData {
     lost: Option<i64>,
 }
 
-/// Pauses between failed attempts: each doubles the range, and is a random part of its upper
-/// half, so that clients do not reconnect in step.
-struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    const START: Backoff = Backoff { next: FIRST_RETRY };
-
-    fn pause(&mut self) -> Duration {
-        let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(MAX_RETRY);
-        pause
-    }
-}
-
 impl<W: Write, N: FnMut(String)> Follower<W, N> {
     /// Follows after `cursor`; `None` if only the server knows where its stream starts.
     pub fn new(cursor: Option<Cursor>, format: LineFormat, out: W, notice: N) -> Follower<W, N> {
@@ -84,7 +69,8 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         mut connect: impl FnMut(Option<Cursor>) -> mpsc::Receiver<Received>,
         silence: Duration,
     ) -> anyhow::Result<()> {
-        let (mut was_open, mut backoff) = (false, Backoff::START);
+        let start = || Backoff::new(FIRST_RETRY, MAX_RETRY);
+        let (mut was_open, mut backoff) = (false, start());
         loop {
             let mut connection = connect(self.cursor);
             let mut is_open = false;
@@ -112,10 +98,10 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
                 }
             };
             let pause = if is_open {
-                (was_open, backoff) = (true, Backoff::START);
+                (was_open, backoff) = (true, start());
                 self.retry
             } else {
-                backoff.pause()
+                backoff.next_pause()
             };
             (self.notice)(format!("{why}; reconnecting in {:.1} s", pause.as_secs_f64()));
             sleep(pause).await;
