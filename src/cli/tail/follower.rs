@@ -25,7 +25,7 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 const MIN_SERVER_RETRY: Duration = Duration::from_millis(50);
 const MAX_SERVER_RETRY: Duration = Duration::from_secs(60);
 
-/// Writes the rolls of a stream to `out`, and tells everything else to `notice`.
+/// Writes the rolls of a stream to `out`, and passes everything else to `notice`.
 pub struct Follower<W, N> {
     format: LineFormat,
     out: W,
@@ -130,7 +130,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         self.out.flush()
     }
 
-    /// Learns which rolls are gone, and after which roll the stream continues.
+    /// Learns how many rolls are lost, and after which roll the stream continues.
     fn sync(&mut self, data: &str) {
         let sync: Result<SyncData, _> = serde_json::from_str(data);
         let parsed = sync.ok().and_then(|sync| Some((sync.head.parse::<Cursor>().ok()?, sync)));
@@ -141,9 +141,10 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         let reason = reason.unwrap_or(mode.clone());
         match lost {
             Some(0) => {}
-            Some(n_lost) => self.gap(format_args!("{n_lost} rolls are gone ({reason})")),
+            Some(n_lost) => self.gap(format_args!("{} lost ({reason})", rolls(n_lost))),
             None => self.gap(format_args!(
-                "the cursor is {reason}, so rolls from now on; it is not known what is missing"
+                "the cursor is {reason}: new rolls follow, and the number of missing rolls is \
+                 unknown"
             )),
         }
         // When the stream resumes, our own cursor says more: it has the time of its roll.
@@ -167,7 +168,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
             }
             let n_missing = roll.id.0 - last.id.next().0;
             if n_missing > 0 {
-                self.gap(format_args!("{n_missing} rolls before roll {} did not arrive", roll.id));
+                self.gap(format_args!("{} missing before roll {}", rolls(n_missing), roll.id));
             }
         }
         self.cursor = Some(roll.cursor());
@@ -178,6 +179,10 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         self.n_gaps += 1;
         (self.notice)(format!("gap: {what}"));
     }
+}
+
+fn rolls(n: i64) -> String {
+    format!("{n} {}", if n == 1 { "roll" } else { "rolls" })
 }
 
 #[cfg(test)]
@@ -359,7 +364,7 @@ mod tests {
         let frames = vec![sync(LIVE), roll(7), roll(6), roll(8)];
         let followed = follow(None, 2, vec![vec![Received::Frames(frames)]]).await;
         assert_eq!(followed.lines, [line(7), line(8)]);
-        assert_eq!(followed.notices, ["gap: 2 rolls before roll 7 did not arrive"]);
+        assert_eq!(followed.notices, ["gap: 2 rolls missing before roll 7"]);
         assert_eq!(followed.n_gaps, 1);
     }
 }
