@@ -437,7 +437,7 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
     const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     /// A server that sends each client the next response, byte by byte, and waits until the client
@@ -473,9 +473,9 @@ mod tests {
     fn clients_that_get_every_roll_are_sound_wherever_they_start() {
         let answers = [&[5, 6, 7][..], &[6, 7], &[7]].map(events).to_vec();
         let mut fleet = Fleet::new(server(answers)).unwrap();
-        fleet.open(3, PATIENCE).unwrap();
-        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 6).unwrap());
-        assert_eq!(fleet.drain(PATIENCE).unwrap(), 0);
+        fleet.open(3, TIMEOUT).unwrap();
+        assert!(fleet.run_until(TIMEOUT, |fleet| fleet.counts.n_deliveries == 6).unwrap());
+        assert_eq!(fleet.drain(TIMEOUT).unwrap(), 0);
         let Counts { n_missed, n_repeats, n_failures, .. } = fleet.counts;
         assert_eq!((n_missed, n_repeats, n_failures), (0, 0, 0), "{:?}", fleet.problems);
     }
@@ -484,8 +484,8 @@ mod tests {
     fn one_client_that_misses_one_roll_is_noticed() {
         let answers = [&[5, 6, 7][..], &[5, 7], &[5, 6, 6, 7]].map(events).to_vec();
         let mut fleet = Fleet::new(server(answers)).unwrap();
-        fleet.open(3, PATIENCE).unwrap();
-        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 9).unwrap());
+        fleet.open(3, TIMEOUT).unwrap();
+        assert!(fleet.run_until(TIMEOUT, |fleet| fleet.counts.n_deliveries == 9).unwrap());
         assert_eq!((fleet.counts.n_missed, fleet.counts.n_repeats), (1, 1));
         assert_eq!(fleet.problems.len(), 2, "{:?}", fleet.problems);
     }
@@ -494,8 +494,8 @@ mod tests {
     fn a_client_that_is_left_behind_is_noticed() {
         let answers = [&[5, 6, 7][..], &[5, 6], &[]].map(events).to_vec();
         let mut fleet = Fleet::new(server(answers)).unwrap();
-        fleet.open(3, PATIENCE).unwrap();
-        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_deliveries == 5).unwrap());
+        fleet.open(3, TIMEOUT).unwrap();
+        assert!(fleet.run_until(TIMEOUT, |fleet| fleet.counts.n_deliveries == 5).unwrap());
         assert_eq!(fleet.drain(Duration::from_millis(200)).unwrap(), 2);
     }
 
@@ -503,13 +503,11 @@ mod tests {
     fn a_stream_that_is_refused_or_ends_is_a_failure() {
         let refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_string();
         let mut fleet = Fleet::new(server(vec![refusal])).unwrap();
-        let error = fleet.open(1, PATIENCE).unwrap_err().to_string();
+        let error = fleet.open(1, TIMEOUT).unwrap_err().to_string();
         assert!(error.contains("503"), "{error}");
         let mut fleet = Fleet::new(server(vec![events(&[5]) + "0\r\n\r\n"])).unwrap();
-        let opened = fleet.open(1, PATIENCE);
-        assert!(
-            opened.is_err() || fleet.run_until(PATIENCE, |f| f.counts.n_failures == 1).unwrap()
-        );
+        let opened = fleet.open(1, TIMEOUT);
+        assert!(opened.is_err() || fleet.run_until(TIMEOUT, |f| f.counts.n_failures == 1).unwrap());
         assert!(fleet.problems[0].contains("ended"), "{:?}", fleet.problems);
     }
 
@@ -537,11 +535,11 @@ mod tests {
     fn a_client_that_never_reads_and_is_hung_up_on_is_open_no_more() {
         let (target, hang_up) = server_that_hangs_up(events(&[1]), String::new());
         let mut fleet = Fleet::new(target).unwrap();
-        fleet.open_stalled(1, PATIENCE).unwrap();
+        fleet.open_stalled(1, TIMEOUT).unwrap();
         fleet.run(Duration::from_millis(50)).unwrap();
         assert_eq!((fleet.n_open(), fleet.counts.n_failures), (1, 0), "{:?}", fleet.problems);
         hang_up();
-        assert!(fleet.run_until(PATIENCE, |fleet| fleet.n_open() == 0).unwrap());
+        assert!(fleet.run_until(TIMEOUT, |fleet| fleet.n_open() == 0).unwrap());
         assert_eq!(fleet.counts.n_failures, 1);
         assert!(fleet.problems[0].contains("not read"), "{:?}", fleet.problems);
     }
@@ -551,11 +549,11 @@ mod tests {
         let rest = events(&[6]).replacen(HEAD, "", 1);
         let (target, hang_up) = server_that_hangs_up(events(&[5]), rest);
         let mut fleet = Fleet::new(target).unwrap();
-        fleet.open(1, PATIENCE).unwrap();
-        assert!(fleet.run_until(PATIENCE, |fleet| fleet.head == 5).unwrap());
+        fleet.open(1, TIMEOUT).unwrap();
+        assert!(fleet.run_until(TIMEOUT, |fleet| fleet.head == 5).unwrap());
         // Without polling in between, so that both arrive by the next poll.
         hang_up();
-        assert!(fleet.run_until(PATIENCE, |fleet| fleet.counts.n_failures == 1).unwrap());
+        assert!(fleet.run_until(TIMEOUT, |fleet| fleet.counts.n_failures == 1).unwrap());
         assert_eq!((fleet.counts.n_deliveries, fleet.head), (2, 6));
     }
 

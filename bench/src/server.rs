@@ -21,7 +21,7 @@ use crate::marks::Field;
 /// Worker threads, or worker processes, of every server.
 pub const N_WORKERS: usize = 2;
 /// The timeout for a server to respond, and to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// The delay from which a tick counts as missed, as in tokio's `Interval::poll_tick`.
 const LATE: Duration = Duration::from_millis(5);
 /// The folders of nginx modules on Debian and other systems.
@@ -216,12 +216,12 @@ impl Server {
     /// Stops the server. Returns the commit time of each roll in microseconds since 1970. If rollcast
     /// does not stop cleanly, that is an error.
     pub fn stop(self) -> Result<HashMap<u64, u64>> {
-        self.stop_within(PATIENCE)
+        self.stop_within(TIMEOUT)
     }
 
-    fn stop_within(mut self, patience: Duration) -> Result<HashMap<u64, u64>> {
+    fn stop_within(mut self, timeout: Duration) -> Result<HashMap<u64, u64>> {
         self.publisher = None;
-        let status = end(&mut self.child, patience)?;
+        let status = end(&mut self.child, timeout)?;
         let commits = match self.commits.take().map(JoinHandle::join) {
             None => HashMap::new(),
             Some(Ok(commits)) => commits,
@@ -235,7 +235,7 @@ impl Server {
                     self.last_words()
                 ),
                 None => bail!(
-                    "rollcast is at fault: it did not end within {patience:?} and was killed; its \
+                    "rollcast is at fault: it did not end within {timeout:?} and was killed; its \
                      log ends:\n{}",
                     self.last_words()
                 ),
@@ -249,7 +249,7 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended at once ({status}): {}", self.peer.name(), self.last_words());
             }
-            if self.started.elapsed() > PATIENCE {
+            if self.started.elapsed() > TIMEOUT {
                 bail!("{} does not listen: {}", self.peer.name(), self.last_words());
             }
             thread::sleep(Duration::from_millis(1));
@@ -262,19 +262,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.publisher = None;
         // Ignored, because an earlier error is more useful than this one.
-        let _ = end(&mut self.child, PATIENCE);
+        let _ = end(&mut self.child, TIMEOUT);
     }
 }
 
 /// Sends SIGTERM to a process, and kills it after a timeout. Returns its exit status if it ended by
 /// itself.
-fn end(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
+fn end(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
         return Ok(Some(status));
     }
     let begin = Instant::now();
     kill_process(Pid::from_child(child), Signal::TERM)?;
-    while begin.elapsed() < patience {
+    while begin.elapsed() < timeout {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
@@ -372,7 +372,7 @@ impl Publisher {
     fn start(address: SocketAddr, every: Duration) -> Result<Publisher> {
         let mut connection = TcpStream::connect(address)?;
         connection.set_nodelay(true)?;
-        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut due = Instant::now();
@@ -475,9 +475,9 @@ mod tests {
             format!("trap '{on_term}' TERM; echo ready; while :; do sleep 0.01; done")
         };
         let (well, badly, never) = (script("exit 0"), script("exit 3"), script(""));
-        let (patience, short) = (Duration::from_secs(60), Duration::from_millis(50));
-        pretend(Peer::Rollcast, &well).stop_within(patience).unwrap();
-        let error = pretend(Peer::Rollcast, &badly).stop_within(patience).unwrap_err();
+        let (timeout, short) = (Duration::from_secs(60), Duration::from_millis(50));
+        pretend(Peer::Rollcast, &well).stop_within(timeout).unwrap();
+        let error = pretend(Peer::Rollcast, &badly).stop_within(timeout).unwrap_err();
         assert!(error.to_string().contains("exit status: 3"), "{error}");
         let error = pretend(Peer::Rollcast, &never).stop_within(short).unwrap_err();
         assert!(error.to_string().contains("was killed"), "{error}");

@@ -10,7 +10,7 @@ use crate::decode::Decoder;
 use crate::fleet::Target;
 use crate::marks::{Arrival, Marks, Progress};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A keep-alive connection.
 pub struct Pages {
@@ -87,6 +87,6 @@ pub fn resume(target: Target, after: u64, last: u64) -> Result<Duration> {
 fn connect(address: SocketAddr) -> Result<TcpStream> {
     let connection = TcpStream::connect(address).context("cannot connect")?;
     connection.set_nodelay(true)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
     Ok(connection)
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const CALLS: [&str; 5] = ["write", "writev", "sendto", "sendmsg", "sendmmsg"];
 /// The timeout for a tool to start and to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A running count.
@@ -98,7 +98,7 @@ impl WriteCount {
         kill_process(Pid::from_child(&self.child), Signal::INT)?;
         let begin = Instant::now();
         while self.child.try_wait()?.is_none() {
-            if begin.elapsed() > PATIENCE {
+            if begin.elapsed() > TIMEOUT {
                 self.child.kill()?;
                 self.child.wait()?;
                 bail!("{} does not end", self.tool);
@@ -129,7 +129,7 @@ impl WriteCount {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended at once ({status})", self.tool);
         }
-        if begin.elapsed() > PATIENCE {
+        if begin.elapsed() > TIMEOUT {
             bail!("{} does not begin", self.tool);
         }
         sleep(LOOK_AGAIN);

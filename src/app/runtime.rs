@@ -42,6 +42,10 @@ pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<
 ///
 /// The pump must not queue behind thousands of streams. Under more load than the machine can
 /// take, streams lag and then receive several rolls at once, but rolls are made on time.
+///
+/// # Errors
+///
+/// The thread cannot be started.
 pub fn on_its_own_thread<T: Send + 'static>(
     name: &str,
     work: impl Future<Output = T> + Send + 'static,

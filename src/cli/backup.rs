@@ -12,6 +12,12 @@ use crate::cli::{Failure, say};
 use crate::config::Config;
 use crate::store::{BackupStep, Existing, Store, StoreError};
 
+/// Copies the database to `file`, and checks the copy.
+///
+/// # Errors
+///
+/// `file` is not a place for a copy, or exists and must not be replaced: exit code 2. The backup
+/// failed, or a signal stopped it: exit code 1.
 pub fn backup(config: Config, file: &Path, existing: Existing) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut line = ProgressLine::default();

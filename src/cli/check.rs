@@ -6,6 +6,12 @@ use crate::cli::{Failure, say};
 use crate::config::Config;
 use crate::store::{Inspection, Store};
 
+/// Prints the effective configuration, and checks the database.
+///
+/// # Errors
+///
+/// A configured folder cannot be used: exit code 2. The database is damaged or cannot be read: exit
+/// code 1.
 pub fn check(config: Config) -> Result<(), Failure> {
     let Config { roller, store, .. } = &config;
     // Each line is printed at once, because checking a large database takes a while.

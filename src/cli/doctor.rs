@@ -47,6 +47,12 @@ pub struct DoctorArgs {
     json: bool,
 }
 
+/// Examines an address, and prints the report.
+///
+/// # Errors
+///
+/// There are faults, or standard output cannot be written to: exit code 1. The host cannot be
+/// reached, or the file of certificates cannot be used: exit code 2.
 pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let usage = |error| Failure { error, exit_code: 2 };
     let plan = Plan {
@@ -86,6 +92,10 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
 }
 
 /// Reads a duration with a unit, or in seconds: 100ms to 1h.
+///
+/// # Errors
+///
+/// The text is not a duration, or is out of range.
 pub fn duration(text: &str) -> Result<Duration, ValueError> {
     let with_unit = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
     let in_seconds = || Duration::try_from_secs_f64(text.parse().ok()?).ok();

@@ -7,6 +7,12 @@ use crate::cli::{Failure, logging, say_last};
 use crate::config::Config;
 use crate::web::SiteFiles;
 
+/// Runs the server until a signal stops it.
+///
+/// # Errors
+///
+/// A configured folder or the log filter cannot be used: exit code 2. The server failed: exit code
+/// 1.
 pub fn serve(config: Config) -> Result<(), Failure> {
     // A mistake in them is found before the database is opened or created.
     site_files(&config)?;

@@ -27,6 +27,10 @@ const ROCKET_KEYS: [&str; 9] = [
 const SHUTDOWN_KEYS: [&str; 3] = ["signals", "grace", "mercy"];
 
 /// Refuses unknown keys. `set` is what the operator has set, `written` the same by profile.
+///
+/// # Errors
+///
+/// [`ConfigError::UnknownKey`] names the first unknown key, its source and the remedy.
 pub fn check(set: &Figment, written: &Map<Profile, Dict>) -> Result<(), ConfigError> {
     for (profile, dict) in written {
         for (key, value) in dict {

@@ -65,6 +65,10 @@ impl Default for Table {
 }
 
 /// Rocket's values and ours, of the profile that `rocket` has selected.
+///
+/// # Errors
+///
+/// A key of rollcast's table is unknown, or a value has a wrong type or is out of range.
 pub fn extract(rocket: &Figment) -> Result<(rocket::Config, Table), ConfigError> {
     let own = rocket::Config::try_from(rocket).map_err(value_error)?;
     for (key, n_threads) in [("workers", own.workers), ("max_blocking", own.max_blocking)] {

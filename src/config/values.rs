@@ -13,12 +13,22 @@ use serde::de::{Deserializer, Error};
 use crate::dice::{Dice, Die};
 use crate::text::ValueError;
 
+/// Reads `dice`.
+///
+/// # Errors
+///
+/// The value is not a list of 1 to 16 different dice.
 pub fn dice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dice, D::Error> {
     let dice = Vec::<Text<Die>>::deserialize(deserializer)?;
     let dice: Vec<Die> = dice.into_iter().map(|Text(die)| die).collect();
     Dice::try_from(dice).map_err(D::Error::custom)
 }
 
+/// Reads `trusted_proxies`.
+///
+/// # Errors
+///
+/// The value is not a list of IP addresses.
 pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
     let address = |text: String| match text.parse() {
         Ok(address) => Ok(address),
@@ -27,24 +37,49 @@ pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAdd
     Vec::<String>::deserialize(deserializer)?.into_iter().map(address).collect()
 }
 
+/// Reads `every`.
+///
+/// # Errors
+///
+/// The value is not a duration of 1 ms to 1 h.
 pub fn every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let bounds = Duration::from_millis(1)..=Duration::from_secs(3600);
     duration(deserializer, bounds, "a time between rolls of 1ms to 1h, such as `200ms`")
 }
 
+/// Reads `heartbeat`.
+///
+/// # Errors
+///
+/// The value is not a duration of 1 s to 10 min.
 pub fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let bounds = Duration::from_secs(1)..=Duration::from_secs(600);
     duration(deserializer, bounds, "a heartbeat of 1s to 10m, such as `15s`")
 }
 
+/// Reads `page_size`.
+///
+/// # Errors
+///
+/// The value is not an integer of 1 to 500.
 pub fn page_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     count(deserializer, 500, "1 to 500 rolls a page")
 }
 
+/// Reads `max_streams` or `max_streams_per_address`.
+///
+/// # Errors
+///
+/// The value is not an integer of 1 to 1,000,000.
 pub fn max_streams<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     count(deserializer, 1_000_000, "1 to 1000000 streams")
 }
 
+/// Reads `reserve_mb`.
+///
+/// # Errors
+///
+/// The value is not an integer of 0 to 1,000,000,000.
 pub fn reserve_mb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let n = i64::deserialize(deserializer)?;
     u64::try_from(n)

@@ -96,7 +96,7 @@ fn readers_that_come_and_go_between_two_rolls_leave_no_entries() {
 fn no_wake_up_is_lost_between_the_check_and_the_wait() {
     const N_WAKES: u64 = 5_000;
     const N_THREADS: usize = 4;
-    let patience = Duration::from_secs(60);
+    let timeout = Duration::from_secs(60);
     let wakers = Arc::new(Wakers::<32>::default());
     let (seen_by_one, seen_by_all) = mpsc::channel();
     for _ in 0..N_THREADS {
@@ -122,7 +122,7 @@ fn no_wake_up_is_lost_between_the_check_and_the_wait() {
     for number in 1..=N_WAKES {
         wakers.wake_all();
         for _ in 0..N_THREADS {
-            assert_eq!(seen_by_all.recv_timeout(patience), Ok(number), "a wake-up was lost");
+            assert_eq!(seen_by_all.recv_timeout(timeout), Ok(number), "a wake-up was lost");
         }
     }
 }

@@ -8,6 +8,10 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::store::StoreError;
 
 /// Runs blocking work on a thread where no other task waits behind it.
+///
+/// # Errors
+///
+/// Those of `work`.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

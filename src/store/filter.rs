@@ -29,6 +29,12 @@ pub struct FilteredPage {
     pub goes_on: bool,
 }
 
+/// The rolls of a range that show a result, at most `limit` of them.
+///
+/// # Errors
+///
+/// [`StoreError::OtherHistory`] if a bound belongs to another history; otherwise the database
+/// cannot be read.
 pub fn filtered(
     connection: &mut Connection,
     range: &RollRange,

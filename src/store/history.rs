@@ -56,6 +56,10 @@ pub struct Extent {
 }
 
 /// The rows after `id`, oldest first.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Rows, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id > ?1 order by id limit ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -63,6 +67,11 @@ pub fn after(connection: &Connection, id: RollId, limit: usize) -> Result<Rows, 
 }
 
 /// The first or last rows of a range.
+///
+/// # Errors
+///
+/// [`StoreError::OtherHistory`] if a bound belongs to another history; otherwise the database
+/// cannot be read.
 pub fn page(
     connection: &mut Connection,
     range: &RollRange,
@@ -82,6 +91,11 @@ pub fn page(
 /// The ids of a range at this moment, and the dice of all rolls.
 ///
 /// `counted` holds a roll and all dice that were rolled up to it, where the caller knows them.
+///
+/// # Errors
+///
+/// [`StoreError::OtherHistory`] if a bound belongs to another history; otherwise the database
+/// cannot be read.
 pub fn extent(
     connection: &mut Connection,
     range: &RollRange,
@@ -105,6 +119,10 @@ fn last_readable(connection: &Connection, mut ids: IdRange) -> Result<RollId, St
 }
 
 /// The rows of a range, oldest first.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn between(connection: &Connection, ids: IdRange, limit: usize) -> Result<Rows, StoreError> {
     let sql = "select id, rolled_at, dice from rolls where id > ?1 and id < ?2
                order by id limit ?3";
@@ -128,6 +146,12 @@ fn rows(
     Ok(Rows::read(statement.query(params![ids.after.0, ids.before.0, limit as i64])?)?)
 }
 
+/// The ids of a range, of which `kept` are stored.
+///
+/// # Errors
+///
+/// [`StoreError::OtherHistory`] if a bound belongs to another history; otherwise the database
+/// cannot be read.
 pub fn resolve(
     connection: &Connection,
     range: &RollRange,
@@ -158,6 +182,10 @@ pub fn resolve(
 
 /// The newest rows, newest first, and the head. Does not read the oldest, so that damage there
 /// matters neither to the feed nor to its page.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn newest(connection: &mut Connection, limit: usize) -> Result<Newest, StoreError> {
     // One transaction, so that both are of one moment.
     let transaction = connection.transaction()?;
@@ -169,6 +197,10 @@ pub fn newest(connection: &mut Connection, limit: usize) -> Result<Newest, Store
 }
 
 /// One roll, if it is stored, and which rolls are.
+///
+/// # Errors
+///
+/// [`StoreError::Unreadable`] if the row is damaged; otherwise the database cannot be read.
 pub fn roll(connection: &mut Connection, id: RollId) -> Result<(Option<Roll>, Kept), StoreError> {
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
@@ -179,6 +211,10 @@ pub fn roll(connection: &mut Connection, id: RollId) -> Result<(Option<Roll>, Ke
 }
 
 /// The cursor of a stored row, without a time if that cannot be read, and which rolls are stored.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn cursor(
     connection: &mut Connection,
     id: RollId,
@@ -188,6 +224,10 @@ pub fn cursor(
 }
 
 /// By binary search: ids have no gaps, and times grow with them.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn at(connection: &mut Connection, time: RolledAt) -> Result<Option<RollId>, StoreError> {
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
@@ -198,6 +238,10 @@ pub fn at(connection: &mut Connection, time: RolledAt) -> Result<Option<RollId>,
 }
 
 /// The cursor before the first roll at or after `moment`, or the head.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn since(connection: &mut Connection, moment: RolledAt) -> Result<Cursor, StoreError> {
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
@@ -206,6 +250,10 @@ pub fn since(connection: &mut Connection, moment: RolledAt) -> Result<Cursor, St
 }
 
 /// The first stored roll at or after `moment`, or the next one.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn first_at(
     connection: &Connection,
     kept: Kept,
@@ -269,6 +317,10 @@ fn dice(
 
 /// Which rolls are stored. The head comes from SQLite's own sequence, so that it never goes back,
 /// whatever was deleted.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn kept(connection: &Connection) -> Result<Kept, StoreError> {
     let head = head(connection)?;
     let sql = "select min(id) from rolls";
@@ -286,6 +338,10 @@ fn head(connection: &Connection) -> Result<Cursor, StoreError> {
 }
 
 /// The time of a stored row; `None` if it is not stored or cannot be read.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn time(connection: &Connection, id: RollId) -> Result<Option<RolledAt>, StoreError> {
     let sql = "select rolled_at from rolls where id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
@@ -296,6 +352,10 @@ pub fn time(connection: &Connection, id: RollId) -> Result<Option<RolledAt>, Sto
 }
 
 /// The cursor of a row, without a time if that cannot be read.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn cursor_at(connection: &Connection, id: RollId) -> Result<Cursor, StoreError> {
     Ok(time(connection, id)?.map_or(Cursor::from(id), |time| cursor_of(id, time)))
 }
@@ -305,6 +365,10 @@ fn cursor_of(id: RollId, time: RolledAt) -> Cursor {
 }
 
 /// The id of the next roll: never one that was used before, whatever was deleted.
+///
+/// # Errors
+///
+/// [`StoreError::Malformed`] if the greatest id is in use; otherwise the database cannot be read.
 pub fn next_id(connection: &Connection) -> Result<RollId, StoreError> {
     let sql = "select max(coalesce((select seq from sqlite_sequence where name = 'rolls'), 0),
                           coalesce((select max(id) from rolls), 0))";
@@ -316,6 +380,10 @@ pub fn next_id(connection: &Connection) -> Result<RollId, StoreError> {
 
 /// Whether the row with the roll's id holds this roll; `None` if there is no such row. The row
 /// need not be readable as a roll.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn is_stored_as(connection: &Connection, roll: &Roll) -> Result<Option<bool>, StoreError> {
     let sql = "select rolled_at = ?2 and dice = ?3 from rolls where id = ?1";
     let values = params![roll.id.0, roll.rolled_at.to_string(), roll.dice.to_string()];

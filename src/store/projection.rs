@@ -73,6 +73,10 @@ pub struct Projection {
 
 impl Projection {
     /// Loads what is saved. [`Projection::catch_up`] adds the rolls after that.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
     pub fn load(connection: &Connection, log: UnreadableLog) -> Result<Projection, StoreError> {
         let tallies = statistics::load(connection)?;
         Ok(Projection {

@@ -63,6 +63,10 @@ struct Shared {
 
 impl ReadPool {
     /// Opens all connections now, while file descriptors are available.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Pool`] if a connection cannot be opened.
     pub fn open(path: &Path, files: Arc<OpenFiles>) -> Result<ReadPool, StoreError> {
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)

@@ -34,6 +34,10 @@ pub struct Rows {
 
 impl Rows {
     /// Reads rows of the columns id, rolled_at and dice.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read, or an id is not an integer. A damaged roll is not an error.
     pub fn read(mut cursors: Cursors<'_>) -> rusqlite::Result<Rows> {
         let mut rows = Rows::default();
         while let Some(row) = cursors.next()? {
@@ -78,6 +82,11 @@ pub fn edges(rolls: &[Roll], unreadable: &[Unreadable]) -> Option<(Cursor, Curso
 }
 
 /// Reads a row of the columns id, rolled_at and dice.
+///
+/// # Errors
+///
+/// The outer error: the database cannot be read, or the id is not an integer. The inner one: the
+/// row does not hold a roll.
 pub fn read(row: &Row<'_>) -> rusqlite::Result<Result<Roll, Unreadable>> {
     let id = RollId(row.get(0)?);
     let unreadable = |reason: &dyn fmt::Display| Unreadable { id, reason: reason.to_string() };

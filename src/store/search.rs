@@ -57,6 +57,10 @@ pub struct Found {
 }
 
 /// A page of matching rolls.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn search(
     connection: &mut Connection,
     search: &Search,
@@ -115,6 +119,10 @@ impl Search {
 }
 
 /// The rows of `ids` that match, newest first.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn matching(
     connection: &Connection,
     ids: IdRange,

@@ -15,6 +15,10 @@ use crate::store::StoreError;
 const NAME: &str = "statistics";
 
 /// Loads the saved tallies: those before the first roll, for a schema that has none.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn load(connection: &Connection) -> Result<Tallies, StoreError> {
     if !exists(connection, "die_statistics")? {
         return Ok(Tallies::default());
@@ -44,6 +48,10 @@ fn last_id(connection: &Connection) -> Result<RollId, StoreError> {
 }
 
 /// Whether the schema has a table or view of this name.
+///
+/// # Errors
+///
+/// The database cannot be read.
 pub fn exists(connection: &Connection, name: &str) -> Result<bool, StoreError> {
     let sql = "select 1 from sqlite_schema where name = ?1";
     Ok(connection.prepare_cached(sql)?.exists([name])?)

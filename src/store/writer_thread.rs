@@ -30,6 +30,10 @@ pub struct WriterThread {
 impl WriterThread {
     /// Starts the thread. It keeps `lock` until the writer is closed, so that no other server
     /// opens the file before.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
     pub fn start(mut writer: Writer, lock: File) -> io::Result<WriterThread> {
         let (jobs, due) = mpsc::channel::<Job>();
         let (closing, closed) = mpsc::channel();

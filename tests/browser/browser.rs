@@ -1,4 +1,4 @@
-//! A headless browser for tests. Every call waits for its result, at most [`PATIENCE`].
+//! A headless browser for tests. Every call waits for its result, at most [`TIMEOUT`].
 
 use std::future::Future;
 use std::os::unix::process::CommandExt;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{interval, timeout};
 
-use crate::common::{PATIENCE, free_port, http, wait_for};
+use crate::common::{TIMEOUT, free_port, http, wait_for};
 
 const FLAGS: [&str; 11] = [
     "--headless=new",
@@ -77,7 +77,7 @@ impl Browser {
         let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", profile.path().display()));
         let options = json!({ "binary": chromium(), "args": flags, "prefs": preferences });
-        let milliseconds = PATIENCE.as_millis() as u64;
+        let milliseconds = TIMEOUT.as_millis() as u64;
         let capabilities = json!({
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
@@ -100,11 +100,11 @@ impl Browser {
     pub fn goes_to_within(&self, limit: Duration, url: &str) -> bool {
         let set = |limit| {
             let timeouts = TimeoutConfiguration::new(None, Some(limit), None);
-            self.run("to be patient", self.client().update_timeouts(timeouts));
+            self.run("to set its timeouts", self.client().update_timeouts(timeouts));
         };
         set(limit);
         let answer = self.runtime.block_on(self.client().goto(url));
-        set(PATIENCE);
+        set(TIMEOUT);
         match answer {
             Ok(()) => true,
             Err(error) if error.is_timeout() => false,
@@ -176,11 +176,11 @@ impl Browser {
                 }
             }
         };
-        match self.runtime.block_on(async { timeout(PATIENCE, look).await }) {
+        match self.runtime.block_on(async { timeout(TIMEOUT, look).await }) {
             Ok(value) => value,
             Err(_) => {
                 let body = self.read("document.body.innerText.slice(0, 1000)");
-                panic!("waited {PATIENCE:?} for `{expression}`; the page says {body}")
+                panic!("waited {TIMEOUT:?} for `{expression}`; the page says {body}")
             }
         }
     }
@@ -271,7 +271,7 @@ impl Drop for Browser {
     /// The driver closes the browser. Afterwards both have ended, whatever happened.
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
-            let _ = self.runtime.block_on(async { timeout(PATIENCE, client.close()).await });
+            let _ = self.runtime.block_on(async { timeout(TIMEOUT, client.close()).await });
         }
         self.driver.kill();
     }
@@ -355,9 +355,9 @@ async fn bounded<T, E: std::fmt::Display>(
     what: &str,
     answer: impl Future<Output = Result<T, E>>,
 ) -> T {
-    match timeout(PATIENCE, answer).await {
+    match timeout(TIMEOUT, answer).await {
         Ok(Ok(value)) => value,
         Ok(Err(error)) => panic!("the browser failed at {what}: {error}"),
-        Err(_) => panic!("waited {PATIENCE:?} for the browser at {what}"),
+        Err(_) => panic!("waited {TIMEOUT:?} for the browser at {what}"),
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{Instance, PATIENCE, Server, signal, wait_for};
+use crate::common::{Instance, Server, TIMEOUT, signal, wait_for};
 use crate::oracle::{Seen, compare_all, head};
 
 /// The minimum number of rolls that a client misses while it is disconnected.
@@ -67,8 +67,8 @@ impl Client {
             if let Some(status) = ended {
                 report(format!("but the client ended with {status}"));
             }
-            if start.elapsed() > PATIENCE {
-                report(format!("waited {PATIENCE:?}"));
+            if start.elapsed() > TIMEOUT {
+                report(format!("waited {TIMEOUT:?}"));
             }
             thread::park_timeout(Duration::from_millis(5));
         }

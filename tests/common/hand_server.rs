@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use super::{PATIENCE, wait_for};
+use super::{TIMEOUT, wait_for};
 
 /// A server that listens on a port of its own until it is dropped. Each connection has a thread.
 pub struct HandServer {
@@ -95,7 +95,7 @@ impl HandServer {
             let Some(answer) = answers.get(n) else { return Ok(()) };
             client.write_all(answer.as_bytes())?;
             if !answer.to_lowercase().contains("connection: close") {
-                thread::park_timeout(PATIENCE);
+                thread::park_timeout(TIMEOUT);
             }
             Ok(())
         })

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 /// Far longer than anything takes, also on a machine that is five times slower. A test that waits
 /// this long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The binary under test.
 pub const ROLLCAST: &str = env!("CARGO_BIN_EXE_rollcast");
@@ -239,14 +239,14 @@ pub fn signal(name: &str, process: u32) {
     assert!(status.success(), "`{kill}` ended with {status}");
 }
 
-/// Calls `look` every 5 ms until it returns something. Panics after [`PATIENCE`].
+/// Calls `look` every 5 ms until it returns something. Panics after [`TIMEOUT`].
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        assert!(start.elapsed() < TIMEOUT, "waited {TIMEOUT:?} for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
@@ -270,8 +270,8 @@ pub fn http() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
+        .timeout_connect(Some(TIMEOUT))
+        .timeout_recv_response(Some(TIMEOUT))
         .build();
     config.into()
 }

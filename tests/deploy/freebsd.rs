@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::common::{Instance, PATIENCE, ROLLCAST, http, signal, wait_for};
+use crate::common::{Instance, ROLLCAST, TIMEOUT, http, signal, wait_for};
 use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
@@ -200,7 +200,7 @@ fn a_stop_of_the_program_without_daemon_is_detected() {
     machine.service("stop");
     let start = Instant::now();
     wait_for("the server to run again after a stop", || machine.serves().then_some(()));
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < TIMEOUT);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{PATIENCE, wait_for};
+use crate::common::{TIMEOUT, wait_for};
 
 /// Runs a command to its end. Returns its exit code and both outputs.
 pub fn run(command: &mut Command) -> (i32, String) {
@@ -63,7 +63,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.stop(PATIENCE);
+        self.stop(TIMEOUT);
     }
 }
 

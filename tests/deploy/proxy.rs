@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Frame, Stream};
 use crate::common::hand_server::HandServer;
-use crate::common::{Instance, PATIENCE, Server, free_port, http, wait_for};
+use crate::common::{Instance, Server, TIMEOUT, free_port, http, wait_for};
 use crate::files::Files;
 use crate::nginx::{HEADERS, LOCATIONS, MAIN, Nginx, SITE, TLS};
 use crate::program::{children, run_well};
@@ -506,7 +506,7 @@ fn half_sent_requests_end_at_the_proxy() {
         false
     };
     for request in half {
-        assert!(ends(nginx.port(), request, PATIENCE), "{request}");
+        assert!(ends(nginx.port(), request, TIMEOUT), "{request}");
     }
     // Control: the server itself does not end them.
     for request in [half[0], half[2]] {

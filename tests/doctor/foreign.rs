@@ -7,7 +7,7 @@ use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 use crate::common::hand_server::{HandServer, Request};
-use crate::common::{PATIENCE, ROLLCAST};
+use crate::common::{ROLLCAST, TIMEOUT};
 use crate::doctor;
 use crate::nginx::Nginx;
 
@@ -157,7 +157,7 @@ fn exit_code(arguments: &[&str]) -> Option<i32> {
         if let Some(status) = doctor.try_wait().unwrap() {
             return status.code();
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             doctor.kill().unwrap();
             doctor.wait().unwrap();
             panic!("{arguments:?}: no end in {:?}", start.elapsed());

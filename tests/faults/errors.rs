@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{Instance, PATIENCE, Server, http};
+use crate::common::{Instance, Server, TIMEOUT, http};
 use crate::report::{Recovered, Row, is_late, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
 
@@ -153,8 +153,8 @@ fn watch<T>(
         if server.has_ended() {
             return Ok(None);
         }
-        if start.elapsed() > PATIENCE {
-            return Err(format!("nothing within {PATIENCE:?}: {:#?}", server.log()));
+        if start.elapsed() > TIMEOUT {
+            return Err(format!("nothing within {TIMEOUT:?}: {:#?}", server.log()));
         }
         meanwhile();
         park_timeout(Duration::from_millis(5));

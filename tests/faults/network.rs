@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::chaos::{Chaos, End, Fault, Pace};
 use crate::common::listener::{Behaviour, Listener, ResumeWith};
 use crate::common::tail::Tail;
-use crate::common::{Instance, PATIENCE, wait_for};
+use crate::common::{Instance, TIMEOUT, wait_for};
 use crate::kills::{Moments, head};
 use crate::oracle::{Log, Stored, log_of, roll_of_line};
 use crate::report::{Recovered, Row, times};
@@ -17,7 +17,7 @@ use crate::report::{Recovered, Row, times};
 /// `retry`, `sync` and the rolls.
 fn n_bytes_of_three_rolls(instance: &Instance) -> usize {
     let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let (mut answer, mut byte) = (Vec::new(), [0]);
     let n_rolls = |answer: &[u8]| answer.windows(5).filter(|part| part == b"\ndata").count();
@@ -257,10 +257,10 @@ fn latency_trickles_black_holes_and_resets_lose_no_roll() {
     let n_tail_faults = times(8, 120);
     let tails: Vec<(Chaos, Tail)> = (0..N_TAILS)
         .map(|_| {
-            let plan = plan(n_tail_faults, PATIENCE);
+            let plan = plan(n_tail_faults, TIMEOUT);
             // The first and the last fault are silences within a stream. A tail backs off after
             // failed attempts, and this back-off must not count as recovery time.
-            let in_stream = cut(4_000, End::Silence(PATIENCE));
+            let in_stream = cut(4_000, End::Silence(TIMEOUT));
             let chaos = Chaos::start_with_short_retry(&instance, move |n| match n {
                 0 => in_stream,
                 n if n == n_tail_faults + 1 => in_stream,

@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use tracing_subscriber::EnvFilter;
 
 use crate::common::events::{Ask, Frame, Stream as EventSource};
-use crate::common::{Instance, PATIENCE, Server, http, wait_for};
+use crate::common::{Instance, Server, TIMEOUT, http, wait_for};
 use crate::oracle::{Log, Stored};
 use crate::report::{Recovered, Row, assert_in_time};
 
@@ -190,7 +190,7 @@ fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resu
     let mut log = Log::after(0);
     let mut last = None;
     let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let head = "GET /faulty-stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::chaos::{Chaos, End, Fault, Pace};
 use crate::common::listener::{Behaviour, Listener};
-use crate::common::{Instance, PATIENCE, Server, http, wait_for};
+use crate::common::{Instance, Server, TIMEOUT, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
 use crate::report::{Recovered, Row, assert_in_time, times};
@@ -114,7 +114,7 @@ fn open_unread_stream(port: u16) -> TcpStream {
         socket.set_tcp_mss(536).unwrap();
         socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
         let mut socket = TcpStream::from(socket);
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         // While all database connections are busy, the server ends the stream with `busy`.
         let (mut text, mut bytes) = (String::new(), [0; 64]);

@@ -10,7 +10,7 @@ use socket2::{SockFilter, SockRef};
 
 use crate::common::events::Stream;
 use crate::common::listener::{Behaviour, Listener};
-use crate::common::{Instance, PATIENCE, Server, wait_for};
+use crate::common::{Instance, Server, TIMEOUT, wait_for};
 use crate::kills::head;
 use crate::oracle::{Log, Stored, log_of};
 use crate::process::resident_kib;
@@ -60,7 +60,7 @@ impl Peer {
 
 fn connect(port: u16) -> TcpStream {
     let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket
 }
 

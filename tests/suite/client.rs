@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use event_stream::client::{Certificates, Client, Config, Method, Proxy, Request};
 use event_stream::parser::Frame;
 
-use crate::common::PATIENCE;
+use crate::common::TIMEOUT;
 use crate::common::hand_server::{HandServer, event_stream};
 
 fn client(max_redirects: u32) -> Client {
@@ -40,9 +40,9 @@ fn a_head_that_does_not_arrive_in_time_is_a_timeout() {
     let start = Instant::now();
     let error = get(&client(0), &silent.url("/"), Duration::from_millis(300)).err().unwrap();
     assert!(error.is_timeout(), "{error}");
-    assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < PATIENCE);
+    assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < TIMEOUT);
     let closed = HandServer::in_turn(vec![]);
-    let error = get(&client(0), &closed.url("/"), PATIENCE).err().unwrap();
+    let error = get(&client(0), &closed.url("/"), TIMEOUT).err().unwrap();
     assert!(!error.is_timeout(), "{error}");
 }
 
@@ -68,7 +68,7 @@ fn a_stream_yields_its_frames_until_the_time_for_it_is_over() {
 fn a_body_that_breaks_off_is_an_error_and_no_timeout() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n";
     let server = HandServer::in_turn(vec![format!("{head}half")]);
-    let response = get(&client(0), &server.url("/"), PATIENCE).unwrap();
+    let response = get(&client(0), &server.url("/"), TIMEOUT).unwrap();
     let mut text = String::new();
     let error = response.into_body().read_to_string(&mut text).unwrap_err();
     assert_ne!(error.kind(), ErrorKind::TimedOut);
@@ -86,7 +86,7 @@ fn redirects_are_followed_up_to_the_limit() {
         write!(client, "{head}Content-Length: 0\r\nConnection: close\r\n\r\n")
     });
     for (n, limit, status) in [(0, 0, 204), (1, 0, 302), (2, 2, 204), (3, 2, 302)] {
-        let response = get(&client(limit), &server.url(&format!("/{n}")), PATIENCE).unwrap();
+        let response = get(&client(limit), &server.url(&format!("/{n}")), TIMEOUT).unwrap();
         assert_eq!(response.status.as_u16(), status, "{n} redirects, limit {limit}");
     }
 }
@@ -100,7 +100,7 @@ fn a_password_in_the_url_becomes_a_header_and_is_in_no_error() {
         Ok(())
     });
     let url = server.url("/x").replace("http://", "http://me:p%40ss@");
-    let error = get(&client(0), &url, PATIENCE).err().unwrap().to_string();
+    let error = get(&client(0), &url, TIMEOUT).err().unwrap().to_string();
     assert!(!error.contains("p%40ss") && !error.contains("p@ss"), "{error}");
     let request = &server.requests()[0];
     // `me:p@ss`, in lower case as the server keeps headers.

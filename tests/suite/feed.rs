@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::common::PATIENCE;
+use crate::common::TIMEOUT;
 
 /// A small window, so that readers fall out of it.
 const N_RECENT: usize = 4;
@@ -297,7 +297,7 @@ async fn append(store: &Store, n: u32) -> Roll {
 }
 
 async fn next(reader: &mut Reader) -> Item {
-    let item = timeout(PATIENCE, reader.next()).await.expect("an item before the timeout");
+    let item = timeout(TIMEOUT, reader.next()).await.expect("an item before the timeout");
     item.unwrap().expect("an item, not the end")
 }
 
@@ -375,7 +375,7 @@ async fn under_full_speed(start: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
             // Each reader starts after a different roll. It polls the feed, because readers that
             // poll the store take all of its connections on a slow machine.
             let moment = (n as i64 * N_ROLLS) / (N_READERS as i64 + 1);
-            let rolls = timeout(PATIENCE, async {
+            let rolls = timeout(TIMEOUT, async {
                 while feed.head().id.0 <= moment {
                     tokio::task::yield_now().await;
                 }
@@ -395,7 +395,7 @@ async fn under_full_speed(start: fn(Cursor) -> Start) -> Vec<Vec<i64>> {
     pump.await.unwrap();
     let mut seen = Vec::new();
     for reader in readers {
-        seen.push(timeout(PATIENCE, reader).await.expect("readers to catch up").unwrap());
+        seen.push(timeout(TIMEOUT, reader).await.expect("readers to catch up").unwrap());
     }
     seen
 }
@@ -440,8 +440,8 @@ fn an_idle_feed_sends_heartbeats_and_a_closed_one_ends_its_readers() {
         }
         feed.close();
         for reader in &mut readers {
-            assert!(timeout(PATIENCE, reader.next()).await.unwrap().unwrap().is_none());
+            assert!(timeout(TIMEOUT, reader.next()).await.unwrap().unwrap().is_none());
         }
-        timeout(PATIENCE, heartbeats).await.expect("the heartbeat to end with the feed").unwrap();
+        timeout(TIMEOUT, heartbeats).await.expect("the heartbeat to end with the feed").unwrap();
     });
 }

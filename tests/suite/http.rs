@@ -7,13 +7,13 @@ use std::os::unix::fs::symlink;
 use serde_json::Value;
 
 use crate::api::peak_kilobytes;
-use crate::common::{Instance, PATIENCE, copy_folder, http, wait_for};
+use crate::common::{Instance, TIMEOUT, copy_folder, http, wait_for};
 use crate::pages::{get, quiet_instance};
 
 /// The response of a server to these bytes, up to the end of its head or of the connection.
 fn answer(instance: &Instance, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     // The server may refuse the request before it has all of it.
     let _ = socket.write_all(request);
     let (mut answer, mut piece) = (Vec::new(), [0; 512]);
@@ -140,7 +140,7 @@ fn a_health_check_in_http_1_0_needs_no_host() {
 /// The JSON that a server sends in answer to these bytes.
 fn body(instance: &Instance, request: &str) -> Value {
     let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -174,7 +174,7 @@ fn only_a_client_that_accepts_event_streams_is_told_in_one_that_there_are_too_ma
     let _server = instance.start();
     let open = |accept: &str| {
         let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         let request = format!("GET /stream/ HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
         socket.write_all(request.as_bytes()).unwrap();
         let mut start = [0; 12];

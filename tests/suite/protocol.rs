@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use crate::common::{Instance, PATIENCE, wait_for};
+use crate::common::{Instance, TIMEOUT, wait_for};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
@@ -60,7 +60,7 @@ fn masked(text: &str) -> String {
 fn answer(instance: &Instance, request: &str, n_lines: usize) -> String {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let head = head.trim_end().replace('\n', "\r\n");
     let request = format!("{head}\r\nHost: localhost\r\n\r\n{}", body.trim_end());
     (&socket).write_all(request.as_bytes()).unwrap();

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{Instance, PATIENCE, Server, http, wait_for};
+use crate::common::{Instance, Server, TIMEOUT, http, wait_for};
 use crate::pages::wait_for_head;
 
 /// A server whose database holds rolls 41 to 100; rolls 1 to 40 are pruned. It has just stored roll
@@ -273,7 +273,7 @@ fn a_closed_idle_stream_releases_its_permit_at_the_next_heartbeat() {
 /// The first `n` chunks of a chunked response.
 fn chunks(instance: &Instance, path: &str, n: usize) -> Vec<String> {
     let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", instance.port())).unwrap());
-    socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.get_ref().set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(socket.get_mut(), "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut line = String::new();
     while line != "\r\n" {
@@ -477,7 +477,7 @@ fn a_forwarded_address_counts_only_behind_a_trusted_proxy() {
     // The name of the first event, for a client that sends this address.
     let first_event = |instance: &Instance, claimed: &str| {
         let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         let request = format!(
             "GET /stream/ HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{claimed}\r\n"
         );

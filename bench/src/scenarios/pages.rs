@@ -68,8 +68,8 @@ impl Pages {
                     asked.store(true, Ordering::Relaxed);
                     times
                 });
-                let patience = Duration::from_secs(120);
-                let read = fleet.run_until(patience, |_| asked.load(Ordering::Relaxed));
+                let timeout = Duration::from_secs(120);
+                let read = fleet.run_until(timeout, |_| asked.load(Ordering::Relaxed));
                 let times = asking.join();
                 read.map(|_| times)
             })?;

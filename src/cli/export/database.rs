@@ -15,6 +15,10 @@ use crate::store::{Archive, Extent, RollRange};
 const BATCH: usize = 1_000;
 
 /// Writes the selected rolls that are stored now.
+///
+/// # Errors
+///
+/// The database cannot be read, or `out` cannot be written to.
 pub fn export(
     selection: &Selection,
     config: &StoreConfig,

@@ -59,6 +59,11 @@ impl From<io::Error> for Stopped {
 
 /// Writes the selected rolls that the server has now, line by line, so that the rest after a
 /// broken connection joins what came before it.
+///
+/// # Errors
+///
+/// The server refuses the request or answers wrongly, several connections in a row bring no roll,
+/// or `out` cannot be written to.
 pub fn export(
     selection: &Selection,
     remote: &Remote,

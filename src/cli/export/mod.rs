@@ -106,6 +106,12 @@ impl ExportArgs {
     }
 }
 
+/// Writes the selected rolls to standard output or a file.
+///
+/// # Errors
+///
+/// A certificate or the configuration cannot be used, or the file must not be replaced: exit code
+/// 2. Rolls are missing: exit code 3. Rolls cannot be read or written: exit code 1.
 pub fn export(
     args: ExportArgs,
     config: impl FnOnce() -> Result<Config, Failure>,

@@ -61,6 +61,13 @@ pub struct TailArgs {
     trust: TrustArgs,
 }
 
+/// Prints rolls as they are made, until a signal stops it.
+///
+/// # Errors
+///
+/// A certificate or the configuration cannot be used: exit code 2. Rolls are missing: exit code 3.
+/// The server cannot be reached at the start, answers wrongly, or standard output cannot be written
+/// to: exit code 1.
 pub fn tail(
     args: TailArgs,
     config: impl FnOnce() -> Result<Config, Failure>,

@@ -58,6 +58,10 @@ impl Assets {
     }
 
     /// The same with files from `source`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Assets::load`].
     pub fn read(source: Source, templates: &Templates) -> Result<Assets, SourceError> {
         let loaded = Files::read(&source)?;
         let linked = templates.linked_files();

@@ -27,7 +27,7 @@ impl<'r> Responder<'r, 'static> for HttpError {
         } else {
             let view = ErrorView::new(request, self.status, self.message.clone());
             let page = Page::render("error", view).respond_to(request)?;
-            self.respond_with(request, page)?
+            self.respond_with(request, page)
         };
         response.set_raw_header("Vary", "Accept");
         Ok(response)

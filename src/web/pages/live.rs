@@ -33,6 +33,11 @@ struct LiveView {
     blank: RollRow,
 }
 
+/// The page of live rolls.
+///
+/// # Errors
+///
+/// The history cannot be read.
 #[get("/")]
 pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
     let newest = pages.store.newest(pages.page_size).await?;

@@ -24,6 +24,11 @@ struct RollView {
     day: String,
 }
 
+/// The page of one roll.
+///
+/// # Errors
+///
+/// `id` is not the id of a roll, the roll is not stored, or it cannot be read.
 #[get("/rolls/<id>")]
 pub async fn page(id: &str, pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;

@@ -38,6 +38,10 @@ impl Templates {
     }
 
     /// The same with templates from `source`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Templates::load`].
     pub fn read(source: Source) -> Result<Templates, SourceError> {
         let mut by_name = BTreeMap::new();
         for (file, content) in source.read()? {

@@ -129,20 +129,20 @@ impl HttpError {
     }
 
     /// The response as JSON. Logs the cause, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Never: Rocket makes a response of any text.
     pub fn respond_in_json(self, request: &Request<'_>) -> response::Result<'static> {
         let detail = ErrorDetail { code: self.code, message: self.message.clone() };
         let body = serde_json::to_string(&ErrorJson { error: detail });
         let body = body.expect("plain structs become JSON");
         let body = (ContentType::JSON, body).respond_to(request)?;
-        self.respond_with(request, body)
+        Ok(self.respond_with(request, body))
     }
 
     /// The response with this body. Logs the cause, if there is one.
-    pub fn respond_with(
-        self,
-        request: &Request<'_>,
-        body: Response<'static>,
-    ) -> response::Result<'static> {
+    pub fn respond_with(self, request: &Request<'_>, body: Response<'static>) -> Response<'static> {
         let mut response = Response::build_from(body);
         response.status(self.status);
         if let Some(seconds) = self.retry_after_seconds {
@@ -158,7 +158,7 @@ impl HttpError {
         if access::log_if_unread(request, self.status) {
             headers::protect(request, &mut response);
         }
-        Ok(response)
+        response
     }
 }
 

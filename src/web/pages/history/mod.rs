@@ -18,6 +18,10 @@ use self::query::HistoryQuery;
 use self::view::HistoryPage;
 
 /// A page of the history, or a redirect from a moment to the page that has it.
+///
+/// # Errors
+///
+/// A parameter cannot be used, or the history cannot be read.
 #[get("/rolls?<query..>")]
 pub async fn page(
     query: HistoryQuery<'_>,
