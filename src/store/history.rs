@@ -51,6 +51,8 @@ pub struct Extent {
     pub ids: IdRange,
     /// The last of its rolls that can be read; [`RollId::BEFORE_FIRST`] if there is none.
     pub last: RollId,
+    /// The rows before its first and after its last roll that can be read.
+    pub unreadable_ends: Vec<RollId>,
     /// The dice of all rolls ever stored, by number and sides.
     pub dice: Vec<Die>,
 }
@@ -104,17 +106,38 @@ pub fn extent(
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
     let ids = resolve(&transaction, range, kept)?;
-    Ok(Extent { ids, last: last_readable(&transaction, ids)?, dice: dice(&transaction, counted)? })
+    let (first, mut unreadable_ends) = end(&transaction, ids, Order::OldestFirst)?;
+    let mut last = RollId::BEFORE_FIRST;
+    if let Some(first) = first {
+        let others = IdRange { after: first.previous(), ..ids };
+        let (found, unreadable) = end(&transaction, others, Order::NewestFirst)?;
+        last = found.unwrap_or(first);
+        unreadable_ends.extend(unreadable.into_iter().rev());
+    }
+    Ok(Extent { ids, last, unreadable_ends, dice: dice(&transaction, counted)? })
 }
 
-fn last_readable(connection: &Connection, mut ids: IdRange) -> Result<RollId, StoreError> {
+/// The first roll in this order that can be read, and the rows before it that cannot.
+fn end(
+    connection: &Connection,
+    mut ids: IdRange,
+    order: Order,
+) -> Result<(Option<RollId>, Vec<RollId>), StoreError> {
+    let mut unreadable = Vec::new();
     loop {
-        let rows = last_rows(connection, ids, 1)?;
-        match (rows.rolls.first(), rows.oldest()) {
-            (Some(roll), _) => return Ok(roll.id),
-            (None, Some(unreadable)) => ids.before = unreadable,
-            (None, None) => return Ok(RollId::BEFORE_FIRST),
+        let rows = match order {
+            Order::OldestFirst => between(connection, ids, 1)?,
+            Order::NewestFirst => last_rows(connection, ids, 1)?,
+        };
+        if let Some(roll) = rows.rolls.first() {
+            return Ok((Some(roll.id), unreadable));
         }
+        let Some(row) = rows.unreadable.first() else { return Ok((None, unreadable)) };
+        match order {
+            Order::OldestFirst => ids.after = row.id,
+            Order::NewestFirst => ids.before = row.id,
+        }
+        unreadable.push(row.id);
     }
 }
 

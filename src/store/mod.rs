@@ -26,9 +26,9 @@ mod disk;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
@@ -36,7 +36,7 @@ use crate::cursor::Cursor;
 use crate::dice::{Dice, DieResult};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::{Statistics, Tallies};
-use crate::store::blocking::{blocking, outcome};
+use crate::store::blocking::blocking;
 use crate::store::file::OpenFiles;
 use crate::store::projection::SharedTallies;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QueryClass, ReadPool, acquire};
@@ -235,17 +235,31 @@ impl Store {
         self.0.reads.read(QueryClass::Short, query).await
     }
 
-    /// The statistics of all rolls, where `dice` are those rolled now; `None` if `known` is still
-    /// the newest counted roll ([`RollId::BEFORE_FIRST`] before the first). From memory: it needs
-    /// no query.
-    pub async fn statistics(&self, dice: Dice, known: RollId) -> Option<Statistics> {
+    /// The newest roll that [`Store::statistics`] counts; [`RollId::BEFORE_FIRST`] before the first.
+    pub fn last_counted(&self) -> RollId {
+        self.0.tallies.last_id()
+    }
+
+    /// The statistics of all rolls. The `dice` that are rolled now come first. From memory, without
+    /// a query.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Thread`] if the system has no thread left.
+    pub async fn statistics(&self, dice: Dice) -> Result<Statistics, StoreError> {
         let tallies = self.0.tallies.clone();
-        if tallies.last_id() == known {
-            return None;
-        }
-        // Of many large dice this takes a while.
-        let computed = spawn_blocking(move || Statistics::of(&tallies.snapshot(), &dice));
-        Some(outcome(computed.await).await)
+        let (sender, statistics) = oneshot::channel();
+        // Many large dice take a while, so this must not run on a runtime thread. Nor on a blocking
+        // thread: while the disk hangs, queries may hold all of those, and this needs no disk.
+        let compute = move || {
+            // An error means that the caller stopped waiting.
+            let _ = sender.send(Statistics::of(&tallies.snapshot(), &dice));
+        };
+        thread::Builder::new()
+            .name("statistics".into())
+            .spawn(compute)
+            .map_err(StoreError::Thread)?;
+        Ok(statistics.await.expect("the computation does not panic"))
     }
 
     /// The tallies of all rolls in the configured database, which a server may use. Changes

@@ -80,7 +80,6 @@ fn reappear(socket: &TcpStream) {
 struct Gone {
     peers: Vec<Peer>,
     idle: Vec<TcpStream>,
-    since: Instant,
     listeners: Vec<Listener>,
     from: Vec<usize>,
     kib_before: u64,
@@ -100,7 +99,7 @@ impl Gone {
         let idle: Vec<TcpStream> = (0..N_GONE).map(|_| connect(port)).collect();
         let from = places(&listeners);
         peers.iter().map(|peer| &peer.socket).chain(&idle).for_each(vanish);
-        Gone { peers, idle, since: Instant::now(), listeners, from, kib_before }
+        Gone { peers, idle, listeners, from, kib_before }
     }
 
     /// Asserts that delay and memory stay within bounds. Returns the p99 delay of the listeners.
@@ -226,10 +225,11 @@ mod for_good {
         let mut forgotten = Vec::new();
         for port in [instance.port(), nginx.port()] {
             let mut gone = Gone::from(&server, port);
+            let vanished = Instant::now();
             wait_for("the streams of vanished peers to end", || {
                 (n_streams(&instance) == N_LISTENERS).then_some(())
             });
-            forgotten.push(gone.since.elapsed());
+            forgotten.push(vanished.elapsed());
             gone.assert_harmless(&server);
             // TCP notices nothing where nothing is sent. nginx ends such connections itself.
             let n_idle = n_sockets(server.pid()).saturating_sub(n_before + N_LISTENERS);
@@ -241,8 +241,7 @@ mod for_good {
         // Control: with the default, the kernel still has all of them after the same time.
         fs::write(TRIES, usual).unwrap();
         let mut gone = Gone::from(&server, instance.port());
-        let as_long = forgotten.iter().max().unwrap().saturating_sub(gone.since.elapsed());
-        park(as_long);
+        park(*forgotten.iter().max().unwrap());
         let n_held = n_streams(&instance) - N_LISTENERS;
         assert_eq!(n_held, N_GONE, "the streams ended for another reason");
         logs.extend(gone.stop_listeners());

@@ -59,7 +59,7 @@ fn tail_exits_with_3_if_rolls_are_lost_or_the_history_is_another_one() {
     let mut pruned = Tail::start(&instance, &["--json", "--after", "5"]);
     assert_eq!(pruned.wait_for_lines(101), lines(&instance));
     assert_eq!(pruned.interrupt(), 3);
-    assert!(pruned.stderr().contains("gap: 15 rolls are gone (pruned)"), "{}", pruned.stderr());
+    assert!(pruned.stderr().contains("gap: 15 rolls lost (pruned)"), "{}", pruned.stderr());
 
     let mut other = Tail::start(&instance, &["--after", "60-1"]);
     wait_for("the notice", || other.stderr().contains("gap:").then_some(()));

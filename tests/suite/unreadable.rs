@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, Server, run, wait_for};
-use crate::pages::{get, row_ids};
+use crate::pages::{get, row_ids, wait_for_head};
 
 /// Before schema 3, SQLite took every text for a time.
 const NO_TRIGGERS: &str = "
@@ -221,6 +221,48 @@ fn assert_readable(instance: &Instance, bad: i64) {
     assert!(stderr.contains("1 row"), "{stderr}");
     let (code, _, stderr) = run(instance.command().args(["backup", "--force", "copy.db"]));
     assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn an_export_reports_rows_that_cannot_be_read_at_both_ends_of_its_range() {
+    let instance = Instance::new("every = '1h'");
+    instance.fill(8, 1);
+    let server = instance.start();
+    wait_for_head(&instance, 9);
+    let connection = sqlite(&instance);
+    connection.execute_batch(NO_TRIGGERS).unwrap();
+    connection
+        .execute("update rolls set rolled_at = 'garbage' where id in (1, 2, 5, 8, 9)", [])
+        .unwrap();
+    let header = |path: &str| get(&server.url(path), &[]).header("rollcast-unreadable").to_string();
+    assert_eq!(header("/api/rolls.csv"), "1, 2, 8, 9");
+    assert_eq!(header("/api/rolls.ndjson?after=2&before=8"), "");
+    assert_eq!(header("/api/rolls.csv?after=7"), "8, 9");
+
+    // The range, the exported rolls, and those that are reported.
+    let table: [(&[&str], &[i64], &[i64]); 6] = [
+        (&[], &[3, 4, 6, 7], &[1, 2, 5, 8, 9]),
+        (&["--after", "0"], &[3, 4, 6, 7], &[1, 2, 5, 8, 9]),
+        (&["--after", "4"], &[6, 7], &[5, 8, 9]),
+        (&["--after", "7"], &[], &[8, 9]),
+        (&["--before", "2"], &[], &[1]),
+        (&["--after", "2", "--before", "5"], &[3, 4], &[]),
+    ];
+    for (range, rolls, unreadable) in table {
+        for from in [None, Some(server.url("/"))] {
+            let mut export = instance.command();
+            export.args(["export", "--format", "ndjson"]).args(range).args(&from);
+            let (code, stdout, stderr) = run(&mut export);
+            let case = format!("{range:?} {from:?}: {stderr}");
+            assert_eq!(code, if unreadable.is_empty() { 0 } else { 3 }, "{case}");
+            let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64();
+            assert_eq!(stdout.lines().filter_map(id).collect::<Vec<_>>(), rolls, "{case}");
+            let gaps = stderr.lines().filter(|line| line.contains("gap: "));
+            let expected =
+                unreadable.iter().map(|id| format!("rollcast: gap: roll {id} cannot be read"));
+            assert_eq!(gaps.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{case}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::thread;
 use std::time::Duration;
 
+use event_stream::client::Response;
+
 use crate::cli::export::gap_counter::GapCounter;
 use crate::cli::export::output::Output;
 use crate::cli::export::{ExportError, Progress, Selection};
@@ -33,6 +35,10 @@ struct Download<'a> {
     last: Option<Cursor>,
     /// The last roll of the whole file, as the first response names it.
     end: Option<RollId>,
+    /// Rolls before the first one of this connection that the server cannot read.
+    unreadable_before: Vec<RollId>,
+    /// Rolls after the end that the server cannot read, as the first response names them.
+    unreadable_after: Vec<RollId>,
     /// Whether this connection has brought a roll. Within one file, only rolls that cannot be
     /// read are missing.
     has_rolls: bool,
@@ -77,6 +83,8 @@ pub fn export(
         columns: None,
         last: None,
         end: None,
+        unreadable_before: Vec::new(),
+        unreadable_after: Vec::new(),
         has_rolls: false,
         progress: None,
     };
@@ -135,7 +143,11 @@ impl Download<'_> {
         let Some(end) = end.and_then(|id| id.parse::<RollId>().ok()) else {
             return Err(failed("expected the id of the last roll in `Rollcast-Last`"));
         };
-        self.end.get_or_insert(end);
+        let (before, after) = unreadable(&response).into_iter().partition(|id| *id < end);
+        if self.end.is_none() {
+            (self.end, self.unreadable_after) = (Some(end), after);
+        }
+        self.unreadable_before = before;
         self.has_rolls = false;
         let mut lines = BufReader::new(response.into_body());
         let mut expects_columns = self.format == Format::Csv;
@@ -183,9 +195,12 @@ impl Download<'_> {
                 None => failed(format!("expected a roll, got `{line}`")),
             });
         };
-        // Within one file, a server leaves out only rolls that it cannot read.
         if self.has_rolls {
+            // Within one file, a server leaves out only rolls that it cannot read.
             self.gaps.skip_unreadable_to(cursor.id);
+        } else {
+            let unreadable = std::mem::take(&mut self.unreadable_before).into_iter();
+            unreadable.filter(|id| *id < cursor.id).for_each(|id| self.gaps.add_unreadable(id));
         }
         self.gaps.add(cursor.id);
         self.has_rolls = true;
@@ -205,6 +220,7 @@ impl Download<'_> {
         if let Some(end) = self.end {
             self.gaps.skip_to(end.next());
         }
+        self.unreadable_after.iter().for_each(|id| self.gaps.add_unreadable(*id));
         if self.format == Format::Json {
             self.out.write_all(if self.last.is_some() { b"\n]\n" } else { b"[\n]\n" })?;
         }
@@ -214,6 +230,12 @@ impl Download<'_> {
 
 fn failed(why: impl std::fmt::Display) -> Stopped {
     Stopped::Failed(ExportError::Read(anyhow::anyhow!("{why}")))
+}
+
+/// The rolls before the first and after the last one of a file that the server cannot read.
+fn unreadable(response: &Response) -> Vec<RollId> {
+    let ids = response.headers.get("Rollcast-Unreadable").and_then(|ids| ids.to_str().ok());
+    ids.unwrap_or_default().split(", ").filter_map(|id| id.parse().ok()).collect()
 }
 
 /// The cursor of the roll on a line, as the API writes it.

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use crate::cursor::Cursor;
 use crate::roll::RollId;
 
-/// Counts the gaps in a sequence of ids, and says each on standard error. Rolls that are pruned
-/// before they are read leave such gaps.
+/// Counts the gaps in a sequence of ids, and reports each on standard error. The rolls of a gap were
+/// pruned before they were read, or cannot be read.
 pub struct GapCounter {
     /// The id that comes next; `None` where the first may be any.
     next: Option<RollId>,
@@ -33,8 +33,14 @@ impl GapCounter {
 
     /// No roll before `id` follows. Without a first id to expect, that is no gap.
     pub fn skip_to(&mut self, id: RollId) {
-        if let Some((first, last)) = self.gap_before(id) {
-            self.report(format_args!("rolls {first} to {last} are no longer kept"));
+        match self.gap_before(id) {
+            None => {}
+            Some((first, last)) if first == last => {
+                self.report(format_args!("roll {first} is no longer kept"));
+            }
+            Some((first, last)) => {
+                self.report(format_args!("rolls {first} to {last} are no longer kept"));
+            }
         }
     }
 

@@ -28,7 +28,7 @@ use crate::time_spec::TimeSpec;
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed while running, 2 usage or configuration error,\n\
-                  3 done, but rolls are missing because they are no longer kept."
+                  3 done, but rolls are missing: they are no longer kept, or cannot be read."
 )]
 pub struct ExportArgs {
     /// A server's URL; by default the configured database is read

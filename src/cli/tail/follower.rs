@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::backoff::Backoff;
 use crate::cli::tail::connection::Received;
 use crate::cli::tail::line::{LineFormat, parse_roll};
 use crate::cursor::Cursor;
@@ -24,7 +25,7 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 const MIN_SERVER_RETRY: Duration = Duration::from_millis(50);
 const MAX_SERVER_RETRY: Duration = Duration::from_secs(60);
 
-/// Writes the rolls of a stream to `out`, and tells everything else to `notice`.
+/// Writes the rolls of a stream to `out`, and passes everything else to `notice`.
 pub struct Follower<W, N> {
     format: LineFormat,
     out: W,
@@ -44,22 +45,6 @@ struct SyncData {
     head: String,
     replay: i64,
     lost: Option<i64>,
-}
-
-/// Pauses between failed attempts: each doubles the range, and is a random part of its upper
-/// half, so that clients do not reconnect in step.
-struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    const START: Backoff = Backoff { next: FIRST_RETRY };
-
-    fn pause(&mut self) -> Duration {
-        let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(MAX_RETRY);
-        pause
-    }
 }
 
 impl<W: Write, N: FnMut(String)> Follower<W, N> {
@@ -84,7 +69,8 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         mut connect: impl FnMut(Option<Cursor>) -> mpsc::Receiver<Received>,
         silence: Duration,
     ) -> anyhow::Result<()> {
-        let (mut was_open, mut backoff) = (false, Backoff::START);
+        let start = || Backoff::new(FIRST_RETRY, MAX_RETRY);
+        let (mut was_open, mut backoff) = (false, start());
         loop {
             let mut connection = connect(self.cursor);
             let mut is_open = false;
@@ -112,10 +98,10 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
                 }
             };
             let pause = if is_open {
-                (was_open, backoff) = (true, Backoff::START);
+                (was_open, backoff) = (true, start());
                 self.retry
             } else {
-                backoff.pause()
+                backoff.next_pause()
             };
             (self.notice)(format!("{why}; reconnecting in {:.1} s", pause.as_secs_f64()));
             sleep(pause).await;
@@ -144,7 +130,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         self.out.flush()
     }
 
-    /// Learns which rolls are gone, and after which roll the stream continues.
+    /// Learns how many rolls are lost, and after which roll the stream continues.
     fn sync(&mut self, data: &str) {
         let sync: Result<SyncData, _> = serde_json::from_str(data);
         let parsed = sync.ok().and_then(|sync| Some((sync.head.parse::<Cursor>().ok()?, sync)));
@@ -155,9 +141,10 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         let reason = reason.unwrap_or(mode.clone());
         match lost {
             Some(0) => {}
-            Some(n_lost) => self.gap(format_args!("{n_lost} rolls are gone ({reason})")),
+            Some(n_lost) => self.gap(format_args!("{} lost ({reason})", rolls(n_lost))),
             None => self.gap(format_args!(
-                "the cursor is {reason}, so rolls from now on; it is not known what is missing"
+                "the cursor is {reason}: new rolls follow, and the number of missing rolls is \
+                 unknown"
             )),
         }
         // When the stream resumes, our own cursor says more: it has the time of its roll.
@@ -181,7 +168,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
             }
             let n_missing = roll.id.0 - last.id.next().0;
             if n_missing > 0 {
-                self.gap(format_args!("{n_missing} rolls before roll {} did not arrive", roll.id));
+                self.gap(format_args!("{} missing before roll {}", rolls(n_missing), roll.id));
             }
         }
         self.cursor = Some(roll.cursor());
@@ -192,6 +179,10 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         self.n_gaps += 1;
         (self.notice)(format!("gap: {what}"));
     }
+}
+
+fn rolls(n: i64) -> String {
+    format!("{n} {}", if n == 1 { "roll" } else { "rolls" })
 }
 
 #[cfg(test)]
@@ -373,7 +364,7 @@ mod tests {
         let frames = vec![sync(LIVE), roll(7), roll(6), roll(8)];
         let followed = follow(None, 2, vec![vec![Received::Frames(frames)]]).await;
         assert_eq!(followed.lines, [line(7), line(8)]);
-        assert_eq!(followed.notices, ["gap: 2 rolls before roll 7 did not arrive"]);
+        assert_eq!(followed.notices, ["gap: 2 rolls missing before roll 7"]);
         assert_eq!(followed.n_gaps, 1);
     }
 }

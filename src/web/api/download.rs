@@ -32,10 +32,11 @@ pub fn permits() -> Arc<Permits> {
 ///
 /// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
 /// row per roll (RFC 4180), one column per die. It holds only numbers and timestamps, which no
-/// spreadsheet takes for a formula. An id that is missing within a file is a damaged roll. If a file
-/// ends before the id in its `Rollcast-Last` header, the download was truncated. Resume with
-/// `after=` the last id received. If the next file begins with a later roll, the rolls in between
-/// were pruned.
+/// spreadsheet takes for a formula. An id that is missing within a file is a damaged roll. The header
+/// `Rollcast-Unreadable` lists damaged rolls before and after those of the file. If a file ends
+/// before the id in its `Rollcast-Last` header, the download was truncated. Resume with `after=` the
+/// last id received. If the next file begins with a later roll, the other rolls in between were
+/// pruned.
 #[utoipa::path(
     get,
     path = "/api/rolls.csv",
@@ -43,7 +44,10 @@ pub fn permits() -> Arc<Permits> {
     params(RangeQuery),
     responses(
         (status = 200, description = "The file", body = String, content_type = "text/csv",
-         headers(("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"))),
+         headers(
+             ("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"),
+             ("Rollcast-Unreadable" = String, description = "The ids of damaged rolls before the file's first and after its last roll, if there are any; at most 100"),
+         )),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
         (status = 503, description = "The history cannot be read now, or there are too many downloads; see `Retry-After`", body = ErrorJson),
@@ -61,9 +65,11 @@ pub async fn csv(
 /// Any range as JSON lines
 ///
 /// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
-/// object per line. An id that is missing within a file is a damaged roll. If a file ends before the id in its
-/// `Rollcast-Last` header, the download was truncated. Resume with `after=` the last id received. If
-/// the next file begins with a later roll, the rolls in between were pruned.
+/// object per line. An id that is missing within a file is a damaged roll. The header
+/// `Rollcast-Unreadable` lists damaged rolls before and after those of the file. If a file ends
+/// before the id in its `Rollcast-Last` header, the download was truncated. Resume with `after=` the
+/// last id received. If the next file begins with a later roll, the other rolls in between were
+/// pruned.
 #[utoipa::path(
     get,
     path = "/api/rolls.ndjson",
@@ -71,7 +77,10 @@ pub async fn csv(
     params(RangeQuery),
     responses(
         (status = 200, description = "The file", body = String, content_type = "application/x-ndjson",
-         headers(("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"))),
+         headers(
+             ("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"),
+             ("Rollcast-Unreadable" = String, description = "The ids of damaged rolls before the file's first and after its last roll, if there are any; at most 100"),
+         )),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
         (status = 503, description = "The history cannot be read now, or there are too many downloads; see `Retry-After`", body = ErrorJson),

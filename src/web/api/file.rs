@@ -19,6 +19,8 @@ use crate::web::http::permits::Permit;
 const BATCH: usize = 1_000;
 /// The largest chunk that goes to the connection: about a batch.
 const CHUNK_BYTES: usize = 64 << 10;
+/// The most ids in the header that names damaged rolls: proxies limit the size of headers.
+const MAX_UNREADABLE: usize = 100;
 /// The first and the longest pause after a read that found the database busy.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -27,6 +29,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 pub struct RollFile {
     content_type: ContentType,
     last: RollId,
+    unreadable_ends: Vec<RollId>,
     file_name: String,
     body: Body,
 }
@@ -47,7 +50,7 @@ impl RollFile {
     /// The rolls of `extent`.
     pub fn new(
         format: Format,
-        Extent { ids, last, dice }: Extent,
+        Extent { ids, last, unreadable_ends, dice }: Extent,
         store: Store,
         permit: Permit,
     ) -> RollFile {
@@ -59,7 +62,7 @@ impl RollFile {
             Format::Ndjson => ContentType::new("application", "x-ndjson"),
             Format::Json => ContentType::JSON,
         };
-        RollFile { content_type, last, file_name: format!("rolls.{format}"), body }
+        RollFile { content_type, last, unreadable_ends, file_name: format!("rolls.{format}"), body }
     }
 }
 
@@ -114,11 +117,16 @@ impl Body {
 
 impl<'r> Responder<'r, 'r> for RollFile {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'r> {
-        let RollFile { content_type, last, file_name, body } = self;
+        let RollFile { content_type, last, unreadable_ends, file_name, body } = self;
         let mut response = ByteStream::from(body.pieces()).respond_to(request)?;
         response.set_header(content_type);
         response.set_max_chunk_size(CHUNK_BYTES);
         response.set_raw_header("Rollcast-Last", last.to_string());
+        if !unreadable_ends.is_empty() {
+            let ids = unreadable_ends.iter().take(MAX_UNREADABLE).map(RollId::to_string);
+            let ids: Vec<String> = ids.collect();
+            response.set_raw_header("Rollcast-Unreadable", ids.join(", "));
+        }
         let disposition = format!("attachment; filename=\"{file_name}\"");
         response.set_raw_header("Content-Disposition", disposition);
         Ok(response)

@@ -24,6 +24,7 @@ use crate::web::pages::stats::Stats;
         )),
         (status = 304, description = "Unchanged since the response that `If-None-Match` names"),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
+        (status = 503, description = "The statistics cannot be computed now; see `Retry-After`", body = ErrorJson),
     )
 )]
 #[get("/stats")]
@@ -32,5 +33,5 @@ pub async fn stats(
     stats: &State<Stats>,
 ) -> Result<Json, ApiError> {
     query?;
-    Ok(Json::of(&*stats.newest().await))
+    Ok(Json::of(&*stats.newest().await?))
 }

@@ -15,7 +15,8 @@ use crate::dice::Dice;
 use crate::roll::RollId;
 use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+use crate::web::http::error::HttpError;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
@@ -44,24 +45,29 @@ impl Stats {
         Stats { store, dice, newest: Mutex::new(Arc::new(statistics)) }
     }
 
-    /// The statistics as of the newest stored roll. The store has them in memory, so this needs no
-    /// query.
-    pub async fn newest(&self) -> Arc<Statistics> {
+    /// The statistics as of the roll that is the newest now, or of a later one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::statistics`].
+    pub async fn newest(&self) -> Result<Arc<Statistics>, StoreError> {
+        let wanted = self.store.last_counted();
         let mut newest = self.newest.lock().await;
-        let known = RollId(newest.as_of);
-        if let Some(statistics) = self.store.statistics(self.dice.clone(), known).await {
-            *newest = Arc::new(statistics);
+        // A request that waited reuses a computation that began meanwhile. So any number of waiting
+        // requests need at most two.
+        if newest.as_of < wanted.0 {
+            *newest = Arc::new(self.store.statistics(self.dice.clone()).await?);
         }
-        newest.clone()
+        Ok(newest.clone())
     }
 }
 
 /// The page with the plots of all dice. Its script replaces them when rolls arrive.
 #[get("/stats")]
-async fn page(stats: &State<Stats>, site: &State<Site>) -> Page {
-    let statistics = stats.newest().await;
+async fn page(stats: &State<Stats>, site: &State<Site>) -> Result<Page, HttpError> {
+    let statistics = stats.newest().await?;
     let dice: Vec<DieView> = statistics.dice.iter().map(DieView::from).collect();
-    Page::render(
+    Ok(Page::render(
         "stats",
         context! {
             site: site.view(),
@@ -70,7 +76,7 @@ async fn page(stats: &State<Stats>, site: &State<Site>) -> Page {
             every_ms: site.every().as_millis(),
             dice,
         },
-    )
+    ))
 }
 
 /// One die on the page, with formatted numbers.
@@ -198,26 +204,83 @@ impl RunView {
 mod tests {
     use super::*;
 
-    use crate::config::{Keep, StoreConfig};
-    use crate::dice::{Die, DieResult, Results};
-    use crate::roll::{Roll, RollId, RolledAt};
+    use std::sync::mpsc;
+    use std::time::Duration;
 
-    #[tokio::test]
-    async fn statistics_are_computed_once_per_roll_for_any_number_of_requests() {
+    use futures::FutureExt;
+    use futures::future::join_all;
+    use tempfile::TempDir;
+    use tokio::runtime::Builder;
+    use tokio::task::spawn_blocking;
+    use tokio::time::timeout;
+
+    use crate::config::{Keep, StoreConfig};
+    use crate::roll::{Roll, RolledAt};
+
+    /// A store of `n_rolls` in a folder, and their statistics.
+    async fn stats(n_rolls: i64) -> (TempDir, Store, Stats) {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("rolls.db");
         let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
         let store = Store::open(&config).await.expect("a store");
-        let die: Die = "1D6".parse().expect("a die");
-        let stats = Stats::new(store.clone(), vec![die].try_into().expect("dice"));
+        let dice = Dice::try_from(vec!["1D6".parse().expect("a die")]).expect("dice");
+        let stats = Stats::new(store.clone(), dice);
+        for id in 1..=n_rolls {
+            append(&store, id).await;
+        }
+        (folder, store, stats)
+    }
+
+    async fn append(store: &Store, id: i64) {
+        let dice = r#"{"1D6":6}"#.parse().expect("results");
+        let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
+        store.apply(vec![Roll { id: RollId(id), rolled_at, dice }]).await.expect("a roll");
+    }
+
+    #[tokio::test]
+    async fn statistics_are_computed_once_per_roll_for_any_number_of_requests() {
+        let (_folder, store, stats) = stats(0).await;
         for n in 0..3 {
-            let (first, second) = (stats.newest().await, stats.newest().await);
+            let newest = || async { stats.newest().await.expect("statistics") };
+            let (first, second) = (newest().await, newest().await);
             assert_eq!((first.as_of, first.dice.len()), (n, usize::from(n > 0)));
             assert!(Arc::ptr_eq(&first, &second), "computed twice after roll {n}");
-            let dice = Results(vec![DieResult { die, result: 6 }]);
-            let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
-            let id = RollId(n + 1);
-            store.apply(vec![Roll { id, rolled_at, dice }]).await.expect("a roll");
+            append(&store, n + 1).await;
         }
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_for_a_computation_share_the_next_one() {
+        let (_folder, store, stats) = stats(1).await;
+        let computing = stats.newest.lock().await;
+        let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(stats.newest())).collect();
+        for request in &mut waiting {
+            assert!(request.now_or_never().is_none(), "answered during a computation");
+        }
+        drop(computing);
+        let mut waiting = waiting.into_iter();
+        let first = waiting.next().expect("a request").await.expect("statistics");
+        append(&store, 2).await;
+        for other in join_all(waiting).await {
+            let other = other.expect("statistics");
+            assert!(Arc::ptr_eq(&first, &other), "computed again for a request before roll 2");
+        }
+        assert_eq!(stats.newest().await.expect("statistics").as_of, 2);
+    }
+
+    #[test]
+    fn statistics_need_no_blocking_thread_which_a_hung_disk_may_hold() {
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let (_folder, _store, stats) = stats(1).await;
+            let (disk_answers, answer) = mpsc::channel::<()>();
+            let hung = spawn_blocking(move || answer.recv());
+            let all = join_all((0..20).map(|_| stats.newest()));
+            let all = timeout(Duration::from_secs(30), all).await.expect("statistics in time");
+            assert!(all.into_iter().all(|newest| newest.is_ok_and(|newest| newest.as_of == 1)));
+            assert!(!hung.is_finished(), "control: the disk hangs");
+            drop(disk_answers);
+        });
     }
 }
