@@ -80,7 +80,7 @@ const SAVED_ID: &str = "select last_id from projections where name = 'statistics
 pub const TO_SCHEMA_2: &str = "
     drop view tallies; drop table projections;
     drop trigger refuse_unreadable_insert; drop trigger refuse_unreadable_update;
-    drop trigger refuse_impossible_id;
+    drop trigger refuse_impossible_id; drop view malformed_rolls;
     create table tallies (
       die text not null, face integer not null, n_rolls integer not null, primary key (die, face)
     ) strict, without rowid;
