@@ -187,7 +187,7 @@ impl Projection {
     /// Saves in a transaction of its own. A fault is logged, and the save is tried again later.
     pub fn save(&mut self, connection: &mut Connection) {
         let result = (|| {
-            let transaction = super::writer::begin(connection)?;
+            let transaction = connection.transaction()?;
             self.save_in(&transaction)?;
             Ok::<_, StoreError>(transaction.commit()?)
         })();

@@ -44,6 +44,9 @@ impl Writer {
             return Err(file::file_error("write to", database, source));
         }
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Acquires the write lock first. A deferred transaction that reads before it writes can
+        // fail at its first write.
+        connection.set_transaction_behavior(TransactionBehavior::Immediate);
         file::enable_wal(&connection, database)?;
         // An acknowledged roll survives a power cut.
         connection.pragma_update(None, "synchronous", "full")?;
@@ -93,7 +96,7 @@ impl Writer {
     }
 
     fn commit(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
-        let transaction = begin(&mut self.connection)?;
+        let transaction = self.connection.transaction()?;
         for roll in not_stored(&transaction, rolls)? {
             insert(&transaction, roll)?;
         }
@@ -121,7 +124,7 @@ impl Writer {
     }
 
     fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
-        let transaction = begin(&mut self.connection)?;
+        let transaction = self.connection.transaction()?;
         // After a crash, deleted rolls can no longer be counted. So save the statistics with them.
         let saves = up_to > self.statistics.saved_id();
         if saves {
@@ -164,16 +167,6 @@ impl Writer {
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(n_busy == 0)
     }
-}
-
-/// Begins an immediate transaction, which acquires the write lock first. A deferred transaction
-/// that reads before it writes can fail at its first write.
-///
-/// # Errors
-///
-/// [`StoreError::Sqlite`] if another program holds the lock.
-pub fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
-    Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
 /// The rolls that are not stored yet. It is an error if they do not follow the newest roll.
