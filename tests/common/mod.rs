@@ -9,6 +9,7 @@ pub mod listener;
 pub mod tail;
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -73,6 +74,13 @@ impl Instance {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A connection to the server, whose reads have a timeout.
+    pub fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        socket
     }
 
     /// The program as a command in this instance, without configuration from the environment.

@@ -33,9 +33,7 @@ fn without_file_descriptors_streams_continue_nothing_spins_and_the_server_recove
     let (mut exhausted, mut spin, mut recovered) = (0.0_f64, 1.0_f64, Duration::ZERO);
     for _ in 0..n_times {
         // More connections than descriptors, so that some wait to be accepted.
-        let crowd: Vec<TcpStream> = (0..N_FILES + 20)
-            .map(|_| TcpStream::connect(("127.0.0.1", instance.port())).unwrap())
-            .collect();
+        let crowd: Vec<TcpStream> = (0..N_FILES + 20).map(|_| instance.connect()).collect();
         wait_for("all descriptors to be used", || {
             (n_open_files(server.pid()) >= N_FILES).then_some(())
         });

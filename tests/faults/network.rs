@@ -2,7 +2,6 @@
 //! every roll once and in order.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::chaos::{Chaos, End, Fault, Pace};
@@ -16,8 +15,7 @@ use crate::report::{Recovered, Row, times};
 /// The size in bytes of a response up to the end of its third roll, with status, headers, chunks,
 /// `retry`, `sync` and the rolls.
 fn n_bytes_of_three_rolls(instance: &Instance) -> usize {
-    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut socket = instance.connect();
     socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let (mut answer, mut byte) = (Vec::new(), [0]);
     let n_rolls = |answer: &[u8]| answer.windows(5).filter(|part| part == b"\ndata").count();

@@ -5,7 +5,6 @@ use std::env;
 use std::fs;
 use std::future::ready;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{self, Command};
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ use tokio::time::sleep;
 use tracing_subscriber::EnvFilter;
 
 use crate::common::events::{Ask, Frame, Stream as EventSource};
-use crate::common::{Instance, Server, TIMEOUT, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 use crate::oracle::{Log, Stored};
 use crate::report::{Recovered, Row, assert_in_time};
 
@@ -189,8 +188,7 @@ fn a_panicking_page_is_an_error_page_and_a_panicking_stream_ends_and_can_be_resu
 
     let mut log = Log::after(0);
     let mut last = None;
-    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut socket = instance.connect();
     let head = "GET /faulty-stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();

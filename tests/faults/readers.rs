@@ -26,7 +26,7 @@ fn get(instance: &Instance, path: &str) -> (u16, String) {
 
 /// Sends a request and does not wait for the response.
 fn send_request(instance: &Instance, path: &str) -> TcpStream {
-    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
+    let mut socket = instance.connect();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     socket
 }

@@ -312,7 +312,7 @@ fn the_server_stops_during_downloads_and_long_queries_and_the_rest_can_be_fetche
         let busy: Vec<TcpStream> = ["/stats", "/rolls?die=1D20&result=20", "/api/rolls.csv"]
             .iter()
             .map(|path| {
-                let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
+                let mut socket = instance.connect();
                 write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
                 socket
             })

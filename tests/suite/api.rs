@@ -352,7 +352,7 @@ fn pages_find_a_database_connection_during_many_downloads() {
 
 /// A download whose client stops reading, and the first bytes of the response.
 fn begin_download(instance: &Instance, address: &str) -> (TcpStream, String) {
-    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
+    let mut socket = instance.connect();
     let request = "GET /api/rolls.ndjson HTTP/1.1\r\nHost: localhost\r\nX-Real-IP: ";
     socket.write_all(format!("{request}{address}\r\n\r\n").as_bytes()).unwrap();
     let mut words = [0; 64];

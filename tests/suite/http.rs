@@ -1,19 +1,17 @@
 //! Requests that no browser sends: other methods, forms, broken heads, HTTP/2.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
 use crate::api::peak_kilobytes;
-use crate::common::{Instance, TIMEOUT, copy_folder, http, wait_for};
+use crate::common::{Instance, copy_folder, http, wait_for};
 use crate::pages::{get, quiet_instance};
 
 /// The response of a server to these bytes, up to the end of its head or of the connection.
 fn answer(instance: &Instance, request: &[u8]) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut socket = instance.connect();
     // The server may refuse the request before it has all of it.
     let _ = socket.write_all(request);
     let (mut answer, mut piece) = (Vec::new(), [0; 512]);
@@ -82,10 +80,10 @@ fn an_address_lists_its_methods() {
     assert_eq!(body["error"]["message"], "Expected one of the methods GET, HEAD, OPTIONS.");
 }
 
-/// The status that a request with these lines after its first one gets, and the whole answer.
-fn ask(instance: &Instance, start: &str, headers: &str) -> (String, String) {
+/// The status of the response to a request that starts with this line and has these headers.
+fn status(instance: &Instance, start: &str, headers: &str) -> String {
     let answer = answer(instance, format!("{start}\r\n{headers}\r\n").as_bytes());
-    (answer.get(9..12).unwrap_or_default().to_string(), answer)
+    answer.get(9..12).unwrap_or_default().to_string()
 }
 
 #[test]
@@ -104,10 +102,9 @@ fn a_request_without_one_valid_host_is_refused_before_any_route() {
         for (headers, text) in faults {
             let json = format!("{headers}Accept: application/json\r\n");
             let start = format!("GET {path} HTTP/1.1");
-            let (status, _) = ask(&instance, &start, &json);
-            assert_eq!(status, "400", "{path} {headers:?}");
+            assert_eq!(status(&instance, &start, &json), "400", "{path} {headers:?}");
             let head = format!("HEAD {path} HTTP/1.1");
-            assert_eq!(ask(&instance, &head, headers).0, "400", "HEAD {path} {headers:?}");
+            assert_eq!(status(&instance, &head, headers), "400", "HEAD {path} {headers:?}");
             let body = body(&instance, &format!("{start}\r\n{json}\r\n"));
             assert_eq!(body["error"]["code"], "invalid_host", "{path} {headers:?}");
             let message = body["error"]["message"].as_str().unwrap();
@@ -116,11 +113,11 @@ fn a_request_without_one_valid_host_is_refused_before_any_route() {
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let start = format!("{method} /stream/ HTTP/1.1");
-        assert_eq!(ask(&instance, &start, "").0, "400", "{method}");
+        assert_eq!(status(&instance, &start, ""), "400", "{method}");
     }
     for host in ["x", "rolls.example:5000", "[::1]:5000"] {
-        let (status, _) = ask(&instance, "GET / HTTP/1.1", &format!("Host: {host}\r\n"));
-        assert_eq!(status, "200", "{host}");
+        let header = format!("Host: {host}\r\n");
+        assert_eq!(status(&instance, "GET / HTTP/1.1", &header), "200", "{host}");
     }
 }
 
@@ -128,19 +125,18 @@ fn a_request_without_one_valid_host_is_refused_before_any_route() {
 fn a_health_check_in_http_1_0_needs_no_host() {
     let (instance, _server) = quiet_instance(1);
     for path in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(ask(&instance, &format!("GET {path} HTTP/1.0"), "").0, "200", "{path}");
+        assert_eq!(status(&instance, &format!("GET {path} HTTP/1.0"), ""), "200", "{path}");
         let twice = "Host: a\r\nHost: a\r\n";
-        assert_eq!(ask(&instance, &format!("GET {path} HTTP/1.1"), twice).0, "400", "{path}");
+        assert_eq!(status(&instance, &format!("GET {path} HTTP/1.1"), twice), "400", "{path}");
     }
-    assert_eq!(ask(&instance, "GET / HTTP/1.0", "Host: a\r\n").0, "200");
+    assert_eq!(status(&instance, "GET / HTTP/1.0", "Host: a\r\n"), "200");
     // HAProxy's default health check.
-    assert_eq!(ask(&instance, "OPTIONS / HTTP/1.0", "").0, "204");
+    assert_eq!(status(&instance, "OPTIONS / HTTP/1.0", ""), "204");
 }
 
 /// The JSON that a server sends in answer to these bytes.
 fn body(instance: &Instance, request: &str) -> Value {
-    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut socket = instance.connect();
     let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -173,8 +169,7 @@ fn only_a_client_that_accepts_event_streams_is_told_in_one_that_there_are_too_ma
     let instance = Instance::new("every = '1h'\nmax_streams = 1");
     let _server = instance.start();
     let open = |accept: &str| {
-        let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut socket = instance.connect();
         let request = format!("GET /stream/ HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
         socket.write_all(request.as_bytes()).unwrap();
         let mut start = [0; 12];

@@ -1,9 +1,8 @@
 //! `docs/protocol.md` against the real server: each of its examples, and the frames it shows.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 
-use crate::common::{Instance, TIMEOUT, wait_for};
+use crate::common::{Instance, wait_for};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
@@ -59,8 +58,7 @@ fn masked(text: &str) -> String {
 /// The first `n_lines` of the answer's body.
 fn answer(instance: &Instance, request: &str, n_lines: usize) -> String {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
-    let socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let socket = instance.connect();
     let head = head.trim_end().replace('\n', "\r\n");
     let request = format!("{head}\r\nHost: localhost\r\n\r\n{}", body.trim_end());
     (&socket).write_all(request.as_bytes()).unwrap();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::process::Stdio;
 
 use jiff::{SignedDuration, Timestamp};
@@ -322,7 +321,7 @@ fn a_download_that_is_overtaken_by_pruning_ends_early_instead_of_having_a_gap() 
     // More than the kernel buffers for a client, which is up to 2.7 MB.
     instance.fill(150_000, 1);
     let server = instance.start();
-    let mut download = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
+    let mut download = instance.connect();
     let request = "GET /api/rolls.ndjson?before=150001 HTTP/1.0\r\nHost: localhost\r\n\r\n";
     download.write_all(request.as_bytes()).unwrap();
     let mut lines = BufReader::new(download).lines().map(Result::unwrap);

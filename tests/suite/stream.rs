@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{Instance, Server, TIMEOUT, http, wait_for};
+use crate::common::{Instance, Server, http, wait_for};
 use crate::pages::wait_for_head;
 
 /// A server whose database holds rolls 41 to 100; rolls 1 to 40 are pruned. It has just stored roll
@@ -272,8 +272,7 @@ fn a_closed_idle_stream_releases_its_permit_at_the_next_heartbeat() {
 
 /// The first `n` chunks of a chunked response.
 fn chunks(instance: &Instance, path: &str, n: usize) -> Vec<String> {
-    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", instance.port())).unwrap());
-    socket.get_ref().set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut socket = BufReader::new(instance.connect());
     write!(socket.get_mut(), "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut line = String::new();
     while line != "\r\n" {
@@ -343,7 +342,7 @@ fn a_stop_does_not_wait_for_clients_that_never_read() {
         let mut server = instance.start();
         let stalled: Vec<TcpStream> = (0..5)
             .map(|_| {
-                let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
+                let mut socket = instance.connect();
                 socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
                 socket
             })
@@ -476,8 +475,7 @@ fn a_response_header_shows_the_client_address_that_the_server_uses() {
 fn a_forwarded_address_counts_only_behind_a_trusted_proxy() {
     // The name of the first event, for a client that sends this address.
     let first_event = |instance: &Instance, claimed: &str| {
-        let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
-        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut socket = instance.connect();
         let request = format!(
             "GET /stream/ HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{claimed}\r\n"
         );
