@@ -183,9 +183,12 @@ pub fn node(script: &str) -> Command {
     command
 }
 
-/// The Python interpreter of the environment with the packages.
+/// The Python interpreter of the environment with the packages. It leaves no compiled modules
+/// beside our scripts.
 pub fn python() -> Command {
-    Command::new(packages("venv").join("bin/python"))
+    let mut command = Command::new(packages("venv").join("bin/python"));
+    command.arg("-B");
+    command
 }
 
 /// A program of an installed Python package.

@@ -1,27 +1,22 @@
-"""Listens with httpx-sse over httpx, which leave it to their caller to reconnect with the last event
-id. Prints each roll as `id data`, each other event as `name data`, and `empty` for an event without
-data.
+"""Listens with httpx-sse over httpx, which leave reconnecting to their caller. Prints each roll as
+`id data`, each other event as `name data`, and `empty` for an event without data.
 """
 
 import json
-import os
 import sys
-import threading
-import time
 
 import httpx
 from httpx_sse import connect_sse
 
+from reconnect import reconnect
 
-def end_with_the_test():
-    sys.stdin.read()
-    os._exit(0)
+client = httpx.Client(timeout=None)
 
 
-def listen(client, url, last_event_id):
+def listen(last_event_id):
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
     try:
-        with connect_sse(client, "GET", url, headers=headers) as source:
+        with connect_sse(client, "GET", sys.argv[1], headers=headers) as source:
             for event in source.iter_sse():
                 if not event.data:
                     print("empty", flush=True)
@@ -36,9 +31,4 @@ def listen(client, url, last_event_id):
     return last_event_id
 
 
-threading.Thread(target=end_with_the_test, daemon=True).start()
-client = httpx.Client(timeout=None)
-last_event_id = None
-while True:
-    last_event_id = listen(client, sys.argv[1], last_event_id)
-    time.sleep(0.1)
+reconnect(listen)

@@ -1,28 +1,23 @@
-"""Listens with sseclient-py over urllib3, which leave it to their caller to come back when a
-stream breaks off: with the last event id, or with `--forget` without. Prints each roll as
-`id data` and each sync as `sync data`.
+"""Listens with sseclient-py over urllib3, which leave reconnecting to their caller. It sends the
+last event id, or none with `--forget`. Prints each roll as `id data` and each sync as `sync data`.
 """
 
-import os
 import sys
-import threading
-import time
 
 import sseclient
 import urllib3
 
+from reconnect import reconnect
 
-def end_with_the_tester():
-    sys.stdin.read()
-    os._exit(0)
+http = urllib3.PoolManager(retries=False)
 
 
-def listen(http, url, last_event_id):
+def listen(last_event_id):
     headers = {"Accept": "text/event-stream"}
     if last_event_id and "--forget" not in sys.argv:
         headers["Last-Event-ID"] = last_event_id
     try:
-        response = http.request("GET", url, headers=headers, preload_content=False)
+        response = http.request("GET", sys.argv[1], headers=headers, preload_content=False)
         if response.status != 200:
             raise SystemExit(f"expected status 200, got {response.status}")
         for event in sseclient.SSEClient(response).events():
@@ -36,9 +31,4 @@ def listen(http, url, last_event_id):
     return last_event_id
 
 
-threading.Thread(target=end_with_the_tester, daemon=True).start()
-http = urllib3.PoolManager(retries=False)
-last_event_id = None
-while True:
-    last_event_id = listen(http, sys.argv[1], last_event_id)
-    time.sleep(0.1)
+reconnect(listen)

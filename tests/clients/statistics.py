@@ -1,6 +1,6 @@
-"""Works out with SciPy and NumPy, from the rolls alone, what `GET /api/stats` should say. Reads
-the database named first and the answer named second; prints each difference, and `same N` with
-the number of figures that were compared.
+"""Computes the figures of `GET /api/stats` from the rolls alone, with SciPy and NumPy. Takes the
+path of the database and that of the response. Prints each difference, and `same N` with the number
+of figures that were compared.
 """
 
 import itertools
