@@ -19,8 +19,8 @@ use crate::text::ValueError;
 /// How many columns the table has.
 const TABLE_WIDTH: usize = 100;
 
-/// Opens a page and its stream as a browser does, and says what is wrong and which line of
-/// configuration to change. Works on any event stream; what it cannot judge is `unknown`.
+/// Opens a page and its stream as a browser does. Names each fault, and the line of configuration
+/// to change. Works on any event stream. A check that cannot be decided is `unknown`.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 no fault, 1 faults found, 2 host unreachable or usage error."

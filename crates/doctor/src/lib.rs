@@ -1,5 +1,5 @@
-//! Looks at an event stream from outside, as a browser does, and says what is wrong with it and
-//! which line of configuration to change.
+//! Examines an event stream from outside, as a browser does. Names each fault, and the line of
+//! configuration to change.
 //!
 //! ```text
 //! connection, client ──► visit ──────────► judge ─────► report
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It works on every event stream, and knows more about those that speak [`rollcast`]'s protocol.
-//! What it cannot judge is `unknown`, with the reason.
+//! A check that cannot be decided is `unknown`, with the reason.
 //!
 //! ```no_run
 //! use std::time::Duration;

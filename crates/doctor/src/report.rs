@@ -20,7 +20,7 @@ pub struct Report {
     pub seconds: f64,
     /// How many faults there are.
     pub n_faults: usize,
-    /// The findings, in the order in which a browser meets what they are about.
+    /// The findings, in the order in which a browser meets their subjects.
     pub findings: Vec<Finding>,
 }
 

@@ -81,7 +81,7 @@ pub fn compression(seen: &Observations, watch: &Watch) -> Finding {
             unknown(NAME, "the first request, which offered compression, got no answer in time")
         }
         Some(Err(_)) => {
-            fault(NAME, "no answer to a request that offers compression; one without", GZIP)
+            fault(NAME, "only a request that does not offer compression gets an answer", GZIP)
         }
         None => match encoding(watch) {
             Some(encoding) => fault(NAME, format!("compressed ({encoding})"), GZIP),

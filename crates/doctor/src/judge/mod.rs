@@ -1,4 +1,4 @@
-//! Judges what was observed by what an event stream needs. No I/O.
+//! Compares the observations with the needs of an event stream. Does no I/O.
 //!
 //! Sources: <https://html.spec.whatwg.org/multipage/server-sent-events.html>,
 //! <https://nginx.org/en/docs/http/ngx_http_proxy_module.html>.
@@ -30,14 +30,14 @@ pub struct Finding {
     pub check: &'static str,
     /// Its verdict.
     pub verdict: Verdict,
-    /// What was observed, or why nothing can be judged.
+    /// The observation, or why there is no verdict.
     pub saw: String,
-    /// Which line to change.
+    /// The line to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
 }
 
-/// How good a thing is.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -47,11 +47,11 @@ pub enum Verdict {
     Note,
     /// Wrong.
     Fault,
-    /// Not decided by what was observed.
+    /// The observations do not decide it.
     Unknown,
 }
 
-/// Runs all checks that apply, in the order in which a browser meets what they are about.
+/// Runs all checks that apply, in the order in which a browser meets their subjects.
 pub fn judge(seen: &Observations) -> Vec<Finding> {
     let before_stream = [
         transport::tls(seen),

@@ -56,7 +56,7 @@ pub fn connections(seen: &Observations) -> Option<Finding> {
         None => note(
             NAME,
             format!("HTTP/1.1: {SIX}"),
-            "browsers use HTTP/2 only over TLS; nginx: `listen 443 ssl http2;`",
+            &format!("browsers use HTTP/2 only over TLS; {HTTP2}"),
         ),
     })
 }
