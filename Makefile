@@ -79,7 +79,7 @@ install: $(PROGRAM) # install under PREFIX (/usr/local); keeps an edited configu
 	esac
 	@echo 'installed under $(DESTDIR)$(PREFIX), with $(DESTDIR)$(CONFIG); data goes to $(STATEDIR)'
 
-uninstall: # remove what install put there; keeps configuration and data
+uninstall: # remove the installed files; keeps configuration and data
 	rm -rf '$(DESTDIR)$(OLD_SHARE)' '$(DESTDIR)$(EXAMPLES)'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(PREFIX)/bin/rollcast-backup' \
 		'$(DESTDIR)$(CONFIG).sample'

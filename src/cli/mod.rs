@@ -24,7 +24,6 @@ use event_stream::http_url::HttpUrl;
 use crate::app;
 use crate::cli::args::{Cli, Command};
 use crate::config::Config;
-
 use crate::store::Existing;
 
 /// How long the end of the program waits for its last output.

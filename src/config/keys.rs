@@ -26,7 +26,7 @@ const ROCKET_KEYS: [&str; 9] = [
 /// Keys of the shutdown table. `ctrlc` and `force` have no effect: rollcast starts Rocket itself.
 const SHUTDOWN_KEYS: [&str; 3] = ["signals", "grace", "mercy"];
 
-/// Refuses unknown keys. `set` is what the operator has set, `written` the same by profile.
+/// Refuses unknown keys. `set` holds the operator's settings, `written` the same by profile.
 ///
 /// # Errors
 ///

@@ -35,7 +35,7 @@ pub struct StoreConfig {
     pub database: PathBuf,
     /// Which rolls are kept.
     pub keep: Keep,
-    /// Free bytes on the database's disk below which the server is not ready; 0 turns this off.
+    /// Free bytes on the database's disk below which the server is not ready; 0 turns the check off.
     pub n_reserve_bytes: u64,
 }
 
@@ -51,13 +51,14 @@ pub struct FeedConfig {
 pub struct WebConfig {
     /// Rolls on a page, 1 to 500.
     pub page_size: usize,
-    /// Limit of open streams.
+    /// The most streams that may be open, 1 to 1,000,000.
     pub max_streams: usize,
-    /// Limit of open streams of one client address.
+    /// The most streams that one client address may have open, 1 to 1,000,000.
     pub max_streams_per_address: usize,
     /// Proxies whose `address_header` is believed.
     pub trusted_proxies: Vec<IpAddr>,
-    /// The header in which a trusted proxy forwards the client's address; `None` believes nobody.
+    /// The header in which a trusted proxy forwards the client's address; `None`: no proxy is
+    /// believed.
     pub address_header: Option<String>,
     /// A folder of templates instead of the built-in ones.
     pub template_dir: Option<PathBuf>,
