@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::backoff::{Backoff, retry};
 use crate::feed::primitives::Ordering;
-use crate::feed::start::{self, SyncEvent};
+use crate::feed::start::{self, Reason, SyncEvent};
 use crate::feed::wakers::Registration;
 use crate::feed::window::{Next, Window};
 use crate::feed::{Sent, Shared};
@@ -33,8 +33,24 @@ pub struct Reader {
     sync: Option<SyncEvent>,
     /// A read from the store, which only a lagging reader needs.
     fetching: Option<Fetching>,
-    /// Rolls from the store that are not delivered yet.
-    fetched: VecDeque<Arc<Sent>>,
+    /// Rows from the store that are not delivered yet, oldest first.
+    fetched: VecDeque<Fetched>,
+}
+
+/// A row from the store.
+enum Fetched {
+    Roll(Arc<Sent>),
+    /// It cannot be read, so its roll is skipped.
+    Unreadable(RollId),
+}
+
+impl Fetched {
+    fn id(&self) -> RollId {
+        match self {
+            Fetched::Roll(sent) => sent.cursor.id,
+            Fetched::Unreadable(id) => *id,
+        }
+    }
 }
 
 type Fetching = Pin<Box<dyn Future<Output = Result<Rows, StoreError>> + Send>>;
@@ -43,7 +59,7 @@ type Fetching = Pin<Box<dyn Future<Output = Result<Rows, StoreError>> + Send>>;
 #[derive(Debug)]
 pub enum Item {
     /// How the rolls that follow continue what the client has. Comes first, and again if rolls
-    /// were pruned before a slow reader got them.
+    /// were pruned before a slow reader got them, or cannot be read.
     Sync(SyncEvent),
     /// The next roll.
     Roll(Arc<Sent>),
@@ -90,9 +106,8 @@ impl Reader {
             if let Some(sync) = self.sync.take() {
                 return Poll::Ready(Ok(Some(Item::Sync(sync))));
             }
-            if let Some(sent) = self.fetched.front() {
-                let sent = sent.clone();
-                return Poll::Ready(Ok(Some(self.deliver(sent))));
+            if let Some(item) = self.next_fetched() {
+                return Poll::Ready(Ok(Some(item)));
             }
             if let Some(fetching) = &mut self.fetching {
                 if let Poll::Ready(rolls) = fetching.as_mut().poll(cx) {
@@ -134,45 +149,60 @@ impl Reader {
         }))
     }
 
-    /// Keeps the rolls from the store for delivery, or returns the news that none are left.
-    fn keep(&mut self, rows: Rows) -> Option<Item> {
-        if let (true, Some(newest)) = (rows.rolls.is_empty(), rows.newest()) {
-            // None of these rows can be read. Before one that can, `deliver` counts them as lost.
-            return Some(self.skip_to(newest.next()));
-        }
-        self.fetched.extend(rows.rolls.iter().map(|roll| Arc::new(Sent::from(roll))));
+    /// Keeps the rows from the store for delivery, or returns the news that none are left.
+    fn keep(&mut self, Rows { rolls, unreadable }: Rows) -> Option<Item> {
+        self.fetched.extend(rolls.iter().map(|roll| Fetched::Roll(Arc::new(Sent::from(roll)))));
+        self.fetched.extend(unreadable.iter().map(|row| Fetched::Unreadable(row.id)));
+        self.fetched.make_contiguous().sort_by_key(Fetched::id);
         if self.fetched.is_empty()
             && let Next::Older(oldest_in_memory) = self.shared.window(|w| w.after(self.last))
         {
             // Pruned from the store up to the newest, but perhaps still in memory.
             match oldest_in_memory {
-                Some(oldest) => self.fetched.push_back(oldest),
+                Some(oldest) => self.fetched.push_back(Fetched::Roll(oldest)),
                 None => return Some(self.all_pruned()),
             }
         }
         None
     }
 
-    /// The roll; or first a sync, if rolls before it are gone.
-    fn deliver(&mut self, sent: Arc<Sent>) -> Item {
-        let id = sent.cursor.id;
+    /// The next roll from the store; or first a sync, if rolls before it are skipped.
+    fn next_fetched(&mut self) -> Option<Item> {
+        let id = self.fetched.front()?.id();
         if id != self.last.next() {
-            return self.skip_to(id);
+            return Some(self.skip_to(id, Reason::Pruned));
         }
-        self.fetched.pop_front();
-        self.last = id;
+        Some(match self.fetched.pop_front()? {
+            Fetched::Roll(sent) => self.deliver(sent),
+            Fetched::Unreadable(id) => {
+                let mut next = id.next();
+                // One sync for all that follow each other.
+                while let Some(Fetched::Unreadable(id)) = self.fetched.front()
+                    && *id == next
+                {
+                    self.fetched.pop_front();
+                    next = next.next();
+                }
+                self.skip_to(next, Reason::Unreadable)
+            }
+        })
+    }
+
+    fn deliver(&mut self, sent: Arc<Sent>) -> Item {
+        self.last = sent.cursor.id;
         Item::Roll(sent)
     }
 
     /// No roll after the last delivered one is left.
     fn all_pruned(&mut self) -> Item {
         let head = self.shared.window(Window::head);
-        self.skip_to(head.id.next())
+        self.skip_to(head.id.next(), Reason::Pruned)
     }
 
-    fn skip_to(&mut self, oldest: RollId) -> Item {
+    /// Skips the rolls before `next`.
+    fn skip_to(&mut self, next: RollId, reason: Reason) -> Item {
         let head = self.shared.window(Window::head);
-        let sync = start::pruned(self.last, oldest, head);
+        let sync = start::skipped(reason, self.last, next, head);
         self.last = sync.start;
         Item::Sync(sync)
     }

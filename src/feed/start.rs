@@ -26,7 +26,7 @@ pub struct SyncEvent {
     /// Stored rolls that follow at once: those after `start`, up to the head.
     pub replay: u64,
     /// Rolls between the client's cursor and `start` that it never gets, because they are no
-    /// longer kept; `None` if that cannot be known.
+    /// longer kept or cannot be read; `None` if that cannot be known.
     pub lost: Option<u64>,
     /// The rolls after this one follow.
     pub start: RollId,
@@ -48,6 +48,8 @@ pub enum Mode {
 pub enum Reason {
     /// Rolls after the cursor are no longer kept. All kept rolls follow.
     Pruned,
+    /// The rows of the next rolls are damaged. All rolls after them follow.
+    Unreadable,
     /// The cursor belongs to another history. Rolls from now on follow.
     Unknown,
     /// The cursor is ahead of the newest stored roll. A single machine never had that roll, so
@@ -85,14 +87,14 @@ pub fn in_store(cursor: Cursor, roll: Option<Cursor>, kept: Kept) -> SyncEvent {
         // No roll after it is gone. Its time cannot be checked.
         return resumed(cursor, head);
     }
-    pruned(cursor.id, oldest, head)
+    skipped(Reason::Pruned, cursor.id, oldest, head)
 }
 
-/// The rolls between `last` and `oldest` are gone; those from `oldest` on follow.
-pub fn pruned(last: RollId, oldest: RollId, head: Cursor) -> SyncEvent {
-    let start = oldest.previous();
+/// The client never gets the rolls between `last` and `next`; those from `next` on follow.
+pub fn skipped(reason: Reason, last: RollId, next: RollId, head: Cursor) -> SyncEvent {
+    let start = next.previous();
     SyncEvent {
-        mode: Mode::Reset(Reason::Pruned),
+        mode: Mode::Reset(reason),
         head,
         replay: distance(start, head.id),
         lost: Some(distance(last, start)),

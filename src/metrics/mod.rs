@@ -23,8 +23,8 @@ use self::streams::Streams;
 pub use self::scrape::{DiskReadings, Readings};
 pub use self::streams::StreamCount;
 
-/// How a stream can start, in the words of its `sync` event.
-pub const VERDICTS: [&str; 5] = ["live", "resumed", "pruned", "unknown", "malformed"];
+/// How a stream continues, in the words of its `sync` event.
+pub const VERDICTS: [&str; 6] = ["live", "resumed", "pruned", "unreadable", "unknown", "malformed"];
 /// Why a stream is rejected.
 pub const REJECTIONS: [&str; 3] = ["total", "address", "unreadable"];
 
@@ -112,7 +112,7 @@ impl Shared {
         r.register(
             "syncs",
             "Stream starts, by verdict: live, resumed, or why the stream was reset (pruned, \
-             unknown, malformed). A stream that pruning overtakes counts again",
+             unreadable, unknown, malformed). A stream counts again when it has to skip rolls",
             self.syncs.clone(),
         );
         r.register(

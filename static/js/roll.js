@@ -18,9 +18,9 @@ export function parseRoll({ lastEventId: cursor, data }) {
 export function parseSync({ data }) {
   const { mode, reason, head } = parseObject(data);
   return {
-    // Pruned rolls leave a gap in the same history. After any other reset, the
-    // server does not know the last roll of this page.
-    anotherHistory: mode === "reset" && reason !== "pruned",
+    // Pruned and damaged rolls leave a gap in the same history. After any other
+    // reset, the server does not know the last roll of this page.
+    anotherHistory: mode === "reset" && reason !== "pruned" && reason !== "unreadable",
     head,
     headId: parseCursor(head)?.id ?? 0,
   };

@@ -20,7 +20,7 @@ export function rollRow(template, { id, cursor, rolledAt, dice }) {
   return row;
 }
 
-/** The `<li>` in the place of `n_rolls` deleted rolls. */
+/** The `<li>` in the place of `n_rolls` missing rolls. */
 export function gapRow(template, n_rolls) {
   const row = template.content.firstElementChild.cloneNode(true);
   row.querySelector(".gap-length").textContent = n_rolls;

@@ -52,7 +52,7 @@ export class Rows {
 
   add(roll) {
     if (roll.id <= this.#newestId) return;
-    // Ids have no gaps, so a missing one is a pruned roll.
+    // Ids have no gaps, so a missing roll was pruned or is damaged.
     const n_missing = roll.id - this.#newestId - 1;
     if (n_missing > 0 && this.#newestId > 0) this.#enqueue({ n_missing });
     this.#enqueue(roll);

@@ -337,6 +337,46 @@ proptest! {
     }
 }
 
+#[test]
+fn rolls_that_were_pruned_and_rolls_that_cannot_be_read_have_syncs_of_their_own() {
+    runtime().block_on(async {
+        let mut world = World::new().await;
+        for _ in 0..20 {
+            world.take(Step::Append).await;
+        }
+        world.take(Step::Publish).await;
+        let mut reader = world.feed.after(Start::After(RollId(0).into())).await.unwrap();
+        assert!(matches!(next(&mut reader).await, Item::Sync(_)));
+        world.take(Step::Prune(4)).await;
+        world
+            .pruner
+            .execute_batch(
+                "drop trigger refuse_unreadable_update;
+                 update rolls set dice = '[]' where id in (5, 6, 7, 10);",
+            )
+            .unwrap();
+        let mut items = Vec::new();
+        for _ in 0..6 {
+            items.push(match next(&mut reader).await {
+                Item::Roll(sent) => format!("roll {}", sent.cursor.id),
+                Item::Sync(sync) => {
+                    format!("{:?}, lost {:?}, replay {}", sync.mode, sync.lost, sync.replay)
+                }
+                Item::Heartbeat => panic!("expected no heartbeat"),
+            });
+        }
+        let expected = [
+            "Reset(Pruned), lost Some(4), replay 16",
+            "Reset(Unreadable), lost Some(3), replay 13",
+            "roll 8",
+            "roll 9",
+            "Reset(Unreadable), lost Some(1), replay 10",
+            "roll 11",
+        ];
+        assert_eq!(items, expected);
+    });
+}
+
 /// The rolls that a reader gets up to `head`.
 async fn ids_up_to(mut reader: Reader, head: i64) -> Vec<i64> {
     let (mut ids, mut last) = (Vec::new(), 0);

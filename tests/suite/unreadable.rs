@@ -122,9 +122,13 @@ fn a_row_that_cannot_be_read_is_left_out_and_everything_else_goes_on() {
         })
         .unwrap();
     assert_eq!(last, bad - 1);
-    assert_eq!((&sync["mode"], &sync["lost"]), (&"reset".into(), &1.into()), "{sync}");
+    let why = (&sync["mode"], &sync["reason"], &sync["lost"]);
+    assert_eq!(why, (&"reset".into(), &"unreadable".into(), &1.into()), "{sync}");
     let next = stream.rolls(3);
     assert!(next[0].0.starts_with(&format!("{}-", bad + 1)), "{next:?}");
+    let metrics = get(&instance.url("/metrics"), &[]).body;
+    assert!(metrics.contains("rollcast_syncs_total{verdict=\"unreadable\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("rollcast_syncs_total{verdict=\"pruned\"} 0\n"), "{metrics}");
 
     assert_readable(&instance, bad);
     assert_eq!(get(&instance.url("/readyz"), &[]).status, 200, "rolls are being stored");

@@ -62,6 +62,7 @@ fn words(mode: Mode) -> (&'static str, Option<&'static str>) {
         Mode::Live => ("live", None),
         Mode::Resumed => ("resumed", None),
         Mode::Reset(Reason::Pruned) => ("reset", Some("pruned")),
+        Mode::Reset(Reason::Unreadable) => ("reset", Some("unreadable")),
         Mode::Reset(Reason::Unknown | Reason::Ahead) => ("reset", Some("unknown")),
         Mode::Reset(Reason::Malformed) => ("reset", Some("malformed")),
     }
