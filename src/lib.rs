@@ -1,8 +1,8 @@
 //! rollcast rolls dice on a clock, keeps every roll in SQLite, and pushes it to every open
 //! browser over Server-Sent Events.
 //!
-//! Modules are listed in dependency order, which is also the order in which data flows. Each
-//! module depends only on those above it.
+//! Modules are listed in dependency order: each one depends only on those above it. This is the
+//! flow of data:
 //!
 //! ```text
 //! clock ──► pump ─────────────► store ─────────► feed ──────────► web
