@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, Server, run, wait_for};
-use crate::pages::{get, row_ids, wait_for_head};
+use crate::pages::{get, link, row_ids, wait_for_head};
 
 /// Before schema 3, SQLite took every text for a time.
 const NO_TRIGGERS: &str = "
@@ -225,6 +225,45 @@ fn assert_readable(instance: &Instance, bad: i64) {
     assert!(stderr.contains("1 row"), "{stderr}");
     let (code, _, stderr) = run(instance.command().args(["backup", "--force", "copy.db"]));
     assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn pages_keep_their_links_and_notices_if_the_oldest_and_the_newest_rows_cannot_be_read() {
+    let instance = Instance::new("every = '1h'\npage_size = 10");
+    // One a second: 2026-11-24 begins with roll 86,400. The server adds roll 86,501.
+    instance.fill(86_500, 86_300);
+    let mut server = instance.start();
+    wait_for_head(&instance, 86_501);
+    let connection = sqlite(&instance);
+    connection.execute_batch(NO_TRIGGERS).unwrap();
+    let damage = "update rolls set rolled_at = 'garbage' where id = 86300 or id >= ?1";
+    connection.execute(damage, [86_501]).unwrap();
+
+    let page = |path: &str| get(&instance.url(path), &[]).body;
+    let day = |day: &str| format!("href=\"/rolls?day={day}\"");
+    let (first, second) = (page("/rolls?day=2026-11-23"), page("/rolls?day=2026-11-24"));
+    assert!(first.contains(&day("2026-11-24")), "expected a link to the next day: {first}");
+    assert!(!first.contains(&day("2026-11-22")), "linked a day without stored rolls: {first}");
+    assert!(second.contains(&day("2026-11-23")), "expected a link to the day before: {second}");
+    assert!(!second.contains(&day("2026-11-25")), "linked a day without stored rolls: {second}");
+
+    let oldest = page("/rolls?before=86305");
+    let notice = "Rolls 1 to 86299 are no longer kept. The oldest kept roll is \
+                  <a href=\"/rolls/86300\">roll 86300</a>. The <a";
+    assert!(oldest.contains(notice), "expected the notice about pruned rolls: {oldest}");
+
+    // A live page without a single roll that can be read.
+    connection.execute(damage, [86_492]).unwrap();
+    let live = page("/");
+    assert!(live.contains("10 rolls between 86492 and 86501 cannot be read"), "{live}");
+    assert_eq!(link(&live, "next").as_deref(), Some("/rolls?before=86492"), "{live}");
+    assert!(!live.contains("No rolls yet"), "{live}");
+
+    // At the start, a metric names the oldest roll.
+    server.stop();
+    let _server = instance.start();
+    let metrics = page("/metrics");
+    assert!(metrics.contains("\nrollcast_oldest_roll_id 86300\n"), "{metrics}");
 }
 
 #[test]
