@@ -75,10 +75,13 @@ fn number(instance: &Instance, sql: &str) -> i64 {
 /// Selects the id of the last roll in the saved statistics.
 const SAVED_ID: &str = "select last_id from projections where name = 'statistics'";
 
-/// Turns a database of the newest schema with saved statistics into one of schema 2, as an old server would
-/// have left it.
+/// Turns a database of the newest schema with saved statistics into one of schema 2, as an old
+/// server would have left it.
 pub const TO_SCHEMA_2: &str = "
-    drop view tallies; drop table projections;
+    drop view tallies; drop view faces; drop table projections;
+    create view faces as
+      select r.id, r.rolled_at, d.key as die, d.value as face
+      from rolls r, json_each(r.dice) d;
     drop trigger refuse_unreadable_insert; drop trigger refuse_unreadable_update;
     drop trigger refuse_impossible_id; drop view malformed_rolls;
     create table tallies (
