@@ -78,7 +78,7 @@ pub async fn serve_rolls(
     panics::watch(metrics.clone());
     // Ignore an error: it is for a metric only, and a damaged old page must not keep the server
     // from starting.
-    if let Ok((_, kept)) = store.roll(feed.head().id).await {
+    if let Ok((_, kept)) = store.cursor(feed.head().id).await {
         metrics.pruned(0, kept.oldest);
     }
     let (listening, listens) = oneshot::channel();

@@ -1,6 +1,7 @@
 //! The pages, one a file. All of them work without scripts.
 
 pub mod source;
+mod references;
 pub mod templates;
 pub mod assets;
 pub mod links;
