@@ -34,8 +34,8 @@ pub fn idle(seen: &Observations, watch: &Watch) -> Finding {
             };
         }
         End::TooMuch => {
-            let saw = format!("more arrived in {open_for} than is read (64 MB or 200,000 frames)");
-            return unknown(NAME, saw);
+            let saw = format!("more than 64 MB or 200,000 frames arrived in {open_for}");
+            return unknown(NAME, format!("{saw}; the doctor reads no more"));
         }
         _ if watch.arrivals.iter().any(|arrival| busy(&arrival.frame).is_some()) => {
             return unknown(NAME, "the server refused the stream: its limit is reached");
