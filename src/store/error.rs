@@ -111,7 +111,8 @@ pub enum StoreError {
     },
     /// Another roll is stored under the id of a roll that was given.
     #[error(
-        "expected roll {expected} as the next one, got another roll {given} than the stored one"
+        "expected roll {expected} as the next one, got a roll {given} that differs from the stored \
+         one"
     )]
     Conflict {
         /// The id of the next roll.

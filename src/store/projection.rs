@@ -229,7 +229,7 @@ impl Projection {
         }
         let fault = format!("{:#}", anyhow!(error));
         if fault != self.fault {
-            warn!("{what}; rolls go on: {fault}");
+            warn!("{what}; new rolls continue: {fault}");
             self.fault = fault;
         }
     }
