@@ -69,7 +69,8 @@ impl Collector for Scraped {
         encode(encoder, "streams_open", "Open streams.", None, n_open)?;
         let n_deliveries = ConstCounter::new(sums.n_deliveries);
         encode(encoder, "deliveries", "Rolls sent to streams.", None, n_deliveries)?;
-        let help = "Rolls sent that are older than their stream: what returning clients missed.";
+        let help =
+            "Rolls sent that are older than their stream: those that returning clients missed.";
         encode(encoder, "replayed", help, None, ConstCounter::new(sums.n_replayed))?;
         let help = "Rolls that the slowest open stream still has to send.";
         encode(encoder, "slowest_lag_rolls", help, None, ConstGauge::new(max_lag))?;
