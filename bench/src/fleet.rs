@@ -407,7 +407,7 @@ impl Drop for Fleet {
     }
 }
 
-/// Raises this process's limit on open files, which its children inherit, to what is allowed.
+/// Raises this process's limit on open files to the hard limit. Its children inherit it.
 pub fn allow_files(n: u64) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
