@@ -200,7 +200,8 @@ mod tests {
     use crate::clock::ticks;
     use crate::dice::DieResult;
 
-    /// A store in memory that follows the contract of `Store::apply`, and what others see of it.
+    /// A store in memory that follows the contract of `Store::apply`, with the health and the rolls
+    /// that others see.
     struct FakeStore {
         health: Health,
         stored: RefCell<Vec<Roll>>,

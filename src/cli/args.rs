@@ -51,7 +51,7 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Print statistics of all rolls ever made, beside what fair dice would show
+    /// Print statistics of all rolls ever made, compared with fair dice
     Stats,
     /// Find out why events do not arrive: check a stream through its public address
     Doctor(Box<DoctorArgs>),

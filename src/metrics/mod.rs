@@ -1,6 +1,7 @@
 //! What the server counts, for Prometheus. docs/metrics.md explains every metric to operators.
 //!
-//! The pump and the pruner count rolls, each stream counts what it sends, and a scrape adds up.
+//! The pump and the pruner count rolls, each stream counts its deliveries, and a scrape adds them
+//! up.
 
 mod scrape;
 mod streams;

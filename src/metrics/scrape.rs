@@ -24,7 +24,7 @@ pub struct Readings {
     pub disk: Option<DiskReadings>,
 }
 
-/// What the database takes on its disk, and what is left, in bytes.
+/// The disk space of the database, and the free space on its disk, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskReadings {
     /// The size of the database file.
@@ -60,7 +60,7 @@ impl Scraped {
 }
 
 impl Collector for Scraped {
-    /// Leaves out what could not be read.
+    /// Leaves out gauges that could not be read.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
         let values = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

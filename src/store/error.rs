@@ -9,7 +9,7 @@ use crate::roll::RollId;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
 use crate::store::row::Unreadable;
 
-/// Why the store cannot do what it was asked to.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file is not a rollcast database. It was left untouched.
@@ -63,7 +63,7 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The file was deleted or replaced while it was open: whatever is written now is lost.
+    /// The file was deleted or replaced while it was open: everything written now is lost.
     #[error(
         "`{}` was moved, deleted or replaced while in use; put it back, then start again",
         .0.display()
