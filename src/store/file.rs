@@ -73,8 +73,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
         return Ok(path);
     }
     if path.is_symlink() {
-        let remedy = "make the link lead somewhere, or name another file in rollcast.database";
-        return Err(not_ours("a link to nowhere", path, remedy));
+        let remedy = "repair the link, or name another file in rollcast.database";
+        return Err(not_ours("a broken symbolic link", path, remedy));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(not_ours("a folder", path, "name a file in rollcast.database"));
