@@ -2,8 +2,8 @@
 -- server keeps them in memory and saves them every few seconds. Rows that nobody can read are
 -- refused. Neither rewrites `rolls`, so this takes no longer for a large database.
 
--- Values that are computed from all rolls in the order of their ids. Each row names the last roll
--- that its value includes. A crash loses nothing: the next start adds the rolls after that one.
+-- Whatever is computed from all rolls, in the order of their ids, and the last roll that it
+-- includes. A crash loses nothing: the server adds the rolls after that one at its next start.
 create table projections (
   name    text    primary key,
   last_id integer not null
@@ -25,43 +25,55 @@ create view tallies (die, face, n_rolls) as
   )
   group by die, face;
 
--- Rows that are not rolls. A roll has a time such as 2026-11-23T01:37:40.123Z and dice such as
--- {"1D6":4,"1D20":17}: 1 to 100 dice of 2 to 1,000 sides, each with a result that it can show.
-create view malformed_rolls as
-  select id, rolled_at, dice from rolls
-  where strftime('%Y-%m-%dT%H:%M:%fZ', rolled_at, '+0 days') is not rolled_at
-    or not json_valid(dice)
-    or json_type(dice) <> 'object'
-    or instr(dice, '\') > 0
-    or (select count(*) <> count(distinct key) from json_each(dice))
-    or exists (
-      select 1 from (
-        select type, value, key, cast(key as integer) as n_dice,
-               cast(substr(key, instr(key, 'D') + 1) as integer) as n_sides
-        from json_each(dice)
-      )
-      where type <> 'integer'
-         or key <> n_dice || 'D' || n_sides
-         or n_dice not between 1 and 100
-         or n_sides not between 2 and 1000
-         or value not between n_dice and n_dice * n_sides
-    );
-
--- Triggers, because a constraint of the table would need a copy of it, and old rows that cannot be
--- read could not be copied. They look the row up by its id, and the error undoes the change.
-create trigger refuse_unreadable_insert after insert on rolls
-when exists (select 1 from malformed_rolls where id = new.id)
+-- A roll has a time such as 2026-11-23T01:37:40.123Z and dice such as {"1D6":4,"1D20":17}: 1 to 100
+-- dice of 2 to 1,000 sides, each with a result that it can show. Triggers, because a constraint of
+-- the table would need a copy of it, and old rows that cannot be read could not be copied.
+create trigger refuse_unreadable_insert before insert on rolls
+when strftime('%Y-%m-%dT%H:%M:%fZ', new.rolled_at, '+0 days') is not new.rolled_at
+  or not json_valid(new.dice)
+  or json_type(new.dice) <> 'object'
+  or instr(new.dice, '\') > 0
+  or (select count(*) <> count(distinct key) from json_each(new.dice))
+  or exists (
+    select 1 from (
+      select type, value, key, cast(key as integer) as n_dice,
+             cast(substr(key, instr(key, 'D') + 1) as integer) as n_sides
+      from json_each(new.dice)
+    )
+    where type <> 'integer'
+       or key <> n_dice || 'D' || n_sides
+       or n_dice not between 1 and 100
+       or n_sides not between 2 and 1000
+       or value not between n_dice and n_dice * n_sides
+  )
 begin
   select raise(abort, 'expected a roll such as (''2026-11-23T01:37:40.123Z'', ''{"1D6":4,"1D20":17}'')');
 end;
 
-create trigger refuse_unreadable_update after update of rolled_at, dice on rolls
-when exists (select 1 from malformed_rolls where id = new.id)
+create trigger refuse_unreadable_update before update of rolled_at, dice on rolls
+when strftime('%Y-%m-%dT%H:%M:%fZ', new.rolled_at, '+0 days') is not new.rolled_at
+  or not json_valid(new.dice)
+  or json_type(new.dice) <> 'object'
+  or instr(new.dice, '\') > 0
+  or (select count(*) <> count(distinct key) from json_each(new.dice))
+  or exists (
+    select 1 from (
+      select type, value, key, cast(key as integer) as n_dice,
+             cast(substr(key, instr(key, 'D') + 1) as integer) as n_sides
+      from json_each(new.dice)
+    )
+    where type <> 'integer'
+       or key <> n_dice || 'D' || n_sides
+       or n_dice not between 1 and 100
+       or n_sides not between 2 and 1000
+       or value not between n_dice and n_dice * n_sides
+  )
 begin
   select raise(abort, 'expected a roll such as (''2026-11-23T01:37:40.123Z'', ''{"1D6":4,"1D20":17}'')');
 end;
 
--- The server numbers rolls from 1. A number that a cursor cannot name would end the feed for good.
+-- Before an insert SQLite does not know the id yet. The server numbers rolls from 1; a number that a
+-- cursor cannot name would end the feed for good.
 create trigger refuse_impossible_id after insert on rolls
 when new.id not between 1 and 999999999999999999
 begin

@@ -134,6 +134,10 @@ fn distance(from: RollId, to: RollId) -> u64 {
 mod tests {
     use super::*;
 
+    use crate::dice::Results;
+    use crate::feed::Sent;
+    use crate::roll::{Roll, RolledAt};
+
     const HEAD: Cursor = Cursor { id: RollId(101), unix_millis: Some(101_000) };
 
     /// Rolls 41 to 101 are kept; roll n was rolled at n seconds.
@@ -166,6 +170,46 @@ mod tests {
         for (cursor, mode, replay, lost, start) in table {
             let expected = SyncEvent { mode, head: HEAD, replay, lost, start: RollId(start) };
             assert_eq!(answer(cursor), expected, "after {cursor}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_whose_roll_cannot_be_read_resumes_because_its_time_cannot_be_checked() {
+        let kept = Kept { oldest: RollId(41), head: HEAD };
+        for cursor in ["90-1", "41-1", "41"] {
+            let cursor: Cursor = cursor.parse().expect("a cursor");
+            assert_eq!(in_store(cursor, None, kept), resumed(cursor, HEAD), "after {cursor}");
+        }
+    }
+
+    #[test]
+    fn skipped_rolls_are_counted_as_lost_and_the_others_follow() {
+        let mode = Mode::Reset(Reason::Unreadable);
+        // The client's last roll, the next one that it gets, and how many are replayed and lost.
+        for (last, next, replay, lost) in [(50, 52, 50, 1), (50, 61, 41, 10), (99, 102, 0, 2)] {
+            let sync = skipped(Reason::Unreadable, RollId(last), RollId(next), HEAD);
+            let start = RollId(next - 1);
+            let expected = SyncEvent { mode, head: HEAD, replay, lost: Some(lost), start };
+            assert_eq!(sync, expected, "from {last} to {next}");
+        }
+    }
+
+    #[test]
+    fn a_window_answers_for_its_own_rolls_as_the_store_would() {
+        let mut window = Window::new(RollId(98).into(), 4);
+        for id in 99..=101 {
+            let time = jiff::Timestamp::from_second(id).expect("a time");
+            let dice = Results(Vec::new());
+            let roll = Roll { id: RollId(id), rolled_at: RolledAt::truncate(time), dice };
+            window.push(Sent::from(&roll));
+        }
+        for cursor in ["99-99000", "100", "101-101000", "100-100001"] {
+            let start = Start::After(cursor.parse().expect("a cursor"));
+            assert_eq!(in_window(&start, &window), Some(answer(cursor)), "after {cursor}");
+        }
+        for cursor in ["98-98000", "0", "102-102000"] {
+            let start = Start::After(cursor.parse().expect("a cursor"));
+            assert_eq!(in_window(&start, &window), None, "after {cursor}");
         }
     }
 

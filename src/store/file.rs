@@ -13,11 +13,12 @@ use rusqlite_migration::{M, Migrations};
 
 use crate::store::StoreError;
 
-/// In order. A released migration is never edited.
+/// In order. A migration that is on the main branch is never edited.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_rolls.sql"),
     include_str!("../../migrations/0002_statistics.sql"),
     include_str!("../../migrations/0003_projections.sql"),
+    include_str!("../../migrations/0004_malformed_rolls.sql"),
 ];
 /// The newest schema version that this program supports.
 const SCHEMA: usize = MIGRATIONS.len();

@@ -75,7 +75,7 @@ fn number(instance: &Instance, sql: &str) -> i64 {
 /// Selects the id of the last roll in the saved statistics.
 const SAVED_ID: &str = "select last_id from projections where name = 'statistics'";
 
-/// Turns a database of schema 3 with saved statistics into one of schema 2, as an old server would
+/// Turns a database of the newest schema with saved statistics into one of schema 2, as an old server would
 /// have left it.
 pub const TO_SCHEMA_2: &str = "
     drop view tallies; drop table projections;

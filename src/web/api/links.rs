@@ -113,7 +113,7 @@ mod tests {
 
     use crate::dice::Results;
     use crate::roll::RolledAt;
-    use crate::store::{Kept, RollRange};
+    use crate::store::{IdRange, Kept, RollRange, Unreadable};
 
     /// Roll `id`, which fell `id` milliseconds after the epoch.
     fn roll(id: i64) -> Roll {
@@ -137,6 +137,19 @@ mod tests {
         Page { rolls: ids.into_iter().map(roll).collect(), unreadable: Vec::new(), kept }
     }
 
+    /// A search that found nothing in rolls 20 to 30.
+    fn filtered_page(goes_on: bool) -> FilteredPage {
+        FilteredPage {
+            rolls: Vec::new(),
+            unreadable: Vec::new(),
+            kept: page([]).kept,
+            searched: IdRange { after: RollId(19), before: RollId(31) },
+            oldest_searched: roll(20).cursor(),
+            newest_searched: roll(30).cursor(),
+            goes_on,
+        }
+    }
+
     fn links(query: &PageQuery, page: &Page) -> (Option<String>, Option<String>) {
         let bound = bound_of_prev(query, page).map(|id| match id {
             // What is pruned has no time.
@@ -154,6 +167,8 @@ mod tests {
         let table = [
             ("", 50..=50, None, some("before=50-50&limit=1")),
             ("before=40", 39..=39, some("before=41-41&limit=1"), some("before=39-39&limit=1")),
+            // The newest roll bounds the page before this one.
+            ("before=49", 48..=48, some("before=50-50&limit=1"), some("before=48-48&limit=1")),
             ("before=50", 49..=49, some("limit=1"), some("before=49-49&limit=1")),
             ("before=12", 11..=11, some("before=13-13&limit=1"), None),
             (
@@ -210,23 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn a_page_with_a_row_that_cannot_be_read_is_never_final() {
+        let unreadable = vec![Unreadable { id: RollId(25), reason: "garbage".into() }];
+        let query = query("after=20&before=30", 10);
+        let plain = page((21..=29).filter(|id| *id != 25));
+        assert!(is_final(&query, &plain), "control: every row can be read");
+        assert!(!is_final(&query, &Page { unreadable: unreadable.clone(), ..plain }));
+        assert!(is_filtered_final(&query, &filtered_page(false)), "control");
+        let damaged = FilteredPage { unreadable, ..filtered_page(false) };
+        assert!(!is_filtered_final(&query, &damaged));
+    }
+
+    #[test]
     fn a_search_links_on_from_the_last_roll_that_it_covers() {
-        let searched = crate::store::IdRange { after: RollId(19), before: RollId(31) };
-        let (oldest_searched, newest_searched) = (roll(20).cursor(), roll(30).cursor());
-        let kept = page([]).kept;
         let result = Some(crate::dice::DieResult { die: "1D6".parse().expect("a die"), result: 6 });
-        let found = |goes_on| FilteredPage {
-            rolls: Vec::new(),
-            unreadable: Vec::new(),
-            kept,
-            searched,
-            oldest_searched,
-            newest_searched,
-            goes_on,
-        };
         let next = |text: &str, goes_on| {
             let query = PageQuery { result, ..query(text, 5) };
-            Links::of_filtered(&query, &found(goes_on))
+            Links::of_filtered(&query, &filtered_page(goes_on))
         };
         let address = |range: &str| Links {
             prev: None,

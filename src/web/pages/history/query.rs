@@ -108,9 +108,16 @@ mod tests {
 
     use rocket::form::Form;
 
+    fn parse(query: &str) -> HistoryQuery<'_> {
+        Form::parse(query).expect("a query")
+    }
+
     fn filter(query: &str) -> Result<Filter, HttpError> {
-        let query: HistoryQuery<'_> = Form::parse(query).expect("a query");
-        query.filter()
+        parse(query).filter()
+    }
+
+    fn search(query: &str) -> Result<Search, HttpError> {
+        parse(query).search(filter(query)?)
     }
 
     #[test]
@@ -118,6 +125,36 @@ mod tests {
         for query in ["", "day=&die=&result=", "die=1D6", "day=&die=1D6&result="] {
             assert_eq!(filter(query).expect(query), Filter::default(), "{query}");
         }
+        for query in ["", "at=&after=&before="] {
+            assert_eq!(parse(query).at(), None, "{query}");
+            assert_eq!(search(query).expect(query), Search::default(), "{query}");
+        }
+        assert_eq!(parse("at=2026-11-23T12:00").at(), Some("2026-11-23T12:00"));
+    }
+
+    #[test]
+    fn a_page_is_titled_by_what_it_shows() {
+        let table = [
+            ("", "Past rolls"),
+            ("day=2026-11-23", "Rolls of 2026-11-23"),
+            ("die=3D6&result=11", "Rolls with 11 on 3D6"),
+        ];
+        for (query, title) in table {
+            assert_eq!(filter(query).expect(query).title(), title, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_store_is_asked_for_every_field_of_the_query() {
+        let query = "after=5&before=9&day=2026-11-23&die=1D6&result=4";
+        let day = bounds("2026-11-23".parse().expect("a day")).expect("bounds");
+        let expected = Search {
+            day: Some(day),
+            result: Some(DieResult { die: "1D6".parse().expect("a die"), result: 4 }),
+            after: Some(RollId(5)),
+            before: Some(RollId(9)),
+        };
+        assert_eq!(search(query).expect(query), expected);
     }
 
     #[test]
@@ -137,9 +174,12 @@ mod tests {
             ("die=1D6&result=0", "result: ", "`0`"),
             ("die=1D6&result=7", "result: ", "`7`"),
             ("die=3D6&result=2", "result: ", "`2`"),
+            ("after=x", "after: ", "`x`"),
+            ("before=-1", "before: ", "`-1`"),
+            ("day=9999-12-31", "day: ", "`9999-12-31`"),
         ];
         for (query, field, value) in table {
-            let error = format!("{:?}", filter(query).expect_err(query));
+            let error = format!("{:?}", search(query).expect_err(query));
             assert!(error.contains(field) && error.contains(value), "{query}: {error}");
         }
     }
