@@ -96,7 +96,14 @@ mod tests {
         let broken = || End::Broken("reset".into());
         let table = [
             ("open", flowing.clone(), End::Open, 4_100, Fine, "silent for at most 0.1 s"),
-            ("flood", flowing.clone(), End::TooMuch, 4_100, Unknown, "arrived in 4.1 s; the doctor reads no more"),
+            (
+                "flood",
+                flowing.clone(),
+                End::TooMuch,
+                4_100,
+                Unknown,
+                "4.1 s; the doctor reads no more",
+            ),
             ("silent", rolls(&[]), End::Open, 20_000, Unknown, "try --for 90s"),
             ("cut in silence", rolls(&[]), broken(), 5_003, Fault, "reset) after 5.0 s"),
             ("ended in silence", rolls(&[]), End::Closed, 5_003, Fault, "`proxy_read_timeout 1h;`"),
