@@ -63,7 +63,10 @@ pub async fn serve_rolls(
     runtime::raise_file_limit(config.web.max_streams);
     let open = async {
         let store = Store::open(&config.store).await?;
-        Ok::<_, StoreError>((store.clone(), Feed::open(store, N_RECENT).await?))
+        Ok::<_, StoreError>((
+            store.clone(),
+            Feed::open(store, N_RECENT, config.feed.heartbeat).await?,
+        ))
     };
     // This can take long: the first start with an older database counts all its rolls.
     let (store, feed) = select! {
@@ -78,7 +81,7 @@ pub async fn serve_rolls(
     panics::watch(metrics.clone());
     // Ignore an error: it is for a metric only, and a damaged old page must not keep the server
     // from starting.
-    if let Ok((_, kept)) = store.roll(feed.head().id).await {
+    if let Ok((_, kept)) = store.cursor(feed.head().id).await {
         metrics.pruned(0, kept.oldest);
     }
     let (listening, listens) = oneshot::channel();
@@ -129,10 +132,9 @@ pub async fn serve_rolls(
             Err(_never_listened) => Ok(()),
         }
     })?;
-    let heartbeat = config.feed.heartbeat;
     let heartbeats = tokio::spawn({
         let feed = feed.clone();
-        async move { feed.send_heartbeats(heartbeat).await }
+        async move { feed.send_heartbeats().await }
     });
 
     let mut server = pin!(rocket.launch());

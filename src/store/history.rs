@@ -44,6 +44,13 @@ pub struct Newest {
     pub head: Cursor,
 }
 
+impl Newest {
+    /// The smallest id among the rows.
+    pub fn oldest(&self) -> Option<RollId> {
+        edges(&self.rolls, &self.unreadable).map(|(oldest, _)| oldest.id)
+    }
+}
+
 /// A range of the history at one moment: it does not grow.
 #[derive(Clone, Debug)]
 pub struct Extent {
@@ -287,7 +294,8 @@ pub fn first_at(
         let middle = low + (high - low) / 2;
         // The row in the middle may be missing, or its time may be unreadable. Then the next one
         // with a time decides.
-        match first_time(connection, IdRange { after: RollId(middle - 1), before: RollId(high) })? {
+        let ids = IdRange { after: RollId(middle - 1), before: RollId(high) };
+        match first_time(connection, ids, Order::OldestFirst)? {
             Some((id, time)) if time < moment => low = id.0 + 1,
             _ => high = middle,
         }
@@ -295,14 +303,26 @@ pub fn first_at(
     Ok(RollId(low))
 }
 
-/// The first row of a range whose time can be read.
-fn first_time(
+/// The first row of a range, in this order, whose time can be read.
+///
+/// # Errors
+///
+/// The database cannot be read.
+pub fn first_time(
     connection: &Connection,
-    range: IdRange,
+    ids: IdRange,
+    order: Order,
 ) -> Result<Option<(RollId, RolledAt)>, StoreError> {
-    let sql = "select id, rolled_at from rolls where id > ?1 and id < ?2 order by id";
+    let sql = match order {
+        Order::OldestFirst => {
+            "select id, rolled_at from rolls where id > ?1 and id < ?2 order by id"
+        }
+        Order::NewestFirst => {
+            "select id, rolled_at from rolls where id > ?1 and id < ?2 order by id desc"
+        }
+    };
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([range.after.0, range.before.0])?;
+    let mut rows = statement.query([ids.after.0, ids.before.0])?;
     while let Some(row) = rows.next()? {
         if let Some(time) = row.get_ref(1)?.as_str().ok().and_then(|text| text.parse().ok()) {
             return Ok(Some((RollId(row.get(0)?), time)));
@@ -514,7 +534,7 @@ mod tests {
         fn time(seconds: u8) -> RolledAt {
             format!("1970-01-01T00:00:{seconds}Z").parse().expect("a time")
         }
-        let queries: [(&str, Query); 16] = [
+        let queries: [(&str, Query); 17] = [
             ("after", |c| after(c, RollId(40), 10).is_ok()),
             ("between", |c| between(c, IdRange { after: RollId(4), before: RollId(9) }, 3).is_ok()),
             ("newest", |c| newest(c, 10).is_ok()),
@@ -537,6 +557,10 @@ mod tests {
                 let result = DieResult { die: "1D6".parse().expect("a die"), result: 1 };
                 let by_result = Search { result: Some(result), ..Search::default() };
                 search(c, &by_result, 10).is_ok_and(|found| found.n_ever == Some(100))
+            }),
+            ("a search by day", |c| {
+                let of_day = Search { day: Some((time(40), time(50))), ..Search::default() };
+                search(c, &of_day, 20).is_ok_and(|found| found.rolls.len() == 10)
             }),
             ("a search from below", |c| {
                 let upward = Search { after: Some(RollId(40)), ..Search::default() };

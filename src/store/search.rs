@@ -10,9 +10,9 @@ use rusqlite::{Connection, params};
 
 use crate::dice::{Die, DieResult};
 use crate::roll::{Roll, RollId, RolledAt};
-use crate::store::history::{first_at, kept, time};
+use crate::store::history::{first_at, first_time, kept, time};
 use crate::store::row::{Rows, Unreadable};
-use crate::store::{IdRange, Kept, StoreError};
+use crate::store::{IdRange, Kept, Order, StoreError};
 
 /// The most rolls that a search for a result reads for one page.
 pub const MAX_READ: usize = 5_000;
@@ -52,7 +52,10 @@ pub struct Found {
     pub looked_at: IdRange,
     /// How often the die has ever shown the result.
     pub n_ever: Option<u64>,
-    /// The times of the oldest and the newest stored roll.
+    /// The time of the oldest stored roll, if it can be read.
+    pub oldest_rolled_at: Option<RolledAt>,
+    /// In a search by day: the times of the oldest and the newest stored rolls whose times can be
+    /// read.
     pub kept_from_to: Option<(RolledAt, RolledAt)>,
 }
 
@@ -69,8 +72,11 @@ pub fn search(
     // One transaction, so that the rows and the links around them agree.
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
-    let mut all = kept.ids();
+    let (mut all, mut kept_from_to) = (kept.ids(), None);
     if let Some((from, until)) = search.day {
+        let time = |order| first_time(&transaction, kept.ids(), order);
+        kept_from_to = Option::zip(time(Order::OldestFirst)?, time(Order::NewestFirst)?)
+            .map(|((_, oldest), (_, newest))| (oldest, newest));
         all.after = first_at(&transaction, kept, from)?.previous();
         all.before = first_at(&transaction, kept, until)?;
     }
@@ -78,10 +84,9 @@ pub fn search(
     let rows = matching(&transaction, ids, search, limit)?;
     let looked_at = search.ids_read(ids, &rows, limit);
     let n_ever = search.result.map(|result| n_ever(&transaction, result)).transpose()?;
-    let (oldest, head) = (time(&transaction, kept.oldest)?, time(&transaction, kept.head.id)?);
-    let kept_from_to = Option::zip(oldest, head);
+    let oldest_rolled_at = time(&transaction, kept.oldest)?;
     let Rows { rolls, unreadable } = rows;
-    Ok(Found { rolls, unreadable, kept, all, looked_at, n_ever, kept_from_to })
+    Ok(Found { rolls, unreadable, kept, all, looked_at, n_ever, oldest_rolled_at, kept_from_to })
 }
 
 impl Search {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, Server, run, wait_for};
-use crate::pages::{get, row_ids, wait_for_head};
+use crate::pages::{get, link, row_ids, wait_for_head};
 
 /// Before schema 3, SQLite took every text for a time.
 const NO_TRIGGERS: &str = "
@@ -100,6 +100,30 @@ fn the_schema_refuses_rows_that_cannot_be_read() {
         connection.execute("insert into rolls (rolled_at, dice) values (?1, ?2)", row).unwrap();
     }
     assert_eq!(instance.stored().len(), 6);
+}
+
+#[test]
+fn the_views_leave_out_a_row_whose_dice_are_not_json() {
+    let instance = Instance::new("every = '1h'");
+    // The statistics of these rolls are not saved yet, so both views read them all.
+    instance.fill(3, 1);
+    let connection = sqlite(&instance);
+    connection.execute_batch(NO_TRIGGERS).unwrap();
+    connection
+        .execute_batch(
+            "pragma ignore_check_constraints = on;
+             update rolls set dice = '{' where id = 2;",
+        )
+        .unwrap();
+    let lines = |columns: &str, from: &str| -> String {
+        let line = format!("select {columns} as line from {from} order by line");
+        let sql = format!("select group_concat(line, ', ') from ({line})");
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    let faces = lines("id || ' ' || die || ' ' || face", "faces");
+    assert_eq!(faces, "1 1D20 2, 1 1D6 2, 3 1D20 4, 3 1D6 4");
+    let tallies = lines("die || ' ' || face || ' ' || n_rolls", "tallies");
+    assert_eq!(tallies, "1D20 2 1, 1D20 4 1, 1D6 2 1, 1D6 4 1");
 }
 
 #[test]
@@ -228,6 +252,45 @@ fn assert_readable(instance: &Instance, bad: i64) {
 }
 
 #[test]
+fn pages_keep_their_links_and_notices_if_the_oldest_and_the_newest_rows_cannot_be_read() {
+    let instance = Instance::new("every = '1h'\npage_size = 10");
+    // One a second: 2026-11-24 begins with roll 86,400. The server adds roll 86,501.
+    instance.fill(86_500, 86_300);
+    let mut server = instance.start();
+    wait_for_head(&instance, 86_501);
+    let connection = sqlite(&instance);
+    connection.execute_batch(NO_TRIGGERS).unwrap();
+    let damage = "update rolls set rolled_at = 'garbage' where id = 86300 or id >= ?1";
+    connection.execute(damage, [86_501]).unwrap();
+
+    let page = |path: &str| get(&instance.url(path), &[]).body;
+    let day = |day: &str| format!("href=\"/rolls?day={day}\"");
+    let (first, second) = (page("/rolls?day=2026-11-23"), page("/rolls?day=2026-11-24"));
+    assert!(first.contains(&day("2026-11-24")), "expected a link to the next day: {first}");
+    assert!(!first.contains(&day("2026-11-22")), "linked a day without stored rolls: {first}");
+    assert!(second.contains(&day("2026-11-23")), "expected a link to the day before: {second}");
+    assert!(!second.contains(&day("2026-11-25")), "linked a day without stored rolls: {second}");
+
+    let oldest = page("/rolls?before=86305");
+    let notice = "Rolls 1 to 86299 are no longer kept. The oldest kept roll is \
+                  <a href=\"/rolls/86300\">roll 86300</a>. The <a";
+    assert!(oldest.contains(notice), "expected the notice about pruned rolls: {oldest}");
+
+    // A live page without a single roll that can be read.
+    connection.execute(damage, [86_492]).unwrap();
+    let live = page("/");
+    assert!(live.contains("10 rolls between 86492 and 86501 cannot be read"), "{live}");
+    assert_eq!(link(&live, "next").as_deref(), Some("/rolls?before=86492"), "{live}");
+    assert!(!live.contains("No rolls yet"), "{live}");
+
+    // At the start, a metric names the oldest roll.
+    server.stop();
+    let _server = instance.start();
+    let metrics = page("/metrics");
+    assert!(metrics.contains("\nrollcast_oldest_roll_id 86300\n"), "{metrics}");
+}
+
+#[test]
 fn an_export_reports_rows_that_cannot_be_read_at_both_ends_of_its_range() {
     let instance = Instance::new("every = '1h'");
     instance.fill(8, 1);
@@ -311,4 +374,8 @@ fn a_database_of_schema_2_with_rows_that_cannot_be_read_starts_and_goes_on() {
     let as_of = stats["as_of"].as_i64().unwrap();
     assert_eq!(stats["dice"][0]["n_rolls"].as_i64(), Some(as_of - 304), "{stats}");
     assert_eq!(n_logged(&server, 500), 1, "each row once");
+    // The view of old schemas failed on roll 1990. Rolls 500 to 800 have no dice, the last row has one.
+    let faces = "select count(*) from faces where id <= 2001";
+    let n_faces: i64 = instance.sqlite().query_row(faces, [], |row| row.get(0)).unwrap();
+    assert_eq!(n_faces, 2 * (2_000 - 301 - 1) + 1);
 }

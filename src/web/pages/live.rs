@@ -47,11 +47,12 @@ pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, Http
 
 impl LiveView {
     fn new(newest: Newest, trouble: Vec<String>, page_size: usize, site: &Site) -> LiveView {
+        let oldest = newest.oldest();
         let Newest { rolls, unreadable, head } = newest;
         LiveView {
             site: site.view(),
             title: "Live rolls",
-            older: rolls.last().filter(|roll| roll.id.0 > 1).map(|roll| links::before(roll.id)),
+            older: oldest.filter(|id| id.0 > 1).map(links::before),
             cursor: rolls.first().map_or(head, Roll::cursor).to_string(),
             rolls: rolls.iter().map(RollRow::from).collect(),
             unreadable: unreadable_notice(&unreadable),

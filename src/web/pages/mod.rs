@@ -1,10 +1,12 @@
 //! The pages, one a file. All of them work without scripts.
 
 pub mod source;
+mod references;
 pub mod templates;
 pub mod assets;
 pub mod links;
 pub mod view;
+pub mod static_file;
 mod live;
 pub mod error;
 mod roll;

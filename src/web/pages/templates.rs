@@ -13,6 +13,7 @@ use rocket_dyn_templates::Template;
 use serde::Serialize;
 use tera::Tera;
 
+use crate::web::pages::references::References;
 use crate::web::pages::source::{Source, SourceError};
 
 /// The templates that are rendered. All others are parts of these.
@@ -24,6 +25,7 @@ const NO_FOLDER: &str = "/dev/null";
 pub struct Templates {
     source: Source,
     by_name: BTreeMap<String, String>,
+    references: BTreeMap<String, References>,
 }
 
 impl Templates {
@@ -43,15 +45,17 @@ impl Templates {
     ///
     /// Those of [`Templates::load`].
     pub fn read(source: Source) -> Result<Templates, SourceError> {
-        let mut by_name = BTreeMap::new();
+        let (mut by_name, mut references) = (BTreeMap::new(), BTreeMap::new());
+        let wrong = |error| SourceError::Template { source_name: source.name(), source: error };
         for (file, content) in source.read()? {
             let Some(name) = template_name(&file) else { continue };
             let Ok(text) = String::from_utf8(content.into_owned()) else {
                 return Err(SourceError::NotText { file, source_name: source.name() });
             };
+            references.insert(name.clone(), References::of(&name, &text).map_err(wrong)?);
             by_name.insert(name, text);
         }
-        let templates = Templates { source, by_name };
+        let templates = Templates { source, by_name, references };
         templates.check()?;
         Ok(templates)
     }
@@ -63,9 +67,11 @@ impl Templates {
         if let Some(page) = PAGES.into_iter().find(|page| !has(page)) {
             return Err(missing(page, "rollcast"));
         }
-        for (name, text) in &self.by_name {
-            if let Some(part) = parts(text).find(|part| !has(part)) {
-                return Err(missing(part, &format!("the template `{name}`")));
+        for (name, references) in &self.references {
+            let is_missing = |names: &&Vec<String>| !names.iter().any(|name| has(name));
+            if let Some(names) = references.templates.iter().find(is_missing) {
+                let names = names.join(".html.tera` or `");
+                return Err(missing(&names, &format!("the template `{name}`")));
             }
         }
         let mut tera = Tera::default();
@@ -79,7 +85,8 @@ impl Templates {
 
     /// The static files that the templates link, each with a template that links it.
     pub fn linked_files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.by_name.iter().flat_map(|(name, text)| links(text).map(move |file| (file, &**name)))
+        let of_each = self.references.iter();
+        of_each.flat_map(|(name, of)| of.files.iter().map(move |file| (&**file, &**name)))
     }
 
     /// Rocket's configuration with the folder of templates.
@@ -112,20 +119,6 @@ fn template_name(file: &str) -> Option<String> {
     let name = file.strip_suffix(".tera")?;
     let name = name.rsplit_once('.').filter(|(_, kind)| !kind.contains('/'));
     name.map(|(name, _)| name.to_string())
-}
-
-/// The templates that a template includes or extends.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    let (included, extended) = (text.split("include \""), text.split("extends \""));
-    included.skip(1).chain(extended.skip(1)).filter_map(|rest| rest.split('"').next())
-}
-
-/// The static files that a template links: `css/base.css` of `{{ site.assets }}/css/base.css`.
-fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.split("site.assets").skip(1).filter_map(|rest| {
-        let (_, rest) = rest.split_once("}}")?;
-        rest.strip_prefix('/')?.split(['"', '\'', ' ', '>']).next()
-    })
 }
 
 /// Escapes text for HTML. Tera's own function also escapes slashes, which makes every address in a
@@ -198,7 +191,8 @@ mod tests {
             .filter(|name| !name.starts_with('_') && *name != "base")
             .collect();
         assert_eq!(pages, PAGES);
-        let all: Vec<&str> = templates.by_name.values().flat_map(|text| parts(text)).collect();
+        let all = templates.references.values().flat_map(|of| of.templates.iter().flatten());
+        let all: Vec<&str> = all.map(String::as_str).collect();
         for part in names.iter().filter(|name| !pages.contains(name)) {
             assert!(all.contains(part), "no template uses `{part}`");
         }
@@ -234,9 +228,32 @@ mod tests {
     }
 
     #[test]
-    fn links_are_found_however_the_tag_is_spaced() {
-        let text = r#"<a href="{{ site.assets }}/a.css"><b src='{{site.assets}}/b/c.js'>{{ site.assets }}"#;
-        assert_eq!(links(text).collect::<Vec<_>>(), ["a.css", "b/c.js"]);
+    fn a_part_that_may_be_missing_or_is_only_text_does_not_stop_the_start() {
+        let with = |text: &str| {
+            let folder = copy();
+            fs::write(folder.path().join("roll.html.tera"), text).expect("a template");
+            folder
+        };
+        for text in [
+            r#"{% include "x" ignore missing %}"#,
+            r#"{# {% include "x" %} #}"#,
+            r#"{% raw %}{% include "x" %}{% endraw %}"#,
+            r#"{% include ["x", "_roll"] %}"#,
+        ] {
+            let folder = with(text);
+            let loaded = Templates::load(Some(folder.path()));
+            assert!(loaded.is_ok(), "{text}: {}", refusal(&folder));
+        }
+        for (text, file) in [
+            (r#"{% include "x" %}"#, "`x.html.tera`"),
+            (r#"{% include 'x' %}"#, "`x.html.tera`"),
+            (r#"{% include ["x", "y"] %}"#, "`x.html.tera` or `y.html.tera`"),
+            (r#"{% import "x" as x %}"#, "`x.html.tera`"),
+        ] {
+            let error = refusal(&with(text));
+            let expected = format!("the file {file}, which the template `roll` needs");
+            assert!(error.contains(&expected), "{text}: {error}");
+        }
     }
 
     #[test]

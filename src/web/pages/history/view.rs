@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::dice::DieResult;
-use crate::roll::{RollId, RolledAt};
+use crate::roll::RollId;
 use crate::store::Found;
 use crate::web::pages::history::query::Filter;
 use crate::web::pages::links::{self, Place};
@@ -46,8 +46,9 @@ struct GoneView {
     /// The oldest roll that is kept.
     oldest: i64,
     href: String,
+    /// Left out if it cannot be read.
     #[serde(flatten)]
-    rolled_at: Moment,
+    rolled_at: Option<Moment>,
 }
 
 /// The outcome of a search.
@@ -140,14 +141,13 @@ impl SearchView {
 impl GoneView {
     /// Present where the page reaches the oldest kept roll, or only pruned rolls.
     fn new(found: &Found) -> Option<GoneView> {
-        let oldest = found.kept.oldest;
-        let is_at_the_end = found.looked_at.after < oldest && oldest.0 > 1;
-        let (rolled_at, _): (RolledAt, _) = found.kept_from_to.filter(|_| is_at_the_end)?;
-        Some(GoneView {
+        let (oldest, newest) = (found.kept.oldest, found.kept.head.id);
+        let is_at_the_end = found.looked_at.after < oldest && oldest.0 > 1 && oldest <= newest;
+        is_at_the_end.then(|| GoneView {
             n_rolls: oldest.previous().0,
             oldest: oldest.0,
             href: links::roll(oldest),
-            rolled_at: Moment::from(rolled_at),
+            rolled_at: found.oldest_rolled_at.map(Moment::from),
         })
     }
 }
