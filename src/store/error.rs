@@ -1,6 +1,6 @@
 //! The errors of the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -163,4 +163,33 @@ impl StoreError {
     pub fn is_load(&self) -> bool {
         matches!(self, StoreError::Busy | StoreError::TooLong)
     }
+}
+
+/// An error of the file system while doing `action` with the file or folder at `path`.
+pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    StoreError::File { action, path, source }
+}
+
+/// Replaces SQLite's errors about damage by one that names the file and the remedy. Returns all
+/// other errors unchanged.
+pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
+    let damage = match &error {
+        StoreError::Sqlite(error) | StoreError::Upgrade(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ) =>
+        {
+            error.to_string()
+        }
+        _ => return error,
+    };
+    not_ours(&format!("a damaged one ({damage})"), path, "restore a backup")
+}
+
+/// The file at `path` is `found` instead of a rollcast database that can be used.
+pub fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {
+    let (found, path) = (found.to_string(), path.to_path_buf());
+    StoreError::NotOurs { found, path, remedy }
 }

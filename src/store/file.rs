@@ -1,28 +1,19 @@
-//! The database file: checks that it is a rollcast database, locks it, creates and migrates it.
+//! The database file: checks that it is a rollcast database, locks it and creates it.
 //!
 //! SQLite never opens another program's file for writing, because even opening and closing a file
 //! can change it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rusqlite_migration::{M, Migrations};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::store::StoreError;
+use crate::store::error::{file_error, not_ours};
+use crate::store::schema::{check_schema, check_version, migrate};
 
-/// In order. A migration that is on the main branch is never edited.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../migrations/0001_rolls.sql"),
-    include_str!("../../migrations/0002_statistics.sql"),
-    include_str!("../../migrations/0003_projections.sql"),
-    include_str!("../../migrations/0004_malformed_rolls.sql"),
-    include_str!("../../migrations/0005_views.sql"),
-];
-/// The newest schema version that this program supports.
-const SCHEMA: usize = MIGRATIONS.len();
 /// The ASCII codes of "ROLL". The first migration sets it.
 const APPLICATION_ID: i32 = 0x524F_4C4C;
 /// <https://sqlite.org/fileformat.html#the_database_header>
@@ -139,29 +130,6 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Reads the schema version through SQLite, because the header can be older than the write-ahead
-/// log.
-///
-/// # Errors
-///
-/// [`StoreError::NotOurs`] if the schema is newer than this program; [`StoreError::Sqlite`] if the
-/// version cannot be read.
-pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    check_version(version, path)
-}
-
-fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
-    match usize::try_from(version) {
-        Ok(version) if version <= SCHEMA => Ok(version),
-        _ => Err(not_ours(
-            &format!("one of a newer rollcast (schema {version}, this one knows {SCHEMA})"),
-            path,
-            "run that rollcast, or name another file in rollcast.database; nothing was changed",
-        )),
-    }
-}
-
 /// Creates the database under a temporary name, sets it up and renames it. So a kill at any moment
 /// leaves either no file or a complete one. WAL mode is also set before the rename: a kill during
 /// that change can leave a rollback journal, which a read-only connection cannot apply.
@@ -206,21 +174,6 @@ pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| file_error("write", folder, source))
-}
-
-/// Migrates the database to the newest schema.
-///
-/// # Errors
-///
-/// [`StoreError::Upgrade`] if a statement of a migration fails; otherwise the error of the
-/// migration library.
-pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS.iter().map(|sql| M::up(sql)).collect();
-    match Migrations::new(migrations).to_latest(connection) {
-        // Leave out the query: a migration is a page of SQL and does not explain the failure.
-        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(StoreError::Upgrade(err)),
-        result => Ok(result?),
-    }
 }
 
 /// Acquires the lock that only one server can hold. Readers do not acquire it.
@@ -270,72 +223,6 @@ pub fn enable_wal(connection: &Connection, path: &Path) -> Result<(), StoreError
     }
 }
 
-/// The files that a store has open. Used to check that they are still at their paths: a commit to a
-/// deleted file succeeds, and the data is lost with the file.
-pub struct OpenFiles {
-    database: TrackedFile,
-    log: TrackedFile,
-}
-
-/// A path, and the device and inode that it had when the file was opened.
-pub struct TrackedFile {
-    path: PathBuf,
-    id: (u64, u64),
-}
-
-impl OpenFiles {
-    /// The `database` and its write-ahead log, which exists after the first read of a connection.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Moved`] if there is no log; [`StoreError::OutOfSight`] if it cannot be
-    /// examined.
-    pub fn new(database: TrackedFile) -> Result<OpenFiles, StoreError> {
-        let log = TrackedFile::at(&log_path(&database.path))?;
-        Ok(OpenFiles { database, log })
-    }
-
-    /// Checks that both files are still at their paths.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::OutOfSight`] if a
-    /// path cannot be examined.
-    pub fn check(&self) -> Result<(), StoreError> {
-        self.database.check()?;
-        self.log.check()
-    }
-}
-
-impl TrackedFile {
-    /// The file that is now at `path`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Moved`] if there is none; [`StoreError::OutOfSight`] if it cannot be examined.
-    pub fn at(path: &Path) -> Result<TrackedFile, StoreError> {
-        Ok(TrackedFile { path: path.to_path_buf(), id: identify(path)? })
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if identify(&self.path)? == self.id {
-            Ok(())
-        } else {
-            Err(StoreError::Moved(self.path.clone()))
-        }
-    }
-}
-
-fn identify(path: &Path) -> Result<(u64, u64), StoreError> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(StoreError::Moved(path.to_path_buf()))
-        }
-        Err(source) => Err(StoreError::OutOfSight { path: path.to_path_buf(), source }),
-    }
-}
-
 /// Opens a connection to `path`. The flags of all callers exclude creating the file.
 ///
 /// # Errors
@@ -358,31 +245,4 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
-    let path = path.to_path_buf();
-    StoreError::File { action, path, source }
-}
-
-/// Replaces SQLite's errors about damage by one that names the file and the remedy. Returns all
-/// other errors unchanged.
-pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
-    let damage = match &error {
-        StoreError::Sqlite(error) | StoreError::Upgrade(error)
-            if matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            ) =>
-        {
-            error.to_string()
-        }
-        _ => return error,
-    };
-    not_ours(&format!("a damaged one ({damage})"), path, "restore a backup")
-}
-
-pub fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {
-    let (found, path) = (found.to_string(), path.to_path_buf());
-    StoreError::NotOurs { found, path, remedy }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 
-use crate::store::file::{check_schema, history_exists, lock_path, not_ours, open, resolve};
+use crate::store::error::not_ours;
+use crate::store::file::{history_exists, lock_path, open, resolve};
+use crate::store::schema::check_schema;
 use crate::store::{Kept, StoreError, Unreadable, history};
 
 /// Rows that are read at a time.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::roll::{Roll, RollId};
-use crate::store::file::{OpenFiles, TrackedFile};
+use crate::store::error::file_error;
+use crate::store::open_files::{OpenFiles, TrackedFile};
 use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
 use crate::store::row::{self, UnreadableLog};
@@ -41,7 +42,7 @@ impl Writer {
         // SQLite opens a file that is not writable for reading only, without an error.
         if connection.is_readonly(MAIN_DB)? {
             let source = io::Error::other("it could be opened for reading only");
-            return Err(file::file_error("write to", database, source));
+            return Err(file_error("write to", database, source));
         }
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Acquires the write lock first. A deferred transaction that reads before it writes can
