@@ -4,7 +4,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::StoreConfig;
 use crate::statistics::Tallies;
-use crate::store::error::not_ours;
+use crate::store::error::unusable;
 use crate::store::{
     Extent, IdRange, RollRange, Rows, StoreError, extent, file, history, projection, schema,
 };
@@ -17,12 +17,12 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotOurs`] if there is no file or it is not a history that this program can
-    /// read; otherwise the error of the file system or SQLite.
+    /// [`StoreError::UnusableDatabase`] if there is no file or it is not a history that this
+    /// program can read; otherwise the error of the file system or SQLite.
     pub fn open(config: &StoreConfig) -> Result<Archive, StoreError> {
         let path = &config.database;
         if !file::history_exists(path)? {
-            return Err(not_ours("no file", path, "the first start creates it"));
+            return Err(unusable("no file", path, "the first start creates it"));
         }
         let connection = file::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         schema::check_schema(&connection, path)?;

@@ -15,7 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::backup_file::{Draft, Existing, target};
-use crate::store::error::not_ours;
+use crate::store::error::unusable;
 use crate::store::{Kept, StoreError, file, history, schema};
 
 /// Pages to copy between two checks for a stop.
@@ -44,7 +44,7 @@ pub enum BackupStep {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if there is no database or it or the copy is damaged;
+/// [`StoreError::UnusableDatabase`] if there is no database or it or the copy is damaged;
 /// [`StoreError::Target`] if `to` cannot be used; [`StoreError::Drafting`] if another backup writes
 /// to `to`; [`StoreError::Stopped`] after a stop; otherwise the error of the file system or SQLite.
 pub fn copy(
@@ -59,7 +59,7 @@ pub fn copy(
         _ => database.to_path_buf(),
     };
     if !file::history_exists(&database)? {
-        return Err(not_ours("no file", &database, "the first start creates it"));
+        return Err(unusable("no file", &database, "the first start creates it"));
     }
     let to = target(to, &database, existing)?;
     // Create the draft first: opening the database may leave a log file beside it.
@@ -120,7 +120,7 @@ fn check(
     let is_whole = file::history_exists(path)? && history::kept(copy)? == kept;
     if verdict != "ok" || !is_whole {
         let remedy = "restore an older backup, or check the disk; nothing was changed";
-        return Err(not_ours(&format!("a damaged one ({verdict})"), path, remedy));
+        return Err(unusable(&format!("a damaged one ({verdict})"), path, remedy));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::StoreError;
-use crate::store::error::{file_error, not_ours};
+use crate::store::error::{file_error, unusable};
 use crate::store::schema::{check_schema, check_version, migrate};
 
 /// The ASCII codes of "ROLL". The first migration sets it.
@@ -27,7 +27,7 @@ const HEADER_BYTES: usize = 100;
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if the file is not a rollcast database or has a newer schema;
+/// [`StoreError::UnusableDatabase`] if the file is not a rollcast database or has a newer schema;
 /// [`StoreError::InUse`] if another server holds the lock; [`StoreError::File`] if the folder or
 /// the file cannot be used; otherwise the error of SQLite or of a migration.
 pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
@@ -59,7 +59,7 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] for a dangling link or a path without a file name;
+/// [`StoreError::UnusableDatabase`] for a dangling link or a path without a file name;
 /// [`StoreError::File`] if the folder does not exist or cannot be read.
 pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     if let Ok(path) = path.canonicalize() {
@@ -67,10 +67,10 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     }
     if path.is_symlink() {
         let remedy = "make the link lead somewhere, or name another file in rollcast.database";
-        return Err(not_ours("a link to nowhere", path, remedy));
+        return Err(unusable("a link to nowhere", path, remedy));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(not_ours("a folder", path, "name a file in rollcast.database"));
+        return Err(unusable("a folder", path, "name a file in rollcast.database"));
     };
     let folder = folder.canonicalize();
     let folder = folder.map_err(|source| file_error("find the folder of", path, source))?;
@@ -81,8 +81,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if the file is not a rollcast database, has a newer schema, or is
-/// missing while its write-ahead log exists; [`StoreError::File`] if it cannot be read.
+/// [`StoreError::UnusableDatabase`] if the file is not a rollcast database, has a newer schema, or
+/// is missing while its write-ahead log exists; [`StoreError::File`] if it cannot be read.
 pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -91,7 +91,7 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
             if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
                 // SQLite would apply this log to the new database.
                 let remedy = "put the database back, or remove its log to start a new history";
-                return Err(not_ours("a write-ahead log without its database", &log, remedy));
+                return Err(unusable("a write-ahead log without its database", &log, remedy));
             }
             return Ok(false);
         }
@@ -99,12 +99,12 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     };
     if !metadata.is_file() {
         let found = if metadata.is_dir() { "a folder" } else { "something that is not a file" };
-        return Err(not_ours(found, path, "name a file in rollcast.database"));
+        return Err(unusable(found, path, "name a file in rollcast.database"));
     }
     let mut file = File::open(path).map_err(|source| file_error("open", path, source))?;
     let remedy = "move it away, or name another file in rollcast.database; nothing was changed";
     if metadata.len() == 0 {
-        return Err(not_ours(
+        return Err(unusable(
             "an empty file",
             path,
             "restore a backup, or remove it to start a new history; nothing was changed",
@@ -113,9 +113,9 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     let mut header = [0; HEADER_BYTES];
     match file.read_exact(&mut header) {
         Ok(()) if header.starts_with(MAGIC) => {}
-        Ok(()) => return Err(not_ours("something that is not SQLite", path, remedy)),
+        Ok(()) => return Err(unusable("something that is not SQLite", path, remedy)),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            return Err(not_ours("something that is not SQLite", path, remedy));
+            return Err(unusable("something that is not SQLite", path, remedy));
         }
         Err(source) => return Err(file_error("read", path, source)),
     }
@@ -124,7 +124,7 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
         i32::from_be_bytes(bytes)
     };
     if number(APPLICATION_ID_AT) != APPLICATION_ID {
-        return Err(not_ours("another program's SQLite database", path, remedy));
+        return Err(unusable("another program's SQLite database", path, remedy));
     }
     check_version(i64::from(number(USER_VERSION_AT)), path)?;
     Ok(true)

@@ -84,9 +84,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotOurs`] for a file that is empty, foreign, damaged or of a newer rollcast,
-    /// and [`StoreError::InUse`] for one that another server has open. Such a file is left
-    /// untouched.
+    /// [`StoreError::UnusableDatabase`] for a file that is empty, foreign, damaged or of a newer
+    /// rollcast, and [`StoreError::InUse`] for one that another server has open. Such a file is
+    /// left untouched.
     pub async fn open(config: &StoreConfig) -> Result<Store, StoreError> {
         let path = config.database.clone();
         blocking(move || Store::open_blocking(&path).map_err(|error| explain_damage(error, &path)))
@@ -122,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotOurs`] if there is no database, SQLite's.
+    /// [`StoreError::UnusableDatabase`] if there is no database, SQLite's.
     pub async fn tallies_of(config: &StoreConfig) -> Result<Tallies, StoreError> {
         let config = config.clone();
         blocking(move || Archive::open(&config)?.tallies()).await

@@ -26,7 +26,7 @@ impl OpenFiles {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Moved`] if there is no log; [`StoreError::OutOfSight`] if it cannot be
+    /// [`StoreError::Moved`] if there is no log; [`StoreError::CannotExamine`] if it cannot be
     /// examined.
     pub fn new(database: TrackedFile) -> Result<OpenFiles, StoreError> {
         let log = TrackedFile::at(&log_path(&database.path))?;
@@ -37,8 +37,8 @@ impl OpenFiles {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::OutOfSight`] if a
-    /// path cannot be examined.
+    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::CannotExamine`]
+    /// if a path cannot be examined.
     pub fn check(&self) -> Result<(), StoreError> {
         self.database.check()?;
         self.log.check()
@@ -50,7 +50,8 @@ impl TrackedFile {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Moved`] if there is none; [`StoreError::OutOfSight`] if it cannot be examined.
+    /// [`StoreError::Moved`] if there is none; [`StoreError::CannotExamine`] if it cannot be
+    /// examined.
     pub fn at(path: &Path) -> Result<TrackedFile, StoreError> {
         Ok(TrackedFile { path: path.to_path_buf(), id: identify(path)? })
     }
@@ -70,6 +71,6 @@ fn identify(path: &Path) -> Result<(u64, u64), StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(StoreError::Moved(path.to_path_buf()))
         }
-        Err(source) => Err(StoreError::OutOfSight { path: path.to_path_buf(), source }),
+        Err(source) => Err(StoreError::CannotExamine { path: path.to_path_buf(), source }),
     }
 }

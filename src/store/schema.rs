@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 use crate::store::StoreError;
-use crate::store::error::not_ours;
+use crate::store::error::unusable;
 
 /// In order. A migration that is on the main branch is never edited.
 const MIGRATIONS: &[&str] = &[
@@ -39,8 +39,8 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if the schema is newer than this program; [`StoreError::Sqlite`] if the
-/// version cannot be read.
+/// [`StoreError::UnusableDatabase`] if the schema is newer than this program;
+/// [`StoreError::Sqlite`] if the version cannot be read.
 pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     check_version(version, path)
@@ -50,11 +50,11 @@ pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, Store
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if it is newer than this program.
+/// [`StoreError::UnusableDatabase`] if it is newer than this program.
 pub fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
     match usize::try_from(version) {
         Ok(version) if version <= SCHEMA => Ok(version),
-        _ => Err(not_ours(
+        _ => Err(unusable(
             &format!("one of a newer rollcast (schema {version}, this one knows {SCHEMA})"),
             path,
             "run that rollcast, or name another file in rollcast.database; nothing was changed",

@@ -34,8 +34,8 @@ impl Writer {
     /// # Errors
     ///
     /// [`StoreError::File`] if the file or its folder cannot be written; [`StoreError::NoLog`] if
-    /// WAL mode cannot be set; [`StoreError::Moved`] or [`StoreError::OutOfSight`] if a file is no
-    /// longer at its path; otherwise the error of SQLite or of loading the statistics.
+    /// WAL mode cannot be set; [`StoreError::Moved`] or [`StoreError::CannotExamine`] if a file is
+    /// no longer at its path; otherwise the error of SQLite or of loading the statistics.
     pub fn open(database: &Path, log: UnreadableLog) -> Result<Writer, StoreError> {
         let mut connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let database_file = TrackedFile::at(database)?;
@@ -79,8 +79,8 @@ impl Writer {
     ///
     /// [`StoreError::NotNext`] or [`StoreError::Conflict`] if a roll does not continue the history;
     /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`] or
-    /// [`StoreError::OutOfSight`] if the files are not at their paths after the commit; otherwise
-    /// the error of SQLite, such as a full disk.
+    /// [`StoreError::CannotExamine`] if the files are not at their paths after the commit;
+    /// otherwise the error of SQLite, such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
         let applied = self.commit(rolls);
         if let Err(StoreError::Sqlite(error)) = &applied
