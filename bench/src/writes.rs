@@ -233,7 +233,10 @@ mod tests {
         let mut count = WriteCount::prepare(&family);
         let begun = count.as_mut().map_or(Ok(()), WriteCount::begin);
         let inside = calls_so_far();
-        sleep(Duration::from_millis(100));
+        let start = Instant::now();
+        while calls_so_far() < inside + 1_000 && start.elapsed() < TIMEOUT {
+            sleep(LOOK_AGAIN);
+        }
         let inside = calls_so_far() - inside;
         let counted = count.and_then(WriteCount::stop);
         let around = calls_so_far() - around;

@@ -79,7 +79,7 @@ pub async fn serve_rolls(
     let shutdown = rocket.shutdown();
     shut_down_after(stop_signal, shutdown.clone());
     let pump = modules.start_pump(config, ticks, draw, listens, shutdown.clone())?;
-    let heartbeats = modules.start_heartbeats(config.feed.heartbeat);
+    let heartbeats = modules.start_heartbeats();
     let (served, pumped) = run_until_both_end(rocket, pump, shutdown).await;
 
     // Inspect this before any early return: Rocket panics when an error is dropped unseen.
@@ -96,7 +96,7 @@ pub async fn serve_rolls(
 
 async fn open(config: &Config) -> Result<(Store, Feed), StoreError> {
     let store = Store::open(&config.store).await?;
-    let feed = Feed::open(store.clone(), N_RECENT).await?;
+    let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat).await?;
     Ok((store, feed))
 }
 
@@ -177,9 +177,9 @@ impl Modules {
         })
     }
 
-    fn start_heartbeats(&self, silence: Duration) -> JoinHandle<()> {
+    fn start_heartbeats(&self) -> JoinHandle<()> {
         let feed = self.feed.clone();
-        tokio::spawn(async move { feed.send_heartbeats(silence).await })
+        tokio::spawn(async move { feed.send_heartbeats().await })
     }
 }
 

@@ -1,10 +1,9 @@
 //! Programs in the foreground and in the background.
 
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::{TIMEOUT, wait_for};
+use crate::common::{TIMEOUT, wait_at_most, wait_for};
 
 /// Runs a command to its end. Returns its exit code and both outputs.
 pub fn run(command: &mut Command) -> (i32, String) {
@@ -44,19 +43,16 @@ impl Daemon {
     /// Sends SIGTERM, and SIGKILL after `timeout`. Never panics, because it runs while a failed test
     /// unwinds.
     fn stop(&mut self, timeout: Duration) {
-        let sent = Instant::now();
         let kill = format!("kill -s TERM {}", self.pid());
         if matches!(self.0.try_wait(), Ok(None)) {
             let _ = Command::new("sh").args(["-c", &kill]).status();
         }
-        while matches!(self.0.try_wait(), Ok(None)) {
-            if sent.elapsed() > timeout {
-                eprintln!("process {} did not end on SIGTERM and was killed", self.pid());
-                let _ = self.0.kill();
-                let _ = self.0.wait();
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
+        let ended =
+            wait_at_most(timeout, || (!matches!(self.0.try_wait(), Ok(None))).then_some(()));
+        if ended.is_none() {
+            eprintln!("process {} did not end on SIGTERM and was killed", self.pid());
+            let _ = self.0.kill();
+            let _ = self.0.wait();
         }
     }
 }

@@ -132,18 +132,13 @@ impl Shared {
                 client_left.store(true, Ordering::SeqCst);
                 let _ = server.shutdown(Shutdown::Both);
             });
-            let _ = self.forward(&server, &client, fault);
+            let _ = self.forward(&server, &client, fault, &client_left);
             if fault.is_some() {
                 // Before the client can notice the fault and reconnect.
                 *self.last_fault.lock().unwrap() = Some(Instant::now());
             }
             if let Some(Fault { end: End::Silence(silence), .. }) = fault {
-                let fell_silent = Instant::now();
-                let is_over =
-                    || client_left.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst);
-                while fell_silent.elapsed() < silence && !is_over() {
-                    thread::park_timeout(Duration::from_millis(5));
-                }
+                self.wait(silence, &client_left);
             }
             // Ends the other thread as well.
             let _ = client.shutdown(Shutdown::Read);
@@ -162,6 +157,7 @@ impl Shared {
         mut server: &TcpStream,
         mut client: &TcpStream,
         fault: Option<Fault>,
+        client_left: &AtomicBool,
     ) -> io::Result<()> {
         let mut n_left = fault.map_or(usize::MAX, |fault| fault.n_bytes);
         let mut piece = vec![0; 8 << 10];
@@ -183,7 +179,7 @@ impl Shared {
             match fault.map(|fault| fault.pace) {
                 None | Some(Pace::AtOnce) => client.write_all(piece)?,
                 Some(Pace::Late(delay)) => {
-                    thread::sleep(delay);
+                    self.wait(delay, client_left);
                     client.write_all(piece)?;
                 }
                 Some(Pace::Trickle) => {
@@ -194,6 +190,15 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a time, or until the client leaves or the proxy stops.
+    fn wait(&self, time: Duration, client_left: &AtomicBool) {
+        let start = Instant::now();
+        let is_over = || client_left.load(Ordering::SeqCst) || self.stopped.load(Ordering::SeqCst);
+        while start.elapsed() < time && !is_over() {
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 }
 

@@ -132,3 +132,56 @@ impl<'r> Responder<'r, 'r> for RollFile {
         Ok(response)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tokio::runtime::Handle;
+    use tokio::time::{Instant, timeout};
+
+    use crate::config::{Keep, StoreConfig};
+    use crate::roll::{Roll, RolledAt};
+    use crate::store::RollRange;
+    use crate::web::api::download::permits;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_download_from_a_busy_database_pauses_and_then_has_every_roll() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("rolls.db");
+        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
+        let store = Store::open(&config).await.expect("a store");
+        let rolls = (1..=20).map(|id| Roll {
+            id: RollId(id),
+            rolled_at: RolledAt::truncate(jiff::Timestamp::from_second(id).expect("a time")),
+            dice: r#"{"1D6":4}"#.parse().expect("results"),
+        });
+        store.apply(rolls.collect()).await.expect("space");
+        let extent = store.extent(RollRange::default()).await.expect("an extent");
+        let permit = permits().acquire(None).expect("a permit");
+        let RollFile { mut body, .. } = RollFile::new(Format::Csv, extent, store.clone(), permit);
+        body.piece().await.expect("the head");
+
+        let busy = store.all_long_permits().await;
+        let started = Instant::now();
+        let (mut n_samples, mut n_reading) = (0, 0);
+        {
+            let mut piece = std::pin::pin!(body.piece());
+            // Each attempt waits 0.5 s for a permit, in a task; then comes a pause of up to 5 s.
+            while started.elapsed() < Duration::from_secs(60) {
+                let tick = timeout(Duration::from_millis(50), piece.as_mut()).await;
+                tick.expect_err("a busy database");
+                n_samples += 1;
+                n_reading += Handle::current().metrics().num_alive_tasks();
+            }
+            assert!(n_reading > 0 && n_reading * 3 < n_samples, "{n_reading} of {n_samples}");
+            drop(busy);
+            let piece = String::from_utf8(piece.await.expect("the rolls")).expect("text");
+            let ids: Vec<&str> =
+                piece.lines().map(|line| line.split(',').next().unwrap_or_default()).collect();
+            let expected: Vec<String> = (1..=20).map(|id: i64| id.to_string()).collect();
+            assert_eq!(ids, expected);
+        }
+        assert_eq!(body.piece().await, None);
+    }
+}
