@@ -147,7 +147,7 @@ impl Server {
                 dice: r#"{"1D6":4,"1D20":17}"#.parse().expect("faces"),
             });
             store.apply(rolls.collect()).await.expect("room");
-            let feed = Feed::open(store.clone(), 16).await.expect("a feed");
+            let feed = Feed::open(store.clone(), 16, config.feed.heartbeat).await.expect("a feed");
             let health = Health::new(config.roller.every);
             let rocket = rollcast::web::rocket(&config, store, feed, health, Metrics::default());
             Client::untracked(rocket.expect("routes")).await.expect("a rocket")

@@ -50,6 +50,8 @@ struct Shared {
     /// Woken by a roll, a heartbeat or the end.
     wakers: Wakers,
     n_heartbeats: AtomicU64,
+    /// Time without another item after which a reader gets a heartbeat.
+    heartbeat: Duration,
     closed: AtomicBool,
 }
 
@@ -76,12 +78,17 @@ impl From<&Roll> for Sent {
 }
 
 impl Feed {
-    /// A feed of the rolls in `store`, with the newest `n_recent` of them in memory.
+    /// A feed of the rolls in `store`, with the newest `n_recent` of them in memory. A reader gets
+    /// a heartbeat after this time without another item.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    pub async fn open(store: Store, n_recent: usize) -> Result<Feed, StoreError> {
+    pub async fn open(
+        store: Store,
+        n_recent: usize,
+        heartbeat: Duration,
+    ) -> Result<Feed, StoreError> {
         let newest = store.newest(n_recent).await?;
         let mut window = Window::new(newest.head, n_recent);
         // Without the newest roll, if that cannot be read, the window would end before the head.
@@ -95,6 +102,7 @@ impl Feed {
             window: RwLock::new(window),
             wakers: Wakers::default(),
             n_heartbeats: AtomicU64::new(0),
+            heartbeat,
             closed: AtomicBool::new(false),
         })))
     }
@@ -145,14 +153,14 @@ impl Feed {
         self.0.window(Window::head)
     }
 
-    /// Wakes all readers for a heartbeat after each `silence` without a roll, until the feed is
-    /// closed. One timer serves all readers, because they all see the same rolls.
-    pub async fn send_heartbeats(&self, silence: Duration) {
+    /// Wakes all readers for a heartbeat after each time without a roll, until the feed is closed.
+    /// One timer serves all readers that have caught up, because they all see the same rolls.
+    pub async fn send_heartbeats(&self) {
         let mut last_heartbeat = Instant::now();
         while !self.0.closed.load(Ordering::Acquire) {
             let silent_since = || self.0.window(Window::pushed_at).max(last_heartbeat);
             let since = silent_since();
-            sleep_until(since + silence).await;
+            sleep_until(since + self.0.heartbeat).await;
             if silent_since() == since {
                 last_heartbeat = Instant::now();
                 self.0.n_heartbeats.fetch_add(1, Ordering::Release);

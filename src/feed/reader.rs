@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
 use crate::backoff::{Backoff, retry};
 use crate::feed::primitives::Ordering;
 use crate::feed::start::{self, Reason, SyncEvent};
@@ -53,7 +55,13 @@ impl Fetched {
     }
 }
 
-type Fetching = Pin<Box<dyn Future<Output = Result<Rows, StoreError>> + Send>>;
+/// A read from the store that has not ended yet.
+struct Fetching {
+    rows: Pin<Box<dyn Future<Output = Result<Rows, StoreError>> + Send>>,
+    /// The feed's own heartbeats do not come while there are rolls, which this reader does not get
+    /// before the read has ended.
+    heartbeats: Interval,
+}
 
 /// What a reader gets.
 #[derive(Debug)]
@@ -63,7 +71,7 @@ pub enum Item {
     Sync(SyncEvent),
     /// The next roll.
     Roll(Arc<Sent>),
-    /// There was no roll for a while.
+    /// There was no other item for a while.
     Heartbeat,
 }
 
@@ -110,11 +118,13 @@ impl Reader {
                 return Poll::Ready(Ok(Some(item)));
             }
             if let Some(fetching) = &mut self.fetching {
-                if let Poll::Ready(rolls) = fetching.as_mut().poll(cx) {
+                if let Poll::Ready(rows) = fetching.rows.as_mut().poll(cx) {
                     self.fetching = None;
-                    if let Some(item) = self.keep(rolls?) {
+                    if let Some(item) = self.keep(rows?) {
                         return Poll::Ready(Ok(Some(item)));
                     }
+                } else if fetching.heartbeats.poll_tick(cx).is_ready() {
+                    return Poll::Ready(Ok(Some(Item::Heartbeat)));
                 } else if self.shared.wakers.wait(&mut self.registration, n_wakes, cx.waker()) {
                     // Woken by the end of the feed, too: the read may pause for seconds.
                     return Poll::Pending;
@@ -143,10 +153,15 @@ impl Reader {
     fn fetch(&self) -> Fetching {
         let (store, last) = (self.shared.store.clone(), self.last);
         let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
-        Box::pin(retry(backoff, StoreError::is_load, move || {
+        let rows = Box::pin(retry(backoff, StoreError::is_load, move || {
             let store = store.clone();
             async move { store.after(last, N_FETCHED).await }
-        }))
+        }));
+        let heartbeat = self.shared.heartbeat;
+        let mut heartbeats = interval_at(Instant::now() + heartbeat, heartbeat);
+        // A client that did not read for a while gets one heartbeat, not all that it missed.
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Fetching { rows, heartbeats }
     }
 
     /// Keeps the rows from the store for delivery, or returns the news that none are left.
@@ -220,12 +235,23 @@ mod tests {
 
     use tempfile::TempDir;
     use tokio::runtime::Handle;
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use crate::config::{Keep, StoreConfig};
     use crate::feed::{Feed, Start};
     use crate::roll::{Roll, RolledAt};
     use crate::store::Store;
+
+    const HEARTBEAT: Duration = Duration::from_secs(1);
+
+    /// Roll `id`.
+    fn roll(id: i64) -> Roll {
+        Roll {
+            id: RollId(id),
+            rolled_at: RolledAt::truncate(jiff::Timestamp::from_second(id).expect("a time")),
+            dice: r#"{"1D6":4}"#.parse().expect("results"),
+        }
+    }
 
     /// A store of 20 rolls, and a feed that has the newest 2 of them in memory.
     async fn feed() -> (TempDir, Store, Feed) {
@@ -233,13 +259,8 @@ mod tests {
         let database = folder.path().join("rolls.db");
         let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
         let store = Store::open(&config).await.expect("a store");
-        let rolls = (1..=20).map(|id| Roll {
-            id: RollId(id),
-            rolled_at: RolledAt::truncate(jiff::Timestamp::from_second(id).expect("a time")),
-            dice: r#"{"1D6":4}"#.parse().expect("results"),
-        });
-        store.apply(rolls.collect()).await.expect("space");
-        let feed = Feed::open(store.clone(), 2).await.expect("a feed");
+        store.apply((1..=20).map(roll).collect()).await.expect("space");
+        let feed = Feed::open(store.clone(), 2, HEARTBEAT).await.expect("a feed");
         (folder, store, feed)
     }
 
@@ -255,6 +276,7 @@ mod tests {
         while ids.len() < n {
             match reader.next().await.expect("a store that can be read") {
                 Some(Item::Roll(sent)) => ids.push(sent.cursor.id.0),
+                Some(Item::Heartbeat) => {}
                 other => panic!("expected a roll, got {other:?}"),
             }
         }
@@ -270,8 +292,11 @@ mod tests {
         let (mut n_samples, mut n_reading) = (0, 0);
         // Each attempt waits 0.5 s for a permit, in a task; then comes a pause of up to 5 s.
         while started.elapsed() < Duration::from_secs(60) {
-            let tick = timeout(Duration::from_millis(50), reader.next()).await;
-            tick.expect_err("a busy store");
+            // A heartbeat neither ends the read nor starts it again, which would shorten the pauses.
+            if let Ok(item) = timeout(Duration::from_millis(50), reader.next()).await {
+                let item = item.expect("a busy store is no error");
+                assert!(matches!(item, Some(Item::Heartbeat)), "{item:?}");
+            }
             n_samples += 1;
             n_reading += Handle::current().metrics().num_alive_tasks();
         }
@@ -281,16 +306,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_reader_that_waits_for_the_store_gets_heartbeats_also_while_there_are_rolls() {
+        let (_folder, store, feed) = feed().await;
+        let mut reader = lagging(&feed).await;
+        store.apply((21..=200).map(roll).collect()).await.expect("space");
+        let permits = store.all_long_permits().await;
+        let rolling = tokio::spawn({
+            let feed = feed.clone();
+            async move {
+                for id in 21..=200 {
+                    tokio::time::sleep(HEARTBEAT / 4).await;
+                    feed.publish(&[roll(id)]);
+                }
+            }
+        });
+        let started = Instant::now();
+        for n in 1..=30 {
+            let item = timeout(2 * HEARTBEAT, reader.next()).await.expect("a heartbeat");
+            let item = item.expect("a busy store is no error");
+            assert!(matches!(item, Some(Item::Heartbeat)), "{item:?}");
+            let late = started.elapsed().checked_sub(n * HEARTBEAT).expect("not too early");
+            assert!(late < HEARTBEAT / 10, "heartbeat {n} is {late:?} late");
+        }
+        assert!(!rolling.is_finished());
+        drop(permits);
+        assert_eq!(ids(&mut reader, 100).await, (1..=100).collect::<Vec<i64>>());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_end_of_the_feed_ends_a_pause() {
         let (_folder, store, feed) = feed().await;
         let mut reader = lagging(&feed).await;
         let _permits = store.all_long_permits().await;
-        let waiting = tokio::spawn(async move { reader.next().await.map(|item| item.is_none()) });
+        let waiting = tokio::spawn(async move {
+            while reader.next().await.expect("a busy store is no error").is_some() {}
+        });
         tokio::time::sleep(Duration::from_secs(20)).await;
         let closed = Instant::now();
         feed.close();
-        let ended = waiting.await.expect("no panic").expect("a store that can be read");
-        assert!(ended, "expected the end");
+        waiting.await.expect("no panic");
         assert!(closed.elapsed() < Duration::from_millis(1), "after {:?}", closed.elapsed());
     }
 }

@@ -1,6 +1,6 @@
 //! The errors of the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -12,9 +12,9 @@ use crate::store::row::Unreadable;
 /// Why the store cannot do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is not a rollcast database. It was left untouched.
+    /// The path has no rollcast database that this program can use. Nothing was changed.
     #[error("expected a rollcast database, found {found} at `{}`; {remedy}", .path.display())]
-    NotOurs {
+    UnusableDatabase {
         /// What the file is.
         found: String,
         /// The path of the file.
@@ -71,7 +71,7 @@ pub enum StoreError {
     Moved(PathBuf),
     /// The path cannot be examined, so the file may have been replaced.
     #[error("cannot tell whether `{}` is still the file in use", .path.display())]
-    OutOfSight {
+    CannotExamine {
         /// The path of the file.
         path: PathBuf,
         /// The cause.
@@ -150,7 +150,7 @@ impl StoreError {
             StoreError::Moved(_) | StoreError::Malformed(_) => true,
             StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
             // The rolls are in that file, wherever it is, and may be lost with it.
-            StoreError::OutOfSight { .. } => true,
+            StoreError::CannotExamine { .. } => true,
             StoreError::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
@@ -163,4 +163,33 @@ impl StoreError {
     pub fn is_load(&self) -> bool {
         matches!(self, StoreError::Busy | StoreError::TooLong)
     }
+}
+
+/// An error of the file system while doing `action` with the file or folder at `path`.
+pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    StoreError::File { action, path, source }
+}
+
+/// Replaces SQLite's errors about damage by one that names the file and the remedy. Returns all
+/// other errors unchanged.
+pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
+    let damage = match &error {
+        StoreError::Sqlite(error) | StoreError::Upgrade(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ) =>
+        {
+            error.to_string()
+        }
+        _ => return error,
+    };
+    unusable(&format!("a damaged one ({damage})"), path, "restore a backup")
+}
+
+/// The file at `path` is `found` instead of a rollcast database that can be used.
+pub fn unusable(found: &str, path: &Path, remedy: &'static str) -> StoreError {
+    let (found, path) = (found.to_string(), path.to_path_buf());
+    StoreError::UnusableDatabase { found, path, remedy }
 }

@@ -17,10 +17,10 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 use self::http::{access, client, headers, host, methods};
-use self::pages::assets::{self, Assets};
+use self::pages::assets::Assets;
 use self::pages::templates::Templates;
 use self::pages::view::Site;
-use self::pages::{error, stats};
+use self::pages::{error, static_file, stats};
 
 pub use self::pages::source::SourceError;
 
@@ -87,7 +87,7 @@ fn build(
         .attach(access::stage())
         .attach(client::stage(&config.web))
         .attach(templates.stage())
-        .attach(assets::stage())
+        .attach(static_file::stage())
         .attach(error::stage())
         .attach(pages::stage(&config.web, store.clone(), health.clone()))
         .attach(stats::stage(config, store.clone()))

@@ -65,7 +65,8 @@ impl TestSite {
         let config = Config::read(file, set, Profile::new("release")).expect("a configuration");
         let store = Store::open(&config.store).await.expect("a store");
         store.apply((1..=n_rolls).map(roll).collect()).await.expect("rolls");
-        let feed = Feed::open(store.clone(), N_RECENT).await.expect("a feed");
+        let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat);
+        let feed = feed.await.expect("a feed");
         let health = Health::new(config.roller.every);
         let rocket = build(files, &config, store, feed, health, Metrics::default());
         let client = Client::untracked(rocket).await.expect("a server");

@@ -110,7 +110,7 @@ async fn serve_faulty_routes(
     watch: impl FnOnce(Metrics),
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.store).await?;
-    let feed = Feed::open(store.clone(), N_RECENT).await?;
+    let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat).await?;
     watch(metrics.clone());
     let health = Health::new(config.roller.every);
     let rocket = web::rocket(config, store, feed, health, metrics)?;

@@ -8,8 +8,9 @@ use std::thread;
 use rusqlite::Connection;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::common::events::{Ask, Stream};
+use crate::common::events::{Ask, Frame, Stream};
 use crate::common::{Instance, Server, http, wait_for};
+use crate::kills::head;
 use crate::shim::{Calls, Failure, Fault, Shim};
 
 /// More rolls than the server keeps in memory.
@@ -47,6 +48,33 @@ fn pages_and_resumes_get_a_connection_however_many_searches_run() {
     }
     let mut stream = Stream::open(&instance.url("/stream/?after=19990"), Ask::default()).unwrap();
     assert_eq!(stream.frames(2)[1].sync().unwrap()["mode"], "resumed");
+}
+
+#[test]
+fn a_stream_that_waits_for_a_hanging_read_gets_heartbeats_and_its_permit_is_released() {
+    let config = "every = '1h'\nheartbeat = '1s'\nmax_streams = 1";
+    let (instance, shim) = (Instance::new(config), Shim::new());
+    instance.fill(N_ROLLS, 1);
+    let _server = instance.start_with(&mut shim.command(&instance));
+    wait_for("the roll of the start", || (head(&instance) > N_ROLLS).then_some(()));
+    // Now the read connection has what the start of the stream needs, but not its rolls.
+    for _ in 0..8 {
+        assert_eq!(get(&instance, "/rolls/10000").0, 200);
+    }
+    shim.inject(Fault::for_ever(Calls::Read, Failure::Hang));
+    let open = |path: &str| Stream::open(&instance.url(path), Ask::default()).unwrap();
+    let mut stream = open("/stream/?after=10000");
+    let start = stream.frames(2);
+    assert_eq!(start[1].sync().unwrap()["replay"], 10_001);
+    assert_eq!(stream.frames(3), [Frame::Comment, Frame::Comment, Frame::Comment]);
+    assert!(shim.n_injected() > 0, "nothing hangs");
+
+    // A live stream reads nothing from the database.
+    let is_refused = || open("/stream/").frames(2)[1].sync().is_none();
+    assert!(is_refused(), "control: heartbeats do not release the permit of an open stream");
+    drop(stream);
+    wait_for("a free permit", || (!is_refused()).then_some(()));
+    shim.clear_fault();
 }
 
 #[test]

@@ -21,6 +21,8 @@ use crate::common::TIMEOUT;
 
 /// A small window, so that readers fall out of it.
 const N_RECENT: usize = 4;
+/// Longer than any test, so that no heartbeat comes.
+const NO_HEARTBEAT: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -99,12 +101,16 @@ struct Watched {
 
 impl World {
     async fn new() -> World {
+        World::with_heartbeat(NO_HEARTBEAT).await
+    }
+
+    async fn with_heartbeat(heartbeat: Duration) -> World {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("rolls.db");
         let keep = Keep::Forever;
         let config = StoreConfig { database: database.clone(), keep, n_reserve_bytes: 0 };
         let store = Store::open(&config).await.unwrap();
-        let feed = Feed::open(store.clone(), N_RECENT).await.unwrap();
+        let feed = Feed::open(store.clone(), N_RECENT, heartbeat).await.unwrap();
         let pruner = Connection::open(database).unwrap();
         pruner.pragma_update(None, "synchronous", "off").unwrap();
         let (rolls, readers) = (Vec::new(), Vec::new());
@@ -462,7 +468,7 @@ fn a_stream_without_the_cursor_of_its_page_is_seen_to_have_a_gap() {
 #[test]
 fn an_idle_feed_sends_heartbeats_and_a_closed_one_ends_its_readers() {
     runtime().block_on(async {
-        let World { _folder, feed, .. } = World::new().await;
+        let World { _folder, feed, .. } = World::with_heartbeat(Duration::from_millis(20)).await;
         let mut readers = Vec::new();
         for _ in 0..10 {
             let mut reader = feed.after(Start::Live).await.unwrap();
@@ -471,7 +477,7 @@ fn an_idle_feed_sends_heartbeats_and_a_closed_one_ends_its_readers() {
         }
         let heartbeats = tokio::spawn({
             let feed = feed.clone();
-            async move { feed.send_heartbeats(Duration::from_millis(20)).await }
+            async move { feed.send_heartbeats().await }
         });
         for reader in &mut readers {
             for _ in 0..2 {

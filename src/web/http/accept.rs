@@ -9,6 +9,11 @@ use rocket::Request;
 use rocket::http::MediaType;
 use rocket::http::uncased::UncasedStr;
 
+/// The most ranges of a request that are read. Real clients send about ten.
+const MAX_RANGES: usize = 64;
+/// The most bytes of a range that is read. The longest of real clients have about a hundred.
+const MAX_RANGE_BYTES: usize = 1_024;
+
 /// Whether the client prefers JSON to a page or to text.
 pub fn prefers_json(request: &Request<'_>) -> bool {
     let offered = [MediaType::HTML, MediaType::Plain, MediaType::JSON];
@@ -26,13 +31,16 @@ struct MediaRange {
 }
 
 impl Accept {
-    /// The ranges of all `Accept` headers. One that cannot be read is left out.
+    /// The first 64 ranges of all `Accept` headers. A request head may have 400 KB, so later ranges
+    /// are ignored. A range is left out that cannot be read or has more than 1,024 bytes.
     pub fn of(request: &Request<'_>) -> Accept {
         Accept::parse(request.headers().get("Accept"))
     }
 
     fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Accept {
-        Accept(headers.flat_map(elements).filter_map(|range| range.parse().ok()).collect())
+        let ranges = headers.flat_map(elements).take(MAX_RANGES);
+        let ranges = ranges.filter(|range| range.len() <= MAX_RANGE_BYTES);
+        Accept(ranges.filter_map(|range| range.parse().ok()).collect())
     }
 
     /// The offered media type with the highest quality. Where qualities are equal, the one that
@@ -172,6 +180,24 @@ mod tests {
         for (accept, expected) in table {
             assert_eq!(preferred(accept, &[html, json]), expected, "{accept:?}");
         }
+    }
+
+    #[test]
+    fn ranges_after_the_first_64_and_ranges_of_more_than_1_024_bytes_are_ignored() {
+        let json = "application/json";
+        let after = |n_others: usize| format!("{}{json}", "image/png, ".repeat(n_others));
+        assert_eq!(preferred(&[&after(63)], &["text/html", json]), json);
+        assert_eq!(preferred(&[&after(64)], &["text/html", json]), "text/html");
+        assert_eq!(preferred(&[&after(62), json], &["text/html", json]), json, "64 in two headers");
+        let others = "image/png, ".repeat(64);
+        assert_eq!(preferred(&[&others, json], &["text/html", json]), "text/html");
+        let accept = Accept::parse(["image/png,".repeat(40_000).as_str()].into_iter());
+        assert_eq!(accept.0.len(), 64);
+
+        let start = format!("{json};charset=");
+        let of_bytes = |n_bytes: usize| format!("{start}{}", "x".repeat(n_bytes - start.len()));
+        assert_eq!(preferred(&[&of_bytes(1_024)], &["text/html", json]), json);
+        assert_eq!(preferred(&[&of_bytes(1_025)], &["text/html", json]), "text/html");
     }
 
     #[test]

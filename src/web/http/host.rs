@@ -13,6 +13,7 @@ use rocket::route::{Handler, Outcome, Route};
 use rocket::{Build, Data, Request, Rocket, async_trait};
 
 use crate::text::shortened;
+use crate::web::http::methods;
 
 /// Before every other route: Rocket's own ranks start at -12.
 const RANK: isize = -100;
@@ -69,6 +70,7 @@ fn is_valid(value: &str) -> bool {
     host && !value.contains('@')
 }
 
+#[derive(Clone)]
 struct HostGuard;
 
 #[async_trait]
@@ -78,25 +80,9 @@ impl Fairing for HostGuard {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
-        let methods = [
-            Method::Get,
-            Method::Head,
-            Method::Options,
-            Method::Post,
-            Method::Put,
-            Method::Patch,
-            Method::Delete,
-            Method::Trace,
-            Method::Connect,
-        ];
-        let routes = methods.map(|method| Route::ranked(RANK, method, "/<path..>", HostGuard));
+        let route = |method| Route::ranked(RANK, method, "/<path..>", HostGuard);
+        let routes = methods::ALL.map(route);
         Ok(rocket.mount("/", routes.to_vec()))
-    }
-}
-
-impl Clone for HostGuard {
-    fn clone(&self) -> HostGuard {
-        HostGuard
     }
 }
 

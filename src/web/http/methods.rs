@@ -8,6 +8,19 @@ use rocket::http::{Method, Status};
 use rocket::route::{Handler, Outcome, Route};
 use rocket::{Build, Data, Request, Response, Rocket, async_trait};
 
+/// All methods that a route can have.
+pub const ALL: [Method; 9] = [
+    Method::Get,
+    Method::Head,
+    Method::Options,
+    Method::Post,
+    Method::Put,
+    Method::Patch,
+    Method::Delete,
+    Method::Trace,
+    Method::Connect,
+];
+
 /// After every other route.
 const RANK: isize = 20;
 
@@ -24,17 +37,9 @@ impl Fairing for Methods {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
-        let others = [
-            Method::Options,
-            Method::Post,
-            Method::Put,
-            Method::Patch,
-            Method::Delete,
-            Method::Trace,
-            Method::Connect,
-        ];
-        let routes = others.map(|method| Route::ranked(RANK, method, "/<path..>", OtherMethod));
-        Ok(rocket.mount("/", routes.to_vec()))
+        let others = ALL.into_iter().filter(|method| ![Method::Get, Method::Head].contains(method));
+        let route = |method| Route::ranked(RANK, method, "/<path..>", OtherMethod);
+        Ok(rocket.mount("/", others.map(route).collect::<Vec<_>>()))
     }
 
     /// Keeps a form a POST, whatever its `_method` field contains.

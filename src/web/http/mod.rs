@@ -3,9 +3,9 @@
 pub mod client;
 pub mod access;
 pub mod headers;
+pub mod methods;
 pub mod host;
 pub mod accept;
-pub mod methods;
 pub mod etag;
 pub mod error;
 pub mod permits;

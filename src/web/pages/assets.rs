@@ -7,18 +7,16 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use rocket::fairing::AdHoc;
+use rocket::Request;
 use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
-use rocket::{Request, State, get, routes};
 
 use crate::web::http::etag;
 use crate::web::pages::source::{Source, SourceError};
 use crate::web::pages::templates::Templates;
-use crate::web::pages::view::Site;
 
 /// Files that were read at the same time.
 struct Files {
@@ -38,11 +36,6 @@ struct File {
 pub struct Assets {
     source: Source,
     loaded: Arc<Files>,
-}
-
-/// Serves the static files of the managed [`Site`].
-pub fn stage() -> AdHoc {
-    AdHoc::on_ignite("static files", |rocket| async { rocket.mount("/static", routes![file]) })
 }
 
 impl Assets {
@@ -86,6 +79,12 @@ impl Assets {
     /// A hash of the content of all files, which changes when a file does.
     pub fn version(&self) -> String {
         self.current().version.clone()
+    }
+
+    /// The file at a path, as pages link it, under the current version; or at its own path, for
+    /// people and for proxies, which do not know the version.
+    pub fn find(&self, path: &str) -> Option<Served> {
+        self.current().find(path)
     }
 
     fn current(&self) -> Arc<Files> {
@@ -152,16 +151,9 @@ fn is_version(text: &str) -> bool {
 }
 
 /// A file and how long a browser may keep it.
-struct Served {
+pub struct Served {
     file: Arc<File>,
     cache: &'static str,
-}
-
-/// A file under the current version, or at its own path for people and for proxies, which do not
-/// know the version.
-#[get("/<path..>")]
-fn file(path: PathBuf, site: &State<Site>) -> Option<Served> {
-    site.assets().current().find(path.to_str()?)
 }
 
 impl<'r> Responder<'r, 'static> for Served {

@@ -6,6 +6,7 @@ pub mod templates;
 pub mod assets;
 pub mod links;
 pub mod view;
+pub mod static_file;
 mod live;
 pub mod error;
 mod roll;

@@ -1,0 +1,20 @@
+//! The route of the static files.
+
+use std::path::PathBuf;
+
+use rocket::fairing::AdHoc;
+use rocket::{State, get, routes};
+
+use crate::web::pages::assets::Served;
+use crate::web::pages::view::Site;
+
+/// Serves the static files of the managed [`Site`].
+pub fn stage() -> AdHoc {
+    AdHoc::on_ignite("static files", |rocket| async { rocket.mount("/static", routes![file]) })
+}
+
+/// A file at its path with or without a version.
+#[get("/<path..>")]
+fn file(path: PathBuf, site: &State<Site>) -> Option<Served> {
+    site.assets().find(path.to_str()?)
+}
