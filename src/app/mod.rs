@@ -11,8 +11,11 @@ use anyhow::{Context, anyhow};
 use futures::Stream;
 use jiff::Timestamp;
 use rocket::error::ErrorKind;
+use rocket::{Ignite, Rocket, Shutdown};
 use tokio::select;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -61,111 +64,168 @@ pub async fn serve_rolls(
 ) -> anyhow::Result<()> {
     let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
     runtime::raise_file_limit(config.web.max_streams);
-    let open = async {
-        let store = Store::open(&config.store).await?;
-        Ok::<_, StoreError>((
-            store.clone(),
-            Feed::open(store, N_RECENT, config.feed.heartbeat).await?,
-        ))
-    };
     // This can take long: the first start with an older database counts all its rolls.
     let (store, feed) = select! {
-        opened = open => opened?,
+        opened = open(config) => opened?,
         name = &mut stop_signal => {
             info!("received {name}, stopped before the start was complete");
             return Ok(());
         }
     };
-    let health = Health::new(config.roller.every);
-    let metrics = Metrics::default();
-    panics::watch(metrics.clone());
-    // Ignore an error: it is for a metric only, and a damaged old page must not keep the server
-    // from starting.
-    if let Ok((_, kept)) = store.cursor(feed.head().id).await {
-        metrics.pruned(0, kept.oldest);
-    }
+    let modules = Modules::start(config, store, feed).await;
     let (listening, listens) = oneshot::channel();
-    let rocket = web::rocket(config, store.clone(), feed.clone(), health.clone(), metrics.clone())?
-        .attach(startup::announce(config, &feed, listening))
-        .ignite()
-        .await
-        .map_err(|error| startup::explain(error, config))?;
+    let rocket = modules.web_server(config, listening).await?;
 
     let shutdown = rocket.shutdown();
-    tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            // Not inside the macro, which skips its arguments where `info` is not logged.
-            let name = stop_signal.await;
-            info!("received {name}, stopping");
-            shutdown.notify();
+    shut_down_after(stop_signal, shutdown.clone());
+    let pump = modules.start_pump(config, ticks, draw, listens, shutdown.clone())?;
+    let heartbeats = modules.start_heartbeats();
+    let (served, pumped) = run_until_both_end(rocket, pump, shutdown).await;
+
+    // Inspect this before any early return: Rocket panics when an error is dropped unseen.
+    let served = end_of_server(served, config);
+    heartbeats.abort();
+    if !matches!(pumped, Ok(Err(PumpError::NoAnswer))) {
+        move_log(&modules.store).await;
+    }
+    pumped.context("the pump panicked")??;
+    served?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn open(config: &Config) -> Result<(Store, Feed), StoreError> {
+    let store = Store::open(&config.store).await?;
+    let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat).await?;
+    Ok((store, feed))
+}
+
+/// How the web server and the pump ended.
+type Served = Result<Rocket<Ignite>, rocket::Error>;
+type Pumped = Result<(), PumpError>;
+
+/// What the web server and the pump share.
+struct Modules {
+    store: Store,
+    feed: Feed,
+    health: Health,
+    metrics: Metrics,
+}
+
+impl Modules {
+    async fn start(config: &Config, store: Store, feed: Feed) -> Modules {
+        let health = Health::new(config.roller.every);
+        let metrics = Metrics::default();
+        panics::watch(metrics.clone());
+        // Ignore an error: it is for a metric only, and a damaged old page must not keep the server
+        // from starting.
+        if let Ok((_, kept)) = store.cursor(feed.head().id).await {
+            metrics.pruned(0, kept.oldest);
         }
-    });
-    let pump = Pump {
-        head: feed.head().id,
-        draw,
-        apply: {
-            let store = store.clone();
-            move |rolls| {
+        Modules { store, feed, health, metrics }
+    }
+
+    /// The web server, ready to launch. Once it listens, it completes `listening`.
+    async fn web_server(
+        &self,
+        config: &Config,
+        listening: oneshot::Sender<()>,
+    ) -> anyhow::Result<Rocket<Ignite>> {
+        let Modules { store, feed, health, metrics } = self;
+        web::rocket(config, store.clone(), feed.clone(), health.clone(), metrics.clone())?
+            .attach(startup::announce(config, feed, listening))
+            .ignite()
+            .await
+            .map_err(|error| startup::explain(error, config))
+    }
+
+    /// Makes and prunes rolls on a thread of their own, from the moment that the server `listens`
+    /// until `shutdown`. The result is what the pump returns.
+    fn start_pump(
+        &self,
+        config: &Config,
+        ticks: impl Stream<Item = RolledAt> + Send + 'static,
+        draw: impl FnMut(RollId) -> Results + Send + 'static,
+        listens: oneshot::Receiver<()>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<oneshot::Receiver<Pumped>> {
+        let (store, feed, metrics) = (self.store.clone(), self.feed.clone(), self.metrics.clone());
+        let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        // The next roll was not due before that.
+        let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
+        let pruner = prune(config.store.keep, newest, store.clone(), metrics.clone());
+        let pump = Pump {
+            head: feed.head().id,
+            draw,
+            apply: move |rolls| {
                 let store = store.clone();
                 async move { store.apply(rolls).await }
-            }
-        },
-        publish: {
-            let feed = feed.clone();
-            move |rolls: &[Roll]| feed.publish(rolls)
-        },
-        metrics: metrics.clone(),
-        health,
-    };
-    let pump = pump.run(ticks, shutdown.clone());
-    let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    // The next roll was not due before that.
-    let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
-    let pruner = prune(config.store.keep, newest, store.clone(), metrics);
-    let mut pump = runtime::on_its_own_thread("pump", async move {
-        match listens.await {
-            Ok(()) => select! {
-                pumped = pump => pumped,
-                () = pruner => unreachable!("the pruner never ends"),
             },
-            Err(_never_listened) => Ok(()),
-        }
-    })?;
-    let heartbeats = tokio::spawn({
-        let feed = feed.clone();
-        async move { feed.send_heartbeats().await }
-    });
+            publish: move |rolls: &[Roll]| feed.publish(rolls),
+            metrics,
+            health: self.health.clone(),
+        };
+        let pump = pump.run(ticks, shutdown);
+        runtime::on_its_own_thread("pump", async move {
+            match listens.await {
+                Ok(()) => select! {
+                    pumped = pump => pumped,
+                    () = pruner => unreachable!("the pruner never ends"),
+                },
+                Err(_never_listened) => Ok(()),
+            }
+        })
+    }
 
+    fn start_heartbeats(&self) -> JoinHandle<()> {
+        let feed = self.feed.clone();
+        tokio::spawn(async move { feed.send_heartbeats().await })
+    }
+}
+
+/// Starts the shutdown once `stop_signal` completes.
+fn shut_down_after(
+    stop_signal: impl Future<Output = &'static str> + Send + 'static,
+    shutdown: Shutdown,
+) {
+    tokio::spawn(async move {
+        // Not inside the macro, which skips its arguments where `info` is not logged.
+        let name = stop_signal.await;
+        info!("received {name}, stopping");
+        shutdown.notify();
+    });
+}
+
+/// Runs the web server and waits for the pump. The end of one of them shuts down the other.
+async fn run_until_both_end(
+    rocket: Rocket<Ignite>,
+    mut pump: oneshot::Receiver<Pumped>,
+    shutdown: Shutdown,
+) -> (Served, Result<Pumped, RecvError>) {
     let mut server = pin!(rocket.launch());
-    let (served, pumped) = select! {
+    select! {
         served = &mut server => {
             // However the server ended, the pump must not run without it.
             shutdown.notify();
             (served, pump.await)
         }
         pumped = &mut pump => {
-            shutdown.clone().notify();
+            shutdown.notify();
             (server.await, pumped)
         }
-    };
-    // Inspect this before any early return: Rocket panics when an error is dropped unseen.
-    let served = served.map(drop).or_else(|error| match error.kind() {
+    }
+}
+
+/// Why the web server ended, unless it shut down.
+fn end_of_server(served: Served, config: &Config) -> anyhow::Result<()> {
+    served.map(drop).or_else(|error| match error.kind() {
         // Clients that do not read kept their connections beyond the grace period.
         ErrorKind::Shutdown(_, None) => {
             info!("cut off clients that did not read");
             Ok(())
         }
         _ => Err(startup::explain(error, config)),
-    });
-    heartbeats.abort();
-    if !matches!(pumped, Ok(Err(PumpError::NoAnswer))) {
-        move_log(&store).await;
-    }
-    pumped.context("the pump panicked")??;
-    served?;
-    info!("stopped");
-    Ok(())
+    })
 }
 
 /// Moves the write-ahead log into the database, so that it is one file while nothing runs.

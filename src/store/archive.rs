@@ -4,7 +4,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::StoreConfig;
 use crate::statistics::Tallies;
-use crate::store::{Extent, IdRange, RollRange, Rows, StoreError, file, history, projection};
+use crate::store::error::unusable;
+use crate::store::{
+    Extent, IdRange, RollRange, Rows, StoreError, extent, file, history, projection, schema,
+};
 
 /// The history in a file. Its calls block.
 pub struct Archive(Connection);
@@ -14,15 +17,15 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotOurs`] if there is no file or it is not a history that this program can
-    /// read; otherwise the error of the file system or SQLite.
+    /// [`StoreError::UnusableDatabase`] if there is no file or it is not a history that this
+    /// program can read; otherwise the error of the file system or SQLite.
     pub fn open(config: &StoreConfig) -> Result<Archive, StoreError> {
         let path = &config.database;
         if !file::history_exists(path)? {
-            return Err(file::not_ours("no file", path, "the first start creates it"));
+            return Err(unusable("no file", path, "the first start creates it"));
         }
         let connection = file::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        file::check_schema(&connection, path)?;
+        schema::check_schema(&connection, path)?;
         Ok(Archive(connection))
     }
 
@@ -42,7 +45,7 @@ impl Archive {
     /// [`StoreError::OtherHistory`] if a bound belongs to another history; otherwise the database
     /// cannot be read.
     pub fn extent(&mut self, range: &RollRange) -> Result<Extent, StoreError> {
-        history::extent(&mut self.0, range, None)
+        extent::extent(&mut self.0, range, None)
     }
 
     /// The rows of a range, oldest first, at most `limit`. Empty means that no more are stored.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
+use crate::store::error::file_error;
 use crate::store::{StoreError, file};
 
 /// The disk space that the database uses, and the free space.
@@ -27,7 +28,7 @@ pub struct Disk {
 ///
 /// [`StoreError::File`] if the file system returns an error.
 pub fn measure(database: &Path) -> Result<Disk, StoreError> {
-    let error = |source| file::file_error("look at the disk of", database, source);
+    let error = |source| file_error("examine the disk of", database, source);
     let disk = statvfs(database).map_err(|errno| error(io::Error::from(errno)))?;
     let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
     Ok(Disk {

@@ -1,6 +1,6 @@
 //! The errors of the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -9,12 +9,12 @@ use crate::roll::RollId;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
 use crate::store::row::Unreadable;
 
-/// Why the store cannot do what it was asked to.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is not a rollcast database. It was left untouched.
+    /// The path has no rollcast database that this program can use. Nothing was changed.
     #[error("expected a rollcast database, found {found} at `{}`; {remedy}", .path.display())]
-    NotOurs {
+    UnusableDatabase {
         /// What the file is.
         found: String,
         /// The path of the file.
@@ -63,7 +63,7 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The file was deleted or replaced while it was open: whatever is written now is lost.
+    /// The file was deleted or replaced while it was open: everything written now is lost.
     #[error(
         "`{}` was moved, deleted or replaced while in use; put it back, then start again",
         .0.display()
@@ -71,7 +71,7 @@ pub enum StoreError {
     Moved(PathBuf),
     /// The path cannot be examined, so the file may have been replaced.
     #[error("cannot tell whether `{}` is still the file in use", .path.display())]
-    OutOfSight {
+    CannotExamine {
         /// The path of the file.
         path: PathBuf,
         /// The cause.
@@ -111,7 +111,8 @@ pub enum StoreError {
     },
     /// Another roll is stored under the id of a roll that was given.
     #[error(
-        "expected roll {expected} as the next one, got another roll {given} than the stored one"
+        "expected roll {expected} as the next one, got a roll {given} that differs from the stored \
+         one"
     )]
     Conflict {
         /// The id of the next roll.
@@ -150,7 +151,7 @@ impl StoreError {
             StoreError::Moved(_) | StoreError::Malformed(_) => true,
             StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
             // The rolls are in that file, wherever it is, and may be lost with it.
-            StoreError::OutOfSight { .. } => true,
+            StoreError::CannotExamine { .. } => true,
             StoreError::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::ConstraintViolation | ErrorCode::NotADatabase)
@@ -163,4 +164,33 @@ impl StoreError {
     pub fn is_load(&self) -> bool {
         matches!(self, StoreError::Busy | StoreError::TooLong)
     }
+}
+
+/// An error of the file system while doing `action` with the file or folder at `path`.
+pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    StoreError::File { action, path, source }
+}
+
+/// Replaces SQLite's errors about damage by one that names the file and the remedy. Returns all
+/// other errors unchanged.
+pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
+    let damage = match &error {
+        StoreError::Sqlite(error) | StoreError::Upgrade(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ) =>
+        {
+            error.to_string()
+        }
+        _ => return error,
+    };
+    unusable(&format!("a damaged one ({damage})"), path, "restore a backup")
+}
+
+/// The file at `path` is `found` instead of a rollcast database that can be used.
+pub fn unusable(found: &str, path: &Path, remedy: &'static str) -> StoreError {
+    let (found, path) = (found.to_string(), path.to_path_buf());
+    StoreError::UnusableDatabase { found, path, remedy }
 }

@@ -1,28 +1,19 @@
-//! The database file: checks that it is a rollcast database, locks it, creates and migrates it.
+//! The database file: checks that it is a rollcast database, locks it and creates it.
 //!
 //! SQLite never opens another program's file for writing, because even opening and closing a file
 //! can change it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rusqlite_migration::{M, Migrations};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::store::StoreError;
+use crate::store::error::{file_error, unusable};
+use crate::store::schema::{check_schema, check_version, migrate};
 
-/// In order. A migration that is on the main branch is never edited.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../migrations/0001_rolls.sql"),
-    include_str!("../../migrations/0002_statistics.sql"),
-    include_str!("../../migrations/0003_projections.sql"),
-    include_str!("../../migrations/0004_malformed_rolls.sql"),
-    include_str!("../../migrations/0005_views.sql"),
-];
-/// The newest schema version that this program supports.
-const SCHEMA: usize = MIGRATIONS.len();
 /// The ASCII codes of "ROLL". The first migration sets it.
 const APPLICATION_ID: i32 = 0x524F_4C4C;
 /// <https://sqlite.org/fileformat.html#the_database_header>
@@ -36,7 +27,7 @@ const HEADER_BYTES: usize = 100;
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if the file is not a rollcast database or has a newer schema;
+/// [`StoreError::UnusableDatabase`] if the file is not a rollcast database or has a newer schema;
 /// [`StoreError::InUse`] if another server holds the lock; [`StoreError::File`] if the folder or
 /// the file cannot be used; otherwise the error of SQLite or of a migration.
 pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
@@ -68,18 +59,18 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] for a dangling link or a path without a file name;
+/// [`StoreError::UnusableDatabase`] for a dangling link or a path without a file name;
 /// [`StoreError::File`] if the folder does not exist or cannot be read.
 pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
     if path.is_symlink() {
-        let remedy = "make the link lead somewhere, or name another file in rollcast.database";
-        return Err(not_ours("a link to nowhere", path, remedy));
+        let remedy = "repair the link, or name another file in rollcast.database";
+        return Err(unusable("a broken symbolic link", path, remedy));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(not_ours("a folder", path, "name a file in rollcast.database"));
+        return Err(unusable("a folder", path, "name a file in rollcast.database"));
     };
     let folder = folder.canonicalize();
     let folder = folder.map_err(|source| file_error("find the folder of", path, source))?;
@@ -90,8 +81,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if the file is not a rollcast database, has a newer schema, or is
-/// missing while its write-ahead log exists; [`StoreError::File`] if it cannot be read.
+/// [`StoreError::UnusableDatabase`] if the file is not a rollcast database, has a newer schema, or
+/// is missing while its write-ahead log exists; [`StoreError::File`] if it cannot be read.
 pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -100,7 +91,7 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
             if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
                 // SQLite would apply this log to the new database.
                 let remedy = "put the database back, or remove its log to start a new history";
-                return Err(not_ours("a write-ahead log without its database", &log, remedy));
+                return Err(unusable("a write-ahead log without its database", &log, remedy));
             }
             return Ok(false);
         }
@@ -108,12 +99,12 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     };
     if !metadata.is_file() {
         let found = if metadata.is_dir() { "a folder" } else { "something that is not a file" };
-        return Err(not_ours(found, path, "name a file in rollcast.database"));
+        return Err(unusable(found, path, "name a file in rollcast.database"));
     }
     let mut file = File::open(path).map_err(|source| file_error("open", path, source))?;
     let remedy = "move it away, or name another file in rollcast.database; nothing was changed";
     if metadata.len() == 0 {
-        return Err(not_ours(
+        return Err(unusable(
             "an empty file",
             path,
             "restore a backup, or remove it to start a new history; nothing was changed",
@@ -122,9 +113,9 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     let mut header = [0; HEADER_BYTES];
     match file.read_exact(&mut header) {
         Ok(()) if header.starts_with(MAGIC) => {}
-        Ok(()) => return Err(not_ours("something that is not SQLite", path, remedy)),
+        Ok(()) => return Err(unusable("something that is not SQLite", path, remedy)),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            return Err(not_ours("something that is not SQLite", path, remedy));
+            return Err(unusable("something that is not SQLite", path, remedy));
         }
         Err(source) => return Err(file_error("read", path, source)),
     }
@@ -133,33 +124,10 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
         i32::from_be_bytes(bytes)
     };
     if number(APPLICATION_ID_AT) != APPLICATION_ID {
-        return Err(not_ours("another program's SQLite database", path, remedy));
+        return Err(unusable("another program's SQLite database", path, remedy));
     }
     check_version(i64::from(number(USER_VERSION_AT)), path)?;
     Ok(true)
-}
-
-/// Reads the schema version through SQLite, because the header can be older than the write-ahead
-/// log.
-///
-/// # Errors
-///
-/// [`StoreError::NotOurs`] if the schema is newer than this program; [`StoreError::Sqlite`] if the
-/// version cannot be read.
-pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    check_version(version, path)
-}
-
-fn check_version(version: i64, path: &Path) -> Result<usize, StoreError> {
-    match usize::try_from(version) {
-        Ok(version) if version <= SCHEMA => Ok(version),
-        _ => Err(not_ours(
-            &format!("one of a newer rollcast (schema {version}, this one knows {SCHEMA})"),
-            path,
-            "run that rollcast, or name another file in rollcast.database; nothing was changed",
-        )),
-    }
 }
 
 /// Creates the database under a temporary name, sets it up and renames it. So a kill at any moment
@@ -206,21 +174,6 @@ pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| file_error("write", folder, source))
-}
-
-/// Migrates the database to the newest schema.
-///
-/// # Errors
-///
-/// [`StoreError::Upgrade`] if a statement of a migration fails; otherwise the error of the
-/// migration library.
-pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS.iter().map(|sql| M::up(sql)).collect();
-    match Migrations::new(migrations).to_latest(connection) {
-        // Leave out the query: a migration is a page of SQL and does not explain the failure.
-        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(StoreError::Upgrade(err)),
-        result => Ok(result?),
-    }
 }
 
 /// Acquires the lock that only one server can hold. Readers do not acquire it.
@@ -270,72 +223,6 @@ pub fn enable_wal(connection: &Connection, path: &Path) -> Result<(), StoreError
     }
 }
 
-/// The files that a store has open. Used to check that they are still at their paths: a commit to a
-/// deleted file succeeds, and the data is lost with the file.
-pub struct OpenFiles {
-    database: TrackedFile,
-    log: TrackedFile,
-}
-
-/// A path, and the device and inode that it had when the file was opened.
-pub struct TrackedFile {
-    path: PathBuf,
-    id: (u64, u64),
-}
-
-impl OpenFiles {
-    /// The `database` and its write-ahead log, which exists after the first read of a connection.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Moved`] if there is no log; [`StoreError::OutOfSight`] if it cannot be
-    /// examined.
-    pub fn new(database: TrackedFile) -> Result<OpenFiles, StoreError> {
-        let log = TrackedFile::at(&log_path(&database.path))?;
-        Ok(OpenFiles { database, log })
-    }
-
-    /// Checks that both files are still at their paths.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::OutOfSight`] if a
-    /// path cannot be examined.
-    pub fn check(&self) -> Result<(), StoreError> {
-        self.database.check()?;
-        self.log.check()
-    }
-}
-
-impl TrackedFile {
-    /// The file that is now at `path`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Moved`] if there is none; [`StoreError::OutOfSight`] if it cannot be examined.
-    pub fn at(path: &Path) -> Result<TrackedFile, StoreError> {
-        Ok(TrackedFile { path: path.to_path_buf(), id: identify(path)? })
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if identify(&self.path)? == self.id {
-            Ok(())
-        } else {
-            Err(StoreError::Moved(self.path.clone()))
-        }
-    }
-}
-
-fn identify(path: &Path) -> Result<(u64, u64), StoreError> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(StoreError::Moved(path.to_path_buf()))
-        }
-        Err(source) => Err(StoreError::OutOfSight { path: path.to_path_buf(), source }),
-    }
-}
-
 /// Opens a connection to `path`. The flags of all callers exclude creating the file.
 ///
 /// # Errors
@@ -358,31 +245,4 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-pub fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
-    let path = path.to_path_buf();
-    StoreError::File { action, path, source }
-}
-
-/// Replaces SQLite's errors about damage by one that names the file and the remedy. Returns all
-/// other errors unchanged.
-pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
-    let damage = match &error {
-        StoreError::Sqlite(error) | StoreError::Upgrade(error)
-            if matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            ) =>
-        {
-            error.to_string()
-        }
-        _ => return error,
-    };
-    not_ours(&format!("a damaged one ({damage})"), path, "restore a backup")
-}
-
-pub fn not_ours(found: &str, path: &Path, remedy: &'static str) -> StoreError {
-    let (found, path) = (found.to_string(), path.to_path_buf());
-    StoreError::NotOurs { found, path, remedy }
 }

@@ -5,9 +5,10 @@ use rusqlite::Connection;
 use crate::cursor::Cursor;
 use crate::dice::DieResult;
 use crate::roll::{Roll, RollId};
-use crate::store::history::{cursor_at, kept, resolve};
+use crate::store::history::{kept, resolve};
 use crate::store::row::{Rows, Unreadable};
 use crate::store::search::{MAX_READ, matching};
+use crate::store::times::cursor_at;
 use crate::store::{IdRange, Kept, Order, RollRange, Search, StoreError};
 
 /// A page of rolls with a result.

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 
-use crate::store::file::{check_schema, history_exists, lock_path, not_ours, open, resolve};
+use crate::store::error::unusable;
+use crate::store::file::{history_exists, lock_path, open, resolve};
+use crate::store::schema::check_schema;
 use crate::store::{Kept, StoreError, Unreadable, history};
 
 /// Rows that are read at a time.
@@ -37,7 +39,7 @@ pub enum Inspection {
 ///
 /// # Errors
 ///
-/// [`StoreError::NotOurs`] if the file is not a sound rollcast database.
+/// [`StoreError::UnusableDatabase`] if the file is not a sound rollcast database.
 pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     let path = match path.parent().map(Path::exists) {
         Some(true) => resolve(path)?,
@@ -51,7 +53,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         let remedy = "restore a backup; nothing was changed";
-        return Err(not_ours(&format!("a damaged one ({verdict})"), &path, remedy));
+        return Err(unusable(&format!("a damaged one ({verdict})"), &path, remedy));
     }
     let kept = history::kept(&connection)?;
     let in_use = match File::open(lock_path(&path)) {

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::store::StoreError;
 use crate::store::blocking::{blocking, outcome};
-use crate::store::file::{self, OpenFiles};
+use crate::store::error::explain_damage;
+use crate::store::open_files::OpenFiles;
 
 /// Read-only connections: the most queries that run at the same time.
 const N_CONNECTIONS: u32 = 4;
@@ -97,7 +98,7 @@ impl ReadPool {
     /// # Errors
     ///
     /// [`StoreError::Busy`] if no permit is free in time, [`StoreError::TooLong`] if the query
-    /// takes too long, [`StoreError::Moved`] if the file was replaced, and what `query` returns.
+    /// takes too long, [`StoreError::Moved`] if the file was replaced, and the error of `query`.
     pub async fn read<T: Send + 'static>(
         &self,
         class: QueryClass,
@@ -162,9 +163,9 @@ impl Shared {
         connection.progress_handler(STEPS_PER_CHECK, Some(is_over))?;
         let result = query(&mut connection).map_err(|error| match error {
             StoreError::Sqlite(error) if was_interrupted(&error) => StoreError::TooLong,
-            error => file::explain_damage(error, &self.path),
+            error => explain_damage(error, &self.path),
         })?;
-        // Nobody may see what was committed to a file that is gone: it is lost.
+        // Nobody may see rolls that were committed to a file that is gone: they are lost.
         self.files.check()?;
         Ok(result)
     }

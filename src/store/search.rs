@@ -10,8 +10,9 @@ use rusqlite::{Connection, params};
 
 use crate::dice::{Die, DieResult};
 use crate::roll::{Roll, RollId, RolledAt};
-use crate::store::history::{first_at, first_time, kept, time};
+use crate::store::history::kept;
 use crate::store::row::{Rows, Unreadable};
+use crate::store::times::{first_at, first_time, time};
 use crate::store::{IdRange, Kept, Order, StoreError};
 
 /// The most rolls that a search for a result reads for one page.

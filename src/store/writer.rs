@@ -8,7 +8,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::roll::{Roll, RollId};
-use crate::store::file::{OpenFiles, TrackedFile};
+use crate::store::error::file_error;
+use crate::store::open_files::{OpenFiles, TrackedFile};
 use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
 use crate::store::row::{self, UnreadableLog};
@@ -33,15 +34,15 @@ impl Writer {
     /// # Errors
     ///
     /// [`StoreError::File`] if the file or its folder cannot be written; [`StoreError::NoLog`] if
-    /// WAL mode cannot be set; [`StoreError::Moved`] or [`StoreError::OutOfSight`] if a file is no
-    /// longer at its path; otherwise the error of SQLite or of loading the statistics.
+    /// WAL mode cannot be set; [`StoreError::Moved`] or [`StoreError::CannotExamine`] if a file is
+    /// no longer at its path; otherwise the error of SQLite or of loading the statistics.
     pub fn open(database: &Path, log: UnreadableLog) -> Result<Writer, StoreError> {
         let mut connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let database_file = TrackedFile::at(database)?;
         // SQLite opens a file that is not writable for reading only, without an error.
         if connection.is_readonly(MAIN_DB)? {
             let source = io::Error::other("it could be opened for reading only");
-            return Err(file::file_error("write to", database, source));
+            return Err(file_error("write to", database, source));
         }
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Acquires the write lock first. A deferred transaction that reads before it writes can
@@ -78,8 +79,8 @@ impl Writer {
     ///
     /// [`StoreError::NotNext`] or [`StoreError::Conflict`] if a roll does not continue the history;
     /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`] or
-    /// [`StoreError::OutOfSight`] if the files are not at their paths after the commit; otherwise
-    /// the error of SQLite, such as a full disk.
+    /// [`StoreError::CannotExamine`] if the files are not at their paths after the commit;
+    /// otherwise the error of SQLite, such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
         let applied = self.commit(rolls);
         if let Err(StoreError::Sqlite(error)) = &applied
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_not_a_roll_is_another_roll_than_the_one_given() {
+    fn a_row_that_is_not_a_roll_conflicts_with_the_roll_of_its_id() {
         let (_folder, mut writer) = writer();
         // As schema 2 stored it.
         let sql = "drop trigger refuse_unreadable_insert;
