@@ -66,7 +66,7 @@ struct Fetching {
 /// What a reader gets.
 #[derive(Debug)]
 pub enum Item {
-    /// How the rolls that follow continue what the client has. Comes first, and again if rolls
+    /// How the rolls that follow continue those of the client. Comes first, and again if rolls
     /// were pruned before a slow reader got them, or cannot be read.
     Sync(SyncEvent),
     /// The next roll.
