@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the peers of the benchmark, if they are missing: nginx with nchan by apt, as root or with
-# sudo, and Flask and gevent in cargo's target folder. Reports and skips what cannot be installed:
-# the benchmark runs with the rest.
+# sudo, and Flask and gevent in cargo's target folder. Reports and skips peers that cannot be
+# installed: the benchmark runs with the others.
 
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need beyond Rust, if it is missing: Debian packages with apt, as root or
-# with sudo, and pinned packages for Node and Python in cargo's target folder. Skips a suite whose
-# needs cannot be met; with CI=true this is a failure.
+# Installs the missing programs that the tests need besides Rust: Debian packages with apt, as root
+# or with sudo, and pinned packages for Node and Python in cargo's target folder. Skips a suite
+# whose needs cannot be met; with CI=true this is a failure.
 #
 # Reports progress on stderr. The only line on stdout lists the cargo features of the suites that
 # can run, such as `browser,clients`.

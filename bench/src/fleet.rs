@@ -407,7 +407,7 @@ impl Drop for Fleet {
     }
 }
 
-/// Raises this process's limit on open files, which its children inherit, to what is allowed.
+/// Raises this process's limit on open files to the hard limit. Its children inherit it.
 pub fn allow_files(n: u64) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_never_reads_and_is_hung_up_on_is_open_no_more() {
+    fn a_client_that_never_reads_counts_as_closed_after_a_hang_up() {
         let (target, hang_up) = server_that_hangs_up(events(&[1]), String::new());
         let mut fleet = Fleet::new(target).unwrap();
         fleet.open_stalled(1, TIMEOUT).unwrap();

@@ -1,8 +1,8 @@
-//! `rollcast-bench`: measures rollcast beside its peers, and checks what it measures.
+//! `rollcast-bench`: measures rollcast beside its peers, and checks every delivery.
 //!
 //! `fleet` opens the streams, `decode` and `marks` read them; `server` starts rollcast and its
 //! peers; `procs` and `writes` ask the kernel what they cost; `measure` puts these together;
-//! `scenarios` say what is measured; `report` and `plot` write it down. Linux only.
+//! `scenarios` define the measurements; `report` and `plot` write the results. Linux only.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_of_rollcast_is_an_error_and_a_peers_is_told() {
+    fn a_fault_of_rollcast_is_an_error_and_a_fault_of_a_peer_is_listed() {
         let sound = Measured { n_deliveries: 10, ..Measured::default() };
         assert!(judge(Peer::Rollcast, sound.clone()).is_ok());
         let faults = [

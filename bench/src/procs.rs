@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_told_from_other_files() {
+    fn sockets_are_distinguished_from_other_files() {
         let n_sockets_with = |stdin: Stdio| {
             let mut sleep = Command::new("sleep");
             let mut sleep = sleep.arg("60").stdin(stdin).spawn().unwrap();

@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_p99_is_of_a_hundred_at_least() {
+    fn a_p99_needs_at_least_a_hundred_values() {
         let to = |n: u32| (1..=n).rev().map(f64::from);
         assert!(p99(to(99)).is_nan());
         assert_eq!((p99(to(100)), p99(to(1_000))), (99.0, 990.0));

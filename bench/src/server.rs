@@ -224,6 +224,10 @@ impl Server {
         let status = end(&mut self.child, timeout)?;
         let commits = match self.commits.take().map(JoinHandle::join) {
             None => HashMap::new(),
+            // Without them, the latency would be missing in the results and nobody would notice.
+            Some(Ok(commits)) if commits.is_empty() => {
+                bail!("rollcast logged no commit: expected lines such as `stored roll 42`")
+            }
             Some(Ok(commits)) => commits,
             Some(Err(_panic)) => bail!("the log's reader broke down"),
         };
@@ -308,7 +312,7 @@ fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<C
             command.env("ROCKET_ADDRESS", "127.0.0.1").env("ROCKET_WORKERS", workers);
             command.env("ROCKET_ROLLCAST", ours);
             if setup.commits {
-                let filter = "info,rocket=off,rocket_dyn_templates=warn,rollcast::app=debug";
+                let filter = "info,rocket=off,rocket_dyn_templates=warn,rollcast::pump=debug";
                 command.env("RUST_LOG", filter);
             }
         }
@@ -438,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_commit_is_read_from_rollcasts_log() {
-        let line = r#"{"timestamp":"2026-11-25T00:40:02.123456Z","level":"DEBUG","message":"stored roll 42","roll.id":42,"target":"rollcast::app"}"#;
+        let line = r#"{"timestamp":"2026-11-25T00:40:02.123456Z","level":"DEBUG","message":"stored roll 42","roll.id":42,"target":"rollcast::pump"}"#;
         assert_eq!(commit(line), Some((42, 1_795_567_202_123_456)));
         assert_eq!(commit("listening"), None);
         assert_eq!(commit(&line.replace("stored", "lost")), None);

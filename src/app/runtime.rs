@@ -33,7 +33,7 @@ pub fn run<T>(config: &Config, work: impl Future<Output = T>) -> anyhow::Result<
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(work);
-    // Clients that do not read may hold what still runs: do not wait for its end.
+    // Clients that do not read may keep tasks alive, so do not wait for all of them.
     runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     Ok(result)
 }

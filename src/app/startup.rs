@@ -21,7 +21,7 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
     Ok(format!("http://{}", SocketAddr::new(rocket.address, rocket.port)))
 }
 
-/// Once the server listens, logs where, and what it does. Then completes `listening`.
+/// Once the server listens, logs its address and settings. Then completes `listening`.
 pub fn announce(config: &Config, feed: &Feed, listening: oneshot::Sender<()>) -> AdHoc {
     let profile = config.profile.clone();
     let database = config.store.database.display().to_string();

@@ -28,13 +28,13 @@ Environment:
   ROCKET_PROFILE=NAME      the profile: debug, release, or one of your own
   ROCKET_PORT=5001         any key of Rocket; values as in the file
   ROCKET_ROLLCAST={every=\"200ms\"}   any keys of rollcast
-  RUST_LOG=debug           what is logged
-  NO_COLOR=1               doctor without colours
+  RUST_LOG=debug           the log level, or a log filter
+  NO_COLOR=1               doctor prints no colours
 
 Exit codes:
   0  done
   1  failed while running; doctor: faults found
-  2  wrong usage or configuration; doctor: host unreachable or wrong usage
+  2  usage or configuration error; doctor: also if the host is unreachable
   3  tail, export: rolls are missing";
 
 #[derive(Clone, Debug, Subcommand)]
@@ -51,7 +51,7 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Print statistics of all rolls ever made, beside what fair dice would show
+    /// Print statistics of all rolls ever made, compared with fair dice
     Stats,
     /// Find out why events do not arrive: check a stream through its public address
     Doctor(Box<DoctorArgs>),

@@ -29,7 +29,7 @@ use crate::store::Existing;
 /// How long the end of the program waits for its last output.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The exit code of `tail` and `export` when they did what they should, but rolls are missing.
+/// The exit code of `tail` and `export` when they succeeded, but rolls are missing.
 const GAP: u8 = 3;
 
 /// Why the program ends with another code than 0.
@@ -37,12 +37,12 @@ const GAP: u8 = 3;
 pub struct Failure {
     /// What went wrong, with its causes.
     pub error: anyhow::Error,
-    /// 1 failed while running, 2 wrong usage or configuration, 3 rolls are missing.
+    /// 1 failed while running, 2 usage or configuration error, 3 rolls are missing.
     pub exit_code: u8,
 }
 
 impl Failure {
-    /// Wrong usage or configuration.
+    /// A usage or configuration error.
     fn usage(error: impl Into<anyhow::Error>) -> Failure {
         Failure { error: error.into(), exit_code: 2 }
     }

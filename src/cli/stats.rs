@@ -53,7 +53,7 @@ fn of_die(report: &DieReport) -> String {
     line("longest drought", run(&report.longest_drought));
     let verdict = match fairness.alarm_id {
         Some(id) => format!("ALARM: it reached {:.0} at roll {id}", fairness.alarm),
-        None => format!("no alarm, which is at {:.0}", fairness.alarm),
+        None => format!("no alarm, which would be at {:.0}", fairness.alarm),
     };
     let (now, highest) = (power_of_ten(fairness.log10_e), power_of_ten(fairness.highest_log10_e));
     line("evidence", format!("{now}, at its highest {highest} ({verdict})"));

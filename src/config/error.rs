@@ -15,7 +15,7 @@ pub enum ConfigError {
     )]
     Missing { name: String, variable: &'static str },
     /// Without a file, paths are relative to the working folder.
-    #[error("cannot find out the working folder; start rollcast in a folder that exists")]
+    #[error("cannot determine the working folder; start rollcast in a folder that exists")]
     WorkingFolder(#[source] io::Error),
     /// A profile that the file does not have.
     #[error("expected a profile of {file} ({known}), got `{profile}` from ROCKET_PROFILE")]

@@ -34,7 +34,7 @@ pub struct Reader {
     /// To deliver before the next roll.
     sync: Option<SyncEvent>,
     /// A read from the store, which only a lagging reader needs.
-    fetching: Option<Fetching>,
+    fetching: Option<Box<Fetching>>,
     /// Rows from the store that are not delivered yet, oldest first.
     fetched: VecDeque<Fetched>,
 }
@@ -66,7 +66,7 @@ struct Fetching {
 /// What a reader gets.
 #[derive(Debug)]
 pub enum Item {
-    /// How the rolls that follow continue what the client has. Comes first, and again if rolls
+    /// How the rolls that follow continue those of the client. Comes first, and again if rolls
     /// were pruned before a slow reader got them, or cannot be read.
     Sync(SyncEvent),
     /// The next roll.
@@ -133,7 +133,7 @@ impl Reader {
             }
             match self.shared.window(|window| window.after(self.last)) {
                 Next::Roll(sent) => return Poll::Ready(Ok(Some(self.deliver(sent)))),
-                Next::Older(_) => self.fetching = Some(self.fetch()),
+                Next::Older(_) => self.fetching = Some(Box::new(self.fetch())),
                 Next::CaughtUp => {
                     let n_heartbeats = self.shared.n_heartbeats.load(Ordering::Acquire);
                     if n_heartbeats != self.n_heartbeats {

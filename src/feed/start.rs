@@ -19,7 +19,7 @@ pub enum Start {
 /// What a client gets. It comes before the rolls, so that no gap is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncEvent {
-    /// How the rolls that follow continue what the client has.
+    /// How the rolls that follow continue those of the client.
     pub mode: Mode,
     /// The newest roll at this moment.
     pub head: Cursor,
@@ -32,7 +32,7 @@ pub struct SyncEvent {
     pub start: RollId,
 }
 
-/// How the rolls that follow continue what the client has.
+/// How the rolls that follow continue those of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Rolls from now on, as requested.

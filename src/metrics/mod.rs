@@ -1,6 +1,7 @@
 //! What the server counts, for Prometheus. docs/metrics.md explains every metric to operators.
 //!
-//! The pump and the pruner count rolls, each stream counts what it sends, and a scrape adds up.
+//! The pump and the pruner count rolls, each stream counts its deliveries, and a scrape adds them
+//! up.
 
 mod scrape;
 mod streams;
@@ -87,8 +88,8 @@ impl Shared {
         r.register("rolls", "Rolls stored since the start", self.rolls.clone());
         r.register_with_unit(
             "append",
-            "Duration of a commit, fsync included. A commit stores several rolls where they come \
-             faster than the disk takes them",
+            "Duration of a commit, fsync included. One commit stores all rolls that came due during \
+             the previous one, at most 64",
             Unit::Seconds,
             self.append_seconds.clone(),
         );
@@ -99,7 +100,7 @@ impl Shared {
         );
         r.register(
             "pruned",
-            "Old rolls deleted since the start because of the key keep",
+            "Old rolls deleted since the start because of the setting keep",
             self.pruned.clone(),
         );
         r.register(
@@ -123,14 +124,14 @@ impl Shared {
         );
         r.register(
             "panics",
-            "Requests, streams and other tasks that ended by a bug in rollcast. The log says \
-             where; please report it",
+            "Requests, streams and other tasks that a bug in rollcast ended. The log names the \
+             place; please report it",
             self.panics.clone(),
         );
         r.register_with_unit(
             "commit_to_write",
-            "Time from a roll's commit to just before its write to a stream. Of each stream, one \
-             live roll in 64 is measured, and no replayed one",
+            "Time from a roll's commit to just before its write to a stream. Each stream measures \
+             one live roll in 64, and no replayed roll",
             Unit::Seconds,
             self.commit_to_write_seconds.clone(),
         );

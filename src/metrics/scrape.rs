@@ -24,7 +24,7 @@ pub struct Readings {
     pub disk: Option<DiskReadings>,
 }
 
-/// What the database takes on its disk, and what is left, in bytes.
+/// The disk space of the database, and the free space on its disk, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskReadings {
     /// The size of the database file.
@@ -60,7 +60,7 @@ impl Scraped {
 }
 
 impl Collector for Scraped {
-    /// Leaves out what could not be read.
+    /// Leaves out gauges that could not be read.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
         let values = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +69,8 @@ impl Collector for Scraped {
         encode(encoder, "streams_open", "Open streams.", None, n_open)?;
         let n_deliveries = ConstCounter::new(sums.n_deliveries);
         encode(encoder, "deliveries", "Rolls sent to streams.", None, n_deliveries)?;
-        let help = "Rolls sent that are older than their stream: what returning clients missed.";
+        let help =
+            "Rolls sent that are older than their stream: those that returning clients missed.";
         encode(encoder, "replayed", help, None, ConstCounter::new(sums.n_replayed))?;
         let help = "Rolls that the slowest open stream still has to send.";
         encode(encoder, "slowest_lag_rolls", help, None, ConstGauge::new(max_lag))?;

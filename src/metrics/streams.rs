@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_streams_counted_stays_counted_when_they_close() {
+    fn counts_of_closed_streams_remain() {
         let metrics = Metrics::default();
         let mut first = metrics.stream();
         first.sync("resumed", RollId(3), RollId(5));

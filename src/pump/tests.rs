@@ -197,7 +197,7 @@ async fn a_roll_whose_id_somebody_else_took_is_drawn_again_for_the_next_id_at_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_that_were_deleted_by_somebody_else_never_have_their_ids_given_again() {
+async fn ids_of_rows_that_somebody_else_deleted_are_never_reused() {
     let expected = RollId(41);
     let not_next = Some(StoreError::NotNext { expected, given: RollId(1) });
     let store = FakeStore::new([(0, not_next), (0, Some(StoreError::Stopped))]);

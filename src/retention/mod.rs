@@ -121,7 +121,6 @@ mod tests {
     use std::task::Poll;
 
     use jiff::SignedDuration;
-    use rusqlite::Connection;
     use tempfile::NamedTempFile;
     use tracing::subscriber::DefaultGuard;
 
@@ -174,8 +173,7 @@ mod tests {
         let log = Log::start();
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("rolls.db");
-        let config =
-            StoreConfig { database: database.clone(), keep: Keep::Count(1), n_reserve_bytes: 0 };
+        let config = StoreConfig { database, keep: Keep::Count(1), n_reserve_bytes: 0 };
         let store = Store::open(&config).await.expect("a store");
         let roll = |id| Roll {
             id: RollId(id),
@@ -188,14 +186,8 @@ mod tests {
         let n_pruned = || count(&metrics, "pruned_total");
         let mut pruner = pin!(prune(config.keep, None, store.clone(), metrics.clone()));
         let start = tokio::time::Instant::now();
-        // As another program would.
-        let lock = || {
-            let connection = Connection::open(&database).expect("the database");
-            connection.execute_batch("begin immediate").expect("the lock");
-            connection
-        };
 
-        let locked = lock();
+        let locked = store.lock_as_another_program();
         for (n, seconds) in (1..).zip([0, 1, 3, 7, 15, 31, 63, 123, 183]) {
             run_until(pruner.as_mut(), || n_failures() == n).await;
             assert_eq!(start.elapsed().as_secs(), seconds, "failure {n}");
@@ -207,7 +199,7 @@ mod tests {
         run_until(pruner.as_mut(), || n_pruned() == 5).await;
         assert_eq!(start.elapsed().as_secs(), 244, "the ordinary pace");
         store.apply(vec![roll(7)]).await.expect("space");
-        let _locked = lock();
+        let _locked = store.lock_as_another_program();
         for (n, seconds) in [(10, 245), (11, 246), (12, 248)] {
             run_until(pruner.as_mut(), || n_failures() == n).await;
             assert_eq!(start.elapsed().as_secs(), seconds, "failure {n}");

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_runs_of_many_rolls_are_known_before() {
+    fn quantiles_of_the_longest_runs_agree_with_a_simulation() {
         // Half of all pairs of coin flips have a streak of 2, the others only of 1.
         assert_eq!(of("1D2").longest_streak(2, [0.49, 0.6]), [1, 2]);
         // The quantiles of 1,000 to 3,000 histories simulated with NumPy. Streaks are short, so

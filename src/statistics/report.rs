@@ -17,144 +17,146 @@ const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];
 /// Half the width of the same interval of a normal distribution, in standard deviations.
 const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
 
-/// All statistics of a history.
+/// The statistics of all dice.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Statistics {
-    /// The newest roll that is counted; 0 before the first.
+    /// The id of the newest counted roll; 0 before the first roll.
     pub as_of: i64,
-    /// Of each die that was ever rolled: those rolled now first, in their order.
+    /// Every die that was ever rolled. The configured dice come first, in their order.
     pub dice: Vec<DieReport>,
 }
 
 /// The statistics of one die.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DieReport {
-    /// Its name, such as `1D6`.
+    /// The name of the die, such as `1D6`.
     pub die: String,
-    /// How many rolls of it were ever made.
+    /// The number of rolls of this die, pruned ones included.
     pub n_rolls: u64,
     /// The mean of the results.
     pub mean: Chance,
-    /// How often each result came, lowest first.
+    /// The count of each result, lowest result first.
     pub results: Vec<Bin>,
-    /// The longest streak of one result.
+    /// The longest streak: rolls in a row with the same result.
     pub longest_streak: Run,
-    /// The longest drought of one result, which may still go on.
+    /// The longest drought: rolls in a row without one of the results. It may still go on.
     pub longest_drought: Run,
-    /// The verdict that may be watched live.
+    /// The evidence against fairness. It stays valid however often you look.
     pub fairness: Fairness,
-    /// Complete blocks of rolls, each judged once.
+    /// The complete blocks of rolls. Each is tested once.
     pub blocks: BlockReport,
 }
 
-/// A figure, and where it lies with fair dice in 95 of 100 histories of this size.
+/// A measured value, and the range that contains it in 95 of 100 histories of a fair die with this
+/// number of rolls.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Chance {
-    /// What was seen; `null` before the first roll.
+    /// The measured value; `null` before the first roll.
     pub seen: Option<f64>,
-    /// What is expected.
+    /// The expected value of a fair die.
     pub expected: f64,
-    /// The lower end.
+    /// The lower end of the range.
     pub low: f64,
-    /// The upper end.
+    /// The upper end of the range.
     pub high: f64,
 }
 
-/// Rolls of one result, or of neighbouring ones where there are more than sixty.
+/// The count of one result. If a die has more than 60 results, neighbouring results share a row.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Bin {
-    /// The lowest result.
+    /// The lowest result of the row.
     pub from: u32,
-    /// The highest result.
+    /// The highest result of the row.
     pub to: u32,
-    /// How often it came.
+    /// The number of rolls with these results.
     pub n_rolls: u64,
-    /// How often it is to be expected.
+    /// The expected number of a fair die.
     pub expected: f64,
-    /// With fair dice it comes at least so often in all but 2.5 of 100 histories,
+    /// The lower end of the range: a fair die has fewer here in at most 2.5 of 100 histories.
     pub low: u64,
-    /// and at most so often in all but 2.5.
+    /// The upper end of the range: a fair die has more here in at most 2.5 of 100 histories.
     pub high: u64,
-    /// Rolls since it came last, or since the first roll.
+    /// The number of rolls since the last one with these results, or since the first roll.
     pub n_since: u64,
-    /// Most rolls in a row without it; `null` where results share a row.
+    /// The longest drought of this result, in rolls; `null` if several results share the row.
     pub longest_drought: Option<u64>,
 }
 
-/// The longest run of its kind.
+/// The longest streak or drought of a die.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Run {
-    /// The result it is about; `null` before the first roll.
+    /// The result of the streak, or the missing one of the drought; `null` before the first roll.
     pub result: Option<u32>,
-    /// Its length in rolls.
+    /// The length in rolls.
     pub length: u64,
-    /// The roll that ended it; `null` if it goes on, or that is not known.
+    /// The id of the last roll of the streak; `null` while it goes on, and for a drought.
     pub id: Option<i64>,
-    /// What is to be expected in a log of this size; `null` for dice with more than 1,000 results.
+    /// The range of this length for a fair die; `null` before the first roll, and for dice with
+    /// more than 1,000 results.
     pub expected: Option<Range>,
 }
 
-/// Where a length lies with fair dice in about 95 of 100 histories.
+/// The range that contains a length in about 95 of 100 histories of a fair die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Range {
-    /// The lower end.
+    /// The lower end of the range.
     pub low: u64,
-    /// The middle: as often more as less.
+    /// The median.
     pub median: u64,
-    /// The upper end.
+    /// The upper end of the range.
     pub high: u64,
 }
 
-/// The e-value against fairness: valid whenever one looks.
+/// The evidence against fairness: an e-value, which stays valid however often you look.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Fairness {
-    /// The e-value now; capped where numbers end.
+    /// The current e-value, at most the largest number of 64 bits (1.8e308).
     pub e: f64,
-    /// Its decimal logarithm, which has no cap.
+    /// The decimal logarithm of the current e-value, without this limit.
     pub log10_e: f64,
-    /// The highest it ever was, as a decimal logarithm.
+    /// The decimal logarithm of the highest e-value so far.
     pub highest_log10_e: f64,
-    /// The value at which a die is called unfair.
+    /// The e-value at which the die is called unfair.
     pub alarm: f64,
-    /// The first roll at which it was reached, if any.
+    /// The id of the roll at which the e-value first reached `alarm`; `null` if it never did.
     pub alarm_id: Option<i64>,
 }
 
-/// Complete blocks of rolls.
+/// The complete blocks of rolls.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BlockReport {
-    /// Rolls of a block.
+    /// The number of rolls in a block.
     pub size: u64,
-    /// Complete blocks.
+    /// The number of complete blocks.
     pub n_blocks: u64,
-    /// Rolls of the next one so far.
+    /// The number of rolls in the incomplete block.
     pub n_rolls_since: u64,
-    /// Degrees of freedom of each block's chi-square.
+    /// The degrees of freedom of each block's chi-square test.
     pub degrees_of_freedom: u64,
-    /// The last roll of the last complete block.
+    /// The id of the last roll of the last complete block.
     pub last_id: Option<i64>,
-    /// Its chi-square.
+    /// The chi-square statistic of the last complete block.
     pub last_chi_square: Option<f64>,
-    /// Its p-value.
+    /// The p-value of the last complete block.
     pub last_p: Option<f64>,
-    /// Complete blocks by their p-value, which is equally likely to lie in any bin.
+    /// The number of complete blocks by p-value. With a fair die, all rows are equally likely.
     pub p_values: Vec<PValueBin>,
 }
 
-/// Blocks with a p-value in one range.
+/// The number of complete blocks whose p-value lies in a range.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct PValueBin {
-    /// From here on,
+    /// The lowest p-value of the row.
     pub from: f64,
-    /// up to here.
+    /// The upper end of the row. It belongs to the next row, or to this one if it is 1.
     pub to: f64,
-    /// How many blocks.
+    /// The number of blocks.
     pub n_blocks: u64,
-    /// How many are to be expected.
+    /// The expected number of a fair die.
     pub expected: f64,
-    /// At least so many in all but 2.5 of 100 histories,
+    /// The lower end of the range: a fair die has fewer here in at most 2.5 of 100 histories.
     pub low: u64,
-    /// and at most so many in all but 2.5.
+    /// The upper end of the range: a fair die has more here in at most 2.5 of 100 histories.
     pub high: u64,
 }
 

@@ -49,7 +49,7 @@ impl Tallies {
         self.dice.get(die)
     }
 
-    /// Adds the next roll. Returns what it changed. A result that the die cannot show is left out.
+    /// Adds the next roll. Returns the changes. A result that the die cannot show is left out.
     pub fn add(&mut self, roll: &Roll) -> Vec<Change> {
         self.last_id = roll.id;
         let mut changes = Vec::with_capacity(roll.dice.0.len());

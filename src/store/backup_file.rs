@@ -17,7 +17,7 @@ use crate::store::{StoreError, file};
 const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", "-lock", "-new"];
 /// The prefix and suffix that are added to the copy's name to name its draft.
 const DRAFT: (&str, &str) = (".", ".rollcast-draft");
-const REPLACE: &str = "give the copy another name, or replace it by --force";
+const REPLACE: &str = "give the copy another name, or replace it with --force";
 
 /// What a backup does with an existing file of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,10 @@ pub fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf,
         std::path::absolute(to).map_err(|source| file_error("find the folder of", to, source))?;
     let folder = to.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
-        return refuse("no such folder", folder, "make it first");
+        return refuse("no such folder", folder, "create it first");
     }
     if to.is_symlink() && !to.exists() {
-        return refuse("a link to nowhere", &to, "give the copy another name");
+        return refuse("a broken symbolic link", &to, "give the copy another name");
     }
     let to = file::resolve(&to)?;
     if to.file_name().is_some_and(is_draft_name) {
@@ -53,7 +53,7 @@ pub fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf,
     }
     match fs::symlink_metadata(&to) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(source) => return Err(file_error("look at", &to, source)),
+        Err(source) => return Err(file_error("examine", &to, source)),
         Ok(metadata) if !metadata.is_file() => {
             return refuse("something that is not a file", &to, "give the copy another name");
         }
@@ -131,7 +131,7 @@ impl Draft {
         }
         let left = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            left => left.map_err(failed("look at"))?,
+            left => left.map_err(failed("examine"))?,
         };
         let remedy = "remove it, or give the copy another name";
         if !left.is_file() {

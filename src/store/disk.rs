@@ -28,7 +28,7 @@ pub struct Disk {
 ///
 /// [`StoreError::File`] if the file system returns an error.
 pub fn measure(database: &Path) -> Result<Disk, StoreError> {
-    let error = |source| file_error("look at the disk of", database, source);
+    let error = |source| file_error("examine the disk of", database, source);
     let disk = statvfs(database).map_err(|errno| error(io::Error::from(errno)))?;
     let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
     Ok(Disk {

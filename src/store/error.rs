@@ -9,7 +9,7 @@ use crate::roll::RollId;
 use crate::store::read_pool::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
 use crate::store::row::Unreadable;
 
-/// Why the store cannot do what it was asked to.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The path has no rollcast database that this program can use. Nothing was changed.
@@ -63,7 +63,7 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The file was deleted or replaced while it was open: whatever is written now is lost.
+    /// The file was deleted or replaced while it was open: everything written now is lost.
     #[error(
         "`{}` was moved, deleted or replaced while in use; put it back, then start again",
         .0.display()
@@ -111,7 +111,8 @@ pub enum StoreError {
     },
     /// Another roll is stored under the id of a roll that was given.
     #[error(
-        "expected roll {expected} as the next one, got another roll {given} than the stored one"
+        "expected roll {expected} as the next one, got a roll {given} that differs from the stored \
+         one"
     )]
     Conflict {
         /// The id of the next roll.

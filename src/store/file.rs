@@ -66,8 +66,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
         return Ok(path);
     }
     if path.is_symlink() {
-        let remedy = "make the link lead somewhere, or name another file in rollcast.database";
-        return Err(unusable("a link to nowhere", path, remedy));
+        let remedy = "repair the link, or name another file in rollcast.database";
+        return Err(unusable("a broken symbolic link", path, remedy));
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(unusable("a folder", path, "name a file in rollcast.database"));

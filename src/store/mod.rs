@@ -182,7 +182,7 @@ impl Store {
         self.0.writer.run(Writer::finish).await
     }
 
-    /// The disk space that the database takes, and what is free.
+    /// The disk space of the database, and the free space on its disk.
     ///
     /// # Errors
     ///

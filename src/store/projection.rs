@@ -72,7 +72,7 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Loads what is saved. [`Projection::catch_up`] adds the rolls after that.
+    /// Loads the saved tallies. [`Projection::catch_up`] adds the rolls after that.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Projection {
             }
             tallies.skip_to(newest);
         });
-        // Cheaper than noting what each of many rolls changed.
+        // Cheaper than noting the changes of many rolls one by one.
         self.tallies.read(|tallies| self.unsaved.add_all(tallies));
         Ok(true)
     }
@@ -229,7 +229,7 @@ impl Projection {
         }
         let fault = format!("{:#}", anyhow!(error));
         if fault != self.fault {
-            warn!("{what}; rolls go on: {fault}");
+            warn!("{what}; new rolls continue: {fault}");
             self.fault = fault;
         }
     }

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_oldest_go_and_only_in_their_turn_whatever_the_clock_said() {
+    fn only_the_oldest_rolls_are_pruned_in_id_order_whatever_their_timestamps() {
         let before = Cutoff::Before("2026-06-01T00:00:00Z".parse().expect("a moment"));
         let table: [(&[&str], &[i64]); 8] = [
             (&["2026-01-01", "2026-05-31", "2026-06-01", "2026-06-02"], &[3, 4]),

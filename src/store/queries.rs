@@ -202,6 +202,13 @@ impl Store {
     pub async fn all_long_permits(&self) -> Vec<tokio::sync::OwnedSemaphorePermit> {
         self.0.reads.all_long_permits().await
     }
+
+    /// Holds the write lock as another program would, until the connection is dropped.
+    pub fn lock_as_another_program(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(&self.0.path).expect("the database");
+        connection.execute_batch("begin immediate").expect("the lock");
+        connection
+    }
 }
 
 #[cfg(test)]

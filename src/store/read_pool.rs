@@ -98,7 +98,7 @@ impl ReadPool {
     /// # Errors
     ///
     /// [`StoreError::Busy`] if no permit is free in time, [`StoreError::TooLong`] if the query
-    /// takes too long, [`StoreError::Moved`] if the file was replaced, and what `query` returns.
+    /// takes too long, [`StoreError::Moved`] if the file was replaced, and the error of `query`.
     pub async fn read<T: Send + 'static>(
         &self,
         class: QueryClass,
@@ -165,7 +165,7 @@ impl Shared {
             StoreError::Sqlite(error) if was_interrupted(&error) => StoreError::TooLong,
             error => explain_damage(error, &self.path),
         })?;
-        // Nobody may see what was committed to a file that is gone: it is lost.
+        // Nobody may see rolls that were committed to a file that is gone: they are lost.
         self.files.check()?;
         Ok(result)
     }

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_of_rows_are_those_of_both_kinds() {
+    fn the_oldest_and_the_newest_row_may_be_of_either_kind() {
         let roll = |id| Roll {
             id: RollId(id),
             ..row("'2026-11-23T01:37:40.123Z'", "'{}'").expect("a roll")

@@ -13,8 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_rolls.sql"),
     include_str!("../../migrations/0002_statistics.sql"),
     include_str!("../../migrations/0003_projections.sql"),
-    include_str!("../../migrations/0004_malformed_rolls.sql"),
-    include_str!("../../migrations/0005_views.sql"),
+    include_str!("../../migrations/0004_damaged_rows.sql"),
 ];
 /// The newest schema version that this program supports.
 const SCHEMA: usize = MIGRATIONS.len();

@@ -1,4 +1,4 @@
-//! The statistics in the database: loading them, and saving what changed since the last save.
+//! The statistics in the database: loading them, and saving the changes since the last save.
 //!
 //! Loading reads a few rows per result, however many rolls there are.
 
@@ -141,7 +141,7 @@ struct UnsavedDie {
 }
 
 impl Unsaved {
-    /// Adds what a roll changed.
+    /// Adds the changes of a roll.
     pub fn add(&mut self, change: Change) {
         let die = self.0.entry(change.die).or_default();
         die.results.insert(change.result);
@@ -171,7 +171,7 @@ impl Unsaved {
     /// SQLite's. The caller's transaction must not be committed then.
     pub fn save(&self, connection: &Connection, tallies: &Tallies) -> Result<(), StoreError> {
         for (name, unsaved) in &self.0 {
-            let tally = tallies.get(name).expect("what changed is in the tallies");
+            let tally = tallies.get(name).expect("a changed die has a tally");
             save_die(connection, name, tally)?;
             save_results(connection, name, tally, &unsaved.results)?;
             if unsaved.block {

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_not_a_roll_is_another_roll_than_the_one_given() {
+    fn a_row_that_is_not_a_roll_conflicts_with_the_roll_of_its_id() {
         let (_folder, mut writer) = writer();
         // As schema 2 stored it.
         let sql = "drop trigger refuse_unreadable_insert;

@@ -39,8 +39,8 @@ export class Listener {
     // A new EventSource has no last event id, so the URL contains the cursor.
     const source = new EventSource(`${this.#url}?after=${encodeURIComponent(this.#cursor)}`);
     source.addEventListener("sync", (event) => this.#synced(parseSync(event)));
-    source.addEventListener("busy", () => this.#turnedAway());
-    source.addEventListener("message", (event) => this.#heard(parseRoll(event)));
+    source.addEventListener("busy", () => this.#refused());
+    source.addEventListener("message", (event) => this.#received(parseRoll(event)));
     source.addEventListener("error", () => this.#lost());
     this.#source = source;
   }
@@ -51,12 +51,12 @@ export class Listener {
     this.#on.onSync(sync);
   }
 
-  #turnedAway() {
+  #refused() {
     this.#busy = true;
     this.#on.onState("busy");
   }
 
-  #heard(roll) {
+  #received(roll) {
     if (!roll) return;
     this.#cursor = roll.cursor;
     this.#on.onRoll(roll);

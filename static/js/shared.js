@@ -13,7 +13,7 @@ import { Listener } from "./listener.js";
 
 // Tabs with another version of this script use another channel and therefore another stream.
 const NAME = import.meta.url;
-const LOOK_EVERY_MS = 5_000;
+const CHECK_EVERY_MS = 5_000;
 
 /** A listener that shares its stream if the page is in a secure context (TLS or localhost). */
 export function listenerOf(url, on) {
@@ -28,32 +28,32 @@ class SharedListener {
   #channel;
   #timer;
   // Whether our own stream is open, and the id of the newest roll when it started.
-  #asks = false;
+  #isOpen = false;
   #headId;
   // The id and cursor of the newest roll that we received.
-  #at;
+  #newest;
   #state;
   // The leader's newest message since our stream opened, and the number of checks without one.
   #leader = {};
-  #n_looks = 0;
+  #n_checks = 0;
 
   constructor(url, on) {
     this.#on = on;
     this.#stream = new Listener(url, {
-      onState: (state) => this.#turned(state),
+      onState: (state) => this.#stateChanged(state),
       onSync: (sync) => this.#synced(sync),
-      onRoll: (roll) => this.#heard(roll),
+      onRoll: (roll) => this.#received(roll),
     });
   }
 
   listen(cursor) {
     this.#join();
-    this.#ask({ id: parseCursor(cursor)?.id ?? 0, cursor });
+    this.#openStream({ id: parseCursor(cursor)?.id ?? 0, cursor });
   }
 
   close() {
     this.#stream.close();
-    this.#asks = false;
+    this.#isOpen = false;
     clearInterval(this.#timer);
     this.#channel?.close();
     this.#lead?.leave();
@@ -63,92 +63,93 @@ class SharedListener {
   #join() {
     if (this.#lead) return;
     this.#channel = new BroadcastChannel(NAME);
-    this.#channel.addEventListener("message", ({ data }) => this.#told(data));
+    this.#channel.addEventListener("message", ({ data }) => this.#onMessage(data));
     this.#lead = new Lead(NAME, () => this.#elected());
-    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    this.#timer = setInterval(() => this.#checkLeader(), CHECK_EVERY_MS);
   }
 
-  #ask(at) {
-    this.#at = at;
-    this.#asks = true;
+  #openStream(newest) {
+    this.#newest = newest;
+    this.#isOpen = true;
     this.#headId = undefined;
     this.#leader = {};
-    this.#n_looks = 0;
-    this.#stream.listen(at.cursor);
-    this.#hail();
+    this.#n_checks = 0;
+    this.#stream.listen(newest.cursor);
+    this.#ping();
   }
 
   // From our own stream.
 
-  #turned(state) {
+  #stateChanged(state) {
     this.#show(state);
-    this.#tell({});
+    this.#broadcast({});
   }
 
   #synced(sync) {
     this.#headId = sync.headId;
-    if (sync.anotherHistory) this.#at = { id: sync.headId, cursor: sync.head };
-    this.#tell({ anotherHistory: sync.anotherHistory });
+    if (sync.anotherHistory) this.#newest = { id: sync.headId, cursor: sync.head };
+    this.#broadcast({ anotherHistory: sync.anotherHistory });
     this.#on.onSync(sync);
-    this.#meet();
+    this.#handOver();
   }
 
-  #heard(roll) {
-    this.#at = roll;
+  #received(roll) {
+    this.#newest = roll;
     this.#on.onRoll(roll);
-    this.#tell({ roll });
-    this.#meet();
+    this.#broadcast({ roll });
+    this.#handOver();
   }
 
   // Among tabs.
 
-  #tell(news) {
+  #broadcast(news) {
     if (!this.#lead.isOurs) return;
-    this.#channel.postMessage({ state: this.#state, id: this.#at.id, ...news });
+    this.#channel.postMessage({ state: this.#state, id: this.#newest.id, ...news });
   }
 
-  #hail() {
-    this.#channel.postMessage({ isHail: true });
+  // Makes the leader send its state.
+  #ping() {
+    this.#channel.postMessage({ isPing: true });
   }
 
-  #told({ isHail, state, id, roll, anotherHistory }) {
-    if (isHail) return this.#tell({});
+  #onMessage({ isPing, state, id, roll, anotherHistory }) {
+    if (isPing) return this.#broadcast({});
     // Ignore a previous leader that has not noticed yet that it was replaced.
     if (this.#lead.isOurs) return;
     this.#leader = { state, id };
-    if (this.#asks) return this.#meet();
+    if (this.#isOpen) return this.#handOver();
 
-    this.#n_looks = 0;
-    if (roll?.id === this.#at.id + 1) {
-      this.#at = roll;
+    this.#n_checks = 0;
+    if (roll?.id === this.#newest.id + 1) {
+      this.#newest = roll;
       this.#on.onRoll(roll);
     }
-    if (anotherHistory || id > this.#at.id) this.#ask(this.#at);
+    if (anotherHistory || id > this.#newest.id) this.#openStream(this.#newest);
     else if (state !== this.#state) this.#show(state);
   }
 
-  // The leader works if it has received a roll from after the start of our stream. Its next rolls
-  // then continue ours.
-  #meet() {
+  // Closes our stream if the leader's works: the leader has a roll from after the start of our
+  // stream. The leader's next rolls then continue ours.
+  #handOver() {
     const { state, id } = this.#leader;
-    const met = state === "live" && this.#headId <= id && id <= this.#at.id;
-    if (!this.#asks || !met || this.#lead.isOurs) return;
-    this.#asks = false;
+    const isCaughtUp = state === "live" && this.#headId <= id && id <= this.#newest.id;
+    if (!this.#isOpen || !isCaughtUp || this.#lead.isOurs) return;
+    this.#isOpen = false;
     this.#stream.close();
     if (this.#state !== "live") this.#show("live");
   }
 
   #elected() {
     // A leader that lost the lock had a dead stream, or was frozen.
-    if (this.#lead.isOurs && this.#asks) this.#tell({});
-    else this.#ask(this.#at);
+    if (this.#lead.isOurs && this.#isOpen) this.#broadcast({});
+    else this.#openStream(this.#newest);
   }
 
-  #look() {
+  #checkLeader() {
     if (this.#lead.isOurs) return;
-    this.#n_looks += 1;
-    if (this.#n_looks === 2) this.#hail();
-    if (this.#n_looks > 2 && (!this.#asks || this.#state === "live")) this.#lead.take();
+    this.#n_checks += 1;
+    if (this.#n_checks === 2) this.#ping();
+    if (this.#n_checks > 2 && (!this.#isOpen || this.#state === "live")) this.#lead.take();
   }
 
   #show(state) {

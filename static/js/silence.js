@@ -7,7 +7,7 @@ export class Silence {
   #on;
   #limitMs;
   #lastRollAt;
-  #askAgainAt;
+  #longSilenceAt;
   #silent = false;
   #timer;
 
@@ -27,14 +27,14 @@ export class Silence {
     clearInterval(this.#timer);
     if (!open) return;
     if (!this.#silent) this.#lastRollAt = performance.now();
-    this.#askAgainAt = performance.now() + this.#limitMs + jittered(LONG_MS);
+    this.#longSilenceAt = performance.now() + this.#limitMs + jittered(LONG_MS);
     this.#timer = setInterval(() => this.#check(), 500);
   }
 
   /** Call this for each roll. */
   broken() {
     this.#lastRollAt = performance.now();
-    this.#askAgainAt = this.#lastRollAt + this.#limitMs + jittered(LONG_MS);
+    this.#longSilenceAt = this.#lastRollAt + this.#limitMs + jittered(LONG_MS);
     if (!this.#silent) return;
     this.#silent = false;
     this.#on.onSilence(0);
@@ -46,7 +46,7 @@ export class Silence {
     if (silentMs < this.#limitMs) return;
     this.#silent = true;
     this.#on.onSilence(Math.floor(silentMs / 1_000));
-    if (now >= this.#askAgainAt) this.#on.onLongSilence();
+    if (now >= this.#longSilenceAt) this.#on.onLongSilence();
   }
 }
 

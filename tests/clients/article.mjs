@@ -16,8 +16,8 @@ const jQuery = () => ({
 });
 const $ = { each: (object, visit) => Object.keys(object).forEach((key) => visit(key, object[key])) };
 
-// The article's own lines, in which only a slip is mended: `$.each` was given a `die_roll`. Those
-// between them are lost, and are filled in here as its text says.
+// The article's own lines. Only one mistake is fixed: `$.each` got a `die_roll`. The lines between
+// them are lost, so they are written here as the article's text describes.
 function listen() {
     var source = new EventSource("/stream/");
     source.onerror = function(eventdata) {

@@ -16,7 +16,7 @@ fn eventsource_sees_every_roll_once_across_kills_of_the_server() {
 }
 
 #[test]
-fn the_listener_of_the_article_gets_one_entry_a_die() {
+fn the_listener_of_the_article_gets_one_entry_per_die() {
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     wait_until_rolled(&instance, 3);

@@ -1,4 +1,4 @@
-//! A server made by hand, which answers, or misbehaves, as a test says.
+//! A hand-made server. It answers, or misbehaves, as a test tells it to.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

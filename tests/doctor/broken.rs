@@ -75,7 +75,7 @@ fn the_table_and_the_exit_code_agree_with_the_json() {
 }
 
 #[test]
-fn a_proxy_that_buffers() {
+fn a_proxy_that_buffers_is_a_fault() {
     // HTTP/1.0, which nginx uses by default, and rollcast's own header ignored. Frequent rolls
     // fill the buffer while the doctor watches.
     let ignoring = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
@@ -84,7 +84,7 @@ fn a_proxy_that_buffers() {
 }
 
 #[test]
-fn a_proxy_that_buffers_for_longer_than_the_doctor_watches() {
+fn a_proxy_that_buffers_for_longer_than_the_doctor_watches_is_a_fault() {
     let (instance, _server) = rolling("every = '1h'");
     let ignoring = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
     let nginx = Nginx::start(instance.port(), &[("proxy_buffering off;", ignoring)]);
@@ -99,13 +99,13 @@ fn a_proxy_that_buffers_for_longer_than_the_doctor_watches() {
 }
 
 #[test]
-fn a_stream_that_is_compressed() {
+fn a_stream_that_is_compressed_is_a_fault() {
     let report = behind(&[("gzip off;", "gzip_types text/event-stream;")]);
     report.assert_faults(&["compression"], "`gzip off;`");
 }
 
 #[test]
-fn a_stream_that_is_cut_off_when_idle() {
+fn a_stream_that_is_cut_off_when_idle_is_a_fault() {
     let (instance, _server) = rolling("every = '1h'");
     let nginx =
         Nginx::start(instance.port(), &[("proxy_read_timeout 1h;", "proxy_read_timeout 2s;")]);
@@ -118,48 +118,48 @@ fn a_stream_that_is_cut_off_when_idle() {
 }
 
 #[test]
-fn a_content_type_that_is_lost() {
+fn a_content_type_that_is_lost_is_a_fault() {
     let report = behind(&[("gzip off;", "proxy_hide_header Content-Type;")]);
     report.assert_faults(&["answer"], "`proxy_hide_header Content-Type;`");
 }
 
 #[test]
-fn an_address_that_is_not_forwarded_and_can_be_forged() {
+fn an_address_that_is_not_forwarded_and_can_be_forged_is_a_fault() {
     let report = behind(&[("proxy_set_header X-Real-IP $remote_addr;", "")]);
     report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
     assert!(report.finding("address").1.contains("yours is not forwarded"));
 }
 
 #[test]
-fn an_address_that_is_not_forwarded() {
+fn an_address_that_is_not_forwarded_is_a_fault() {
     let report = behind(&[("X-Real-IP $remote_addr", "X-Real-IP \"\"")]);
     report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
     assert!(!report.finding("address").1.contains("believed"));
 }
 
 #[test]
-fn an_address_that_can_be_forged() {
+fn an_address_that_can_be_forged_is_a_fault() {
     let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For;";
     let report = behind(&[("gzip off;", everybody)]);
     report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
 }
 
 #[test]
-fn an_address_that_can_be_forged_by_the_header_of_another_network() {
+fn an_address_that_can_be_forged_by_the_header_of_another_network_is_a_fault() {
     let everybody = "gzip off; set_real_ip_from 0.0.0.0/0; real_ip_header CF-Connecting-IP;";
     let report = behind(&[("gzip off;", everybody)]);
     report.assert_faults(&["address"], "`set_real_ip_from` only for proxies of your own");
 }
 
 #[test]
-fn the_address_of_a_proxy_that_is_not_trusted() {
+fn the_address_of_an_untrusted_proxy_is_a_fault() {
     let report = behind(&[("gzip off;", "gzip off; proxy_bind 127.0.0.9;")]);
     report.assert_faults(&["address"], "`trusted_proxies`");
     assert!(report.finding("address").1.contains("127.0.0.9"));
 }
 
 #[test]
-fn a_last_event_id_that_is_dropped() {
+fn a_last_event_id_that_is_dropped_is_a_fault() {
     let headers = "gzip off; proxy_pass_request_headers off;
                    proxy_set_header Accept text/event-stream;
                    proxy_set_header X-Real-IP $remote_addr;";
@@ -168,45 +168,45 @@ fn a_last_event_id_that_is_dropped() {
 }
 
 #[test]
-fn a_stream_that_caches_may_store() {
+fn a_stream_that_caches_may_store_is_a_fault() {
     let report = behind(&[("gzip off;", "gzip off; expires 1h;")]);
     report.assert_faults(&["cache"], "no `expires`");
 }
 
 #[test]
-fn a_page_that_caches_may_store() {
+fn a_page_that_caches_may_store_is_a_fault() {
     let report = behind(&[("location / {", "location / { expires 1h;")]);
     report.assert_faults(&["page"], "no `expires`");
 }
 
 #[test]
-fn a_stream_that_redirects_to_a_page_of_another_origin() {
+fn a_stream_that_redirects_to_a_page_of_another_origin_is_a_fault() {
     let elsewhere = "return 302 http://localhost:@PORT@/;";
     let report = behind(&[("gzip off;", elsewhere)]);
     report.assert_faults(&["redirect", "answer"], "`proxy_pass` in the stream's location");
 }
 
 #[test]
-fn an_allowed_origin_that_is_sent_twice() {
+fn an_allowed_origin_that_is_sent_twice_is_a_fault() {
     let twice = "gzip off; add_header Access-Control-Allow-Origin *;";
     let report = behind(&[("gzip off;", twice)]);
     report.assert_faults(&["cross-origin"], "no `add_header Access-Control-Allow-Origin`");
 }
 
 #[test]
-fn too_few_connections_per_address() {
+fn too_few_connections_per_address_are_a_fault() {
     let report = behind(&[("gzip off;", "gzip off; limit_conn streams 4;")]);
     report.assert_faults(&["limit"], "`limit_conn`");
 }
 
 #[test]
-fn too_few_connections_in_total() {
+fn too_few_connections_in_total_are_a_fault() {
     let report = behind(&[("worker_connections 256;", "worker_connections 14;")]);
     report.assert_faults(&["limit"], "`worker_connections`");
 }
 
 #[test]
-fn too_few_streams_per_address() {
+fn too_few_streams_per_address_are_a_fault() {
     let (instance, _server) = rolling("every = '100ms'\nmax_streams_per_address = 4");
     let nginx = Nginx::start(instance.port(), &[]);
     let report = doctor(&nginx.url("/"), &["--for", "2"]);
@@ -215,7 +215,7 @@ fn too_few_streams_per_address() {
 }
 
 #[test]
-fn no_server_behind_the_proxy() {
+fn a_proxy_without_a_running_server_is_a_fault() {
     let nginx = Nginx::start(crate::common::free_port(), &[]);
     let report = doctor(&nginx.url("/"), &["--for", "2"]);
     report.assert_faults(&["page", "answer"], "is it running?");
@@ -223,7 +223,7 @@ fn no_server_behind_the_proxy() {
 }
 
 #[test]
-fn a_server_that_makes_no_rolls() {
+fn a_server_that_makes_no_rolls_is_a_fault() {
     let (instance, _server) = rolling("every = '100ms'");
     let nginx = Nginx::start(instance.port(), &[]);
     // Another process locks the database.

@@ -50,13 +50,13 @@ fn tls_with_http2_has_no_fault() {
 }
 
 #[test]
-fn tls_without_http2() {
+fn tls_without_http2_is_a_fault() {
     let report = report(certificate_folder("localhost", LATER), true, &[(" ssl http2;", " ssl;")]);
     report.assert_faults(&["connections"], "`http2 on;`");
 }
 
 #[test]
-fn a_certificate_of_an_unknown_authority() {
+fn a_certificate_of_an_unknown_authority_is_a_fault() {
     let report = report(certificate_folder("localhost", LATER), false, &[]);
     report.assert_faults(&["tls"], "fullchain.pem");
     // The other checks run all the same.
@@ -64,13 +64,13 @@ fn a_certificate_of_an_unknown_authority() {
 }
 
 #[test]
-fn a_certificate_that_has_expired() {
+fn a_certificate_that_has_expired_is_a_fault() {
     let report = report(certificate_folder("localhost", (2021, 1, 1)), true, &[]);
     report.assert_faults(&["tls"], "renew the certificate");
 }
 
 #[test]
-fn a_certificate_that_expires_soon() {
+fn a_certificate_that_expires_soon_is_a_note() {
     let end = jiff::Zoned::now().date() + jiff::Span::new().days(8);
     let (month, day) = (end.month().unsigned_abs(), end.day().unsigned_abs());
     let report =
@@ -80,7 +80,7 @@ fn a_certificate_that_expires_soon() {
 }
 
 #[test]
-fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority() {
+fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority_is_a_fault() {
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let secure = Nginx::start_tls(certificate_folder("localhost", LATER), instance.port(), &[]);
@@ -91,7 +91,7 @@ fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority() {
 }
 
 #[test]
-fn a_certificate_of_another_name() {
+fn a_certificate_of_another_name_is_a_fault() {
     let report = report(certificate_folder("dice.example.org", LATER), true, &[]);
     report.assert_faults(&["tls"], "`server_name`");
 }

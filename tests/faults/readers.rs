@@ -1,7 +1,7 @@
 //! The store's read connections on a slow disk: which queries get one, and for how long.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
@@ -30,6 +30,19 @@ fn send_request(instance: &Instance, path: &str) -> TcpStream {
     let mut socket = instance.connect();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     socket
+}
+
+/// A stream whose reads have a timeout.
+fn stream(instance: &Instance, path: &str) -> Stream {
+    let mut socket = BufReader::new(instance.connect());
+    // HTTP/1.0, so that the events come without chunks.
+    write!(socket.get_mut(), "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        assert!(socket.read_line(&mut line).unwrap() > 0, "expected a response");
+    }
+    Stream::read(socket)
 }
 
 #[test]
@@ -62,17 +75,19 @@ fn a_stream_that_waits_for_a_hanging_read_gets_heartbeats_and_its_permit_is_rele
         assert_eq!(get(&instance, "/rolls/10000").0, 200);
     }
     shim.inject(Fault::for_ever(Calls::Read, Failure::Hang));
-    let open = |path: &str| Stream::open(&instance.url(path), Ask::default()).unwrap();
-    let mut stream = open("/stream/?after=10000");
-    let start = stream.frames(2);
+    let mut replaying = stream(&instance, "/stream/?after=10000");
+    let start = replaying.frames(2);
     assert_eq!(start[1].sync().unwrap()["replay"], 10_001);
-    assert_eq!(stream.frames(3), [Frame::Comment, Frame::Comment, Frame::Comment]);
+    assert_eq!(replaying.frames(3), [Frame::Comment, Frame::Comment, Frame::Comment]);
     assert!(shim.n_injected() > 0, "nothing hangs");
 
     // A live stream reads nothing from the database.
-    let is_refused = || open("/stream/").frames(2)[1].sync().is_none();
+    let is_refused = || {
+        let mut live = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
+        live.frames(2)[1].sync().is_none()
+    };
     assert!(is_refused(), "control: heartbeats do not release the permit of an open stream");
-    drop(stream);
+    drop(replaying);
     wait_for("a free permit", || (!is_refused()).then_some(()));
     shim.clear_fault();
 }

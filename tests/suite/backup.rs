@@ -207,7 +207,7 @@ fn a_copy_overwrites_a_file_only_with_force_and_never_the_database() {
         (&["--force", "rolls.db-wal"], "a file of it"),
         (&["--force", "rolls.db-lock"], "a file of it"),
         (&["--force", "folder"], "not a file"),
-        (&["--force", "lost.db"], "a link to nowhere"),
+        (&["--force", "lost.db"], "a broken symbolic link"),
         (&["--force", "used.db"], "a write-ahead log"),
         (&["no/such/copy.db"], "no such folder"),
         (&["symlinked.db"], "a link or no file"),

@@ -150,7 +150,7 @@ fn metrics_count_rolls_commits_streams_and_deliveries() {
     let stored = instance.stored().last().unwrap().0 as f64 - 50.0;
     let later = metrics(&instance);
     assert!(later["rollcast_rolls_total"] >= stored, "{stored} in {later:#?}");
-    // A commit stores several rolls where they come faster than the disk takes them.
+    // One commit stores all rolls that came due during the previous one.
     assert!(later["rollcast_append_seconds_count"] >= 1.0);
     assert!(later["rollcast_append_seconds_count"] <= later["rollcast_rolls_total"]);
     assert!(later["rollcast_append_seconds_sum"] > 0.0);

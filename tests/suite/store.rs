@@ -52,9 +52,9 @@ fn a_foreign_file_is_refused_and_left_unchanged() {
             "not a file",
         ),
         (
-            "a link to nowhere",
+            "a broken symbolic link",
             |path| std::os::unix::fs::symlink("no/such.db", path).unwrap(),
-            "a link to nowhere",
+            "a broken symbolic link",
         ),
         ("an empty file", |path| fs::write(path, "").unwrap(), "an empty file"),
         ("a text", |path| fs::write(path, "rolls\n".repeat(50)).unwrap(), "not SQLite"),

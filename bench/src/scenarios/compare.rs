@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_the_faults_of_every_round() {
+    fn the_table_lists_the_faults_of_every_round() {
         let faulty = |n_missed| Measured { n_missed, ..measured(Peer::Axum) };
         let rounds = [vec![faulty(3)], vec![faulty(0)], vec![faulty(5)]];
         let table = table(&rounds, &[], |m| m.rolls_per_s);

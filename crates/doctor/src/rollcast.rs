@@ -82,7 +82,7 @@ fn attribute<'a>(html: &'a str, name: &str) -> Option<&'a str> {
     html[at + assignment.len()..].split('"').next()
 }
 
-/// The data of a `sync` event: how the stream continues what the client has.
+/// The data of a `sync` event: how the stream continues after the client's last roll.
 pub fn sync(frame: &Frame) -> Option<serde_json::Value> {
     control(frame, "sync")
 }

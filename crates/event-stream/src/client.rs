@@ -32,7 +32,7 @@ pub enum Certificates {
     Public,
     /// Those of these authorities only.
     Of(Vec<CertificateDer<'static>>),
-    /// All. For a look at a server's answers where nothing that is sent is secret.
+    /// All. Only for requests that send no secret.
     Unverified,
 }
 

@@ -116,7 +116,7 @@ impl fmt::Debug for HttpUrl {
 }
 
 impl UrlError {
-    /// Quotes the beginning of a text, without what could be a password, on one line.
+    /// Quotes the beginning of a text on one line, without a possible password.
     fn new(text: &str) -> UrlError {
         let authority = text.find("//").map_or(0, |at| at + 2);
         let text = match text.rfind('@') {

@@ -1,4 +1,4 @@
-//! Reads frames from bytes, in whatever pieces the bytes arrive.
+//! Reads frames from bytes that arrive in pieces of any size.
 
 /// How many bytes of one line, and of one event's data, are kept. The rest is dropped: input
 /// without line ends is no event stream.

@@ -63,8 +63,8 @@ impl From<io::Error> for Stopped {
     }
 }
 
-/// Writes the selected rolls that the server has now, line by line, so that the rest after a
-/// broken connection joins what came before it.
+/// Writes the selected rolls that the server has now, line by line. So after a broken connection
+/// the rest continues after a complete line.
 ///
 /// # Errors
 ///

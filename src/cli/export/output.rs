@@ -43,7 +43,7 @@ impl Output {
         Ok(Output::File(BufWriter::new(draft)))
     }
 
-    /// Writes what is buffered; a file then gets its name.
+    /// Writes the buffered bytes. A file then gets its name.
     ///
     /// # Errors
     ///

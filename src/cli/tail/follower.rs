@@ -1,5 +1,5 @@
 //! Follows a stream over any number of connections: where to continue, when to reconnect, and
-//! which rolls are missing. Knows connections only by what arrives from them.
+//! which rolls are missing. It knows connections only by the items that they send.
 
 use std::fmt;
 use std::io::{self, Write};

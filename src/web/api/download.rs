@@ -30,13 +30,13 @@ pub fn permits() -> Arc<Permits> {
 
 /// Any range as CSV
 ///
-/// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
-/// row per roll (RFC 4180), one column per die. It holds only numbers and timestamps, which no
-/// spreadsheet takes for a formula. An id that is missing within a file is a damaged roll. The header
-/// `Rollcast-Unreadable` lists damaged rolls before and after those of the file. If a file ends
-/// before the id in its `Rollcast-Last` header, the download was truncated. Resume with `after=` the
-/// last id received. If the next file begins with a later roll, the other rolls in between were
-/// pruned.
+/// The oldest roll comes first. The file ends with the newest roll at the time of the request. It
+/// has one row per roll and one column per die (RFC 4180). It holds only numbers and timestamps,
+/// which no spreadsheet takes for a formula. An id that is missing within a file is a damaged roll.
+/// The header `Rollcast-Unreadable` lists damaged rolls before the first and after the last roll of
+/// the file. If a file ends before the id in its `Rollcast-Last` header, the download was
+/// truncated. Resume with `after=` the last id received. If rolls are missing between the two
+/// files, they were pruned meanwhile, or `Rollcast-Unreadable` lists them.
 #[utoipa::path(
     get,
     path = "/api/rolls.csv",
@@ -64,12 +64,12 @@ pub async fn csv(
 
 /// Any range as JSON lines
 ///
-/// The oldest roll comes first. The file ends with the newest roll of the moment of the request. One
-/// object per line. An id that is missing within a file is a damaged roll. The header
-/// `Rollcast-Unreadable` lists damaged rolls before and after those of the file. If a file ends
-/// before the id in its `Rollcast-Last` header, the download was truncated. Resume with `after=` the
-/// last id received. If the next file begins with a later roll, the other rolls in between were
-/// pruned.
+/// The oldest roll comes first. The file ends with the newest roll at the time of the request. It
+/// has one JSON object per line. An id that is missing within a file is a damaged roll. The header
+/// `Rollcast-Unreadable` lists damaged rolls before the first and after the last roll of the file.
+/// If a file ends before the id in its `Rollcast-Last` header, the download was truncated. Resume
+/// with `after=` the last id received. If rolls are missing between the two files, they were pruned
+/// meanwhile, or `Rollcast-Unreadable` lists them.
 #[utoipa::path(
     get,
     path = "/api/rolls.ndjson",

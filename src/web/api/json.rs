@@ -47,8 +47,8 @@ impl Json {
         Json { unreadable, ..self }
     }
 
-    /// Lets caches keep what no later roll can change. Where rolls are pruned, that can change it,
-    /// so caches must revalidate each time.
+    /// Lets caches keep a response that no later roll can change. Where rolls are pruned, pruning
+    /// can change it, so caches must revalidate it each time.
     pub fn cached_if(self, is_final: bool, keep: Keep) -> Json {
         Json { cache: (is_final && keep == Keep::Forever).then_some(FINAL), ..self }
     }

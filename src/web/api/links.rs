@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_has_the_links_that_there_are() {
+    fn the_link_header_contains_only_links_that_exist() {
         let links = Links { prev: Some("/a".into()), next: Some("/b".into()) };
         assert_eq!(links.header(), "</a>; rel=\"prev\", </b>; rel=\"next\"");
         assert_eq!(Links { prev: None, ..links }.header(), "</b>; rel=\"next\"");

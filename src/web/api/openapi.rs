@@ -30,7 +30,7 @@ const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only a
     tags(
         (name = "rolls", description = "Rolls as JSON"),
         (name = "files", description = "Any range of rolls as a file"),
-        (name = "statistics", description = "What all rolls together show"),
+        (name = "statistics", description = "Statistics of all rolls"),
         (name = "about", description = "This description"),
     )
 )]

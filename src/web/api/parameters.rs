@@ -26,8 +26,8 @@ impl IntoParams for RangeQuery {
             .item(time(KnownFormat::Date));
         let after = "Only rolls after this one: a cursor as in the stream, `41-1763861860123`, or \
                      an id.";
-        let since_text = "Only rolls since then: a duration before now such as `10m`, or a \
-                          timestamp. `after` overrides it.";
+        let since_text = "Only rolls since this time: a time ago such as `10m`, or a timestamp. \
+                          `after` overrides it.";
         vec![
             parameter("after", after, cursor()),
             parameter("before", "Only rolls before this one: a cursor or an id.", cursor()),
@@ -39,7 +39,7 @@ impl IntoParams for RangeQuery {
 impl IntoParams for Limit {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let limit = integer(1).maximum(Some(Limit::MAX)).default(Some(Limit::default().0.into()));
-        vec![parameter("limit", "The most rolls on a page.", limit)]
+        vec![parameter("limit", "The maximum number of rolls on a page.", limit)]
     }
 }
 

@@ -37,13 +37,15 @@ pub struct SearchedJson {
 
 /// Rolls page by page
 ///
-/// With `after` or `since`, the oldest come first, from there on. Otherwise the newest come first.
-/// A roll never changes. If the server keeps all rolls, caches may keep a page for a day once later
-/// rolls cannot change it. Pruned rolls are missing at the beginning. Ids have no gaps, so they show
-/// it, and `Rollcast-Oldest` names the oldest roll that is kept.
+/// With `after` or `since`, the page begins there and the oldest rolls come first. Otherwise the
+/// newest come first. A roll never changes. If the server keeps all rolls, caches may keep a page
+/// for a day once later rolls cannot change it. Pruned rolls are missing at the beginning of the
+/// history: `Rollcast-Oldest` names the oldest roll that is kept. `Rollcast-Unreadable` names
+/// damaged rolls that are left out.
 ///
-/// With `die` and `result`, only rolls with that result. One request searches at most 5,000 rolls,
-/// so a page can be short or empty. `searched` tells which rolls it covers, and `Link` leads on.
+/// With `die` and `result`, the page has only rolls with that result. One request searches at most
+/// 5,000 rolls, so a page can be short or empty. `searched` is the range of rolls that it covers,
+/// and `Link` names the next page.
 #[utoipa::path(
     get,
     path = "/api/rolls",
@@ -52,7 +54,7 @@ pub struct SearchedJson {
     responses(
         (status = 200, description = "The rolls", body = RollsJson, headers(
             ("ETag" = String, description = "Names the response, for `If-None-Match`"),
-            ("Rollcast-Oldest" = String, description = "The id of the oldest roll that is kept, or the next one if none is"),
+            ("Rollcast-Oldest" = String, description = "The id of the oldest roll that is kept, or of the next roll if none is"),
             ("Rollcast-Unreadable" = String, description = "The ids of damaged rolls that were left out of this page, if there are any"),
             ("Link" = String, description = "The pages after (`next`) and before (`prev`) in the same order (RFC 8288); with `result` only `next`"),
         )),

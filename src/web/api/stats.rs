@@ -9,11 +9,12 @@ use crate::web::api::query::NoQuery;
 use crate::web::http::error::ErrorJson;
 use crate::web::pages::stats::Stats;
 
-/// All statistics
+/// Statistics of all rolls
 ///
-/// For each die that was ever rolled, over all rolls ever made, pruned ones included: counts, mean,
-/// streaks and droughts, beside the range in which 95 of 100 histories of fair dice of this size
-/// fall; an e-value that may be watched live; p-values of complete blocks.
+/// The statistics of each die, over all rolls ever made, pruned ones included. Counts, mean,
+/// streaks and droughts come with the range that holds 95 of 100 histories of a fair die. The
+/// evidence against fairness is an e-value, which stays valid however often you look. Each complete
+/// block is tested once and has a p-value.
 #[utoipa::path(
     get,
     path = "/api/stats",

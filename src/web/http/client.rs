@@ -48,7 +48,7 @@ impl Client {
         if !proxies.trusted.contains(&peer) {
             return Client { address: Some(peer) };
         }
-        // The last address of the last header: the proxy appends its own entry to what it received.
+        // The last address of the last header, because a proxy appends its entry.
         let last = request.headers().get(header).last().and_then(|list| list.rsplit(',').next());
         let forwarded = last.and_then(|address| address.trim().parse().ok());
         Client { address: forwarded.map(|address: IpAddr| address.to_canonical()) }

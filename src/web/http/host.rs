@@ -91,7 +91,7 @@ impl Handler for HostGuard {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
         match check(request) {
             Ok(()) => Outcome::forward(data, Status::NotFound),
-            // The catcher says what is wrong.
+            // The catcher names the fault.
             Err(_) => Outcome::Error(Status::BadRequest),
         }
     }

@@ -39,8 +39,8 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// Reads all files, and checks that those which `templates` link are among them, with the
-    /// modules that a script imports.
+    /// Reads all files. Checks that they include every file that `templates` link, and every module
+    /// that a script imports.
     ///
     /// # Errors
     ///

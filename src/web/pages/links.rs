@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn short_links_are_the_general_ones() {
+    fn a_link_names_its_roll_its_day_or_its_version() {
         let date: Date = "2026-11-23".parse().expect("a day");
         assert_eq!(before(RollId(7)), "/rolls?before=7");
         assert_eq!(day(date), "/rolls?day=2026-11-23");

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_rocket() {
+    fn a_template_has_the_name_that_rocket_gives_it() {
         let table = [
             ("roll.html.tera", Some("roll")),
             ("sub/roll.html.tera", Some("sub/roll")),

@@ -107,7 +107,7 @@ pub struct OpenStream {
 }
 
 impl OpenStream {
-    /// A stream of what `reader` delivers.
+    /// A stream of the items of `reader`.
     pub fn new(reader: Reader, client: Client, count: StreamCount, permit: Permit) -> OpenStream {
         OpenStream {
             reader,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_comes_next_and_nothing_is_lost() {
+    fn bytes_that_do_not_fit_come_next_and_nothing_is_lost() {
         let frames = [Some("one/"), Some("two/"), Some("three/"), None];
         assert_eq!(chunks(script(&frames), 5), "one/t\nwo/th\nree/");
         assert_eq!(chunks(script(&frames), 14), "one/two/three/\n…", "full, then pending");

@@ -23,7 +23,7 @@ pub enum Closing {
     Unreadable,
 }
 
-/// How the rolls that follow continue what the client has.
+/// How the rolls that follow continue those of the client.
 pub fn sync(sync: &SyncEvent) -> Vec<u8> {
     let (mode, reason) = words(sync.mode);
     let (head, SyncEvent { replay, lost, .. }) = (sync.head.to_string(), *sync);

@@ -67,7 +67,7 @@ async fn listen_by_post(
 /// The headers without a stream.
 #[head("/stream")]
 fn show_headers() -> EventStream {
-    EventStream(Body::closed(Vec::new()))
+    EventStream { body: Body::closed(Vec::new()), is_refused: false }
 }
 
 /// Lets pages of other origins send a last event id.
@@ -125,8 +125,10 @@ impl Caller<'_> {
     /// The stream, or the refusal in a form that this client understands.
     fn answer(&self, opened: Result<OpenStream, Refusal>) -> Answer {
         match opened {
-            Ok(open) => Ok(EventStream(Body::open(open))),
-            Err(refusal) if self.reads_events => Ok(EventStream(Body::closed(refusal.frame()))),
+            Ok(open) => Ok(EventStream { body: Body::open(open), is_refused: false }),
+            Err(refusal) if self.reads_events => {
+                Ok(EventStream { body: Body::closed(refusal.frame()), is_refused: true })
+            }
             Err(refusal) => Err(Public(refusal.into())),
         }
     }

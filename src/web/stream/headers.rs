@@ -10,21 +10,31 @@ use crate::web::stream::body::{Body, CHUNK_BYTES, OpenStream};
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 /// An event stream.
-pub struct EventStream(pub Body<OpenStream>);
+pub struct EventStream {
+    /// Its bytes.
+    pub body: Body<OpenStream>,
+    /// Whether it is refused, and the body only says why.
+    pub is_refused: bool,
+}
 
 impl<'r> Responder<'r, 'static> for EventStream {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        Response::build()
+        let mut response = Response::build();
+        if self.is_refused {
+            // It would be an error for a client that does not accept event streams. An open stream
+            // does without this header: hyper keeps the map of headers while the stream is open,
+            // and one more doubles it (0.8 KiB per client).
+            response.raw_header("Vary", "Accept");
+        }
+        response
             .header(ContentType::EventStream)
             .raw_header("Cache-Control", "no-cache, no-transform")
             .raw_header("X-Accel-Buffering", "no")
-            // A refusal is an event or an error, depending on what the client accepts.
-            .raw_header("Vary", "Accept")
             .raw_header("Access-Control-Allow-Origin", "*")
             // Shows an operator from outside whether the proxy forwards client addresses
             // (`rollcast doctor` reads it). Browsers hide it from pages of other origins.
             .raw_header("Rollcast-Client", Client::of(request).to_string())
-            .streamed_body(self.0)
+            .streamed_body(self.body)
             .max_chunk_size(CHUNK_BYTES)
             .ok()
     }

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_values_and_what_clients_add_to_every_request_ask_for_nothing() {
+    fn empty_values_and_the_usual_additions_of_clients_are_ignored() {
         for query in [
             "",
             "&",

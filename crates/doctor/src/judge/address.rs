@@ -54,11 +54,13 @@ pub fn address(seen: &Observations) -> Finding {
     }
 }
 
-/// In which headers a forged address was not believed.
+/// The headers in which a forged address was ignored.
 fn forgeries(seen: &Observations) -> String {
     match seen.forged_head {
-        Some(_) => format!("no other is believed in {} or Forwarded", ADDRESS_HEADERS.join(", ")),
-        None => "whether a forged one is believed was not seen".into(),
+        Some(_) => {
+            format!("forged ones are ignored in {} or Forwarded", ADDRESS_HEADERS.join(", "))
+        }
+        None => "the request with a forged address got no answer".into(),
     }
 }
 
@@ -95,7 +97,7 @@ mod tests {
         }
         let mut unknown = rollcast();
         unknown.forged_head = None;
-        expect("no second answer", &address(&unknown), Fine, "was not seen");
+        expect("no second answer", &address(&unknown), Fine, "got no answer");
         let mut direct = rollcast();
         let unknown = stream_head(&[("rollcast-client", "unknown"), ("server", "rollcast")]);
         (direct.plain_head, direct.forged_head) = (Some(unknown.clone()), Some(unknown));

@@ -54,7 +54,7 @@ pub fn buffering(seen: &Observations, watch: &Watch) -> Finding {
             return slow_start(first.at);
         }
         let saw = format!(
-            "{n_rolls} rolls arrived when they were made, the slowest {} ms after the fastest",
+            "{n_rolls} rolls arrived as they were made; their delays differ by at most {} ms",
             worst.as_millis()
         );
         return fine(NAME, saw);

@@ -49,7 +49,7 @@ pub fn header(seen: &Observations, watch: &Watch) -> Finding {
             let saw = "nginx removes X-Accel-Buffering";
             match buffering(seen, watch).verdict {
                 Verdict::Fine => fine(NAME, format!("{saw}, and holds nothing back")),
-                _ => unknown(NAME, format!("{saw}, so whether it was sent is not seen")),
+                _ => unknown(NAME, format!("{saw}, so the doctor cannot see whether it was sent")),
             }
         }
         None if seen.is_rollcast() => note(

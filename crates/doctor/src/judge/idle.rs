@@ -34,8 +34,8 @@ pub fn idle(seen: &Observations, watch: &Watch) -> Finding {
             };
         }
         End::TooMuch => {
-            let saw = format!("more arrived in {open_for} than is read (64 MB or 200,000 frames)");
-            return unknown(NAME, saw);
+            let saw = format!("more than 64 MB or 200,000 frames arrived in {open_for}");
+            return unknown(NAME, format!("{saw}; the doctor reads no more"));
         }
         _ if watch.arrivals.iter().any(|arrival| busy(&arrival.frame).is_some()) => {
             return unknown(NAME, "the server refused the stream: its limit is reached");
@@ -96,7 +96,14 @@ mod tests {
         let broken = || End::Broken("reset".into());
         let table = [
             ("open", flowing.clone(), End::Open, 4_100, Fine, "silent for at most 0.1 s"),
-            ("flood", flowing.clone(), End::TooMuch, 4_100, Unknown, "more arrived in 4.1 s"),
+            (
+                "flood",
+                flowing.clone(),
+                End::TooMuch,
+                4_100,
+                Unknown,
+                "4.1 s; the doctor reads no more",
+            ),
             ("silent", rolls(&[]), End::Open, 20_000, Unknown, "try --for 90s"),
             ("cut in silence", rolls(&[]), broken(), 5_003, Fault, "reset) after 5.0 s"),
             ("ended in silence", rolls(&[]), End::Closed, 5_003, Fault, "`proxy_read_timeout 1h;`"),

@@ -96,14 +96,16 @@ impl ErrorCode {
     /// What it means and what to do, for the documentation.
     pub fn meaning(self) -> &'static str {
         match self {
-            ErrorCode::InvalidRequest => "The request is not one that HTTP allows here.",
+            ErrorCode::InvalidRequest => {
+                "The server cannot answer this request. The message gives the reason."
+            }
             ErrorCode::InvalidHost => {
                 "The `Host` header is missing, repeated or invalid. Send exactly one."
             }
             ErrorCode::NotFound => "There is nothing at this address.",
             ErrorCode::RollNotFound => "The roll has not been rolled yet. Try again later.",
             ErrorCode::MethodNotAllowed => {
-                "The address does not have this method. `Allow` lists those that it has."
+                "This address does not support the method. `Allow` lists the supported ones."
             }
             ErrorCode::CursorOfAnotherHistory => {
                 "The cursor names a roll that this history does not have, because the database \
@@ -111,11 +113,11 @@ impl ErrorCode {
             }
             ErrorCode::RollPruned => "The roll was pruned. It will not come back.",
             ErrorCode::InvalidParameter => {
-                "The value of a parameter cannot be used. The message names both."
+                "The value of a parameter is not valid. The message names the parameter and the value."
             }
             ErrorCode::RepeatedParameter => "A parameter was given more than once.",
             ErrorCode::UnknownParameter => {
-                "The address does not have this parameter. The message lists those that it has."
+                "This address does not have the parameter. The message lists its parameters."
             }
             ErrorCode::RollUnreadable => "The stored roll is damaged. The message says how.",
             ErrorCode::InternalError => "A fault of the server. Its log has the details.",

@@ -174,7 +174,8 @@ impl From<StoreError> for HttpError {
             return HttpError::new(ErrorCode::RollUnreadable, message);
         }
         let code = if error.is_load() { ErrorCode::Busy } else { ErrorCode::HistoryUnreadable };
-        let message = "The history cannot be read at the moment. Live rolls go on; try again soon.";
+        let message =
+            "The history cannot be read at the moment. Live rolls continue; try again soon.";
         HttpError {
             retry_after_seconds: Some(1),
             cause: Some(Box::new(error)),
