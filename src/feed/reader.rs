@@ -233,6 +233,7 @@ impl Drop for Reader {
 mod tests {
     use super::*;
 
+    use futures::FutureExt;
     use tempfile::TempDir;
     use tokio::runtime::Handle;
     use tokio::time::timeout;
@@ -331,6 +332,17 @@ mod tests {
         assert!(!rolling.is_finished());
         drop(permits);
         assert_eq!(ids(&mut reader, 100).await, (1..=100).collect::<Vec<i64>>());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_does_not_stay_among_those_that_wait() {
+        let (_folder, _store, feed) = feed().await;
+        let mut reader = feed.after(Start::Live).await.expect("a reader");
+        reader.next().await.expect("the first sync");
+        assert!(reader.next().now_or_never().is_none(), "expected a reader that waits");
+        assert_eq!(feed.0.wakers.n_entries(), 1);
+        drop(reader);
+        assert_eq!(feed.0.wakers.n_entries(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -118,15 +118,21 @@ mod tests {
     use std::future::poll_fn;
     use std::pin::{Pin, pin};
     use std::sync::Arc;
+    use std::sync::mpsc::{self, RecvTimeoutError};
     use std::task::Poll;
+    use std::thread;
 
     use jiff::SignedDuration;
     use tempfile::NamedTempFile;
+    use tokio::sync::oneshot;
     use tracing::subscriber::DefaultGuard;
 
     use crate::config::StoreConfig;
     use crate::metrics::Readings;
     use crate::roll::{Roll, RollId};
+
+    /// How long a test waits for the pruner, in real time.
+    const MAX_WAIT: Duration = Duration::from_secs(60);
 
     /// The log of this thread, until it is dropped.
     struct Log {
@@ -161,11 +167,22 @@ mod tests {
     /// Runs a pruner until `is_done`. Nothing else sleeps, so the paused clock advances by the
     /// pruner's pauses only.
     async fn run_until(mut pruner: Pin<&mut impl Future<Output = ()>>, is_done: impl Fn() -> bool) {
-        poll_fn(|cx| {
+        let waiting = poll_fn(|cx| {
             assert!(pruner.as_mut().poll(cx).is_pending(), "the pruner ended");
             if is_done() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        });
+        // The bound is a thread's, because a timer would make the paused clock jump to it.
+        let (_waits, end) = mpsc::channel::<()>();
+        let (late, is_late) = oneshot::channel();
+        thread::spawn(move || {
+            if end.recv_timeout(MAX_WAIT) == Err(RecvTimeoutError::Timeout) {
+                let _ = late.send(());
+            }
+        });
+        tokio::select! {
+            () = waiting => {}
+            _ = is_late => panic!("expected the pruner to act within {MAX_WAIT:?}"),
+        }
     }
 
     #[tokio::test(start_paused = true)]

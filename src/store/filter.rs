@@ -94,6 +94,38 @@ fn bounded(all: IdRange, order: Order) -> IdRange {
 mod tests {
     use super::*;
 
+    use crate::store::test_history::history;
+
+    #[test]
+    fn a_page_covers_every_roll_up_to_its_last_one() {
+        let mut connection = history(100);
+        let result = DieResult { die: "1D6".parse().expect("a die"), result: 6 };
+        let cursor = |id| Some(Cursor::from(RollId(id)));
+        let range = |after, before| RollRange { after, before, since: None };
+        let (all, part) = (range(None, None), range(cursor(10), cursor(30)));
+        // The rolls, those that were searched without both bounds, and whether there are more.
+        let table = [
+            (all, Order::OldestFirst, 3, vec![5, 11, 17], (0, 18), true),
+            (all, Order::NewestFirst, 3, vec![95, 89, 83], (82, 101), true),
+            (all, Order::OldestFirst, 17, (0..16).map(|n| 5 + 6 * n).collect(), (0, 101), false),
+            (part, Order::OldestFirst, 3, vec![11, 17, 23], (10, 24), true),
+            (part, Order::OldestFirst, 4, vec![11, 17, 23, 29], (10, 30), false),
+            (part, Order::NewestFirst, 3, vec![29, 23, 17], (16, 30), true),
+            // The last roll is the first of the range.
+            (part, Order::NewestFirst, 4, vec![29, 23, 17, 11], (10, 30), false),
+            (range(cursor(100), None), Order::OldestFirst, 3, vec![], (100, 101), false),
+        ];
+        for (range, order, limit, ids, (after, before), goes_on) in table {
+            let case = format!("{range:?} {order:?} {limit}");
+            let page = filtered(&mut connection, &range, result, order, limit).expect(&case);
+            assert_eq!(page.rolls.iter().map(|roll| roll.id.0).collect::<Vec<_>>(), ids, "{case}");
+            let searched = IdRange { after: RollId(after), before: RollId(before) };
+            assert_eq!((page.searched, page.goes_on), (searched, goes_on), "{case}");
+            let (oldest, newest) = (page.oldest_searched.id, page.newest_searched.id);
+            assert_eq!((oldest.previous(), newest.next()), (searched.after, searched.before));
+        }
+    }
+
     #[test]
     fn a_search_is_bounded_at_the_end_where_it_begins() {
         let range = |after, before| IdRange { after: RollId(after), before: RollId(before) };

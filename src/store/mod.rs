@@ -29,6 +29,8 @@ mod archive;
 mod disk;
 mod queries;
 #[cfg(test)]
+mod test_history;
+#[cfg(test)]
 mod query_tests;
 
 use std::path::{Path, PathBuf};

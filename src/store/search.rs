@@ -182,6 +182,8 @@ fn n_ever(connection: &Connection, result: DieResult) -> Result<u64, StoreError>
 mod tests {
     use super::*;
 
+    use crate::store::test_history::{history, second};
+
     const ALL: IdRange = IdRange { after: RollId(100), before: RollId(20_001) };
 
     fn range((after, before): (i64, i64)) -> IdRange {
@@ -197,6 +199,56 @@ mod tests {
             before: before.map(RollId),
             day: None,
         }
+    }
+
+    fn ids(found: &Found) -> Vec<i64> {
+        found.rolls.iter().map(|roll| roll.id.0).collect()
+    }
+
+    #[test]
+    fn a_search_finds_the_matches_newest_first_and_says_what_it_read() {
+        let mut connection = history(100);
+        let table = [
+            (search(true, None, None), vec![95, 89, 83], (82, 101)),
+            (search(true, None, Some(20)), vec![17, 11, 5], (4, 20)),
+            (search(true, None, Some(17)), vec![11, 5], (0, 17)),
+            (search(true, Some(20), None), vec![35, 29, 23], (20, 36)),
+            (search(true, Some(89), None), vec![95], (89, 101)),
+            (search(false, None, Some(20)), vec![19, 18, 17], (16, 20)),
+            (search(false, Some(20), None), vec![23, 22, 21], (20, 24)),
+        ];
+        for (search, expected, looked_at) in table {
+            let found = super::search(&mut connection, &search, 3).expect("a page");
+            assert_eq!((ids(&found), found.looked_at), (expected, range(looked_at)), "{search:?}");
+            assert_eq!(found.n_ever, search.result.map(|_| 16), "{search:?}");
+            assert_eq!(found.oldest_rolled_at, Some(second(1)), "{search:?}");
+            assert_eq!((found.all, found.kept_from_to), (range((0, 101)), None), "{search:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_by_day_reads_no_other_day() {
+        let mut connection = history(100);
+        let day = Some((second(10), second(20)));
+        let of_day = Search { day, ..search(true, None, None) };
+        let found = super::search(&mut connection, &of_day, 3).expect("a page");
+        assert_eq!((ids(&found), found.looked_at), (vec![17, 11], range((9, 20))));
+        assert_eq!(found.all, range((9, 20)));
+        assert_eq!(found.kept_from_to, Some((second(1), second(100))));
+    }
+
+    #[test]
+    fn rolls_that_are_no_longer_stored_count_by_the_saved_statistics() {
+        let mut connection = history(100);
+        // As saved after roll 40. Of the rolls after it, 10 show a 6.
+        let saved = "
+            insert into result_statistics (die, result, n_rolls, last_n, longest_drought)
+              values ('1D6', 6, 1000, 40, 5), ('1D8', 6, 7, 40, 5);
+            update projections set last_id = 40 where name = 'statistics';
+            delete from rolls where id <= 40;";
+        connection.execute_batch(saved).expect("the saved statistics");
+        let found = super::search(&mut connection, &search(true, None, None), 3).expect("a page");
+        assert_eq!(found.n_ever, Some(1_010));
     }
 
     #[test]
