@@ -6,8 +6,8 @@ use rusqlite::ErrorCode;
 
 use crate::cursor::Cursor;
 use crate::roll::RollId;
-use crate::store::read_pool::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
 use crate::store::row::Unreadable;
+use crate::store::time_limits::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
 
 /// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! writer's own thread, reads on blocking threads. There is one writer, and a small pool of
 //! read-only connections for requests.
 
+mod time_limits;
 mod range;
 mod row;
 mod error;
@@ -47,8 +48,9 @@ use crate::store::blocking::blocking;
 use crate::store::error::explain_damage;
 use crate::store::open_files::OpenFiles;
 use crate::store::projection::SharedTallies;
-use crate::store::read_pool::{PERMIT_TIMEOUT, ReadPool, acquire};
+use crate::store::read_pool::{ReadPool, acquire};
 use crate::store::row::UnreadableLog;
+use crate::store::time_limits::PERMIT_TIMEOUT;
 use crate::store::writer::Writer;
 use crate::store::writer_thread::WriterThread;
 

@@ -220,7 +220,8 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::config::{Keep, StoreConfig};
-    use crate::store::read_pool::{PERMIT_TIMEOUT, acquire};
+    use crate::store::read_pool::acquire;
+    use crate::store::time_limits::PERMIT_TIMEOUT;
 
     async fn store() -> (TempDir, Store) {
         let folder = tempfile::tempdir().expect("a folder");

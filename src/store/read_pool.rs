@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::blocking::{blocking, outcome};
 use crate::store::error::explain_damage;
 use crate::store::open_files::OpenFiles;
+use crate::store::time_limits::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
 
 /// Read-only connections: the most queries that run at the same time.
 const N_CONNECTIONS: u32 = 4;
@@ -23,11 +24,6 @@ const N_CONNECTIONS: u32 = 4;
 const MAX_LONG_QUERIES: usize = N_CONNECTIONS as usize - 2;
 /// The most rows that a short query reads: a page of rolls.
 const MAX_SHORT_ROWS: usize = 128;
-/// How long a query waits for its permit.
-pub const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a query runs at most. On a healthy disk the longest take some milliseconds. Well below
-/// the 10 s that a supervisor gives a stop.
-pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much later a query is given up that does not notice its timeout, since the disk hangs.
 const HANG_TOLERANCE: Duration = Duration::from_secs(1);
 /// SQLite instructions between two checks of the timeout: some 3 µs, or a few pages of a slow disk.
