@@ -43,7 +43,7 @@ pub enum QueryClass {
 }
 
 impl QueryClass {
-    /// The class of a single query that reads at most so many rows.
+    /// The class of a single query that reads at most this many rows.
     pub fn of_rows(n_rows: usize) -> QueryClass {
         if n_rows > MAX_SHORT_ROWS { QueryClass::Long } else { QueryClass::Short }
     }

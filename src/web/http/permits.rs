@@ -1,4 +1,4 @@
-//! Permits for streams or downloads: at most so many in total, and for each client address.
+//! Permits for streams or downloads, limited in total and per client address.
 
 use std::collections::HashMap;
 use std::fmt;

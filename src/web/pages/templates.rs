@@ -24,7 +24,8 @@ const NO_FOLDER: &str = "/dev/null";
 /// Templates that are known to be complete and without errors.
 pub struct Templates {
     source: Source,
-    by_name: BTreeMap<String, String>,
+    /// Parsed once, because parsing takes a large part of the time of a start.
+    tera: Tera,
     references: BTreeMap<String, References>,
 }
 
@@ -45,38 +46,22 @@ impl Templates {
     ///
     /// Those of [`Templates::load`].
     pub fn read(source: Source) -> Result<Templates, SourceError> {
-        let (mut by_name, mut references) = (BTreeMap::new(), BTreeMap::new());
         let wrong = |error| SourceError::Template { source_name: source.name(), source: error };
+        let (mut parsed, mut references) = (Tera::default(), BTreeMap::new());
         for (file, content) in source.read()? {
             let Some(name) = template_name(&file) else { continue };
             let Ok(text) = String::from_utf8(content.into_owned()) else {
                 return Err(SourceError::NotText { file, source_name: source.name() });
             };
-            references.insert(name.clone(), References::of(&name, &text).map_err(wrong)?);
-            by_name.insert(name, text);
+            let template = parse(&name, &text).map_err(wrong)?;
+            references.insert(name.clone(), References::of(&template));
+            parsed.templates.insert(name, template);
         }
-        let templates = Templates { source, by_name, references };
-        templates.check()?;
-        Ok(templates)
-    }
-
-    fn check(&self) -> Result<(), SourceError> {
-        let has = |name: &str| self.by_name.contains_key(name);
-        let missing =
-            |name: &str, used_by: &str| self.source.missing(&format!("{name}.html.tera"), used_by);
-        if let Some(page) = PAGES.into_iter().find(|page| !has(page)) {
-            return Err(missing(page, "rollcast"));
-        }
-        for (name, references) in &self.references {
-            let is_missing = |names: &&Vec<String>| !names.iter().any(|name| has(name));
-            if let Some(names) = references.templates.iter().find(is_missing) {
-                let names = names.join(".html.tera` or `");
-                return Err(missing(&names, &format!("the template `{name}`")));
-            }
-        }
+        check(&source, &references)?;
+        // Also connects each template with the one that it extends.
         let mut tera = Tera::default();
-        tera.add_raw_templates(&self.by_name)
-            .map_err(|source| SourceError::Template { source_name: self.source.name(), source })
+        tera.extend(&parsed).map_err(wrong)?;
+        Ok(Templates { source, tera, references })
     }
 
     pub fn source(&self) -> &Source {
@@ -102,16 +87,39 @@ impl Templates {
     /// Renders the templates. In a debug build Rocket reads a folder again when it changes.
     pub fn stage(self) -> impl Fairing {
         let embedded = match self.source {
-            Source::Embedded(_) => self.by_name,
-            Source::Folder(_) => BTreeMap::new(),
+            Source::Embedded(_) => self.tera,
+            Source::Folder(_) => Tera::default(),
         };
         Template::try_custom(move |engines| {
             // Rocket's names of templates have no ending by which Tera would know HTML.
             engines.tera.autoescape_on(vec![""]);
             engines.tera.set_escape_fn(escape);
-            Ok(engines.tera.add_raw_templates(&embedded)?)
+            Ok(engines.tera.extend(&embedded)?)
         })
     }
+}
+
+/// Fails if the text has a syntax error.
+fn parse(name: &str, text: &str) -> tera::Result<tera::Template> {
+    tera::Template::new(name, None, text)
+        .map_err(|error| tera::Error::chain(format!("Failed to parse '{name}'"), error))
+}
+
+/// Fails if a page, or a template that another one needs, is missing.
+fn check(source: &Source, references: &BTreeMap<String, References>) -> Result<(), SourceError> {
+    let has = |name: &str| references.contains_key(name);
+    let missing = |name: &str, used_by: &str| source.missing(&format!("{name}.html.tera"), used_by);
+    if let Some(page) = PAGES.into_iter().find(|page| !has(page)) {
+        return Err(missing(page, "rollcast"));
+    }
+    for (name, of) in references {
+        let is_missing = |names: &&Vec<String>| !names.iter().any(|name| has(name));
+        if let Some(names) = of.templates.iter().find(is_missing) {
+            let names = names.join(".html.tera` or `");
+            return Err(missing(&names, &format!("the template `{name}`")));
+        }
+    }
+    Ok(())
 }
 
 /// The name by which Rocket knows a template: `roll.html.tera` is `roll`.
@@ -184,7 +192,7 @@ mod tests {
     #[test]
     fn each_template_is_a_page_or_a_part_of_one() {
         let templates = Templates::read(Source::templates(None)).expect("the templates");
-        let names: Vec<&str> = templates.by_name.keys().map(String::as_str).collect();
+        let names: Vec<&str> = templates.references.keys().map(String::as_str).collect();
         let pages: Vec<&str> = names
             .iter()
             .copied()

@@ -5,7 +5,7 @@ https://man.freebsd.org/cgi/man.cgi?query=daemon&sektion=8
 
   -P file   writes its own pid there; on SIGTERM it ends the program, and then itself
   -p file   writes the program's pid there
-  -r        starts the program again a second after it ended; -R seconds: after so many
+  -r        starts the program again a second after it ended; -R seconds: after that many
   -u user   runs the program as that user, which only root may ask for
   -o file   appends the program's output to the file; with -H opens it anew on SIGHUP
   -c, -f, -t title: taken, without effect here
