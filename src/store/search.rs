@@ -238,14 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn rolls_that_are_no_longer_stored_count_by_the_saved_statistics() {
+    fn a_result_counts_in_the_saved_statistics_and_in_the_rolls_after_them() {
         let mut connection = history(100);
-        // As saved after roll 40. Of the rolls after it, 10 show a 6.
+        // Saved after roll 40. Rolls 21 to 40 are still stored and must not count twice. Of the rolls
+        // after them, 10 show a 6.
         let saved = "
             insert into result_statistics (die, result, n_rolls, last_n, longest_drought)
               values ('1D6', 6, 1000, 40, 5), ('1D8', 6, 7, 40, 5);
             update projections set last_id = 40 where name = 'statistics';
-            delete from rolls where id <= 40;";
+            delete from rolls where id <= 20;";
         connection.execute_batch(saved).expect("the saved statistics");
         let found = super::search(&mut connection, &search(true, None, None), 3).expect("a page");
         assert_eq!(found.n_ever, Some(1_010));
