@@ -45,6 +45,8 @@ struct Outcome {
 /// Follows the stream across restarts.
 struct Listener {
     seen: Arc<Mutex<Vec<(String, String)>>>,
+    /// How many rolls it had seen when it opened each stream.
+    opened: Arc<Mutex<Vec<usize>>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -52,8 +54,9 @@ struct Listener {
 impl Listener {
     fn start(instance: &Instance) -> Listener {
         let (url, seen) = (instance.url("/stream/?after=0"), Arc::new(Mutex::new(Vec::new())));
-        let stop = Arc::new(AtomicBool::new(false));
+        let (opened, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let (rolls, ended) = (seen.clone(), stop.clone());
+        let streams: Arc<Mutex<Vec<usize>>> = Arc::clone(&opened);
         let thread = thread::spawn(move || {
             let mut last = None::<String>;
             while !ended.load(Ordering::Relaxed) {
@@ -62,17 +65,30 @@ impl Listener {
                     park_timeout(Duration::from_millis(5));
                     continue;
                 };
+                streams.lock().unwrap().push(rolls.lock().unwrap().len());
                 for (id, dice) in stream.filter_map(|frame| frame.roll()) {
                     last = Some(id.clone());
                     rolls.lock().unwrap().push((id, dice));
                 }
             }
         });
-        Listener { seen, stop, thread }
+        Listener { seen, opened, stop, thread }
     }
 
     fn n_seen(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+
+    /// How many streams it has opened.
+    fn n_streams(&self) -> usize {
+        self.opened.lock().unwrap().len()
+    }
+
+    /// Whether it has seen 3 rolls in a stream after the first `n_streams`. Rolls of a killed server
+    /// can still arrive after the next start.
+    fn has_seen_rolls_after(&self, n_streams: usize) -> bool {
+        let opened = self.opened.lock().unwrap();
+        opened.get(n_streams).is_some_and(|n_before| self.n_seen() > n_before + 2)
     }
 
     /// Stops after the last server and returns all seen rolls.
@@ -211,11 +227,10 @@ fn run(plan: Plan) -> Result<Outcome, String> {
             }
         }
         // A start without the fault continues.
-        let started = Instant::now();
+        let (started, n_streams) = (Instant::now(), listener.n_streams());
         let mut command = instance.command();
         server = Server::spawn(&mut command);
-        let n_before = listener.n_seen();
-        let next = || (listener.n_seen() > n_before + 2).then(|| started.elapsed());
+        let next = || listener.has_seen_rolls_after(n_streams).then(|| started.elapsed());
         let Some(recovered) = watch(&mut server, pager, next)? else {
             return Err(format!("a start without the fault failed too: {:#?}", server.log()));
         };
