@@ -44,7 +44,9 @@ fn api(instance: &Instance, start: &str) -> Vec<String> {
     while let Some(path) = next {
         let page = get(&instance.url(&path), &[]);
         let rolls = page.body.trim_start_matches("{\"rolls\":[").trim_end_matches("]}");
-        seen.extend(rolls.split("},{\"id\"").map(|roll| {
+        // The page after a full one is empty if no roll came meanwhile.
+        let rolls = Some(rolls).filter(|rolls| !rolls.is_empty());
+        seen.extend(rolls.into_iter().flat_map(|rolls| rolls.split("},{\"id\"")).map(|roll| {
             let id = if roll.starts_with("{\"id\"") { "" } else { "{\"id\"" };
             let end = if roll.ends_with("}}") { "" } else { "}" };
             format!("{id}{roll}{end}")
