@@ -237,6 +237,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_a_search_is_final_once_later_rolls_cannot_change_it() {
+        let table = [
+            ("before=31", false, true),
+            ("before=52", false, false),
+            ("after=19", true, true),
+            ("after=19", false, false),
+            ("since&after=19", true, true),
+            // A clock that is set back moves the begin.
+            ("since", true, false),
+            ("since&before=31", true, false),
+            // Newest first: the next roll belongs to this page.
+            ("", true, false),
+        ];
+        for (text, goes_on, expected) in table {
+            let (query, page) = (query(text, 5), filtered_page(goes_on));
+            assert_eq!(is_filtered_final(&query, &page), expected, "{text}, goes on: {goes_on}");
+        }
+    }
+
+    #[test]
     fn a_search_links_on_from_the_last_roll_that_it_covers() {
         let result = Some(crate::dice::DieResult { die: "1D6".parse().expect("a die"), result: 6 });
         let next = |text: &str, goes_on| {
