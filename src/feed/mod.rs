@@ -50,7 +50,7 @@ struct Shared {
     /// Woken by a roll, a heartbeat or the end.
     wakers: Wakers,
     n_heartbeats: AtomicU64,
-    /// Time without another item after which a reader gets a heartbeat.
+    /// A reader gets a heartbeat after at most this time without another item.
     heartbeat: Duration,
     closed: AtomicBool,
 }
@@ -79,7 +79,7 @@ impl From<&Roll> for Sent {
 
 impl Feed {
     /// A feed of the rolls in `store`, with the newest `n_recent` of them in memory. A reader gets
-    /// a heartbeat after this time without another item.
+    /// a heartbeat after at most the time `heartbeat` without another item.
     ///
     /// # Errors
     ///

@@ -167,7 +167,7 @@ impl Reader {
         Fetching { rows, heartbeats }
     }
 
-    /// Keeps the rows from the store for delivery, or returns the news that none are left.
+    /// Keeps the rows from the store for delivery. Returns a sync if none are left.
     fn keep(&mut self, Rows { rolls, unreadable }: Rows) -> Option<Item> {
         self.fetched.extend(rolls.iter().map(|roll| Fetched::Roll(Arc::new(Sent::from(roll)))));
         self.fetched.extend(unreadable.iter().map(|row| Fetched::Unreadable(row.id)));

@@ -13,7 +13,8 @@ use tokio::time::{self, timeout};
 use crate::clock::ticks;
 use crate::dice::DieResult;
 
-/// A store in memory that follows the contract of `Store::apply`, and what others see of it.
+/// A store in memory that follows the contract of `Store::apply`. It records all calls and all
+/// published rolls.
 struct FakeStore {
     health: Health,
     stored: RefCell<Vec<Roll>>,

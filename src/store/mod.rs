@@ -126,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::UnusableDatabase`] if there is no database, SQLite's.
+    /// [`StoreError::UnusableDatabase`] if there is no database; otherwise an error of SQLite.
     pub async fn tallies_of(config: &StoreConfig) -> Result<Tallies, StoreError> {
         let config = config.clone();
         blocking(move || Archive::open(&config)?.tallies()).await
@@ -169,7 +169,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// SQLite's, also if an outside writer holds its lock: this does not wait for it.
+    /// An error of SQLite, also if an outside writer holds its lock: this does not wait for it.
     pub async fn prune(&self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
         self.0.writer.run(move |writer| writer.prune(cutoff)).await
     }
@@ -179,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// SQLite's.
+    /// An error of SQLite.
     pub async fn finish(&self) -> Result<bool, StoreError> {
         self.0.writer.run(Writer::finish).await
     }

@@ -204,7 +204,7 @@ impl Projection {
     ///
     /// # Errors
     ///
-    /// SQLite's.
+    /// An error of SQLite.
     pub fn save_in(&self, connection: &Connection) -> Result<(), StoreError> {
         self.tallies.read(|tallies| self.unsaved.save(connection, tallies))
     }

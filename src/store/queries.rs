@@ -19,8 +19,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of a query: [`StoreError::Busy`], [`StoreError::TooLong`], [`StoreError::Moved`],
-    /// SQLite's. So for all queries below.
+    /// Those of a query: [`StoreError::Busy`], [`StoreError::TooLong`], [`StoreError::Moved`] or an
+    /// error of SQLite. The same holds for all queries below.
     pub async fn after(&self, id: RollId, limit: usize) -> Result<Rows, StoreError> {
         let query = move |connection: &mut _| history::after(connection, id, limit);
         let rows = self.0.reads.read(QueryClass::Long, query).await?;
