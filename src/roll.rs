@@ -99,6 +99,16 @@ pub struct Roll {
 }
 
 #[cfg(test)]
+impl Roll {
+    /// Roll `id` for a test: made `id` seconds after the epoch, with a 4 on its 1D6.
+    pub fn example(id: i64) -> Roll {
+        let time = jiff::Timestamp::from_second(id).expect("a time");
+        let dice = r#"{"1D6":4}"#.parse().expect("results");
+        Roll { id: RollId(id), rolled_at: RolledAt::truncate(time), dice }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

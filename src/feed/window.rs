@@ -81,18 +81,12 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roll::{Roll, RolledAt};
+    use crate::roll::Roll;
 
     fn window(ids: impl IntoIterator<Item = i64>) -> Window {
         let mut window = Window::new(RollId::BEFORE_FIRST.into(), 3);
-        ids.into_iter().for_each(|id| window.push(Sent::from(&roll(id))));
+        ids.into_iter().for_each(|id| window.push(Sent::from(&Roll::example(id))));
         window
-    }
-
-    fn roll(id: i64) -> Roll {
-        let rolled_at = jiff::Timestamp::from_second(id).expect("a time");
-        let dice = r#"{"1D6":4}"#.parse().expect("results");
-        Roll { id: RollId(id), rolled_at: RolledAt::truncate(rolled_at), dice }
     }
 
     fn next(window: &Window, id: i64) -> String {

@@ -127,9 +127,8 @@ mod tests {
     use tokio::sync::oneshot;
     use tracing::subscriber::DefaultGuard;
 
-    use crate::config::StoreConfig;
     use crate::metrics::Readings;
-    use crate::roll::{Roll, RollId};
+    use crate::roll::Roll;
 
     /// How long a test waits for the pruner, in real time.
     const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -188,20 +187,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_prune_is_retried_ever_later_and_a_success_restores_the_pace() {
         let log = Log::start();
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("rolls.db");
-        let config = StoreConfig { database, keep: Keep::Count(1), n_reserve_bytes: 0 };
-        let store = Store::open(&config).await.expect("a store");
-        let roll = |id| Roll {
-            id: RollId(id),
-            rolled_at: RolledAt::truncate(Timestamp::UNIX_EPOCH),
-            dice: r#"{"1D6":4}"#.parse().expect("results"),
-        };
-        store.apply((1..=5).map(roll).collect()).await.expect("space");
+        let (_folder, store) = Store::with_rolls(5).await;
         let metrics = Metrics::default();
         let n_failures = || count(&metrics, "prune_failures_total");
         let n_pruned = || count(&metrics, "pruned_total");
-        let mut pruner = pin!(prune(config.keep, None, store.clone(), metrics.clone()));
+        let mut pruner = pin!(prune(Keep::Count(1), None, store.clone(), metrics.clone()));
         let start = tokio::time::Instant::now();
 
         let locked = store.lock_as_another_program();
@@ -212,10 +202,10 @@ mod tests {
         drop(locked);
         run_until(pruner.as_mut(), || n_pruned() == 4).await;
         assert_eq!(start.elapsed().as_secs(), 243);
-        store.apply(vec![roll(6)]).await.expect("space");
+        store.apply(vec![Roll::example(6)]).await.expect("space");
         run_until(pruner.as_mut(), || n_pruned() == 5).await;
         assert_eq!(start.elapsed().as_secs(), 244, "the ordinary pace");
-        store.apply(vec![roll(7)]).await.expect("space");
+        store.apply(vec![Roll::example(7)]).await.expect("space");
         let _locked = store.lock_as_another_program();
         for (n, seconds) in [(10, 245), (11, 246), (12, 248)] {
             run_until(pruner.as_mut(), || n_failures() == n).await;

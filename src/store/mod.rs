@@ -30,6 +30,8 @@ mod archive;
 mod disk;
 mod queries;
 #[cfg(test)]
+mod test_store;
+#[cfg(test)]
 mod test_history;
 #[cfg(test)]
 mod query_tests;

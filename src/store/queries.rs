@@ -197,44 +197,19 @@ impl Store {
 }
 
 #[cfg(test)]
-impl Store {
-    /// The permits of all long queries, so that further ones fail as [`StoreError::Busy`].
-    pub async fn all_long_permits(&self) -> Vec<tokio::sync::OwnedSemaphorePermit> {
-        self.0.reads.all_long_permits().await
-    }
-
-    /// Holds the write lock as another program would, until the connection is dropped.
-    pub fn lock_as_another_program(&self) -> rusqlite::Connection {
-        let connection = rusqlite::Connection::open(&self.0.path).expect("the database");
-        connection.execute_batch("begin immediate").expect("the lock");
-        connection
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
     use futures::FutureExt;
     use futures::future::join_all;
-    use tempfile::TempDir;
 
-    use crate::config::{Keep, StoreConfig};
     use crate::store::read_pool::acquire;
     use crate::store::time_limits::PERMIT_TIMEOUT;
-
-    async fn store() -> (TempDir, Store) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("rolls.db");
-        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
-        let store = Store::open(&config).await.expect("a store");
-        (folder, store)
-    }
 
     #[test]
     fn a_read_while_the_runtime_ends_does_not_panic() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let (_folder, store) = runtime.block_on(store());
+        let (_folder, store) = runtime.block_on(Store::with_rolls(0));
         let handle = runtime.handle().clone();
         drop(runtime);
         // As the pump does, whose thread is not one of the runtime's.
@@ -244,7 +219,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn while_one_disk_probe_hangs_others_fail_in_time() {
-        let (_folder, store) = store().await;
+        let (_folder, store) = Store::with_rolls(0).await;
         store.disk().await.expect("control: nothing hangs yet");
         let hanging = acquire(&store.0.disk_permit).await;
         let start = tokio::time::Instant::now();
@@ -257,7 +232,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn while_long_queries_run_only_queries_of_few_rows_find_a_connection() {
-        let (_folder, store) = store().await;
+        let (_folder, store) = Store::with_rolls(0).await;
         let _running = store.0.reads.all_long_permits().await;
         let search = |result| Search { result, ..Search::default() };
         let result = DieResult { die: "1D6".parse().expect("a die"), result: 6 };

@@ -7,29 +7,15 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::config::{Keep, StoreConfig};
 use crate::feed::{Feed, Start};
-use crate::roll::{Roll, RolledAt};
+use crate::roll::Roll;
 use crate::store::Store;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Roll `id`.
-fn roll(id: i64) -> Roll {
-    Roll {
-        id: RollId(id),
-        rolled_at: RolledAt::truncate(jiff::Timestamp::from_second(id).expect("a time")),
-        dice: r#"{"1D6":4}"#.parse().expect("results"),
-    }
-}
-
 /// A store of 20 rolls, and a feed that has the newest 2 of them in memory.
 async fn feed() -> (TempDir, Store, Feed) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let database = folder.path().join("rolls.db");
-    let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
-    let store = Store::open(&config).await.expect("a store");
-    store.apply((1..=20).map(roll).collect()).await.expect("space");
+    let (folder, store) = Store::with_rolls(20).await;
     let feed = Feed::open(store.clone(), 2, HEARTBEAT).await.expect("a feed");
     (folder, store, feed)
 }
@@ -79,14 +65,14 @@ async fn while_the_store_is_busy_a_lagging_reader_pauses_and_then_gets_every_rol
 async fn a_reader_that_waits_for_the_store_gets_heartbeats_also_while_there_are_rolls() {
     let (_folder, store, feed) = feed().await;
     let mut reader = lagging(&feed).await;
-    store.apply((21..=200).map(roll).collect()).await.expect("space");
+    store.apply((21..=200).map(Roll::example).collect()).await.expect("space");
     let permits = store.all_long_permits().await;
     let rolling = tokio::spawn({
         let feed = feed.clone();
         async move {
             for id in 21..=200 {
                 tokio::time::sleep(HEARTBEAT / 4).await;
-                feed.publish(&[roll(id)]);
+                feed.publish(&[Roll::example(id)]);
             }
         }
     });

@@ -140,23 +140,12 @@ mod tests {
     use tokio::runtime::Handle;
     use tokio::time::{Instant, timeout};
 
-    use crate::config::{Keep, StoreConfig};
-    use crate::roll::{Roll, RolledAt};
     use crate::store::RollRange;
     use crate::web::api::download::permits;
 
     #[tokio::test(start_paused = true)]
     async fn a_download_from_a_busy_database_pauses_and_then_has_every_roll() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("rolls.db");
-        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
-        let store = Store::open(&config).await.expect("a store");
-        let rolls = (1..=20).map(|id| Roll {
-            id: RollId(id),
-            rolled_at: RolledAt::truncate(jiff::Timestamp::from_second(id).expect("a time")),
-            dice: r#"{"1D6":4}"#.parse().expect("results"),
-        });
-        store.apply(rolls.collect()).await.expect("space");
+        let (_folder, store) = Store::with_rolls(20).await;
         let extent = store.extent(RollRange::default()).await.expect("an extent");
         let permit = permits().acquire(None).expect("a permit");
         let RollFile { mut body, .. } = RollFile::new(Format::Csv, extent, store.clone(), permit);

@@ -214,27 +214,18 @@ mod tests {
     use tokio::task::spawn_blocking;
     use tokio::time::timeout;
 
-    use crate::config::{Keep, StoreConfig};
-    use crate::roll::{Roll, RolledAt};
+    use crate::roll::Roll;
 
     /// A store of `n_rolls` in a folder, and their statistics.
     async fn stats(n_rolls: i64) -> (TempDir, Store, Stats) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("rolls.db");
-        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
-        let store = Store::open(&config).await.expect("a store");
+        let (folder, store) = Store::with_rolls(n_rolls).await;
         let dice = Dice::try_from(vec!["1D6".parse().expect("a die")]).expect("dice");
         let stats = Stats::new(store.clone(), dice);
-        for id in 1..=n_rolls {
-            append(&store, id).await;
-        }
         (folder, store, stats)
     }
 
     async fn append(store: &Store, id: i64) {
-        let dice = r#"{"1D6":6}"#.parse().expect("results");
-        let rolled_at = RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH);
-        store.apply(vec![Roll { id: RollId(id), rolled_at, dice }]).await.expect("a roll");
+        store.apply(vec![Roll::example(id)]).await.expect("a roll");
     }
 
     #[tokio::test]
