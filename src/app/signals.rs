@@ -1,7 +1,9 @@
 //! Signals that ask the program to stop.
 
-use std::io;
+use std::future::pending;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::emulate_default_handler;
@@ -13,35 +15,73 @@ use tokio::sync::oneshot;
 /// the first signal.
 const SAME_ORDER: Duration = Duration::from_millis(200);
 
-/// Signals that ask for a stop. Rocket listens for them too, but only once it accepts requests:
-/// until then a signal would kill the process.
+/// Signals that ask for a stop; `None` for one that stays ignored.
 struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    hang_up: Option<Signal>,
 }
 
 impl StopSignals {
+    /// Listens for the signals that this process does not ignore. `nohup` starts a program with an
+    /// ignored SIGHUP, and a shell script starts one with `&` with an ignored SIGINT.
     fn listen() -> io::Result<StopSignals> {
+        let listen = |number: i32, kind| {
+            if is_ignored(number) { Ok(None) } else { signal(kind).map(Some) }
+        };
         Ok(StopSignals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
+            terminate: listen(SIGTERM, SignalKind::terminate())?,
+            interrupt: listen(SIGINT, SignalKind::interrupt())?,
+            hang_up: listen(SIGHUP, SignalKind::hangup())?,
         })
     }
 
     /// The next signal: its number and its name.
     async fn next(&mut self) -> (i32, &'static str) {
         select! {
-            _ = self.terminate.recv() => (SIGTERM, "SIGTERM"),
-            _ = self.interrupt.recv() => (SIGINT, "SIGINT"),
-            _ = self.hang_up.recv() => (SIGHUP, "SIGHUP"),
+            () = received(&mut self.terminate) => (SIGTERM, "SIGTERM"),
+            () = received(&mut self.interrupt) => (SIGINT, "SIGINT"),
+            () = received(&mut self.hang_up) => (SIGHUP, "SIGHUP"),
         }
     }
 }
 
+/// Waits for a signal; without end for one that is ignored.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
+/// Whether this process ignores the signal with this number, 1 to 31.
+fn is_ignored(number: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match ignored_mask(&status) {
+        Some(mask) => mask >> (number - 1) & 1 == 1,
+        None => a_child_survives(number),
+    }
+}
+
+/// The ignored signals as Linux lists them, SIGHUP in the lowest bit.
+/// <https://www.kernel.org/doc/html/latest/filesystems/proc.html>
+fn ignored_mask(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+/// The way for systems without `/proc`, such as FreeBSD. A child inherits which signals are
+/// ignored, so it survives one that it sends to itself.
+fn a_child_survives(number: i32) -> bool {
+    let mut child = Command::new("/bin/sh");
+    child.args(["-c", &format!("kill -{number} $$")]);
+    let status = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
 /// Returns a future that completes with the name of the first SIGTERM, SIGINT or SIGHUP from now
-/// on. A second one ends the process at once, whatever still runs.
+/// on. A second one ends the process at once, whatever still runs. A signal that is ignored at the
+/// first call stays ignored.
 ///
 /// # Errors
 ///
@@ -69,4 +109,18 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     });
     // The sender is dropped without a signal only when the runtime ends, and this with it.
     Ok(async move { receiver.await.unwrap_or("the end of the runtime") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_find_an_ignored_signal_agree() {
+        assert_eq!(ignored_mask("Name:\tx\nSigIgn:\t0000000000001003\n"), Some(0x1003));
+        assert_eq!(ignored_mask("Name:\tx\n"), None);
+        for number in [SIGTERM, SIGINT, SIGHUP] {
+            assert_eq!(is_ignored(number), a_child_survives(number), "signal {number}");
+        }
+    }
 }

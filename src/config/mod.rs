@@ -105,6 +105,10 @@ impl Config {
             // connected.
             .merge(Serialized::default("shutdown.grace", 1))
             .merge(Serialized::default("shutdown.mercy", 1))
+            // rollcast listens for signals itself: earlier than Rocket, and not for those that are
+            // ignored.
+            .merge(Serialized::default("shutdown.ctrlc", false))
+            .merge(Serialized::default("shutdown.signals", Vec::<String>::new()))
             .merge(Serialized::default(TABLE, Dict::new()))
             .merge(set)
             .select(profile.clone());

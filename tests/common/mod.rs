@@ -85,7 +85,7 @@ impl Instance {
 
     /// The program as a command in this instance, without configuration from the environment.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(ROLLCAST);
+        let mut command = with_default_signals(ROLLCAST);
         for (name, _) in std::env::vars() {
             if name.starts_with("ROCKET_") || name == "RUST_LOG" {
                 command.env_remove(name);
@@ -257,6 +257,22 @@ pub fn signal(name: &str, process: u32) {
     let kill = format!("kill -s {name} {process}");
     let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
     assert!(status.success(), "`{kill}` ended with {status}");
+}
+
+/// A command that ignores none of the signals of a stop, also if this process does because somebody
+/// started the tests with `nohup` or in the background.
+fn with_default_signals(program: &str) -> Command {
+    // SIGHUP, SIGINT and SIGTERM.
+    const STOP_SIGNALS: u64 = 1 | 1 << 1 | 1 << 14;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    if ignored.unwrap_or(0) & STOP_SIGNALS == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", program]);
+    command
 }
 
 /// Calls `look` every 5 ms until it returns something. Panics after [`TIMEOUT`].

@@ -51,9 +51,14 @@ impl Tail {
         })
     }
 
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        signal(name, self.child.id());
+    }
+
     /// Ends it as Ctrl-C does, and returns its exit code.
     pub fn interrupt(&mut self) -> i32 {
-        signal("INT", self.child.id());
+        self.signal("INT");
         self.wait()
     }
 

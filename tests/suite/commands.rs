@@ -423,3 +423,31 @@ fn term_int_and_hup_stop_a_server_with_open_streams_in_order() {
         assert_eq!(wal_bytes, 0, "{signal}: the log was not moved into the database");
     }
 }
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    use crate::common::tail::Tail;
+
+    // As `nohup` and a shell's `&` start a program.
+    let ignoring = |instance: &Instance, command: &str| {
+        let mut shell = Command::new("sh");
+        let script = format!("trap '' HUP INT; exec \"$0\" {command}");
+        shell.args(["-c", &script, ROLLCAST]).current_dir(instance.path());
+        shell
+    };
+    let instance = Instance::new("every = '20ms'");
+    let mut server = instance.start_with(&mut ignoring(&instance, "serve"));
+    let mut tail = Tail::spawn(&mut ignoring(&instance, "tail -n 1"));
+    tail.wait_for_lines(1);
+    for signal in ["HUP", "INT"] {
+        server.signal(signal);
+        tail.signal(signal);
+    }
+    // Both signals were delivered before these rolls were made.
+    let n_lines = tail.lines().len();
+    tail.wait_for_lines(n_lines + 50);
+    assert!(!server.has_ended(), "{:#?}", server.log());
+    server.stop();
+    tail.signal("TERM");
+    assert_eq!(tail.wait(), 0, "{}", tail.stderr());
+}
