@@ -15,11 +15,12 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            let (text, exit_code) = (failure.text(), failure.exit_code);
             // Not `eprintln`, which panics if standard error cannot be written to.
             cli::say_last(move || {
-                let _ = writeln!(io::stderr(), "rollcast: {:#}", failure.error);
+                let _ = writeln!(io::stderr(), "rollcast: {text}");
             });
-            ExitCode::from(failure.exit_code)
+            ExitCode::from(exit_code)
         }
     }
 }

@@ -7,6 +7,7 @@ use event_stream::client::{
     Certificates, Client, ClientError, Config, Method, Proxy, Request, Response,
 };
 use event_stream::http_url::HttpUrl;
+use event_stream::printable::printable;
 use http::StatusCode;
 
 /// How long each step of a request may take, up to the head of the response.
@@ -51,7 +52,7 @@ pub enum RemoteError {
         expected: &'static str,
         /// The URL of the request.
         url: String,
-        /// The status, with the server's message or the content type.
+        /// The status, with the server's message or the content type; printable.
         seen: String,
     },
 }
@@ -97,11 +98,11 @@ impl Remote {
         if status == StatusCode::OK && content_type == expected.content_type {
             return Ok(response);
         }
-        let seen = match message(response) {
+        let seen = printable(&match message(response) {
             Some(message) => format!("{status}: {message}"),
             None if content_type.is_empty() => format!("{status}, no content type"),
             None => format!("{status}, {content_type}"),
-        };
+        });
         Err(RemoteError::Unexpected { expected: expected.name, url: url.to_string(), seen })
     }
 }

@@ -13,6 +13,7 @@ mod export;
 mod man;
 mod stats;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::mpsc;
 use std::thread;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use event_stream::http_url::HttpUrl;
+use event_stream::printable::printable;
 
 use crate::app;
 use crate::cli::args::{Cli, Command};
@@ -42,6 +44,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The message with its causes, for a terminal. Its own line ends stay, such as those of an
+    /// excerpt of `Rocket.toml`.
+    pub fn text(&self) -> String {
+        format!("{:#}", self.error).lines().map(printable).collect::<Vec<_>>().join("\n")
+    }
+
     /// A usage or configuration error.
     fn usage(error: impl Into<anyhow::Error>) -> Failure {
         Failure { error: error.into(), exit_code: 2 }
@@ -85,9 +93,17 @@ fn local(config: &Config) -> anyhow::Result<HttpUrl> {
     address.parse().with_context(|| format!("expected the address of a server, got `{address}`"))
 }
 
-/// Prints a line for people. `println` would panic if standard output is closed.
+/// Prints a line for people, which may quote texts from elsewhere. `println` would panic if standard
+/// output is closed.
 fn say(name: &str, text: String) -> anyhow::Result<()> {
+    let text = printable(&text);
     writeln!(io::stdout(), "{name:<13}  {text}").context("cannot write to standard output")
+}
+
+/// Prints a line about the work on standard error. It may quote texts from elsewhere.
+fn note(text: impl Display) {
+    // Ignore the error: stderr may be closed.
+    let _ = writeln!(io::stderr(), "rollcast: {}", printable(&text.to_string()));
 }
 
 /// Writes the last output of the program on a thread of its own and waits for it, at most 2 s: a

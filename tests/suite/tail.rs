@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use crate::api::lines;
-use crate::common::hand_server::{HandServer, event_stream};
+use crate::common::hand_server::{HandServer, event_stream, rolls_file};
 use crate::common::tail::Tail;
 use crate::common::{Instance, wait_for};
 use crate::pages::quiet_instance;
@@ -95,6 +95,64 @@ fn tail_fails_at_once_without_a_server_and_on_wrong_options() {
         let mut refused = Tail::start(&instance, &options);
         assert_eq!(refused.wait(), code, "{options:?}: {}", refused.stderr());
         wait_for("the reason", || refused.stderr().contains(text).then_some(()));
+    }
+}
+
+#[test]
+fn nothing_that_a_server_sends_steers_the_terminal() {
+    // Sets the title, clears the screen, changes colour, and turns text round.
+    let evil = "\u{1b}]0;t\u{7}\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{2066}\t";
+    let json = r"\u001b[2J\u009b31m\u202e\nrollcast: x";
+    let file = |content_type: &str, text: String| rolls_file(content_type, 1, &text);
+    let events = format!(
+        "event: busy\ndata: {evil}\ndata: x\n\nevent: sync\ndata: {evil}\n\n\
+         event: sync\ndata: {{\"mode\":\"reset\",\"reason\":\"{json}\",\"head\":\"1-1\",\"replay\":0,\"lost\":1}}\n\n\
+         id: 2-1{evil}\ndata: {evil}\n\nid: 3-1\ndata: {{\"1D6{json}\":1}}\n\n"
+    );
+    let error = format!(
+        "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n\
+         connection: close\r\n\r\n{{\"error\":{{\"code\":\"x\",\"message\":\"{json}\"}}}}"
+    );
+    let roll = "1,2026-11-23T00:00:01.123Z";
+    let ndjson = r#"{"id":1,"rolled_at":"2026-11-23T00:00:01.123Z","dice":{"#;
+    let table: [(&[&str], String, i32); 8] = [
+        (&["tail", "-n", "0"], event_stream(&events), 0),
+        (&["tail", "-n", "0"], error.clone(), 1),
+        (&["tail", "-n", "1"], error.clone(), 1),
+        (&["tail", "-n", "0"], file(&format!("text/x\u{9b}31m\u{202e}"), String::new()), 1),
+        (&["export"], error, 1),
+        (&["export"], file("text/csv", format!("id,rolled_at,{evil}\r\n{roll},4\r\n")), 1),
+        (&["export"], file("text/csv", format!("id,rolled_at,1D6\r\n{roll},{evil}\r\n")), 1),
+        (
+            &["export", "--format", "ndjson"],
+            file("application/x-ndjson", format!("{ndjson}\"{evil}\":4}}}}\n")),
+            1,
+        ),
+    ];
+    for (arguments, answer, expected) in table {
+        let server = HandServer::in_turn(vec![answer.clone()]);
+        let instance = Instance::new("");
+        let url = server.url("/");
+        let mut command = instance.command();
+        let mut tail = Tail::spawn(command.args(arguments).arg(&url));
+        let code = if expected == 0 {
+            wait_for("the last notice", || tail.stderr().contains("not a roll: 3-1").then_some(()));
+            tail.interrupt();
+            0
+        } else {
+            tail.wait()
+        };
+        assert_eq!(code, expected, "{arguments:?}: {}", tail.stderr());
+        wait_for("a quotation", || {
+            let stderr = tail.stderr();
+            (stderr.contains(r"\u{9b}31m") && stderr.contains(r"\u{202e}")).then_some(())
+        });
+        for text in [tail.stderr(), tail.lines().join("\n")] {
+            let steers =
+                |c: &char| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{2069}').contains(c);
+            assert_eq!(text.chars().find(steers), None, "{arguments:?}: {text:?}");
+            assert!(!text.contains("\nrollcast: x"), "{arguments:?}: {text}");
+        }
     }
 }
 

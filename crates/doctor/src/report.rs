@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use event_stream::printable::printable;
 use serde::Serialize;
 
 use crate::judge::{Finding, Verdict, judge};
@@ -62,15 +63,6 @@ fn report(url: String, seen: &Observations, took: Duration) -> Report {
     }
 }
 
-/// A text with its control characters (C0, DEL and C1) written as `\u{1b}`.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { printable.extend(c.escape_default()) } else { printable.push(c) }
-    }
-    printable
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +72,7 @@ mod tests {
 
     #[test]
     fn nothing_that_comes_from_outside_steers_a_terminal() {
-        let evil = "\x1b]0;title\x07\x1b[2J\r\n\u{9b}31m\x7f";
+        let evil = "\x1b]0;title\x07\x1b[2J\r\n\u{9b}31m\x7f\u{202e}";
         let mut seen = samples::rollcast();
         seen.page = Some(Err(NoResponse::Failed(evil.into())));
         if let Some(reconnect) = &mut seen.reconnect {
@@ -92,7 +84,9 @@ mod tests {
         for text in [table.replace('\n', ""), json.expect("JSON")] {
             let found: Vec<_> = text.chars().filter(|c| c.is_control()).collect();
             assert!(found.is_empty(), "{found:?} in {text:?}");
-            assert!(text.contains(r"\u{9b}31m") && text.contains(r"\u{7f}"), "{text}");
+            for escaped in [r"\u{9b}31m", r"\u{7f}", r"\u{202e}"] {
+                assert!(text.contains(escaped), "{text}");
+            }
         }
     }
 }

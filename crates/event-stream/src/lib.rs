@@ -2,6 +2,7 @@
 //!
 //! - [`encoder`] turns events into bytes, [`parser`] turns bytes into frames.
 //! - [`stream`] reads frames from anything that can be read.
+//! - [`printable`] makes text of a server safe to print.
 //! - [`client`] requests a stream, or anything else, from an [`http_url::HttpUrl`].
 //!
 //! The format: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
@@ -9,5 +10,6 @@
 pub mod encoder;
 pub mod parser;
 pub mod stream;
+pub mod printable;
 pub mod http_url;
 pub mod client;

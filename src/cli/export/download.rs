@@ -5,14 +5,17 @@ use std::thread;
 use std::time::Duration;
 
 use event_stream::client::Response;
+use event_stream::printable::printable;
 
 use crate::cli::export::gap_counter::GapCounter;
 use crate::cli::export::output::Output;
 use crate::cli::export::{ExportError, Progress, Selection};
+use crate::cli::note;
 use crate::cursor::Cursor;
 use crate::export_format::Format;
 use crate::remote::{Expected, Remote, RemoteError};
 use crate::roll::{RollId, RolledAt};
+use crate::text::shortened;
 
 /// How many attempts in a row may bring no roll, and the pause between attempts.
 const MAX_FAILURES: u32 = 5;
@@ -109,8 +112,7 @@ pub fn export(
         if n_failures >= MAX_FAILURES {
             return Err(ExportError::Read(why.context("the download makes no progress")));
         }
-        // Ignore the error: stderr may be closed.
-        let _ = writeln!(io::stderr(), "rollcast: {why:#}; requesting the rest");
+        note(format_args!("{why:#}; requesting the rest"));
         thread::sleep(PAUSE);
     }
     download.finish()
@@ -174,6 +176,9 @@ impl Download<'_> {
     /// Writes the first line of a CSV file once; each connection brings it again.
     fn columns(&mut self, line: Vec<u8>) -> Result<(), Stopped> {
         match &self.columns {
+            None if !is_plain(&line) => {
+                Err(failed(format!("expected the names of columns, got `{}`", quoted(&line))))
+            }
             None => {
                 self.out.write_all(&line)?;
                 self.columns = Some(line);
@@ -186,10 +191,10 @@ impl Download<'_> {
 
     fn roll(&mut self, line: &[u8], end: RollId) -> Result<(), Stopped> {
         let last = self.last.map(|last| last.id);
-        let next =
-            cursor_of(self.format, line).filter(|cursor| last.is_none_or(|last| cursor.id > last));
+        let next = cursor_of(self.format, line)
+            .filter(|cursor| is_plain(line) && last.is_none_or(|last| cursor.id > last));
         let Some(cursor) = next else {
-            let line = String::from_utf8_lossy(line).trim_end().to_string();
+            let line = quoted(line);
             return Err(match last {
                 Some(last) => failed(format!("expected roll {}, got `{line}`", last.next())),
                 None => failed(format!("expected a roll, got `{line}`")),
@@ -230,6 +235,16 @@ impl Download<'_> {
 
 fn failed(why: impl std::fmt::Display) -> Stopped {
     Stopped::Failed(ExportError::Read(anyhow::anyhow!("{why}")))
+}
+
+/// Whether a line steers no terminal on which the export is shown.
+fn is_plain(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| printable(line.trim_end()) == line.trim_end())
+}
+
+/// The beginning of a line, for an error.
+fn quoted(line: &[u8]) -> String {
+    printable(&shortened(String::from_utf8_lossy(line).trim_end()))
 }
 
 /// The rolls before the first and after the last one of a file that the server cannot read.

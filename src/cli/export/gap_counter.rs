@@ -1,8 +1,8 @@
 //! Notices rolls that are missing from an export.
 
 use std::fmt;
-use std::io::{self, Write};
 
+use crate::cli::note;
 use crate::cursor::Cursor;
 use crate::roll::RollId;
 
@@ -67,8 +67,7 @@ impl GapCounter {
 
     fn report(&mut self, gap: fmt::Arguments<'_>) {
         self.n_gaps += 1;
-        // Ignore the error: stderr may be closed.
-        let _ = writeln!(io::stderr(), "rollcast: gap: {gap}");
+        note(format_args!("gap: {gap}"));
     }
 
     /// The first and the last id that are missing before `id`.

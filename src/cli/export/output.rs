@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::Context;
 
 use crate::app;
-use crate::cli::Failure;
+use crate::cli::{Failure, note};
 use crate::draft::{self, Draft, DraftError, Existing};
 
 /// An export that is being written.
@@ -112,7 +112,7 @@ fn remove_on_signal(draft: PathBuf) -> anyhow::Result<()> {
     thread::spawn(move || {
         let name = runtime.block_on(stop);
         let _ = fs::remove_file(&draft);
-        let _ = writeln!(io::stderr(), "rollcast: {name} received, nothing was written");
+        note(format_args!("{name} received, nothing was written"));
         std::process::exit(1);
     });
     Ok(())

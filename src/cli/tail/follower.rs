@@ -16,6 +16,7 @@ use crate::cli::tail::connection::Received;
 use crate::cli::tail::line::{LineFormat, parse_roll};
 use crate::cursor::Cursor;
 use crate::roll::RollId;
+use crate::text::shortened;
 
 /// The pause after a first failed attempt; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -118,7 +119,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
                 }
                 Frame::Event { name, data, .. } if name == "sync" => self.sync(&data),
                 Frame::Event { name, data, .. } if name == "busy" => {
-                    (self.notice)(format!("the server is busy: {data}"));
+                    (self.notice)(format!("the server is busy: {}", shortened(&data)));
                 }
                 Frame::Event { name, id: Some(id), data } if name == "message" => {
                     self.roll(&id, &data, &mut text);
@@ -135,7 +136,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
         let sync: Result<SyncData, _> = serde_json::from_str(data);
         let parsed = sync.ok().and_then(|sync| Some((sync.head.parse::<Cursor>().ok()?, sync)));
         let Some((head, SyncData { mode, reason, replay, lost, .. })) = parsed else {
-            (self.notice)(format!("not a sync: {data}"));
+            (self.notice)(format!("not a sync: {}", shortened(data)));
             return;
         };
         let reason = reason.unwrap_or(mode.clone());
@@ -159,7 +160,7 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
 
     fn roll(&mut self, id: &str, data: &str, text: &mut String) {
         let Some(roll) = parse_roll(id, data) else {
-            (self.notice)(format!("not a roll: {id} {data}"));
+            (self.notice)(format!("not a roll: {} {}", shortened(id), shortened(data)));
             return;
         };
         if let Some(last) = self.cursor {

@@ -4,7 +4,7 @@ mod connection;
 mod follower;
 mod line;
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,7 +18,7 @@ use self::line::LineFormat;
 use crate::app;
 use crate::cli::doctor::duration;
 use crate::cli::trust::TrustArgs;
-use crate::cli::{Failure, GAP, local};
+use crate::cli::{Failure, GAP, local, note};
 use crate::config::Config;
 use crate::cursor::Cursor;
 use crate::remote::{Expected, Remote, RemoteError};
@@ -83,11 +83,7 @@ pub fn tail(
     let remote = Remote::new(url, args.trust.certificates()?);
     let (path, cursor) = start(&remote, &args).map_err(anyhow::Error::new)?;
     let format = if args.json { LineFormat::Json } else { LineFormat::Text };
-    let notice = |text| {
-        // Ignore the error: stderr may be closed.
-        let _ = writeln!(io::stderr(), "rollcast: {text}");
-    };
-    let mut follower = Follower::new(cursor, format, io::stdout(), notice);
+    let mut follower = Follower::new(cursor, format, io::stdout(), |text| note(text));
     let connect = |after| connection::open(remote.clone(), path.clone(), after);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
