@@ -3,11 +3,10 @@
 use std::io::Read;
 use std::time::Duration;
 
-use event_stream::client::{
-    Certificates, Client, ClientError, Config, Method, Proxy, Request, Response,
-};
+use event_stream::client::{Certificates, Client, ClientError, Config, Method, Request, Response};
 use event_stream::http_url::HttpUrl;
 use event_stream::printable::printable;
+use event_stream::proxy::Proxies;
 use http::StatusCode;
 
 /// How long each step of a request may take, up to the head of the response.
@@ -64,7 +63,7 @@ impl Remote {
             user_agent: concat!("rollcast/", env!("CARGO_PKG_VERSION")).into(),
             certificates,
             max_redirects: MAX_REDIRECTS,
-            proxy: Proxy::FromEnvironment,
+            proxies: Proxies::from_environment(),
         });
         Remote { client, base }
     }
@@ -98,10 +97,12 @@ impl Remote {
         if status == StatusCode::OK && content_type == expected.content_type {
             return Ok(response);
         }
+        let proxy = response.proxy.clone();
+        let proxy = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         let seen = printable(&match message(response) {
-            Some(message) => format!("{status}: {message}"),
-            None if content_type.is_empty() => format!("{status}, no content type"),
-            None => format!("{status}, {content_type}"),
+            Some(message) => format!("{status}{proxy}: {message}"),
+            None if content_type.is_empty() => format!("{status}{proxy}, no content type"),
+            None => format!("{status}{proxy}, {content_type}"),
         });
         Err(RemoteError::Unexpected { expected: expected.name, url: url.to_string(), seen })
     }

@@ -30,6 +30,10 @@ Environment:
   ROCKET_ROLLCAST={every=\"200ms\"}   any keys of rollcast
   RUST_LOG=debug           the log level, or a log filter
   NO_COLOR=1               doctor prints no colours
+  HTTP_PROXY=URL           tail, export, doctor: the HTTP proxy for http URLs; HTTPS_PROXY for
+                           https, ALL_PROXY for both; or in small letters
+  NO_PROXY=LIST            hosts, domains and networks such as 10.0.0.0/8 that are reached
+                           directly; this machine always is
 
 Exit codes:
   0  done

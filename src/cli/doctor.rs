@@ -9,6 +9,7 @@ use doctor::report::examine;
 use doctor::table::Style;
 use doctor::visit::{Plan, Progress};
 use event_stream::http_url::HttpUrl;
+use event_stream::proxy::Proxies;
 use jiff::SignedDuration;
 
 use crate::cli::Failure;
@@ -62,6 +63,7 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
         watch_for: args.watch_for,
         timeout: args.timeout,
         n_streams: args.streams.into(),
+        proxies: Proxies::from_environment(),
     };
     let mut line = ProgressLine::default();
     let total = plan.watch_for.as_secs_f64();

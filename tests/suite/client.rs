@@ -4,8 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-use event_stream::client::{Certificates, Client, Config, Method, Proxy, Request};
+use event_stream::client::{Certificates, Client, Config, Method, Request};
 use event_stream::parser::Frame;
+use event_stream::proxy::Proxies;
 
 use crate::common::TIMEOUT;
 use crate::common::hand_server::{HandServer, event_stream};
@@ -15,7 +16,7 @@ fn client(max_redirects: u32) -> Client {
         user_agent: "test".into(),
         certificates: Certificates::Public,
         max_redirects,
-        proxy: Proxy::None,
+        proxies: Proxies::default(),
     })
 }
 

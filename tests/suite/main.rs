@@ -18,6 +18,7 @@ mod http;
 mod pages;
 mod probes;
 mod protocol;
+mod proxy;
 mod retention;
 mod statistics;
 mod store;

@@ -5,9 +5,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use event_stream::client::{self, Body, Certificates, Config, Method, Proxy, Request};
+use event_stream::client::{self, Body, Certificates, Config, Method, Request};
 use event_stream::http_url::HttpUrl;
 use event_stream::parser::Frame;
+use event_stream::proxy::Proxies;
 use event_stream::stream::Stream;
 use jiff::Timestamp;
 
@@ -36,15 +37,14 @@ pub struct Client {
 impl Client {
     /// A client that waits `timeout` for each response head, redirects included.
     ///
-    /// It uses no proxy, so that it sees what the server sends. It accepts every certificate: a
-    /// bad one must not hide other faults, and nothing secret is sent. Certificates are judged
-    /// by [`crate::connection`].
-    pub fn new(timeout: Duration) -> Client {
+    /// It accepts every certificate: a bad one must not hide other faults, and nothing secret is
+    /// sent. Certificates are judged by [`crate::connection`].
+    pub fn new(timeout: Duration, proxies: Proxies) -> Client {
         let client = client::Client::new(Config {
             user_agent: concat!("rollcast-doctor/", env!("CARGO_PKG_VERSION")).into(),
             certificates: Certificates::Unverified,
             max_redirects: 0,
-            proxy: Proxy::None,
+            proxies,
         });
         Client { client, timeout }
     }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use event_stream::http_url::HttpUrl;
+use event_stream::proxy::{Proxies, ProxyServer};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
@@ -15,6 +16,8 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
 /// A certificate that expires within this time is worth a note.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How many bytes of a proxy's response are read.
+const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// A connection that was opened and closed again.
 #[derive(Clone, Debug)]
@@ -43,12 +46,17 @@ pub enum Tls {
 pub struct Connector {
     authorities: Arc<RootCertStore>,
     timeout: Duration,
+    proxies: Proxies,
 }
 
 impl Connector {
     /// Each connection, TLS included, may take `timeout`. A certificate is valid if it is of one
     /// of `authorities`; `None`: of one that browsers trust.
-    pub fn new(timeout: Duration, authorities: Option<&[CertificateDer<'static>]>) -> Connector {
+    pub fn new(
+        timeout: Duration,
+        authorities: Option<&[CertificateDer<'static>]>,
+        proxies: Proxies,
+    ) -> Connector {
         let mut store = RootCertStore::empty();
         match authorities {
             Some(authorities) => {
@@ -56,23 +64,42 @@ impl Connector {
             }
             None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
-        Connector { authorities: Arc::new(store), timeout }
+        Connector { authorities: Arc::new(store), timeout, proxies }
     }
 
-    /// Opens a connection to the host of `url`, with TLS for `https`, and closes it.
+    /// Opens a connection to the host of `url`, or to the proxy for it, with TLS for `https`, and
+    /// closes it.
     ///
     /// # Errors
     ///
-    /// The name does not resolve, no address accepts a connection, or the server does not speak
-    /// TLS. A certificate that is refused is no error.
+    /// The name does not resolve, no address accepts a connection, the proxy opens no tunnel, or
+    /// the server does not speak TLS. A certificate that is refused is no error.
     pub fn connect(&self, url: &HttpUrl) -> io::Result<Connection> {
+        match self.proxies.for_url(url).map_err(io::Error::other)? {
+            None => self.connect_to(url, url, None),
+            Some(proxy) => self.connect_to(proxy.url(), url, Some(proxy)).map_err(|error| {
+                io::Error::new(error.kind(), format!("through the proxy {proxy}: {error}"))
+            }),
+        }
+    }
+
+    /// Opens a connection to the host of `first`, which is the server or the proxy.
+    fn connect_to(
+        &self,
+        first: &HttpUrl,
+        url: &HttpUrl,
+        proxy: Option<&ProxyServer>,
+    ) -> io::Result<Connection> {
         let deadline = Instant::now() + self.timeout;
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in resolve(url, deadline)? {
+        for address in resolve(first, deadline)? {
             match left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
                 Ok(socket) => {
                     let local = socket.local_addr()?.ip();
-                    let socket = DeadlineSocket { socket, deadline };
+                    let mut socket = DeadlineSocket { socket, deadline };
+                    if let Some(proxy) = proxy.filter(|_| url.is_tls()) {
+                        open_tunnel(&mut socket, url, proxy)?;
+                    }
                     let tls = if url.is_tls() { Some(self.handshake(url, socket)?) } else { None };
                     return Ok(Connection { local, tls });
                 }
@@ -121,6 +148,37 @@ impl Connector {
         });
         let http2 = connection.alpn_protocol() == Some(b"h2");
         Ok(Tls::Trusted { http2, expires_soon })
+    }
+}
+
+/// Has the proxy connect this socket to the host of `url`.
+/// <https://www.rfc-editor.org/rfc/rfc9110#name-connect>
+fn open_tunnel(socket: &mut DeadlineSocket, url: &HttpUrl, proxy: &ProxyServer) -> io::Result<()> {
+    if proxy.url().is_tls() {
+        return Err(io::Error::other("the doctor knows only proxies with `http://`"));
+    }
+    let host = if url.host().contains(':') { &format!("[{}]", url.host()) } else { url.host() };
+    let target = format!("{host}:{}", url.port());
+    let authorization = proxy.url().authorization();
+    let authorization = authorization.map(|value| format!("Proxy-Authorization: {value}\r\n"));
+    let authorization = authorization.unwrap_or_default();
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
+    socket.write_all(request.as_bytes())?;
+    let mut head = Vec::new();
+    // Byte by byte: what follows the head belongs to TLS.
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte)?;
+        head.extend(byte);
+        if head.len() > MAX_HEAD_BYTES {
+            return Err(io::Error::other("it sends more than a response head"));
+        }
+    }
+    let line = String::from_utf8_lossy(&head);
+    let line = line.lines().next().unwrap_or_default();
+    match line.split(' ').nth(1) {
+        Some(status) if status.starts_with('2') => Ok(()),
+        _ => Err(io::Error::other(format!("it opens no tunnel: `{line}`"))),
     }
 }
 

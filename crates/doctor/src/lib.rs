@@ -15,6 +15,7 @@
 //! use doctor::report::examine;
 //! use doctor::table::Style;
 //! use doctor::visit::Plan;
+//! use event_stream::proxy::Proxies;
 //!
 //! let plan = Plan {
 //!     url: "https://dice.example.org/".parse()?,
@@ -23,6 +24,7 @@
 //!     timeout: Duration::from_secs(10),
 //!     n_streams: 8,
 //!     authorities: None,
+//!     proxies: Proxies::from_environment(),
 //! };
 //! let report = examine(&plan, &mut |progress| eprintln!("{progress:?}"))?;
 //! print!("{}", report.table(Style::Plain, 100));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use event_stream::http_url::HttpUrl;
 use event_stream::parser::Frame;
+use event_stream::proxy::Proxies;
 use rustls::pki_types::CertificateDer;
 
 use crate::client::Client;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub n_streams: usize,
     /// The authorities whose certificates are valid; `None`: those that browsers trust.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Which requests go through a proxy.
+    pub proxies: Proxies,
 }
 
 /// What the visit observed.
@@ -49,6 +52,8 @@ pub struct Plan {
 pub struct Observations {
     /// The connection to the page, or to where it leads if that certificate is refused.
     pub connection: Connection,
+    /// The proxy that the environment names for the stream.
+    pub proxy: Option<String>,
     /// `None` if the URL is a stream itself.
     pub page: Option<Result<Page, NoResponse>>,
     /// The URL of the stream.
@@ -110,8 +115,8 @@ pub enum Progress {
 ///
 /// No connection to the URL can be opened; the reason.
 pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observations, String> {
-    let client = Client::new(plan.timeout);
-    let connector = Connector::new(plan.timeout, plan.authorities.as_deref());
+    let client = Client::new(plan.timeout, plan.proxies.clone());
+    let connector = Connector::new(plan.timeout, plan.authorities.as_deref(), plan.proxies.clone());
     progress(Progress::Page);
     let connection = connector.connect(&plan.url).map_err(|error| {
         format!("cannot reach {} port {}: {error} ({})", plan.url.host(), plan.url.port(), plan.url)
@@ -155,8 +160,10 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
     } else {
         Vec::new()
     };
+    let proxy = plan.proxies.for_url(&url).ok().flatten().map(ToString::to_string);
     Ok(Observations {
         connection,
+        proxy,
         page,
         url,
         compressed,

@@ -1,15 +1,18 @@
 //! A blocking HTTP client with a timeout for each step.
 
+use std::fmt;
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, header};
 use rustls_pki_types::CertificateDer;
 use ureq::Agent;
-use ureq::config::RedirectAuthHeaders;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 
+use crate::forward::{ForwardConnector, ProxyResolver, forwarding};
 use crate::http_url::HttpUrl;
+use crate::proxy::{Proxies, ProxyError};
 use crate::stream::Stream;
 
 /// How a client behaves on every request.
@@ -21,8 +24,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// How many redirects it follows; beyond them, the redirect itself is the response.
     pub max_redirects: u32,
-    /// Whether requests go through a proxy.
-    pub proxy: Proxy,
+    /// Which requests go through a proxy.
+    pub proxies: Proxies,
 }
 
 /// Which servers a TLS connection accepts.
@@ -36,27 +39,19 @@ pub enum Certificates {
     Unverified,
 }
 
-/// Whether requests go through a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proxy {
-    /// Never.
-    None,
-    /// As the environment says: `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
-    FromEnvironment,
-}
-
 /// A client; clones share its connections.
 ///
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use event_stream::client::{Certificates, Client, Config, Method, Proxy, Request};
+/// use event_stream::client::{Certificates, Client, Config, Method, Request};
+/// use event_stream::proxy::Proxies;
 ///
 /// let client = Client::new(Config {
 ///     user_agent: "example/1.0".into(),
 ///     certificates: Certificates::Public,
 ///     max_redirects: 10,
-///     proxy: Proxy::FromEnvironment,
+///     proxies: Proxies::from_environment(),
 /// });
 /// let response = client.send(&Request {
 ///     method: Method::Get,
@@ -75,6 +70,8 @@ pub enum Proxy {
 #[derive(Clone)]
 pub struct Client {
     agent: Agent,
+    max_redirects: u32,
+    proxies: Proxies,
 }
 
 /// One request without a body.
@@ -108,13 +105,32 @@ pub struct Response {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
+    /// The proxy that it came through, for an error.
+    pub proxy: Option<String>,
     body: ureq::Body,
 }
 
-/// Why there is no response.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct ClientError(Box<ureq::Error>);
+/// Why there is no response. Names the proxy, if there is one.
+#[derive(Debug)]
+pub struct ClientError {
+    error: Box<ureq::Error>,
+    proxy: Option<String>,
+}
+
+impl std::error::Error for ClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.error)
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.proxy {
+            Some(proxy) => write!(f, "through the proxy {proxy}: {}", self.error),
+            None => self.error.fmt(f),
+        }
+    }
+}
 
 impl Client {
     /// A client that behaves so.
@@ -131,52 +147,94 @@ impl Client {
         };
         let builder = Agent::config_builder()
             .http_status_as_error(false)
-            .max_redirects(config.max_redirects)
+            // Followed here, because each may need another proxy or none.
+            .max_redirects(0)
             .max_redirects_will_error(false)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            .proxy(None)
             .user_agent(config.user_agent)
             // Events that are compressed arrive late.
             .accept_encoding("")
             .tls_config(tls.build());
-        let builder = match config.proxy {
-            Proxy::None => builder.proxy(None),
-            Proxy::FromEnvironment => builder,
-        };
-        Client { agent: builder.build().into() }
+        let Config { max_redirects, proxies, .. } = config;
+        let connector =
+            DefaultConnector::new().chain(ForwardConnector { proxies: proxies.clone() });
+        let resolver = ProxyResolver { proxies: proxies.clone() };
+        let agent = Agent::with_parts(builder.build(), connector, resolver);
+        Client { agent, max_redirects, proxies }
     }
 
-    /// Sends a request and waits for the head of the response, whatever its status.
+    /// Sends a request and waits for the head of the response, whatever its status. Follows
+    /// redirects up to the limit.
     ///
     /// # Errors
     ///
-    /// No response head arrived in time, the connection failed, or a header is not valid.
+    /// No response head arrived in time, the connection failed, a header is not valid, or the
+    /// environment names something that is no HTTP proxy.
     pub fn send(&self, request: &Request<'_>) -> Result<Response, ClientError> {
+        let start = Instant::now();
+        let mut url = request.url.clone();
+        for n_redirects in 0.. {
+            let response = self.send_once(request, &url, start.elapsed())?;
+            let location = response.headers.get(header::LOCATION);
+            let location = location.and_then(|location| location.to_str().ok());
+            let next = match response.status.as_u16() {
+                301 | 302 | 303 | 307 | 308 if n_redirects < self.max_redirects => {
+                    location.and_then(|location| url.join(location).ok())
+                }
+                _ => None,
+            };
+            let Some(mut next) = next else { return Ok(response) };
+            next.keep_credentials(&url);
+            url = next;
+        }
+        unreachable!("the number of redirects is limited")
+    }
+
+    /// Sends a request to `url`, after redirects that have taken `elapsed`.
+    fn send_once(
+        &self,
+        request: &Request<'_>,
+        url: &HttpUrl,
+        elapsed: Duration,
+    ) -> Result<Response, ClientError> {
         let Request { timeout, body_timeout, .. } = *request;
         let method = match request.method {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
         };
-        let mut builder =
-            http::Request::builder().method(method).uri(request.url.without_credentials());
-        if let Some(authorization) = request.url.authorization() {
+        let proxy = self.proxies.for_url(url).map_err(ClientError::from)?;
+        let tunnel = match proxy {
+            Some(proxy) if forwarding(&self.proxies, url).is_none() => {
+                Some(ureq::Proxy::new(proxy.url().with_credentials()))
+            }
+            _ => None,
+        };
+        let proxy = proxy.map(ToString::to_string);
+        let failed = |error| ClientError { error: Box::new(error), proxy: proxy.clone() };
+        let mut builder = http::Request::builder().method(method).uri(url.without_credentials());
+        if let Some(authorization) = url.authorization() {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
         for (name, value) in request.headers {
             builder = builder.header(*name, *value);
         }
-        let built = builder.body(()).map_err(|error| ClientError(Box::new(error.into())))?;
+        let built = builder.body(()).map_err(|error| failed(error.into()))?;
+        let total = body_timeout.map(|body_timeout| timeout + body_timeout);
+        // A time of zero would be none.
+        let left = total.map(|total| total.saturating_sub(elapsed).max(Duration::from_millis(1)));
         let built = self.agent.configure_request(built);
         let built = built
+            .proxy(tunnel.transpose().map_err(failed)?)
             .timeout_resolve(Some(timeout))
             .timeout_connect(Some(timeout))
             .timeout_send_request(Some(timeout))
             .timeout_recv_response(Some(timeout))
             .timeout_recv_body(body_timeout)
-            .timeout_global(body_timeout.map(|body_timeout| timeout + body_timeout))
+            .timeout_global(left)
             .build();
-        let response = self.agent.run(built).map_err(|error| ClientError(Box::new(error)))?;
+        let response = self.agent.run(built).map_err(failed)?;
         let (parts, body) = response.into_parts();
-        Ok(Response { status: parts.status, headers: parts.headers, body })
+        Ok(Response { status: parts.status, headers: parts.headers, proxy, body })
     }
 }
 
@@ -225,6 +283,12 @@ impl Read for Body {
 impl ClientError {
     /// Whether a step took longer than it may.
     pub fn is_timeout(&self) -> bool {
-        matches!(*self.0, ureq::Error::Timeout(_))
+        matches!(*self.error, ureq::Error::Timeout(_))
+    }
+}
+
+impl From<ProxyError> for ClientError {
+    fn from(error: ProxyError) -> ClientError {
+        ClientError { error: Box::new(io::Error::other(error).into()), proxy: None }
     }
 }

@@ -69,9 +69,24 @@ impl HttpUrl {
         url.into()
     }
 
-    /// The value of the `Authorization` header for the user name and password, if there are any.
+    /// The URL with user name and password.
+    pub(crate) fn with_credentials(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Takes over the user name and password of a URL that a redirect came from, for the same host
+    /// and not from TLS to plain HTTP.
+    pub(crate) fn keep_credentials(&mut self, from: &HttpUrl) {
+        let is_as_safe = self.is_tls() || !from.is_tls();
+        if self.0.username().is_empty() && self.host() == from.host() && is_as_safe {
+            let _ = self.0.set_username(from.0.username());
+            let _ = self.0.set_password(from.0.password());
+        }
+    }
+
+    /// The value of an `Authorization` header for the user name and password, if there are any.
     /// <https://www.rfc-editor.org/rfc/rfc7617>
-    pub(crate) fn authorization(&self) -> Option<String> {
+    pub fn authorization(&self) -> Option<String> {
         let (name, password) = (self.0.username(), self.0.password());
         if name.is_empty() && password.is_none() {
             return None;

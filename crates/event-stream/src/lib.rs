@@ -3,6 +3,7 @@
 //! - [`encoder`] turns events into bytes, [`parser`] turns bytes into frames.
 //! - [`stream`] reads frames from anything that can be read.
 //! - [`printable`] makes text of a server safe to print.
+//! - [`proxy`] decides which requests go through a proxy.
 //! - [`client`] requests a stream, or anything else, from an [`http_url::HttpUrl`].
 //!
 //! The format: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
@@ -12,4 +13,6 @@ pub mod parser;
 pub mod stream;
 pub mod printable;
 pub mod http_url;
+pub mod proxy;
+mod forward;
 pub mod client;

@@ -21,7 +21,10 @@ pub fn address(seen: &Observations) -> Finding {
     };
     let local = seen.connection.local.to_canonical();
     // rollcast rightly believes a client on its own machine, which could be its proxy.
-    if local.is_loopback() && plain.header("server").as_deref() == Some(SERVER) {
+    if local.is_loopback()
+        && seen.proxy.is_none()
+        && plain.header("server").as_deref() == Some(SERVER)
+    {
         return unknown(NAME, "rollcast itself answered, no proxy; use the public address");
     }
     let forged = seen.forged_head.as_ref().and_then(reported_address).flatten();
@@ -34,6 +37,13 @@ pub fn address(seen: &Observations) -> Finding {
     }
     match reported {
         None => fault(NAME, "the client's address is not forwarded", X_REAL_IP),
+        Some(reported) if seen.proxy.is_some() => fine(
+            NAME,
+            format!(
+                "the server sees {reported}: right if that is your proxy's public address; {}",
+                forgeries(seen)
+            ),
+        ),
         Some(reported) if reported == local => {
             fine(NAME, format!("you are {reported}; {}", forgeries(seen)))
         }

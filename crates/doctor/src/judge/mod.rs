@@ -54,6 +54,7 @@ pub enum Verdict {
 /// Runs all checks that apply, in the order in which a browser meets their subjects.
 pub fn judge(seen: &Observations) -> Vec<Finding> {
     let before_stream = [
+        transport::proxy(seen),
         transport::tls(seen),
         page::page(seen),
         transport::connections(seen),

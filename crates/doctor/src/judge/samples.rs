@@ -87,6 +87,7 @@ pub fn rollcast() -> Observations {
     let reported = [("rollcast-client", "203.0.113.7")];
     Observations {
         connection: Connection { local: "203.0.113.7".parse().expect("one"), tls: None },
+        proxy: None,
         page: Some(Ok(Page {
             head: Head {
                 url: "http://dice.example.org/".parse().expect("an address"),

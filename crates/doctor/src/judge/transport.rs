@@ -9,6 +9,13 @@ use crate::visit::Observations;
 const HTTP2: &str =
     "nginx: `http2 on;` beside `listen 443 ssl;` (before 1.25.1: `listen 443 ssl http2;`)";
 
+/// Through which proxy of this network the visit went; `None` without one.
+pub fn proxy(seen: &Observations) -> Option<Finding> {
+    let saw = format!("the requests go through {}, which may change them", seen.proxy.as_ref()?);
+    let change = "to see what the server sends, add its host to NO_PROXY";
+    Some(note("proxy", saw, change))
+}
+
 /// Whether a browser accepts the certificate; `None` for plain HTTP.
 pub fn tls(seen: &Observations) -> Option<Finding> {
     const NAME: &str = "tls";
