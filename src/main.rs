@@ -3,16 +3,19 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use rollcast::cli;
-use rollcast::cli::args::Cli;
+use rollcast::cli::usage;
 
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let cli = match usage::parse() {
+        Ok(cli) => cli,
+        Err(exit_code) => return exit_code,
+    };
+    match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (text, exit_code) = (failure.text(), failure.exit_code);

@@ -11,6 +11,7 @@ mod doctor;
 mod tail;
 mod export;
 mod man;
+pub mod usage;
 mod stats;
 
 use std::fmt::Display;

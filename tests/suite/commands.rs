@@ -38,6 +38,26 @@ fn help_lists_commands_variables_and_exit_codes() {
 }
 
 #[test]
+fn a_password_is_in_no_error() {
+    let instance = Instance::new("");
+    let table: [&[&str]; 7] = [
+        &["tail", "htps://me:secret@a.example/"],
+        &["export", "me:secret@a.example"],
+        &["doctor", "http://me:secret@/"],
+        &["doctor", "http://a.example/", "--stream", "x://me:secret@a.example"],
+        &["tail", "http://a.example", "http://me:secret@a.example"],
+        &["tail", "-n", "0", "http://me:secret@127.0.0.1:1/"],
+        &["doctor", "http://me:secret@127.0.0.1:1/"],
+    ];
+    for arguments in table {
+        let (code, stdout, stderr) = run(instance.command().args(arguments));
+        assert_ne!(code, 0, "{arguments:?}");
+        assert!(stderr.contains("***@"), "{arguments:?}: {stderr}");
+        assert!(!format!("{stdout}{stderr}").contains("secret"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
 fn check_prints_the_configuration_and_changes_nothing() {
     let instance = Instance::new("dice = ['2D6']\nevery = '1h'");
     let files = || {

@@ -133,16 +133,29 @@ impl fmt::Debug for HttpUrl {
 impl UrlError {
     /// Quotes the beginning of a text on one line, without a possible password.
     fn new(text: &str) -> UrlError {
-        let authority = text.find("//").map_or(0, |at| at + 2);
-        let text = match text.rfind('@') {
-            Some(at) if at >= authority => format!("{}***{}", &text[..authority], &text[at..]),
-            _ => text.to_string(),
-        };
+        let text = without_password(text);
         let mut quoted: String = text.chars().take(MAX_QUOTED).collect();
         if quoted.len() < text.len() {
             quoted.push('…');
         }
         UrlError(quoted.escape_debug().to_string())
+    }
+}
+
+/// A text that may be a URL, without a possible user name and password.
+///
+/// ```
+/// use event_stream::http_url::without_password;
+///
+/// assert_eq!(without_password("htps://me:secret@a.example/"), "htps://***@a.example/");
+/// assert_eq!(without_password("me:secret@a.example"), "***@a.example");
+/// assert_eq!(without_password("https://a.example/"), "https://a.example/");
+/// ```
+pub fn without_password(text: &str) -> String {
+    let authority = text.find("//").map_or(0, |at| at + 2);
+    match text.rfind('@') {
+        Some(at) if at >= authority => format!("{}***{}", &text[..authority], &text[at..]),
+        _ => text.to_string(),
     }
 }
 
