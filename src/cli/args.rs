@@ -39,7 +39,8 @@ Exit codes:
   0  done
   1  failed while running; doctor: faults found
   2  usage or configuration error; doctor: also if the host is unreachable
-  3  tail, export: rolls are missing";
+  3  tail, export: rolls are missing
+  4  stats: the evidence against a fair die reached its alarm";
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -56,6 +57,10 @@ pub enum Command {
         force: bool,
     },
     /// Print statistics of all rolls ever made, compared with fair dice
+    #[command(
+        after_help = "Exit codes: 0 no alarm, 1 failed while running, 2 usage or configuration error,\n\
+                      4 the evidence against a fair die reached its alarm, now or earlier."
+    )]
     Stats,
     /// Find out why events do not arrive: check a stream through its public address
     Doctor(Box<DoctorArgs>),

@@ -35,12 +35,15 @@ const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The exit code of `tail` and `export` when they succeeded, but rolls are missing.
 const GAP: u8 = 3;
 
+/// The exit code of `stats` if a die reached the alarm.
+const ALARM: u8 = 4;
+
 /// Why the program ends with another code than 0.
 #[derive(Debug)]
 pub struct Failure {
     /// What went wrong, with its causes.
     pub error: anyhow::Error,
-    /// 1 failed while running, 2 usage or configuration error, 3 rolls are missing.
+    /// 1 failed while running, 2 usage or configuration error, 3 rolls are missing, 4 an alarm.
     pub exit_code: u8,
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use anyhow::Context;
 
 use crate::app;
-use crate::cli::Failure;
+use crate::cli::{ALARM, Failure};
 use crate::config::Config;
 use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{DieReport, Range, Run, Statistics};
@@ -21,14 +21,25 @@ const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '�
 ///
 /// # Errors
 ///
-/// The database cannot be read, or standard output cannot be written.
+/// The statistics show an alarm: exit code 4. The database cannot be read, or standard output cannot
+/// be written: exit code 1.
 pub fn stats(config: Config) -> Result<(), Failure> {
     let tallies = app::run(&config, Store::tallies_of(&config.store))?;
     let tallies = tallies.map_err(anyhow::Error::new)?;
-    let text = text(&Statistics::of(&tallies, &config.roller.dice));
+    let statistics = Statistics::of(&tallies, &config.roller.dice);
+    let text = text(&statistics);
     // Do not use `print!`, which panics if the reader has closed standard output.
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
-    Ok(())
+    let alarms = statistics.dice.iter().filter(|report| report.fairness.alarm_id.is_some());
+    let alarms: Vec<&str> = alarms.map(|report| &*report.die).collect();
+    match alarms.len() {
+        0 => Ok(()),
+        _ => {
+            let dice = alarms.join(", ");
+            let error = anyhow::anyhow!("the evidence against fair dice reached its alarm: {dice}");
+            Err(Failure { error, exit_code: ALARM })
+        }
+    }
 }
 
 fn text(statistics: &Statistics) -> String {

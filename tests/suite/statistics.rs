@@ -8,7 +8,7 @@ use rollcast::statistics::words::grouped;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::common::{Instance, http, wait_for};
+use crate::common::{Instance, http, run, wait_for};
 
 fn get(url: &str) -> String {
     let mut answer = http().get(url).call().unwrap();
@@ -318,6 +318,21 @@ fn page_api_and_terminal_show_the_same_statistics() {
         assert!(live.contains(text), "expected {text} in {live}");
     }
     assert!(live.contains('█'), "{live}");
+}
+
+#[test]
+fn the_command_exits_with_4_if_a_die_reached_the_alarm() {
+    let instance = Instance::new("dice = ['1D6']\nevery = '1h'");
+    instance.fill(100, 1);
+    let stats = || run(instance.command().arg("stats"));
+    let (code, stdout, stderr) = stats();
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let loaded = "update rolls set dice = '{\"1D6\":3}'";
+    Connection::open(instance.database()).unwrap().execute_batch(loaded).unwrap();
+    let (code, stdout, stderr) = stats();
+    assert_eq!(code, 4, "{stdout}{stderr}");
+    assert!(stdout.contains("ALARM: it reached 20 at roll"), "{stdout}");
+    assert!(stderr.contains("reached its alarm: 1D6"), "{stderr}");
 }
 
 #[test]
