@@ -24,7 +24,7 @@ use event_stream::http_url::HttpUrl;
 use crate::app;
 use crate::cli::args::{Cli, Command};
 use crate::config::Config;
-use crate::store::Existing;
+use crate::draft::Existing;
 
 /// How long the end of the program waits for its last output.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
