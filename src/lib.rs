@@ -14,6 +14,7 @@
 
 pub mod text;
 pub mod backoff;
+pub mod draft;
 pub mod dice;
 pub mod roll;
 pub mod cursor;

@@ -10,7 +10,8 @@ use crate::app;
 use crate::cli::progress::ProgressLine;
 use crate::cli::{Failure, say};
 use crate::config::Config;
-use crate::store::{BackupStep, Existing, Store, StoreError};
+use crate::draft::{DraftError, Existing};
+use crate::store::{BackupStep, Store, StoreError};
 
 /// Copies the database to `file`, and checks the copy.
 ///
@@ -40,8 +41,8 @@ pub fn backup(config: Config, file: &Path, existing: Existing) -> Result<(), Fai
         anyhow::Ok(copied)
     })??;
     let kept = copied.map_err(|error| {
-        let exit_code = if matches!(error, StoreError::Target { .. }) { 2 } else { 1 };
-        Failure { error: error.into(), exit_code }
+        let is_usage = matches!(error, StoreError::Draft(DraftError::Target { .. }));
+        Failure { error: error.into(), exit_code: if is_usage { 2 } else { 1 } }
     })?;
     let n_bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     say("backup", format!("{}, {}, intact", file.display(), megabytes(n_bytes)))?;

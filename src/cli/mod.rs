@@ -26,7 +26,7 @@ use tracing::Level;
 use crate::app;
 use crate::cli::args::{Cli, Command};
 use crate::config::Config;
-use crate::store::Existing;
+use crate::draft::Existing;
 
 /// How long the end of the program waits for its last output.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::store::backup_file::{Draft, Existing, target};
+use crate::draft::{Draft, Existing};
+use crate::store::backup_file::{self, target};
 use crate::store::error::unusable;
 use crate::store::{Kept, StoreError, file, history, schema};
 
@@ -45,8 +46,8 @@ pub enum BackupStep {
 /// # Errors
 ///
 /// [`StoreError::UnusableDatabase`] if there is no database or it or the copy is damaged;
-/// [`StoreError::Target`] if `to` cannot be used; [`StoreError::Drafting`] if another backup writes
-/// to `to`; [`StoreError::Stopped`] after a stop; otherwise the error of the file system or SQLite.
+/// [`StoreError::Draft`] if `to` cannot be used or another backup writes to it;
+/// [`StoreError::Stopped`] after a stop; otherwise the error of the file system or SQLite.
 pub fn copy(
     database: &Path,
     to: &Path,
@@ -63,14 +64,15 @@ pub fn copy(
     }
     let to = target(to, &database, existing)?;
     // Create the draft first: opening the database may leave a log file beside it.
-    let draft = Draft::create(&to, &database)?;
+    // The same users may read the copy as the database.
+    let draft = Draft::create(&to, existing, 0o640)?;
     let mut source = file::open(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     schema::check_schema(&source, &database)?;
     let snapshot = source.transaction()?;
     // The snapshot starts at the first read.
     let kept = history::kept(&snapshot)?;
 
-    let mut copy = draft.open()?;
+    let mut copy = backup_file::open(&draft)?;
     let backup = Backup::new(&snapshot, &mut copy)?;
     let page_bytes: u32 = snapshot.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let mut n_synced = 0;
@@ -95,10 +97,9 @@ pub fn copy(
     progress(BackupStep::Checking);
     check(&copy, kept, draft.path(), stop)?;
     copy.close().map_err(|(_, error)| error)?;
-    draft.sync()?;
-    // Check again: another program may have created the file meanwhile.
+    // Check again: another program may have created the file or a log of it meanwhile.
     target(&to, &database, existing)?;
-    draft.publish(&to, existing)?;
+    draft.publish()?;
     Ok(kept)
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::cursor::Cursor;
+use crate::draft::DraftError;
 use crate::roll::RollId;
 use crate::store::row::Unreadable;
 use crate::store::time_limits::{PERMIT_TIMEOUT, QUERY_TIMEOUT};
@@ -22,22 +23,9 @@ pub enum StoreError {
         /// What to do.
         remedy: &'static str,
     },
-    /// A backup cannot be written to this path.
-    #[error("expected a place for a copy, found {found} at `{}`; {remedy}", .path.display())]
-    Target {
-        /// What is at the path.
-        found: String,
-        /// The path.
-        path: PathBuf,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// Another backup writes to the same file.
-    #[error(
-        "another backup is writing `{}`; wait until it has finished, or use another file name",
-        .0.display()
-    )]
-    Drafting(PathBuf),
+    /// A new file cannot be written.
+    #[error(transparent)]
+    Draft(DraftError),
     /// The caller asked for it to stop.
     #[error("stopped before it was done; nothing was changed")]
     Stopped,
@@ -163,6 +151,15 @@ impl StoreError {
     /// Whether load is the cause, so that the same query may succeed a moment later.
     pub fn is_load(&self) -> bool {
         matches!(self, StoreError::Busy | StoreError::TooLong)
+    }
+}
+
+impl From<DraftError> for StoreError {
+    fn from(error: DraftError) -> StoreError {
+        match error {
+            DraftError::File { action, path, source } => StoreError::File { action, path, source },
+            error => StoreError::Draft(error),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::draft;
 use crate::store::StoreError;
 use crate::store::error::{file_error, unusable};
 use crate::store::schema::{check_schema, check_version, migrate};
@@ -151,29 +152,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
     enable_wal(&connection, path)?;
     connection.close().map_err(|(_, error)| error)?;
     // This replaces no file: none existed, and this process holds the lock.
-    rename(&draft, path)
-}
-
-/// Renames the complete, synced `draft` to `path` and syncs the folder. Replaces a file at `path`.
-///
-/// # Errors
-///
-/// [`StoreError::File`] if the rename or the sync fails.
-pub fn rename(draft: &Path, path: &Path) -> Result<(), StoreError> {
-    fs::rename(draft, path).map_err(|source| file_error("create", path, source))?;
-    sync_folder(path)
-}
-
-/// Syncs the folder of `path`, so that created and renamed files in it survive a power cut.
-///
-/// # Errors
-///
-/// [`StoreError::File`] if the folder cannot be opened or synced.
-pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| file_error("write", folder, source))
+    Ok(draft::rename(&draft, path)?)
 }
 
 /// Acquires the lock that only one server can hold. Readers do not acquire it.

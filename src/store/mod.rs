@@ -44,6 +44,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
+use crate::draft::Existing;
 use crate::roll::Roll;
 use crate::statistics::Tallies;
 use crate::store::blocking::blocking;
@@ -58,7 +59,6 @@ use crate::store::writer_thread::WriterThread;
 
 pub use self::archive::Archive;
 pub use self::backup::BackupStep;
-pub use self::backup_file::Existing;
 pub use self::disk::Disk;
 pub use self::error::StoreError;
 pub use self::extent::Extent;
@@ -140,7 +140,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Stopped`] soon after `stop` is set, [`StoreError::Target`] if no copy may be
+    /// [`StoreError::Stopped`] soon after `stop` is set, [`StoreError::Draft`] if no copy may be
     /// written to `to`.
     pub async fn backup(
         config: &StoreConfig,
@@ -151,6 +151,17 @@ impl Store {
     ) -> Result<Kept, StoreError> {
         let (database, to) = (config.database.clone(), to.to_path_buf());
         blocking(move || backup::copy(&database, &to, existing, &stop, progress)).await
+    }
+
+    /// Refuses a file that is the configured database or belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Draft`] if it does.
+    pub fn refuse_own(config: &StoreConfig, file: &Path) -> Result<(), StoreError> {
+        // A database that does not exist has no files.
+        let Ok(database) = file::resolve(&config.database) else { return Ok(()) };
+        backup_file::refuse_own(file, &database)
     }
 
     /// Stores rolls that have their ids, in ascending order, in one commit. They are durable when

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::draft::sync_folder;
 use crate::roll::{Roll, RollId};
 use crate::store::error::file_error;
 use crate::store::open_files::{OpenFiles, TrackedFile};
@@ -57,7 +58,7 @@ impl Writer {
         statistics.catch_up(&mut connection)?;
         // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
         // power cut could remove the log with all rolls in it.
-        file::sync_folder(database)?;
+        sync_folder(database)?;
         let files = Arc::new(OpenFiles::new(database_file)?);
         Ok(Writer { connection, files, statistics })
     }

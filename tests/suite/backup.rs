@@ -266,7 +266,7 @@ fn a_backup_fails_for_a_missing_foreign_or_damaged_database_or_during_another_ba
     instance.fill(5_000, 1);
     let draft = fs::File::create(instance.path().join(draft_of("copy.db"))).unwrap();
     draft.lock().unwrap();
-    refused("another backup is writing");
+    refused("another rollcast is writing");
     drop(draft);
 
     let sound = fs::read(instance.database()).unwrap();

@@ -1,6 +1,8 @@
 //! `rollcast export`, and the texts that are generated from the commands themselves.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::process::Command;
 
 use crate::api::lines;
 use crate::common::hand_server::{HandServer, rolls_file};
@@ -69,7 +71,7 @@ fn an_exported_file_appears_complete_or_not_at_all() {
     assert_eq!(fs::read_to_string(file("rolls.ndjson")).unwrap(), complete, "it was left alone");
     export(&instance, &["-o", "rolls.ndjson", "--format", "csv", "--force"]);
     assert!(fs::read_to_string(file("rolls.ndjson")).unwrap().starts_with("id,rolled_at"));
-    assert_eq!(files(&instance, "rolls.ndjson"), ["rolls.ndjson"], "a draft remains");
+    assert_eq!(files(&instance, "rolls.ndjson"), ["rolls.ndjson"]);
 
     let (code, _, stderr) =
         run(instance.command().args(["export", "-o", "x.csv", "--after", "122"]));
@@ -81,6 +83,79 @@ fn an_exported_file_appears_complete_or_not_at_all() {
     assert!(stderr.contains("cannot reach"), "{stderr}");
     assert_eq!(files(&instance, "x.csv"), [""; 0], "an incomplete file remains");
     assert_eq!(run(instance.command().args(["export", "-o", "no/x.csv"])).0, 2);
+    assert_eq!(files(&instance, "."), [""; 0], "a draft remains");
+}
+
+#[test]
+fn an_export_never_replaces_a_link_a_device_a_pipe_or_the_database() {
+    let (instance, mut server) = quiet_instance(21);
+    server.stop();
+    let path = |name: &str| instance.path().join(name);
+    let csv = export(&instance, &[]);
+    assert_eq!(export(&instance, &["-o", "-"]), csv);
+    assert_eq!(export(&instance, &["-o", "/dev/stdout", "--force"]), csv);
+    assert_eq!(files(&instance, "-"), [""; 0], "a dash is standard output");
+
+    symlink("/dev/null", path("null")).unwrap();
+    fs::write(path("precious"), "mine").unwrap();
+    symlink("precious", path(".g.csv.rollcast-draft")).unwrap();
+    symlink("precious", path("g.csv.part")).unwrap();
+    fs::write(path("linked.csv"), "old").unwrap();
+    symlink("linked.csv", path("link.csv")).unwrap();
+    let before = files(&instance, "");
+    for options in [&["-o", "null"][..], &["-o", "null", "--force"], &["-o", "/dev/null"]] {
+        assert_eq!(export(&instance, options), "");
+    }
+    assert_eq!(fs::read_link(path("null")).unwrap().to_str(), Some("/dev/null"));
+    export(&instance, &["-o", "link.csv", "--force"]);
+    assert_eq!(fs::read_to_string(path("linked.csv")).unwrap(), csv);
+    assert!(path("link.csv").is_symlink());
+    for (file, found) in [("g.csv", "a link or no file"), ("rolls.db", "the database itself")] {
+        let arguments = ["export", "-o", file, "--force"];
+        let (code, _, stderr) = run(instance.command().args(arguments));
+        assert_eq!(code, 2, "{file}: {stderr}");
+        assert!(stderr.contains(found), "expected `{found}` in {stderr}");
+    }
+    assert_eq!(fs::read_to_string(path("precious")).unwrap(), "mine");
+    assert_eq!(files(&instance, ""), before);
+
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    let mut writer = instance.command().args(["export", "-o", "pipe"]).spawn().unwrap();
+    assert_eq!(fs::read_to_string(path("pipe")).unwrap(), csv);
+    assert!(writer.wait().unwrap().success());
+    assert!(fs::metadata(path("pipe")).unwrap().file_type().is_fifo());
+
+    export(&instance, &["-o", "x.JSON"]);
+    let json = fs::read_to_string(path("x.JSON")).unwrap();
+    assert_eq!(json.lines().next(), Some("["), "the case of an extension does not matter");
+}
+
+#[test]
+fn two_exports_to_one_file_never_mix() {
+    let instance = Instance::new("");
+    let columns = "id,rolled_at,1D6\r\n";
+    let row = "1,2026-11-23T00:00:01.123Z,4\r\n";
+    // The first connection stays open without the rest of the file.
+    let slow = "HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\nrollcast-last: 1\r\n\r\nid,rolled";
+    let server = HandServer::in_turn(vec![
+        slow.into(),
+        rolls_file("text/csv", 1, &format!("{columns}{row}")),
+    ]);
+    let url = server.url("/");
+    let arguments = ["export", &url, "-o", "x.csv", "--force"];
+    let mut first = instance.command().args(arguments).spawn().unwrap();
+    server.wait_for_requests(1);
+    let (code, _, stderr) = run(instance.command().args(arguments));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("another rollcast is writing"), "{stderr}");
+    signal("INT", first.id());
+    assert_eq!(wait_for("the end", || first.try_wait().unwrap()).code(), Some(1));
+    let (code, _, stderr) = run(instance.command().args(arguments));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(
+        fs::read_to_string(instance.path().join("x.csv")).unwrap(),
+        format!("{columns}{row}")
+    );
 }
 
 #[test]
@@ -147,10 +222,11 @@ fn a_signal_ends_an_export_and_leaves_no_incomplete_file() {
     let mut command = instance.command();
     let mut child = command.args(["export", &server.url("/"), "-o", "x.csv"]).spawn().unwrap();
     server.wait_for_requests(1);
-    assert_eq!(files(&instance, "x.csv").len(), 1, "there is a draft");
+    assert_eq!(files(&instance, ".x.csv"), [".x.csv.rollcast-draft"]);
     signal("INT", child.id());
     let status = wait_for("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(1));
+    assert_eq!(files(&instance, ".x.csv"), [""; 0]);
     assert_eq!(files(&instance, "x.csv"), [""; 0]);
 }
 

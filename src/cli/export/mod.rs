@@ -18,9 +18,10 @@ use crate::cli::trust::TrustArgs;
 use crate::cli::{Failure, GAP};
 use crate::config::Config;
 use crate::cursor::Cursor;
+use crate::draft::Existing;
 use crate::export_format::Format;
 use crate::remote::Remote;
-use crate::store::{Existing, StoreError};
+use crate::store::{Store, StoreError};
 use crate::time_spec::TimeSpec;
 
 /// Writes stored rolls, oldest first, up to the newest roll of this moment: from the database,
@@ -45,7 +46,8 @@ pub struct ExportArgs {
     /// Only rolls since this time: a time ago such as 10m, or a timestamp
     #[arg(long, value_name = "WHEN", conflicts_with = "after")]
     since: Option<TimeSpec>,
-    /// Write to this file instead of standard output; it appears when it is complete
+    /// Write to this file, which appears when it is complete; `-` is standard output, and a
+    /// device or pipe is written to
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace FILE if it exists
@@ -96,7 +98,8 @@ impl ExportArgs {
     fn selection(&self) -> Selection {
         let ExportArgs { after, before, since, .. } = *self;
         let extension = self.output.as_deref().and_then(Path::extension);
-        let format = match (self.format, extension.and_then(|extension| extension.to_str())) {
+        let extension = extension.and_then(|extension| extension.to_str()).map(str::to_lowercase);
+        let format = match (self.format, extension.as_deref()) {
             (Some(FormatArg::Csv), _) => Format::Csv,
             (Some(FormatArg::Ndjson), _) | (None, Some("ndjson" | "jsonl")) => Format::Ndjson,
             (Some(FormatArg::Json), _) | (None, Some("json")) => Format::Json,
@@ -123,12 +126,13 @@ pub fn export(
     let written = match &args.url {
         Some(url) => {
             let remote = Remote::new(url.clone(), args.trust.certificates()?);
-            out = Output::new(args.output.as_deref(), existing)?;
+            out = Output::new(args.output.as_deref(), existing, |_| anyhow::Ok(()))?;
             download::export(&selection, &remote, &mut gaps, &mut out)
         }
         None => {
             let config = config()?;
-            out = Output::new(args.output.as_deref(), existing)?;
+            let refuse_own = |file: &Path| Store::refuse_own(&config.store, file);
+            out = Output::new(args.output.as_deref(), existing, refuse_own)?;
             database::export(&selection, &config.store, &mut gaps, &mut out)
         }
     };
