@@ -1,10 +1,8 @@
 //! Parses the command line, runs the command, and reports an error by a message and an exit code.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use rollcast::cli;
 use rollcast::cli::args::Cli;
 
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
@@ -15,10 +13,7 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Not `eprintln`, which panics if standard error cannot be written to.
-            cli::say_last(move || {
-                let _ = writeln!(io::stderr(), "rollcast: {:#}", failure.error);
-            });
+            failure.print();
             ExitCode::from(failure.exit_code)
         }
     }

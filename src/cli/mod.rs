@@ -1,6 +1,7 @@
 //! The commands, one a file. `args` describes them; here they are run.
 
 pub mod args;
+mod journal;
 mod logging;
 mod progress;
 mod trust;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use event_stream::http_url::HttpUrl;
+use tracing::Level;
 
 use crate::app;
 use crate::cli::args::{Cli, Command};
@@ -42,6 +44,18 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Prints the error on standard error, with its priority if the journal reads that.
+    pub fn print(&self) {
+        let mut text = format!("rollcast: {:#}\n", self.error).into_bytes();
+        if journal::reads_stderr() {
+            text = journal::with_priority(&Level::ERROR, &text);
+        }
+        // Not `eprintln`, which panics if standard error cannot be written to.
+        say_last(move || {
+            let _ = io::stderr().write_all(&text);
+        });
+    }
+
     /// A usage or configuration error.
     fn usage(error: impl Into<anyhow::Error>) -> Failure {
         Failure { error: error.into(), exit_code: 2 }
@@ -92,7 +106,7 @@ fn say(name: &str, text: String) -> anyhow::Result<()> {
 
 /// Writes the last output of the program on a thread of its own and waits for it, at most 2 s: a
 /// reader that has stopped reading must not keep the process alive.
-pub fn say_last(write: impl FnOnce() + Send + 'static) {
+fn say_last(write: impl FnOnce() + Send + 'static) {
     let (written, is_written) = mpsc::channel();
     thread::spawn(move || {
         write();
