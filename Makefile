@@ -93,7 +93,7 @@ deb: build # build a Debian package, target/rollcast_<version>_<architecture>.de
 	@deploy/debian/build.sh
 
 test: # install missing programs that the tests need, then run all tests
-	features=$$(tests/setup.sh) && cargo test --locked --workspace --no-fail-fast --features "$$features"
+	@tests/run.sh
 
 # Campaigns run one after the other, because each uses the whole machine.
 torture: # run the whole fault campaign, about 50 minutes; writes target/torture.md

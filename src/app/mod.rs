@@ -134,6 +134,7 @@ impl Modules {
         let Modules { store, feed, health, metrics } = self;
         web::rocket(config, store.clone(), feed.clone(), health.clone(), metrics.clone())?
             .attach(startup::announce(config, feed, listening))
+            .attach(startup::announce_stop())
             .ignite()
             .await
             .map_err(|error| startup::explain(error, config))

@@ -1,12 +1,13 @@
-//! What the server says about its start: where it listens, or why it cannot.
+//! What the server says about its start and its stop: where it listens, or why it cannot.
 
 use std::net::SocketAddr;
 
 use anyhow::anyhow;
 use rocket::error::ErrorKind;
 use rocket::fairing::AdHoc;
+use sd_notify::NotifyState;
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::feed::Feed;
@@ -21,7 +22,8 @@ pub fn address(config: &Config) -> anyhow::Result<String> {
     Ok(format!("http://{}", SocketAddr::new(rocket.address, rocket.port)))
 }
 
-/// Once the server listens, logs its address and settings. Then completes `listening`.
+/// Once the server listens, logs its address and settings, and reports to the service manager that
+/// it is ready. Then completes `listening`.
 pub fn announce(config: &Config, feed: &Feed, listening: oneshot::Sender<()>) -> AdHoc {
     let profile = config.profile.clone();
     let database = config.store.database.display().to_string();
@@ -37,10 +39,26 @@ pub fn announce(config: &Config, feed: &Feed, listening: oneshot::Sender<()>) ->
                 "listening on http://{address}, profile {profile}; rolling {dice} every \
                  {every:?} into {database}, kept: {keep}; {n_rolls} rolls so far"
             );
+            // Connections are accepted from here on: the socket listens.
+            report(NotifyState::Ready);
             // An error means that the pump has ended already.
             let _ = listening.send(());
         })
     })
+}
+
+/// Once the server stops, for whatever reason, reports it to the service manager.
+pub fn announce_stop() -> AdHoc {
+    AdHoc::on_shutdown("stop", |_| Box::pin(async { report(NotifyState::Stopping) }))
+}
+
+/// Tells the service manager, if one has started the server (`Type=notify` of systemd).
+///
+/// <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>
+fn report(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!("cannot report to the service manager: {error} (NOTIFY_SOCKET)");
+    }
 }
 
 /// One of Rocket's errors, with what to do about it.

@@ -7,7 +7,9 @@ use anyhow::Context;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use crate::cli::journal::{self, JournalLines};
 use crate::config::LogFormat;
 
 /// Lines that may wait to be written: some megabytes. Further lines are lost.
@@ -35,6 +37,11 @@ pub fn start(format: LogFormat) -> anyhow::Result<WorkerGuard> {
         .buffered_lines_limit(MAX_LINES)
         .thread_name("log")
         .finish(io::stderr());
+    let lines = if journal::reads_stderr() {
+        BoxMakeWriter::new(JournalLines(lines))
+    } else {
+        BoxMakeWriter::new(lines)
+    };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines)

@@ -1,6 +1,7 @@
 //! The commands, one a file. `args` describes them; here they are run.
 
 pub mod args;
+mod journal;
 mod logging;
 mod progress;
 mod trust;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use anyhow::Context;
 use event_stream::http_url::HttpUrl;
 use event_stream::printable::printable;
+use tracing::Level;
 
 use crate::app;
 use crate::cli::args::{Cli, Command};
@@ -48,10 +50,19 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The message with its causes, for a terminal. Its own line ends stay, such as those of an
-    /// excerpt of `Rocket.toml`.
-    pub fn text(&self) -> String {
-        format!("{:#}", self.error).lines().map(printable).collect::<Vec<_>>().join("\n")
+    /// Prints the error on standard error, with its priority if the journal reads that. It may quote
+    /// texts from elsewhere. Its own line ends stay, such as those of an excerpt of `Rocket.toml`.
+    pub fn print(&self) {
+        let text = format!("{:#}", self.error);
+        let text = text.lines().map(printable).collect::<Vec<_>>().join("\n");
+        let mut text = format!("rollcast: {text}\n").into_bytes();
+        if journal::reads_stderr() {
+            text = journal::with_priority(&Level::ERROR, &text);
+        }
+        // Not `eprintln`, which panics if standard error cannot be written to.
+        say_last(move || {
+            let _ = io::stderr().write_all(&text);
+        });
     }
 
     /// A usage or configuration error.
@@ -112,7 +123,7 @@ fn note(text: impl Display) {
 
 /// Writes the last output of the program on a thread of its own and waits for it, at most 2 s: a
 /// reader that has stopped reading must not keep the process alive.
-pub fn say_last(write: impl FnOnce() + Send + 'static) {
+fn say_last(write: impl FnOnce() + Send + 'static) {
     let (written, is_written) = mpsc::channel();
     thread::spawn(move || {
         write();

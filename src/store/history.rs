@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::cursor::Cursor;
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::row::{self, Rows, Unreadable, edges};
-use crate::store::times::{cursor_of, first_at, time};
+use crate::store::times::{cursor_of, first_at, nearest_at, time};
 use crate::store::{IdRange, Kept, Order, RollRange, StoreError};
 
 /// A page of the history.
@@ -193,7 +193,8 @@ pub fn cursor(
     Ok((time(&transaction, id)?.map(|time| cursor_of(id, time)), kept(&transaction)?))
 }
 
-/// By binary search: ids have no gaps, and times grow with them.
+/// The roll with the earliest timestamp at or after `time`, else the newest roll; `None` if no roll is
+/// stored.
 ///
 /// # Errors
 ///
@@ -204,10 +205,11 @@ pub fn at(connection: &mut Connection, time: RolledAt) -> Result<Option<RollId>,
     if kept.oldest > kept.head.id {
         return Ok(None);
     }
-    Ok(Some(first_at(&transaction, kept, time)?.min(kept.head.id)))
+    Ok(Some(nearest_at(&transaction, kept, time)?.unwrap_or(kept.head.id)))
 }
 
-/// The cursor before the first roll at or after `moment`, or the head.
+/// The cursor before the first roll, in order of the ids, whose timestamp is at or after `moment`, or
+/// the head.
 ///
 /// # Errors
 ///

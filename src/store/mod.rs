@@ -6,6 +6,7 @@
 
 mod time_limits;
 mod range;
+mod id_ranges;
 mod row;
 mod error;
 mod blocking;
@@ -13,6 +14,7 @@ mod schema;
 mod file;
 mod open_files;
 mod inspect;
+mod clock_steps;
 mod times;
 mod history;
 mod extent;
@@ -35,6 +37,8 @@ mod test_store;
 mod test_history;
 #[cfg(test)]
 mod query_tests;
+#[cfg(test)]
+mod time_tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +68,7 @@ pub use self::error::StoreError;
 pub use self::extent::Extent;
 pub use self::filter::FilteredPage;
 pub use self::history::{Newest, Page};
+pub use self::id_ranges::IdRanges;
 pub use self::inspect::Inspection;
 pub use self::prune::{Cutoff, Pruned};
 pub use self::range::{IdRange, Kept, Order, RollRange};

@@ -92,10 +92,8 @@ impl Store {
         Ok(statistics.await.expect("the computation does not panic"))
     }
 
-    /// The first roll at or after `time`, else the newest; `None` if no roll is stored.
-    ///
-    /// Ids are the order of rolls. Where the clock once stepped back, several rolls fit, and any
-    /// of them is found.
+    /// The roll with the earliest timestamp at or after `time`, else the newest roll; `None` if no roll
+    /// is stored.
     ///
     /// # Errors
     ///
@@ -105,7 +103,8 @@ impl Store {
         self.0.reads.read(QueryClass::Short, query).await
     }
 
-    /// The cursor before the first roll at or after `time`, or the head.
+    /// The cursor before the first roll, in order of the ids, whose timestamp is at or after `time`, or
+    /// the head.
     ///
     /// # Errors
     ///

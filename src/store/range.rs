@@ -31,7 +31,8 @@ pub struct RollRange {
     pub after: Option<Cursor>,
     /// Only rolls before this one.
     pub before: Option<Cursor>,
-    /// Only rolls from this time on. `after` overrides it.
+    /// From the first roll on, in order of the ids, whose timestamp is at or after this time. `after`
+    /// overrides it.
     pub since: Option<RolledAt>,
 }
 

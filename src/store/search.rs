@@ -1,6 +1,6 @@
 //! Searching for rolls: by day and by result.
 //!
-//! A day is found by binary search. A result is found by reading rolls, at most [`MAX_READ`] at a
+//! A day is found by binary search, between the steps at which the clock was set back. A result is found by reading rolls, at most [`MAX_READ`] at a
 //! time: at 0.3 to 0.8 µs a roll this keeps a page within its 5 ms, however large the history and
 //! however rare the result. The next page continues where the search stopped. An index over the
 //! results would find the rarest at once, but it needs a row per die of each roll: about as much
@@ -12,8 +12,8 @@ use crate::dice::{Die, DieResult};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::history::kept;
 use crate::store::row::{Rows, Unreadable};
-use crate::store::times::{first_at, first_time, time};
-use crate::store::{IdRange, Kept, Order, StoreError};
+use crate::store::times::{Period, period, time};
+use crate::store::{IdRange, IdRanges, Kept, StoreError};
 
 /// The most rolls that a search for a result reads for one page.
 pub const MAX_READ: usize = 5_000;
@@ -21,7 +21,7 @@ pub const MAX_READ: usize = 5_000;
 /// What to search for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Search {
-    /// Only rolls from the first time on, before the second one.
+    /// Only rolls whose timestamp is at or after the first time, and before the second one.
     pub day: Option<(RolledAt, RolledAt)>,
     /// Only rolls with this result.
     pub result: Option<DieResult>,
@@ -48,15 +48,15 @@ pub struct Found {
     /// Which rolls were stored at that moment.
     pub kept: Kept,
     /// The rolls of the day, or all stored rolls.
-    pub all: IdRange,
-    /// The rolls that were read for this page.
+    pub all: IdRanges,
+    /// From the first to the last roll that was read for this page. Rolls of other days between them
+    /// were not read.
     pub looked_at: IdRange,
     /// How often the die has ever shown the result.
     pub n_ever: Option<u64>,
     /// The time of the oldest stored roll, if it can be read.
     pub oldest_rolled_at: Option<RolledAt>,
-    /// In a search by day: the times of the oldest and the newest stored rolls whose times can be
-    /// read.
+    /// In a search by day: the earliest and the latest timestamp of all stored rolls.
     pub kept_from_to: Option<(RolledAt, RolledAt)>,
 }
 
@@ -73,17 +73,13 @@ pub fn search(
     // One transaction, so that the rows and the links around them agree.
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
-    let (mut all, mut kept_from_to) = (kept.ids(), None);
-    if let Some((from, until)) = search.day {
-        let time = |order| first_time(&transaction, kept.ids(), order);
-        kept_from_to = Option::zip(time(Order::OldestFirst)?, time(Order::NewestFirst)?)
-            .map(|((_, oldest), (_, newest))| (oldest, newest));
-        all.after = first_at(&transaction, kept, from)?.previous();
-        all.before = first_at(&transaction, kept, until)?;
-    }
-    let ids = search.ids_to_read(all, limit);
-    let rows = matching(&transaction, ids, search, limit)?;
-    let looked_at = search.ids_read(ids, &rows, limit);
+    let Period { ids: all, kept: kept_from_to } = match search.day {
+        Some(day) => period(&transaction, kept, day)?,
+        None => Period { ids: kept.ids().into(), kept: None },
+    };
+    let ids = search.ids_to_read(&all, limit);
+    let rows = matching_in(&transaction, &ids, search, limit)?;
+    let looked_at = search.ids_read(ids.hull(), &rows, limit);
     let n_ever = search.result.map(|result| n_ever(&transaction, result)).transpose()?;
     let oldest_rolled_at = time(&transaction, kept.oldest)?;
     let Rows { rolls, unreadable } = rows;
@@ -97,18 +93,14 @@ impl Search {
     }
 
     /// The part of `all` to read for a page of `limit` rolls.
-    fn ids_to_read(&self, all: IdRange, limit: usize) -> IdRange {
-        let mut ids = IdRange {
-            after: self.after.unwrap_or(all.after).clamp(all.after, all.before.previous()),
-            before: self.before.unwrap_or(all.before).clamp(all.after.next(), all.before),
-        };
-        let n_ids = self.max_rows(limit) as i64 + 1;
-        if self.is_upward() {
-            ids.before = ids.before.min(RollId(ids.after.0.saturating_add(n_ids)));
-        } else {
-            ids.after = ids.after.max(RollId(ids.before.0.saturating_sub(n_ids)));
-        }
-        ids
+    fn ids_to_read(&self, all: &IdRanges, limit: usize) -> IdRanges {
+        let IdRange { after, before } = all.hull();
+        let ids = all.within(IdRange {
+            after: self.after.unwrap_or(after).clamp(after, before.previous()),
+            before: self.before.unwrap_or(before).clamp(after.next(), before),
+        });
+        let n_ids = self.max_rows(limit);
+        if self.is_upward() { ids.first(n_ids) } else { ids.last(n_ids) }
     }
 
     /// The part of `ids` that was read for these rows. A full page ends at its last row, even if
@@ -122,6 +114,34 @@ impl Search {
             _ => ids,
         }
     }
+}
+
+/// The rows of `ids` that match, newest first.
+///
+/// # Errors
+///
+/// The database cannot be read.
+fn matching_in(
+    connection: &Connection,
+    ids: &IdRanges,
+    search: &Search,
+    limit: usize,
+) -> Result<Rows, StoreError> {
+    let ranges: Vec<IdRange> =
+        if search.is_upward() { ids.iter().collect() } else { ids.iter().rev().collect() };
+    let mut rows = Rows::default();
+    for ids in ranges {
+        if rows.len() >= limit {
+            break;
+        }
+        let mut next = matching(connection, ids, search, limit - rows.len())?;
+        if search.is_upward() {
+            std::mem::swap(&mut rows, &mut next);
+        }
+        rows.rolls.append(&mut next.rolls);
+        rows.unreadable.append(&mut next.unreadable);
+    }
+    Ok(rows)
 }
 
 /// The rows of `ids` that match, newest first.
@@ -222,7 +242,8 @@ mod tests {
             assert_eq!((ids(&found), found.looked_at), (expected, range(looked_at)), "{search:?}");
             assert_eq!(found.n_ever, search.result.map(|_| 16), "{search:?}");
             assert_eq!(found.oldest_rolled_at, Some(second(1)), "{search:?}");
-            assert_eq!((found.all, found.kept_from_to), (range((0, 101)), None), "{search:?}");
+            assert_eq!(found.all, range((0, 101)).into(), "{search:?}");
+            assert_eq!(found.kept_from_to, None, "{search:?}");
         }
     }
 
@@ -233,7 +254,7 @@ mod tests {
         let of_day = Search { day, ..search(true, None, None) };
         let found = super::search(&mut connection, &of_day, 3).expect("a page");
         assert_eq!((ids(&found), found.looked_at), (vec![17, 11], range((9, 20))));
-        assert_eq!(found.all, range((9, 20)));
+        assert_eq!(found.all, range((9, 20)).into());
         assert_eq!(found.kept_from_to, Some((second(1), second(100))));
     }
 
@@ -274,10 +295,11 @@ mod tests {
             (search(true, Some(500), None), (500, 5_501)),
         ];
         for (search, expected) in table {
-            assert_eq!(search.ids_to_read(ALL, 10), range(expected), "{search:?}");
+            let ids = search.ids_to_read(&ALL.into(), 10);
+            assert_eq!(ids, range(expected).into(), "{search:?}");
         }
-        let nothing = range((20_000, 20_001));
-        assert_eq!(search(false, None, None).ids_to_read(nothing, 10), nothing);
+        let nothing = IdRanges::from(range((20_000, 20_001)));
+        assert_eq!(search(false, None, None).ids_to_read(&nothing, 10), nothing);
     }
 
     #[test]

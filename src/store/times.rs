@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::cursor::Cursor;
 use crate::roll::{RollId, RolledAt};
-use crate::store::{IdRange, Kept, Order, StoreError};
+use crate::store::clock_steps::runs;
+use crate::store::{IdRange, IdRanges, Kept, Order, StoreError};
 
 /// The time of a stored row; `None` if it is not stored or cannot be read.
 ///
@@ -34,7 +35,8 @@ pub fn cursor_of(id: RollId, time: RolledAt) -> Cursor {
     Cursor { id, unix_millis: Some(time.unix_millis()) }
 }
 
-/// The first stored roll at or after `moment`, or the next one.
+/// The place of the first roll, in order of the ids, whose timestamp is at or after `moment`: no roll
+/// before it has such a timestamp. After the head if there is none.
 ///
 /// # Errors
 ///
@@ -44,7 +46,82 @@ pub fn first_at(
     kept: Kept,
     moment: RolledAt,
 ) -> Result<RollId, StoreError> {
-    let (mut low, mut high) = (kept.oldest.0, kept.head.id.next().0);
+    for run in runs(connection, kept)? {
+        let newest = first_time(connection, run, Order::NewestFirst)?;
+        if newest.is_some_and(|(_, newest)| newest >= moment) {
+            return first_in_run(connection, run, moment);
+        }
+    }
+    Ok(kept.head.id.next())
+}
+
+/// The roll with the earliest timestamp at or after `moment`.
+///
+/// # Errors
+///
+/// The database cannot be read.
+pub fn nearest_at(
+    connection: &Connection,
+    kept: Kept,
+    moment: RolledAt,
+) -> Result<Option<RollId>, StoreError> {
+    let mut nearest: Option<(RollId, RolledAt)> = None;
+    for run in runs(connection, kept)? {
+        let first = first_in_run(connection, run, moment)?;
+        let ids = IdRange { after: first.previous(), ..run };
+        if let Some((id, time)) = first_time(connection, ids, Order::OldestFirst)?
+            && nearest.is_none_or(|(_, nearest)| time < nearest)
+        {
+            nearest = Some((id, time));
+        }
+    }
+    Ok(nearest.map(|(id, _)| id))
+}
+
+/// Rolls by time.
+pub struct Period {
+    /// The rolls whose timestamps lie in the period.
+    pub ids: IdRanges,
+    /// The earliest and the latest timestamp of all stored rolls.
+    pub kept: Option<(RolledAt, RolledAt)>,
+}
+
+/// The rolls from a time on, before another one.
+///
+/// # Errors
+///
+/// The database cannot be read.
+pub fn period(
+    connection: &Connection,
+    kept: Kept,
+    (from, until): (RolledAt, RolledAt),
+) -> Result<Period, StoreError> {
+    let (mut ranges, mut times) = (Vec::new(), Vec::new());
+    for run in runs(connection, kept)? {
+        let end = |order| first_time(connection, run, order);
+        let (oldest, newest) = (end(Order::OldestFirst)?, end(Order::NewestFirst)?);
+        let Some(((_, oldest), (_, newest))) = Option::zip(oldest, newest) else { continue };
+        times.extend([oldest, newest]);
+        if oldest < until && newest >= from {
+            ranges.push(IdRange {
+                after: first_in_run(connection, run, from)?.previous(),
+                before: first_in_run(connection, run, until)?,
+            });
+        }
+    }
+    let ids = IdRanges::new(ranges, first_at(connection, kept, until)?);
+    let kept = Option::zip(times.iter().min().copied(), times.iter().max().copied());
+    Ok(Period { ids, kept })
+}
+
+/// The first roll of a run at or after `moment`, or the place after the run. By binary search:
+/// timestamps within a run grow with ids.
+fn first_in_run(
+    connection: &Connection,
+    run: IdRange,
+    moment: RolledAt,
+) -> Result<RollId, StoreError> {
+    let (mut low, mut high) = (run.after.next().0, run.before.0);
     while low < high {
         let middle = low + (high - low) / 2;
         // The row in the middle may be missing, or its time may be unreadable. Then the next one

@@ -10,6 +10,7 @@ pub mod tail;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -45,6 +46,7 @@ impl Instance {
     /// An instance whose `[default.rollcast]` table has these lines beside the paths.
     pub fn new(rollcast: &str) -> Instance {
         let instance = Instance { folder: tempfile::tempdir().unwrap(), port: free_port() };
+        let_others_read(instance.path());
         instance.configure(rollcast);
         instance
     }
@@ -56,7 +58,9 @@ impl Instance {
              log_format = 'json'\n{rollcast}\n",
             self.port
         );
-        std::fs::write(self.path().join("Rocket.toml"), toml).unwrap();
+        let path = self.path().join("Rocket.toml");
+        std::fs::write(&path, toml).unwrap();
+        let_others_read(&path);
     }
 
     pub fn path(&self) -> &Path {
@@ -235,6 +239,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Lets all users read a file or folder, also under a strict umask. Some tests of root run a program
+/// as another user.
+pub fn let_others_read(path: &Path) {
+    let mode = if path.is_dir() { 0o755 } else { 0o644 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Copies a folder of the source tree, such as `static`.

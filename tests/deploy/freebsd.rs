@@ -2,14 +2,13 @@
 //! mistakes fail. It has not run on a real FreeBSD.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::common::{Instance, ROLLCAST, TIMEOUT, http, signal, wait_for};
+use crate::common::{Instance, ROLLCAST, TIMEOUT, http, let_others_read, signal, wait_for};
 use crate::files::{Files, project};
 use crate::program::{run, run_well};
 
@@ -48,14 +47,13 @@ impl Machine {
             run_well(Command::new("cp").arg(from).arg(machine.path(name)));
             run_well(Command::new("chmod").arg("0755").arg(machine.path(name)));
         }
-        for folder in [machine.folder.path(), machine.instance.path()] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        let_others_read(machine.folder.path());
         fs::create_dir(machine.path("run")).unwrap();
         let toml = fs::read_to_string(machine.instance.path().join("Rocket.toml")).unwrap();
         let toml =
             toml.replace("'rolls.db'", &format!("'{}'", machine.path("db/rolls.db").display()));
         fs::write(machine.path("Rocket.toml"), toml).unwrap();
+        let_others_read(&machine.path("Rocket.toml"));
         machine.configure("YES");
         machine
     }

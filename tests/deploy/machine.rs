@@ -128,6 +128,9 @@ const CHECKS: [(&str, &str); 10] = [
          grep 'NoNewPrivs:.*1' /proc/$(pidof -s rollcast)/status
          kill -KILL $(pidof -s rollcast)
          serves
+         # A start is complete when rollcast answers, so the first request succeeds.
+         systemctl restart rollcast
+         curl -sf -o /dev/null http://127.0.0.1:5000/rolls/1
          systemctl stop rollcast
          eventually is '"stopped"' journalctl --unit rollcast
          # It can write to its data folder only because the unit permits it.
@@ -135,14 +138,19 @@ const CHECKS: [(&str, &str); 10] = [
          printf '[Service]\nStateDirectory=\nReadOnlyPaths=/var/lib/rollcast\n' \
            >/run/systemd/system/rollcast.service.d/control.conf
          systemctl daemon-reload
-         systemctl start rollcast
+         if systemctl start rollcast; then false; fi
          eventually is failed systemctl is-active rollcast
          rm -r /run/systemd/system/rollcast.service.d
          systemctl daemon-reload
          systemctl reset-failed rollcast
-         # A wrong configuration is not retried.
+         # A wrong configuration is not retried, and the command says so.
          echo 'wrong = 1' >>/etc/rollcast/Rocket.toml
-         systemctl start rollcast
+         if systemctl restart rollcast; then false; fi
+         # The journal knows what is an error, and keeps the line without its prefix.
+         journalctl --sync
+         is '^rollcast: .*wrong' journalctl --unit rollcast --priority err --output cat
+         if is listening journalctl --unit rollcast --priority warning; then false; fi
+         is '^{.*listening' journalctl --unit rollcast --priority info --output cat
          eventually is failed systemctl is-active rollcast
          test $(systemctl show rollcast --property NRestarts --value) = 0
          sed -i '$d' /etc/rollcast/Rocket.toml

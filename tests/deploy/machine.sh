@@ -10,6 +10,7 @@
 # the end in every case. The exit code is the script's, or 137 after a timeout.
 
 set -eu
+umask 022 # as after a boot, because other users run programs here
 
 if [ "${MACHINE_OUTPUT:-}" = '' ]; then
   MACHINE_OUTPUT=$(mktemp)

@@ -1,13 +1,12 @@
 //! nginx with the delivered files, in a temporary folder.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::common::{free_port, http, wait_for};
+use crate::common::{free_port, http, let_others_read, wait_for};
 use crate::files::Files;
 use crate::program::{Daemon, run_well};
 
@@ -39,7 +38,7 @@ impl Nginx {
     pub fn start_sites(sites: &[&str], upstream: u16, edit: impl FnOnce(&mut Files)) -> Nginx {
         let folder = tempfile::tempdir().unwrap();
         // The workers run as another user.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let_others_read(folder.path());
         let port = free_port();
         let mut files = Files::read("nginx");
         let path = |name: &str| folder.path().join(name).display().to_string();

@@ -26,6 +26,7 @@ fn shellcheck_finds_no_fault_in_our_scripts() {
         "deploy/debian/prerm",
         "deploy/debian/postrm",
         "tests/setup.sh",
+        "tests/run.sh",
         "tests/deploy/machine.sh",
         "tests/deploy/freebsd/rc.subr",
     ];
@@ -89,4 +90,58 @@ fn the_nightly_backup_on_freebsd_works_in_roots_csh() {
     let (code, output) =
         run_backup_under_csh(|files| files.replace("410.rollcast", "env PATH", "PATH"));
     assert!(code == 3 && output.contains("Command not found"), "{code}: {output}");
+}
+
+/// The end of the output of `tests/run.sh` with other scripts instead of `tests/setup.sh` and cargo,
+/// and its exit code.
+fn summary(setup: &str, cargo: &str) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("tests")).unwrap();
+    fs::copy(project().join("tests/run.sh"), path("tests/run.sh")).unwrap();
+    for (name, script) in [("tests/setup.sh", setup), ("cargo", cargo)] {
+        fs::write(path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        run_well(Command::new("chmod").arg("0755").arg(path(name)));
+    }
+    let mut script = Command::new(path("tests/run.sh"));
+    script.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+    let (code, output) = run(&mut script);
+    (code, output.split_once("Summary\n").expect("a summary").1.to_owned())
+}
+
+#[test]
+fn a_test_run_ends_with_a_summary_and_the_exit_code_of_cargo() {
+    let setup =
+        "echo 'setup: SKIPPED: the suite `browser` needs chromium' >&2; echo clients,doctor";
+    let cargo = r#"test "$*" = 'test --locked --workspace --no-fail-fast --features clients,doctor' || exit 9
+        suite() { echo "     Running $1 (target/debug/deps/$2-0123456789abcdef)" >&2; }
+        suite 'unittests src/lib.rs' rollcast
+        echo 'test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s'
+        suite tests/suite/main.rs suite
+        echo 'test api::a_page ... ok'
+        echo 'test feed::a_gap ... FAILED'
+        echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s'
+        suite tests/doctor/main.rs doctor
+        echo 'Caused by: process did not exit successfully (signal: 9, SIGKILL: kill)' >&2
+        exit 101"#;
+    let (code, output) = summary(setup, cargo);
+    assert_eq!(code, 101, "{output}");
+    let expected = [
+        "  passed   unittests src/lib.rs (rollcast): 12 passed; 0 failed",
+        "  FAILED   tests/suite/main.rs (suite): 1 passed; 1 failed",
+        "             feed::a_gap",
+        "  FAILED   tests/doctor/main.rs (doctor): did not finish",
+        "  skipped  `browser` needs chromium",
+        "1 passed, 2 failed, 1 skipped",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+
+    // A run without faults, one that cannot be built, and one for which setup finds no compiler.
+    let passes = "echo '     Running tests/a.rs (deps/a-0f)'\n\
+                  echo 'test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'";
+    let (code, output) = summary("echo clients", passes);
+    assert!(code == 0 && output.ends_with("\n1 passed, 0 failed, 0 skipped\n"), "{code}: {output}");
+    let nothing = "  no suite ran\n0 passed, 0 failed, 0 skipped\n";
+    assert_eq!(summary("echo clients", "exit 101"), (101, nothing.to_owned()));
+    assert_eq!(summary("exit 1", passes), (1, nothing.to_owned()));
 }

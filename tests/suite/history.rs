@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::common::{Instance, Server, wait_for};
+use crate::common::{Instance, Server, run, wait_for};
 use crate::pages::{descending, get, link, quiet_instance, row_ids};
 
 /// The ids on page after page.
@@ -127,4 +127,49 @@ fn an_invalid_search_is_an_error_that_names_the_value() {
     }
     let far = get(&instance.url("/rolls?after=900000000000000000"), &[]);
     assert_eq!((far.status, row_ids(&far.body)), (200, vec![]));
+}
+
+#[test]
+fn after_the_clock_was_set_back_rolls_are_found_by_their_own_timestamps() {
+    let instance = Instance::new("every = '1h'\npage_size = 10");
+    // From 2026-11-23T00:00:01.123Z on, one a second.
+    instance.fill(100, 1);
+    let connection = Connection::open(instance.database()).unwrap();
+    // A day ahead for 25 rolls, and then right again.
+    let ahead = "update rolls set rolled_at = replace(rolled_at, '-23T', '-24T')
+                 where id between 31 and 55";
+    connection.execute(ahead, []).unwrap();
+    drop(connection);
+    let _server = start(&instance, 100);
+
+    let ahead = walk(&instance, "/rolls?day=2026-11-24", "next");
+    assert_eq!(ahead, [descending(55, 46), descending(45, 36), descending(35, 31)]);
+    let day = walk(&instance, "/rolls?day=2026-11-23", "next");
+    assert_eq!(day.concat(), [descending(100, 56), descending(30, 1)].concat());
+    assert_eq!(day[4], [descending(60, 56), descending(30, 26)].concat(), "a page of both parts");
+    let mut back = walk(&instance, "/rolls?day=2026-11-23&before=26", "prev");
+    back.reverse();
+    assert_eq!(back.concat(), [descending(100, 56), descending(30, 16)].concat());
+    let six = walk(&instance, "/rolls?day=2026-11-23&die=1D6&result=1", "next").concat();
+    assert_eq!(six, [96, 90, 84, 78, 72, 66, 60, 30, 24, 18, 12, 6]);
+
+    let at = |moment: &str| {
+        let page = get(&instance.url(&format!("/rolls?at={moment}")), &[]);
+        page.header("location").split('#').nth(1).map(str::to_string)
+    };
+    assert_eq!(at("2026-11-23T00:00:40").as_deref(), Some("roll-56"), "the nearest time");
+    assert_eq!(at("2026-11-24T00:00:40").as_deref(), Some("roll-40"));
+
+    // No roll before the first one of these has such a time, and the rolls after it follow.
+    let ids = |query: &str| -> Vec<i64> {
+        let body = get(&instance.url(query), &[]).body;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        body["rolls"].as_array().unwrap().iter().map(|roll| roll["id"].as_i64().unwrap()).collect()
+    };
+    let since = |time: &str| ids(&format!("/api/rolls?since={time}&limit=1000"));
+    assert_eq!(since("2026-11-24T00:00:50"), (50..=101).collect::<Vec<_>>());
+    assert_eq!(since("2026-11-23T00:00:50"), (31..=101).collect::<Vec<_>>());
+    let export = ["export", "--format", "csv", "--since", "2026-11-24T00:00:50Z"];
+    let (code, csv, stderr) = run(instance.command().args(export));
+    assert_eq!((code, csv.lines().count()), (0, 1 + 52), "{stderr}");
 }

@@ -23,6 +23,7 @@ mod retention;
 mod statistics;
 mod store;
 mod stream;
+mod systemd;
 mod tail;
 mod union;
 mod unreadable;

@@ -84,6 +84,8 @@ pub const TO_SCHEMA_2: &str = "
       from rolls r, json_each(r.dice) d;
     drop trigger refuse_unreadable_insert; drop trigger refuse_unreadable_update;
     drop trigger refuse_impossible_id; drop view malformed_rolls;
+    drop trigger note_clock_step_insert; drop trigger note_clock_step_update;
+    drop view earlier_than_the_roll_before; drop table clock_steps;
     create table tallies (
       die text not null, face integer not null, n_rolls integer not null, primary key (die, face)
     ) strict, without rowid;

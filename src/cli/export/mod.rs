@@ -43,7 +43,8 @@ pub struct ExportArgs {
     /// Only rolls before this one
     #[arg(long, value_name = "CURSOR")]
     before: Option<Cursor>,
-    /// Only rolls since this time: a time ago such as 10m, or a timestamp
+    /// Only rolls since this time: a time ago such as 10m, or a timestamp. If the clock was set
+    /// back, some rolls after the first one have earlier timestamps
     #[arg(long, value_name = "WHEN", conflicts_with = "after")]
     since: Option<TimeSpec>,
     /// Write to this file, which appears when it is complete; `-` is standard output, and a

@@ -44,7 +44,8 @@ pub struct TailArgs {
     /// Start with the newest N rolls, 0 to 1000
     #[arg(short, long = "rolls", value_name = "N", default_value = "10", value_parser = clap::value_parser!(u16).range(..=1000))]
     n: u16,
-    /// Start with the rolls since this time: a time ago such as 10m, or a timestamp
+    /// Start with the rolls since this time: a time ago such as 10m, or a timestamp. If the clock
+    /// was set back, some rolls after the first one have earlier timestamps
     #[arg(long, value_name = "WHEN", conflicts_with = "n")]
     since: Option<TimeSpec>,
     /// Start after this roll: a cursor such as 41-1763861860123, or an id

@@ -27,7 +27,9 @@ impl IntoParams for RangeQuery {
         let after = "Only rolls after this one: a cursor as in the stream, `41-1763861860123`, or \
                      an id.";
         let since_text = "Only rolls since this time: a time ago such as `10m`, or a timestamp. \
-                          `after` overrides it.";
+                          The rolls start with the first one, in order of the ids, whose \
+                          `rolled_at` is at or after it. If the clock was set back, some rolls \
+                          that follow have an earlier `rolled_at`. `after` overrides it.";
         vec![
             parameter("after", after, cursor()),
             parameter("before", "Only rolls before this one: a cursor or an id.", cursor()),

@@ -170,11 +170,11 @@ impl Source {
 }
 
 /// In a debug build, the folder of the checkout: templates and static files can be edited while
-/// the server runs.
+/// the server runs. The server's user may have no access to the checkout.
 fn source_tree(name: &str) -> Option<PathBuf> {
     cfg!(debug_assertions)
         .then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(name))
-        .filter(|folder| folder.is_dir())
+        .filter(|folder| fs::read_dir(folder).is_ok())
 }
 
 fn read_embedded(dir: &'static Dir<'static>, contents: &mut Contents) {

@@ -4,8 +4,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::dice::DieResult;
-use crate::roll::RollId;
-use crate::store::Found;
+use crate::store::{Found, IdRange};
 use crate::web::pages::history::query::Filter;
 use crate::web::pages::links::{self, Place};
 use crate::web::pages::view::{Moment, RollRow, Site, SiteView, date, unreadable_notice};
@@ -106,22 +105,23 @@ impl HistoryView {
 /// The next older page, if rolls are left there. A result that has never come up is not searched
 /// for any further.
 fn older(filter: Filter, found: &Found) -> Option<String> {
-    let is_more = found.looked_at.after > found.all.after && found.n_ever != Some(0);
+    let is_more = found.looked_at.after > found.all.hull().after && found.n_ever != Some(0);
     is_more.then(|| filter.link(Place::Before(found.looked_at.after.next())))
 }
 
 /// The next newer page, if there are newer rolls.
 fn newer(filter: Filter, found: &Found, page_size: usize) -> Option<String> {
-    let (all, looked_at) = (found.all, found.looked_at);
-    if looked_at.before >= all.before {
+    let after = found.looked_at.before.previous();
+    let newer = found.all.within(IdRange { after, ..found.all.hull() });
+    if newer.n_rolls() == 0 {
         return None;
     }
     if filter.result.is_some() {
-        return Some(filter.link(Place::After(looked_at.before.previous())));
+        return Some(filter.link(Place::After(after)));
     }
-    // Ids have no gaps, so the key of the page can be computed.
-    let before = RollId(looked_at.before.0 + page_size as i64);
-    let place = if before < all.before { Place::Before(before) } else { Place::Newest };
+    // Stored ids have no gaps, so the key of the page can be computed.
+    let page = newer.first(page_size);
+    let place = if page == newer { Place::Newest } else { Place::Before(page.hull().before) };
     Some(filter.link(place))
 }
 
