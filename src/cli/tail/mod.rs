@@ -84,7 +84,7 @@ pub fn tail(
     let remote = Remote::new(url, args.trust.certificates()?);
     let (path, cursor) = start(&remote, &args).map_err(anyhow::Error::new)?;
     let format = if args.json { LineFormat::Json } else { LineFormat::Text };
-    let mut follower = Follower::new(cursor, format, io::stdout(), |text| note(text));
+    let mut follower = Follower::new(cursor, format, io::stdout(), note);
     let connect = |after| connection::open(remote.clone(), path.clone(), after);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
