@@ -12,8 +12,11 @@ const ELSEWHERE: &str = "http://dice.invalid/";
 /// A proxy that does not listen.
 const DEAD: &str = "http://me:secret@127.0.0.1:1";
 
+/// A variable of the environment: its name and its value.
+type Variable<'a> = (&'a str, &'a str);
+
 /// The program with only these variables about proxies.
-fn command(instance: &Instance, variables: &[(&str, &str)]) -> Command {
+fn command(instance: &Instance, variables: &[Variable]) -> Command {
     let mut command = instance.command();
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
@@ -85,7 +88,7 @@ fn an_error_names_the_proxy() {
     let refused = format!("`{refusing_url}` (HTTPS_PROXY)");
     let plain = format!("`{refusing_url}` (http_proxy)");
     let socks = [("HTTP_PROXY", "socks5://127.0.0.1:1")];
-    let table: [(&[(&str, &str)], &str, &str); 5] = [
+    let table: [(&[Variable], &str, &str); 5] = [
         (&[("ALL_PROXY", DEAD)], ELSEWHERE, dead),
         (&[("ALL_PROXY", DEAD)], "https://dice.invalid/", dead),
         (&[("HTTPS_PROXY", &refusing_url)], "https://dice.invalid/", &refused),

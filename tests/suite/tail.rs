@@ -119,7 +119,7 @@ fn nothing_that_a_server_sends_steers_the_terminal() {
         (&["tail", "-n", "0"], event_stream(&events), 0),
         (&["tail", "-n", "0"], error.clone(), 1),
         (&["tail", "-n", "1"], error.clone(), 1),
-        (&["tail", "-n", "0"], file(&format!("text/x\u{9b}31m\u{202e}"), String::new()), 1),
+        (&["tail", "-n", "0"], file("text/x\u{9b}31m\u{202e}", String::new()), 1),
         (&["export"], error, 1),
         (&["export"], file("text/csv", format!("id,rolled_at,{evil}\r\n{roll},4\r\n")), 1),
         (&["export"], file("text/csv", format!("id,rolled_at,1D6\r\n{roll},{evil}\r\n")), 1),
