@@ -23,11 +23,13 @@ works() {
   case $1 in
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
-    namespaces) echo true | tests/deploy/machine.sh systemd "$PWD" "$PWD/tests" ;;
+    namespaces) isolated_machine ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
 }
+
+isolated_machine() { echo true | tests/deploy/machine.sh systemd "$PWD" "$PWD/tests"; }
 
 # Prints the needs that are not met.
 missing() {
@@ -76,6 +78,18 @@ start_no_services() {
   as_root chmod 0755 $policy
 }
 
+# Disables the services of new packages at the next boot. Such a service has its package's name.
+disable_services() {
+  for package; do
+    if has systemctl; then
+      ! systemctl --quiet is-enabled "$package" 2>/dev/null ||
+        as_root systemctl --quiet disable "$package" >&2
+    else
+      [ ! -e "/etc/init.d/$package" ] || as_root update-rc.d "$package" disable >&2
+    fi || say "cannot disable the service $package: it starts at the next boot"
+  done
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     DEBIAN_FRONTEND=noninteractive "$@"
@@ -97,6 +111,7 @@ install_debian_packages() {
     apt_install "$@" || for package; do
       apt_install "$package" || say "cannot install $package"
     done
+    disable_services "$@"
   fi
 }
 
@@ -127,10 +142,10 @@ in_words() {
       c) echo 'a C compiler' ;;
       node) echo 'Node 18 or newer' ;;
       python) echo 'Python 3.11 or newer with venv' ;;
-      namespaces) echo 'root with namespaces' ;;
+      namespaces) echo "root with namespaces ($(isolated_machine 2>&1 | tail -n 1))" ;;
       *) echo "$need" ;;
     esac
-  done | paste -s -d , | sed 's/,/, /g'
+  done | awk 'NR > 1 { printf ", " } { printf "%s", $0 } END { print "" }'
 }
 
 say() { echo "setup: $*" >&2; }

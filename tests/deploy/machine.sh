@@ -55,9 +55,10 @@ case $project/ in
       project "$root$project"
     ;;
 esac
-# Folders on other file systems than the root, and the target folder.
+# Folders on other file systems than the root, and the target folder. Rust may be installed without
+# rustup.
 for folder in "$project" "${CARGO_HOME:-$HOME/.cargo}" "${RUSTUP_HOME:-$HOME/.rustup}"; do
-  [ "$(stat -c %d "$folder")" = "$(stat -c %d /)" ] || {
+  [ ! -d "$folder" ] || [ "$(stat -c %d "$folder")" = "$(stat -c %d /)" ] || {
     mkdir -p "$root$folder"
     mount --bind "$folder" "$root$folder"
   }

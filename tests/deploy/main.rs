@@ -20,3 +20,5 @@ mod scripts;
 mod freebsd;
 #[cfg(feature = "machine")]
 mod machine;
+#[cfg(feature = "machine")]
+mod setup;

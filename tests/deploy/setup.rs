@@ -1,0 +1,64 @@
+//! `tests/setup.sh` on an isolated machine: what stays as it was, and what it says.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::files::project;
+
+/// Runs a script with bash on an isolated machine, with these variables. Returns its exit code and
+/// its output.
+fn on_a_machine(variables: &[(&str, &str)], script: &str) -> (i32, String) {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let mut machine = Command::new(project().join("tests/deploy/machine.sh"));
+    machine.args(["bash".as_ref(), project(), target]);
+    machine.env("MACHINE_SECONDS", "300").env_remove("CI").envs(variables.iter().copied());
+    machine.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut machine = machine.spawn().unwrap();
+    machine.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = machine.wait_with_output().unwrap();
+    let output = [stdout, stderr].concat();
+    (status.code().unwrap_or(-1), String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Runs the setup on a machine whose nginx is missing. `apt-get` installs nginx as Debian does: its
+/// service is enabled. cron was there before.
+const WITHOUT_NGINX: &str = r#"
+test -e /run/script # only on an isolated machine
+PATH=/tmp/bin:$PATH
+mkdir /tmp/bin
+cat >/tmp/bin/apt-get <<'END'
+#!/bin/sh
+case " $* " in
+  *' install nginx'*) mv /tmp/nginx "$(cat /tmp/place)"; systemctl --quiet enable nginx ;;
+esac
+END
+PATH=$PATH:/usr/sbin command -v nginx >/tmp/place
+mv "$(cat /tmp/place)" /tmp/nginx
+systemctl --quiet enable cron
+# Nothing here may open another machine.
+printf '#!/bin/sh\necho unshare failed: no machine in a machine >&2; exit 1\n' >/tmp/bin/unshare
+chmod 0755 /tmp/bin/*
+tests/setup.sh
+echo nginx: $(systemctl is-enabled nginx), cron: $(systemctl is-enabled cron)
+"#;
+
+#[test]
+fn a_service_that_setup_installs_does_not_start_at_the_next_boot() {
+    let (code, output) = on_a_machine(&[], WITHOUT_NGINX);
+    println!("{output}");
+    assert_eq!(code, 0);
+    assert!(output.contains("setup: installing nginx"));
+    assert!(output.contains("nginx: disabled, cron: enabled\n"));
+    // A suite that cannot run names the reason in the words of the program that fails.
+    let reason = "SKIPPED: the suite `machine` needs root with namespaces \
+                  (unshare failed: no machine in a machine)";
+    assert!(output.contains(reason));
+    assert!(output.contains("doctor,deploy\n"));
+}
+
+#[test]
+fn an_isolated_machine_needs_no_rustup() {
+    let nowhere = [("CARGO_HOME", "/nonexistent/cargo"), ("RUSTUP_HOME", "/nonexistent/rustup")];
+    assert_eq!(on_a_machine(&nowhere, "echo runs"), (0, "runs\n".to_owned()));
+}
