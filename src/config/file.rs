@@ -12,7 +12,8 @@ const FILE_NAME: &str = "Rocket.toml";
 const FILE_VARIABLE: &str = "ROCKET_CONFIG";
 const PROFILE_VARIABLE: &str = "ROCKET_PROFILE";
 
-/// The configuration file, or `None` where there is none.
+/// The absolute path of the configuration file, or `None` where there is none. A symbolic link is
+/// not resolved: relative paths start beside the link, however the file was found.
 ///
 /// # Errors
 ///
@@ -20,9 +21,9 @@ const PROFILE_VARIABLE: &str = "ROCKET_PROFILE";
 pub fn find() -> Result<Option<PathBuf>, ConfigError> {
     if let Ok(name) = env::var(FILE_VARIABLE) {
         let file = PathBuf::from(&name);
-        return match file.canonicalize() {
-            Ok(file) => Ok(Some(file)),
-            Err(_) => Err(ConfigError::Missing { name, variable: FILE_VARIABLE }),
+        return match std::path::absolute(&file) {
+            Ok(file) if file.exists() => Ok(Some(file)),
+            _ => Err(ConfigError::Missing { name, variable: FILE_VARIABLE }),
         };
     }
     let working_folder = env::current_dir().ok();

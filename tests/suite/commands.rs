@@ -223,6 +223,21 @@ fn the_configuration_is_found_from_any_folder() {
 }
 
 #[test]
+fn relative_paths_start_beside_a_link_to_the_file_however_it_was_found() {
+    let (folder, target) = (tempfile::tempdir().unwrap(), Instance::new("every = '1h'"));
+    let link = folder.path().join("Rocket.toml");
+    std::os::unix::fs::symlink(target.path().join("Rocket.toml"), &link).unwrap();
+    let found = target.command().arg("check").current_dir(folder.path()).output().unwrap();
+    let mut named = target.command();
+    let named = named.arg("check").current_dir("/").env("ROCKET_CONFIG", &link).output().unwrap();
+    let database = format!("database       {}", folder.path().join("rolls.db").display());
+    for output in [found, named] {
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(stdout.contains(&database), "expected {database} in {stdout}");
+    }
+}
+
+#[test]
 fn the_profile_decides_and_the_log_names_it() {
     // The project's own Rocket.toml.
     let instance = Instance::new("");
