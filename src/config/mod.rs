@@ -216,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_contain_any_character_that_nobody_expands() {
+        for name in ["a b.db", "rolls:2.db", "5$.db", "a~b.db", "./~x.db", "sqlite.db", "ü.db"] {
+            let config = read(&format!("[default.rollcast]\ndatabase = '{name}'")).expect(name);
+            assert_eq!(config.store.database, Path::new("/srv").join(name));
+        }
+    }
+
+    #[test]
     fn a_profile_overrides_the_default_and_keeps_the_rest() {
         let config = read(
             "[default.rollcast]\nevery = '5s'\npage_size = 7\n\
@@ -248,6 +256,15 @@ mod tests {
             ("reserve_mb = -1", "expected a reserve of 0 to 1000000000 MiB, got `-1`"),
             ("max_streams = -1", "expected 1 to 1000000 streams, got `-1`"),
             ("heartbeat = '11m'", "expected a heartbeat of 1s to 10m, such as `15s`, got `11m`"),
+            ("database = ''", "expected the path of a file, got ``"),
+            ("database = '~/rolls.db'", "variables are not expanded, got `~/rolls.db`"),
+            ("database = '~ada/rolls.db'", "the whole path of a file"),
+            ("database = '$HOME/rolls.db'", "the whole path of a file"),
+            ("database = '/srv/${USER}/rolls.db'", "the whole path of a file"),
+            ("database = ':memory:'", "rolls are not kept in memory, got `:memory:`"),
+            ("database = 'file:rolls.db?mode=rw'", "without a scheme"),
+            ("database = 'SQLite:rolls.db'", "without a scheme"),
+            ("database = 'postgres://db/rolls'", "without a scheme"),
             ("dice = []", "expected 1 to 16 dice, got `0`"),
             ("dice = ['1D6', '1d6']", "expected each die once, got `1D6`"),
             ("dice = ['1D1']", "expected dice of 2 to 1000 sides, got `1D1`"),

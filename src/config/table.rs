@@ -22,6 +22,7 @@ struct Ours {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
+    #[serde(deserialize_with = "values::database")]
     pub database: PathBuf,
     pub static_dir: Option<PathBuf>,
     #[serde(deserialize_with = "values::dice")]

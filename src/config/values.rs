@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,6 +23,30 @@ pub fn dice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dice, D::Error
     let dice = Vec::<Text<Die>>::deserialize(deserializer)?;
     let dice: Vec<Die> = dice.into_iter().map(|Text(die)| die).collect();
     Dice::try_from(dice).map_err(D::Error::custom)
+}
+
+/// Reads `database`.
+///
+/// # Errors
+///
+/// The value is no path, but a text that a shell or another program would turn into one. It would
+/// become a file of that strange name.
+pub fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let lower = text.to_lowercase();
+    let has_scheme = ["file:", "sqlite:", "sqlite3:"].iter().any(|it| lower.starts_with(it));
+    let expected = if text.starts_with('~') || text.split('/').any(|part| part.starts_with('$')) {
+        "the whole path of a file, because `~` and variables are not expanded"
+    } else if text.starts_with(':') {
+        "the path of a file, because rolls are not kept in memory"
+    } else if has_scheme || text.contains("://") {
+        "the path of a file without a scheme such as `sqlite:`"
+    } else if text.is_empty() {
+        "the path of a file"
+    } else {
+        return Ok(text.into());
+    };
+    Err(D::Error::custom(ValueError::new(expected, text)))
 }
 
 /// Reads `trusted_proxies`.
