@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rustix::fs::{Access, access};
 
 use crate::cursor::Cursor;
 use crate::draft::DraftError;
@@ -66,6 +67,14 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// SQLite cannot read the file, because it must create files beside it.
+    #[error(
+        "cannot read `{}`: its folder is read-only, and while no server runs, SQLite must create \
+         files in it; run this as the server's user, or on a copy in another folder (also of its \
+         `-wal` file, if there is one)",
+        .0.display()
+    )]
+    ReadOnlyFolder(PathBuf),
     /// The file system does not support a write-ahead log.
     #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
     NoLog {
@@ -184,6 +193,18 @@ pub fn explain_damage(error: StoreError, path: &Path) -> StoreError {
         _ => return error,
     };
     unusable(&format!("a damaged one ({damage})"), path, "restore a backup")
+}
+
+/// Replaces SQLite's error about a folder in which it can create no files. Returns all other errors
+/// unchanged.
+pub fn explain_read_only(error: rusqlite::Error, path: &Path) -> StoreError {
+    let code = error.sqlite_error_code();
+    let may_be = matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if may_be && access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK).is_err() {
+        return StoreError::ReadOnlyFolder(path.to_path_buf());
+    }
+    StoreError::Sqlite(error)
 }
 
 /// The file at `path` is `found` instead of a rollcast database that can be used.

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 use crate::store::StoreError;
-use crate::store::error::unusable;
+use crate::store::error::{explain_read_only, unusable};
 
 /// In order. A migration that is on the main branch is never edited.
 const MIGRATIONS: &[&str] = &[
@@ -40,10 +40,10 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// [`StoreError::UnusableDatabase`] if the schema is newer than this program;
-/// [`StoreError::Sqlite`] if the version cannot be read.
+/// [`StoreError::ReadOnlyFolder`] if SQLite would have to write; [`StoreError::Sqlite`] if the version cannot be read.
 pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    check_version(version, path)
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    check_version(version.map_err(|error| explain_read_only(error, path))?, path)
 }
 
 /// Checks a schema version that was read from the header of the file.

@@ -238,6 +238,57 @@ fn relative_paths_start_beside_a_link_to_the_file_however_it_was_found() {
 }
 
 #[test]
+fn a_database_in_a_read_only_folder_is_read_or_refused_with_a_remedy() {
+    let instance = Instance::new("every = '1h'");
+    instance.fill(10, 1);
+    let program = instance.path().join("rollcast");
+    copy_program(&program);
+    let chmod = |mode: u32| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(instance.path(), mode).unwrap();
+    };
+    // Root may write to every folder.
+    let is_root = rustix::process::geteuid().is_root();
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(if is_root { "setpriv" } else { "env" });
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        command.arg(&program).args(arguments).current_dir(instance.path());
+        command
+    };
+    chmod(0o555);
+    let copies = tempfile::tempdir().unwrap();
+    fs::set_permissions(copies.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .unwrap();
+    let copy = copies.path().join("copy.db");
+    let copy = copy.to_str().unwrap();
+    let commands: [&[&str]; 4] = [&["check"], &["stats"], &["export"], &["backup", copy]];
+    for arguments in commands {
+        let error = refusal(&mut command(arguments), 1);
+        assert!(error.contains("its folder is read-only"), "{arguments:?}: {error}");
+        assert!(error.contains("as the server's user"), "{arguments:?}: {error}");
+    }
+    // A running server has created those files. A copy made by `backup` needs none.
+    chmod(0o755);
+    let mut server = instance.start();
+    chmod(0o555);
+    for arguments in commands {
+        let (code, _, stderr) = run(&mut command(arguments));
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    }
+    chmod(0o755);
+    server.stop();
+    fs::rename(copy, instance.database()).unwrap();
+    chmod(0o555);
+    for arguments in &commands[..3] {
+        let (code, _, stderr) = run(&mut command(arguments));
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    }
+    chmod(0o755);
+}
+
+#[test]
 fn the_profile_decides_and_the_log_names_it() {
     // The project's own Rocket.toml.
     let instance = Instance::new("");
