@@ -346,6 +346,14 @@ fn a_taken_port_is_named_with_a_remedy_and_no_roll_is_made() {
 }
 
 #[test]
+fn an_address_of_another_machine_is_refused_with_its_own_remedy() {
+    let instance = Instance::new("every = '1h'");
+    let error = refusal(instance.command().env("ROCKET_ADDRESS", "192.0.2.1"), 1);
+    assert!(error.contains("this machine has no such address"), "{error}");
+    assert!(!error.contains("stop the program"), "{error}");
+}
+
+#[test]
 fn the_program_alone_serves_from_an_empty_folder() {
     let bin = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
