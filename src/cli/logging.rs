@@ -1,6 +1,6 @@
 //! Logging to standard error.
 
-use std::env;
+use std::env::{self, VarError};
 use std::io::{self, IsTerminal};
 
 use anyhow::Context;
@@ -29,7 +29,10 @@ const DEFAULT_FILTER: &str = "info,rocket=off,rocket_dyn_templates=warn";
 pub fn start(format: LogFormat) -> anyhow::Result<WorkerGuard> {
     let filter = match env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => filter,
-        _ => DEFAULT_FILTER.into(),
+        Err(VarError::NotUnicode(filter)) => {
+            anyhow::bail!("expected a log filter in RUST_LOG, got `{}`", filter.display());
+        }
+        Ok(_) | Err(VarError::NotPresent) => DEFAULT_FILTER.into(),
     };
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("expected a log filter in RUST_LOG, got `{filter}`"))?;

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use rocket::figment::error::Kind;
+use rocket::figment::error::{Actual, Kind};
 use rocket::figment::{Error, Metadata};
+
+use super::keys::TABLE;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,12 @@ pub enum ConfigError {
          name an existing file, or unset {variable}"
     )]
     Missing { name: String, variable: &'static str },
+    /// A variable that is not UTF-8.
+    #[error("expected text in UTF-8 in the variable {variable}, got `{value}`")]
+    NotText { variable: String, value: String },
+    /// A folder that Rocket cannot take.
+    #[error("expected a folder whose path is UTF-8 for key `template_dir`, got `{0}`; rename it")]
+    FolderName(String),
     /// Without a file, paths are relative to the working folder.
     #[error("cannot determine the working folder; start rollcast in a folder that exists")]
     WorkingFolder(#[source] io::Error),
@@ -39,8 +47,22 @@ pub fn value_error(error: Error) -> ConfigError {
             source_name: source_name(first.metadata.as_ref()),
             remedy: format!("expected one of {}", known.join(", ")),
         },
+        // A mistake in the value of a variable makes it a text instead of a table.
+        Kind::InvalidType(Actual::Str(given), _) if is_table_variable(&first) => {
+            ConfigError::Value(format!(
+                "expected a table such as `{{key=\"text\", key=5}}` in the variable ROCKET_{}, got \
+                 `{given}`; put texts between double quotes",
+                first.path[0].to_uppercase()
+            ))
+        }
         _ => ConfigError::Value(first.to_string()),
     }
+}
+
+/// Whether the error is about a whole table that a variable sets.
+fn is_table_variable(error: &Error) -> bool {
+    let is_variable = error.metadata.as_ref().is_some_and(|it| it.name.contains("environment"));
+    is_variable && matches!(&*error.path, [key] if key == TABLE || key == "shutdown")
 }
 
 /// Where a value comes from, for people: a file, the environment or the defaults.

@@ -1,6 +1,7 @@
 //! Which file is read, and which of its profiles is active.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rocket::figment::{Figment, Profile};
@@ -19,8 +20,10 @@ const PROFILE_VARIABLE: &str = "ROCKET_PROFILE";
 ///
 /// `ROCKET_CONFIG` names a file that does not exist.
 pub fn find() -> Result<Option<PathBuf>, ConfigError> {
-    if let Ok(name) = env::var(FILE_VARIABLE) {
+    // A path may be any bytes.
+    if let Some(name) = env::var_os(FILE_VARIABLE) {
         let file = PathBuf::from(&name);
+        let name = name.display().to_string();
         return match std::path::absolute(&file) {
             Ok(file) if file.exists() => Ok(Some(file)),
             _ => Err(ConfigError::Missing { name, variable: FILE_VARIABLE }),
@@ -40,6 +43,26 @@ pub fn find() -> Result<Option<PathBuf>, ConfigError> {
         .chain(above(working_folder.as_deref()))
         .chain(above(bin));
     Ok(folders.map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file()))
+}
+
+/// Refuses variables that are not UTF-8. They would be read as another value, or as none.
+///
+/// # Errors
+///
+/// [`ConfigError::NotText`] names the first one.
+pub fn check_variables() -> Result<(), ConfigError> {
+    let is_text = |name: &OsStr, value: &OsStr| {
+        !name.as_encoded_bytes().starts_with(b"ROCKET_")
+            || name == FILE_VARIABLE
+            || (name.to_str().is_some() && value.to_str().is_some())
+    };
+    match env::vars_os().find(|(name, value)| !is_text(name, value)) {
+        None => Ok(()),
+        Some((name, value)) => Err(ConfigError::NotText {
+            variable: name.display().to_string(),
+            value: value.display().to_string(),
+        }),
+    }
 }
 
 /// Where `make install` puts the configuration of a program in `<prefix>/bin`.

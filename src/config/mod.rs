@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 use rocket::figment::providers::{Env, Format, Serialized, Toml};
 use rocket::figment::value::Dict;
-use rocket::figment::value::magic::RelativePathBuf;
 use rocket::figment::{Figment, Profile, Provider};
 
 use self::error::value_error;
@@ -60,10 +59,11 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The file named by `ROCKET_CONFIG` does not exist; the file cannot be read; the working
+    /// The file named by `ROCKET_CONFIG` does not exist; a variable is not UTF-8; the file cannot be read; the working
     /// folder is unknown; the profile named by `ROCKET_PROFILE` does not exist; a key is unknown; a
     /// value is invalid.
     pub fn load() -> Result<Config, ConfigError> {
+        file::check_variables()?;
         let file = file::find()?;
         let env = Env::prefixed("ROCKET_").ignore(&["PROFILE", "CONFIG"]).global();
         let from_file = match &file {
@@ -118,11 +118,15 @@ impl Config {
             table::extract(&rocket.clone().select(other))?;
         }
         let (own, table) = table::extract(&rocket)?;
-        let template_dir = match rocket.extract_inner::<RelativePathBuf>("template_dir") {
-            Ok(folder) => Some(root.join(folder.relative())),
+        let template_dir = match rocket.extract_inner::<PathBuf>("template_dir") {
+            Ok(folder) => Some(root.join(folder)),
             Err(error) if error.missing() => None,
             Err(error) => return Err(value_error(error)),
         };
+        // Rocket takes the folder as text.
+        if let Some(folder) = template_dir.as_deref().filter(|folder| folder.to_str().is_none()) {
+            return Err(ConfigError::FolderName(folder.display().to_string()));
+        }
         let address_header = own.ip_header.map(|name| name.to_string());
         let Table { dice, every, keep, .. } = table;
         Ok(Config {

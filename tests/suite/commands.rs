@@ -128,6 +128,8 @@ fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
         ("ROCKET_WORKERS", "0", "expected 1 or more threads"),
         ("ROCKET_ADDRESS", "localhost", "address"),
         ("ROCKET_ROLLCAST", r#"{every="2h"}"#, "got `2h`"),
+        ("ROCKET_ROLLCAST", "{every='200ms'}", "put texts between double quotes"),
+        ("ROCKET_ROLLCAST", "every=\"200ms\"", "expected a table such as `{key="),
         ("ROCKET_ROLLCAST_EVERY", "1s", "ROCKET_ROLLCAST='{every=…}'"),
         ("ROCKET_SHUTDOWN_GRACE", "3", "ROCKET_SHUTDOWN='{grace=…}'"),
         ("ROCKET_LOG_LEVEL", "off", "RUST_LOG"),
@@ -139,6 +141,51 @@ fn the_environment_overrides_the_file_and_is_checked_as_strictly() {
         let lower = error.to_lowercase();
         assert!(error.contains(text) || lower.contains(text), "{name}={value}: {error}");
     }
+}
+
+#[test]
+fn a_variable_or_folder_that_is_not_utf_8_is_used_or_refused_and_never_ignored() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let instance = Instance::new("every = '1h'");
+    let odd = OsStr::from_bytes(b"odd\xff");
+    let folder = instance.path().join(odd);
+    fs::create_dir(&folder).unwrap();
+    let table = [
+        ("ROCKET_CONFIG", "cannot find the configuration file"),
+        ("ROCKET_PROFILE", "ROCKET_PROFILE, got `odd\u{fffd}`"),
+        ("ROCKET_ROLLCAST", "ROCKET_ROLLCAST, got `odd\u{fffd}`"),
+        ("ROCKET_IDENT", "ROCKET_IDENT, got `odd\u{fffd}`"),
+    ];
+    for (name, text) in table {
+        // In this folder, the first one is no path.
+        let mut check = instance.command();
+        let error = refusal(check.arg("check").current_dir("/").env(name, odd), 2);
+        assert!(error.contains(text), "{name}: {error}");
+    }
+    let mut server = Server::spawn(instance.command().env("RUST_LOG", odd));
+    assert_eq!(server.wait().code(), Some(2));
+    let log = server.log().join("\n");
+    assert!(log.contains("RUST_LOG, got `odd\u{fffd}`"), "{log}");
+
+    let mut server = instance.start();
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
+    server.stop();
+    for name in ["Rocket.toml", "rolls.db"] {
+        fs::rename(instance.path().join(name), folder.join(name)).unwrap();
+    }
+    let mut by_variable = instance.command();
+    by_variable.current_dir("/").env("ROCKET_CONFIG", folder.join("Rocket.toml"));
+    let mut by_folder = instance.command();
+    by_folder.current_dir(&folder);
+    for command in [&mut by_variable, &mut by_folder] {
+        let (code, stdout, stderr) = run(command.arg("check").env_remove("ROCKET_TEMPLATE_DIR"));
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stdout.contains("rolls kept: 1"), "{stdout}");
+    }
+    let error = refusal(by_folder.env("ROCKET_TEMPLATE_DIR", "pages"), 2);
+    assert!(error.contains("whose path is UTF-8") && !error.contains("src/"), "{error}");
 }
 
 /// Copies the program in another process. A file that is open for writing cannot be executed, and
