@@ -109,7 +109,7 @@ impl Api {
 }
 
 fn permit(permits: &Arc<Permits>, client: Client) -> Result<Permit, HttpError> {
-    permits.acquire(client.address).map_err(|Busy { reason, limit }| {
+    permits.acquire(client).map_err(|Busy { reason, limit }| {
         info!(%client, limit, "rejected download ({}), client {client}", reason.word());
         let message = match reason {
             BusyReason::Total => {

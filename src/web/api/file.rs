@@ -142,12 +142,13 @@ mod tests {
 
     use crate::store::RollRange;
     use crate::web::api::download::permits;
+    use crate::web::http::client::Client;
 
     #[tokio::test(start_paused = true)]
     async fn a_download_from_a_busy_database_pauses_and_then_has_every_roll() {
         let (_folder, store) = Store::with_rolls(20).await;
         let extent = store.extent(RollRange::default()).await.expect("an extent");
-        let permit = permits().acquire(None).expect("a permit");
+        let permit = permits().acquire(Client::Unknown).expect("a permit");
         let RollFile { mut body, .. } = RollFile::new(Format::Csv, extent, store.clone(), permit);
         body.piece().await.expect("the head");
 

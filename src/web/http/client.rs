@@ -11,61 +11,91 @@ use rocket::{Request, async_trait};
 use tracing::warn;
 
 use crate::config::WebConfig;
+use crate::web::http::forwarded::{self, Claim};
 
-/// The client's address; `None` if a trusted proxy did not send it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
-    pub address: Option<IpAddr>,
+/// Whom a request counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// The client with this address.
+    Known(IpAddr),
+    /// One of the clients whose proxy sends contradictory addresses. They all count as one.
+    Unclear,
+    /// A client whose proxy does not forward its address.
+    Unknown,
 }
 
-/// The proxies whose header is believed. Any other sender could claim any address, and no limit per
-/// address would hold.
+/// The proxies whose headers are believed. Any other sender could claim any address, and no limit
+/// per address would hold.
 struct Proxies {
     trusted: Vec<IpAddr>,
     header: Option<String>,
-    warned: AtomicBool,
+    warned_of_unknown: AtomicBool,
+    warned_of_unclear: AtomicBool,
 }
 
 pub fn stage(config: &WebConfig) -> AdHoc {
     let proxies = Proxies {
         trusted: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
         header: config.address_header.clone(),
-        warned: AtomicBool::new(false),
+        warned_of_unknown: AtomicBool::new(false),
+        warned_of_unclear: AtomicBool::new(false),
     };
     AdHoc::on_ignite("client addresses", |rocket| async { rocket.manage(proxies) })
 }
 
 impl Client {
     pub fn of(request: &Request<'_>) -> Client {
-        let peer = request.remote().map(|remote| remote.ip().to_canonical());
-        let proxies = request.rocket().state::<Proxies>();
-        let (Some(peer), Some(proxies)) = (peer, proxies) else {
-            return Client { address: peer };
+        let Some(peer) = request.remote().map(|remote| remote.ip().to_canonical()) else {
+            return Client::Unknown;
         };
-        let Some(header) = &proxies.header else {
-            return Client { address: Some(peer) };
-        };
-        if !proxies.trusted.contains(&peer) {
-            return Client { address: Some(peer) };
+        match claim(request, peer) {
+            None => Client::Known(peer),
+            Some(Claim::Client(address)) => Client::Known(address),
+            Some(Claim::Contradiction { .. }) => Client::Unclear,
+            Some(Claim::Missing | Claim::Unreadable { .. }) => Client::Unknown,
         }
-        // The last address of the last header, because a proxy appends its entry.
-        let last = request.headers().get(header).last().and_then(|list| list.rsplit(',').next());
-        let forwarded = last.and_then(|address| address.trim().parse().ok());
-        Client { address: forwarded.map(|address: IpAddr| address.to_canonical()) }
     }
 
-    /// Logs once that a proxy forwards no addresses. A forgotten header lifts the limit per address,
-    /// so that all visitors do not share one limit.
-    pub fn warn_if_unknown(self, request: &Request<'_>) {
+    /// Logs once that a proxy forwards no addresses, and once that it forwards contradictory ones.
+    /// A forgotten header lifts the limit per address, so that all visitors do not share one limit.
+    pub fn warn_if_not_known(self, request: &Request<'_>) {
         let Some(proxies) = request.rocket().state::<Proxies>() else { return };
-        if self.address.is_none() && !proxies.warned.swap(true, Ordering::Relaxed) {
-            let header = proxies.header.as_deref().unwrap_or_default();
-            warn!(
-                "a stream came from a trusted proxy without a client address in {header}: such \
-                 streams are not limited per address (see rollcast.trusted_proxies)"
-            );
+        let warned = match self {
+            Client::Known(_) => return,
+            Client::Unclear => &proxies.warned_of_unclear,
+            Client::Unknown => &proxies.warned_of_unknown,
+        };
+        if warned.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let peer = request.remote().map(|remote| remote.ip().to_canonical());
+        match peer.and_then(|peer| claim(request, peer)) {
+            Some(Claim::Contradiction { first, other }) => warn!(
+                "a trusted proxy sent different client addresses, `{}` in {} and `{}` in {}: all \
+                 such clients share one limit of streams. The proxy must set or remove both \
+                 headers; `rollcast doctor` names the line",
+                first.1, first.0, other.1, other.0,
+            ),
+            _ => warn!(
+                "a stream came from a trusted proxy without a client address in {}: such streams \
+                 are not limited per address (see rollcast.trusted_proxies)",
+                proxies.header.as_deref().unwrap_or_default(),
+            ),
         }
     }
+}
+
+/// What a trusted proxy says about its client; `None` if the request came from nobody who is
+/// believed.
+fn claim<'r>(request: &'r Request<'_>, peer: IpAddr) -> Option<Claim<'r>> {
+    let proxies = request.rocket().state::<Proxies>()?;
+    let header = proxies.header.as_deref()?;
+    let is_trusted = |address| proxies.trusted.contains(&address);
+    if !is_trusted(peer) {
+        return None;
+    }
+    let values = |name: &str| request.headers().get(name).collect::<Vec<_>>().into_iter();
+    Some(forwarded::client(header, values, is_trusted))
 }
 
 #[async_trait]
@@ -79,9 +109,9 @@ impl<'r> FromRequest<'r> for Client {
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unknown"),
+        match self {
+            Client::Known(address) => address.fmt(f),
+            Client::Unclear | Client::Unknown => f.write_str("unknown"),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::web::http::client::Client;
+
 /// Why a client gets no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Busy {
@@ -53,13 +55,15 @@ pub struct Permits {
 #[derive(Default)]
 struct HeldPermits {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    /// By client, with an address as the limit counts it.
+    by_client: HashMap<Client, usize>,
 }
 
 /// One permit, released when dropped.
 pub struct Permit {
     permits: Arc<Permits>,
-    address: Option<IpAddr>,
+    /// As a key of `by_client`.
+    client: Option<Client>,
 }
 
 impl Permits {
@@ -67,26 +71,27 @@ impl Permits {
         Arc::new(Permits { max_total, max_per_address, held: Mutex::default() })
     }
 
-    /// A permit for a client. A client without a known address counts only towards the total.
+    /// A permit for a client. All clients whose address is unclear count as one. A client whose
+    /// proxy does not forward its address counts only towards the total.
     ///
     /// # Errors
     ///
     /// A limit is reached.
-    pub fn acquire(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Busy> {
-        let address = address.map(limited_address);
+    pub fn acquire(self: &Arc<Self>, client: Client) -> Result<Permit, Busy> {
+        let client = limited_client(client);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.total >= self.max_total {
             return Err(Busy { reason: BusyReason::Total, limit: self.max_total });
         }
-        if let Some(address) = address {
-            let n_held = held.by_address.entry(address).or_default();
+        if let Some(client) = client {
+            let n_held = held.by_client.entry(client).or_default();
             if *n_held >= self.max_per_address {
                 return Err(Busy { reason: BusyReason::Address, limit: self.max_per_address });
             }
             *n_held += 1;
         }
         held.total += 1;
-        Ok(Permit { permits: self.clone(), address })
+        Ok(Permit { permits: self.clone(), client })
     }
 }
 
@@ -94,12 +99,21 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.permits.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.total -= 1;
-        let Some(address) = self.address else { return };
-        let n_held = held.by_address.get_mut(&address).expect("a held permit is counted");
+        let Some(client) = self.client else { return };
+        let n_held = held.by_client.get_mut(&client).expect("a held permit is counted");
         *n_held -= 1;
         if *n_held == 0 {
-            held.by_address.remove(&address);
+            held.by_client.remove(&client);
         }
+    }
+}
+
+/// Whom the limit per address counts; `None` for nobody.
+fn limited_client(client: Client) -> Option<Client> {
+    match client {
+        Client::Known(address) => Some(Client::Known(limited_address(address))),
+        Client::Unclear => Some(Client::Unclear),
+        Client::Unknown => None,
     }
 }
 
@@ -118,8 +132,8 @@ fn limited_address(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().expect("an address"))
+    fn address(text: &str) -> Client {
+        Client::Known(text.parse().expect("an address"))
     }
 
     #[test]
@@ -143,15 +157,27 @@ mod tests {
     }
 
     #[test]
+    fn all_clients_whose_address_is_unclear_count_as_one() {
+        let permits = Permits::new(10, 1);
+        let first = permits.acquire(Client::Unclear).ok();
+        let rejected = permits.acquire(Client::Unclear).err();
+        assert_eq!(rejected, Some(Busy { reason: BusyReason::Address, limit: 1 }));
+        assert!(permits.acquire(address("192.0.2.1")).is_ok(), "a known address");
+        drop(first);
+        assert!(permits.acquire(Client::Unclear).is_ok(), "a permit was released");
+    }
+
+    #[test]
     fn unknown_addresses_count_only_towards_the_total_and_every_permit_is_released() {
         let permits = Permits::new(3, 1);
-        let all: Vec<Permit> = (0..3).filter_map(|_| permits.acquire(None).ok()).collect();
+        let all: Vec<Permit> =
+            (0..3).filter_map(|_| permits.acquire(Client::Unknown).ok()).collect();
         assert_eq!(all.len(), 3);
-        let rejected = permits.acquire(None).err();
+        let rejected = permits.acquire(Client::Unknown).err();
         assert_eq!(rejected, Some(Busy { reason: BusyReason::Total, limit: 3 }));
         drop(all);
         drop(permits.acquire(address("192.0.2.1")));
         let held = permits.held.lock().expect("not poisoned");
-        assert_eq!((held.total, held.by_address.len()), (0, 0));
+        assert_eq!((held.total, held.by_client.len()), (0, 0));
     }
 }

@@ -92,7 +92,7 @@ async fn open(
     permits: &Arc<Permits>,
     metrics: &Metrics,
 ) -> Result<OpenStream, Refusal> {
-    let permit = permits.acquire(client.address).map_err(|busy| {
+    let permit = permits.acquire(client).map_err(|busy| {
         metrics.rejected(busy.reason.word());
         info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
         Refusal::Busy(busy)
@@ -140,7 +140,7 @@ impl<'r> FromRequest<'r> for Caller<'r> {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Caller<'r>, Infallible> {
         let client = Client::of(request);
-        client.warn_if_unknown(request);
+        client.warn_if_not_known(request);
         Outcome::Success(Caller {
             client,
             params: StartParams::of(request),
