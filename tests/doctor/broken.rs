@@ -125,14 +125,27 @@ fn a_content_type_that_is_lost_is_a_fault() {
 
 #[test]
 fn an_address_that_is_not_forwarded_and_can_be_forged_is_a_fault() {
-    let report = behind(&[("proxy_set_header X-Real-IP $remote_addr;", "")]);
+    let report = behind(&[
+        ("proxy_set_header X-Real-IP $remote_addr;", ""),
+        ("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", ""),
+    ]);
     report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
     assert!(report.finding("address").1.contains("yours is not forwarded"));
 }
 
 #[test]
+fn an_address_that_is_only_in_a_list_can_be_forged_in_the_other_header_which_is_a_fault() {
+    let report = behind(&[("proxy_set_header X-Real-IP $remote_addr;", "")]);
+    report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
+    assert!(!report.finding("address").1.contains("not forwarded"));
+}
+
+#[test]
 fn an_address_that_is_not_forwarded_is_a_fault() {
-    let report = behind(&[("X-Real-IP $remote_addr", "X-Real-IP \"\"")]);
+    let report = behind(&[
+        ("X-Real-IP $remote_addr", "X-Real-IP \"\""),
+        ("X-Forwarded-For $proxy_add_x_forwarded_for", "X-Forwarded-For \"\""),
+    ]);
     report.assert_faults(&["address"], "`proxy_set_header X-Real-IP $remote_addr;`");
     assert!(!report.finding("address").1.contains("believed"));
 }

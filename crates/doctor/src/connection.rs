@@ -14,6 +14,11 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
+/// A line that is not HTTP. A proxy refuses it in its own way and never passes it on.
+pub const NONSENSE: &[u8] = b"rollcast-doctor\r\n\r\n";
+/// How much of the answer to [`NONSENSE`] is read, and for how long.
+const MAX_REFUSAL_BYTES: u64 = 8 << 10;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A certificate that expires within this time is worth a note.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How many bytes of a proxy's response are read.
@@ -24,6 +29,8 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 pub struct Connection {
     /// The address of this end.
     pub local: IpAddr,
+    /// The address of the other end: the server, or the proxy that the environment names.
+    pub remote: IpAddr,
     /// `None` for plain HTTP.
     pub tls: Option<Tls>,
 }
@@ -90,36 +97,55 @@ impl Connector {
         url: &HttpUrl,
         proxy: Option<&ProxyServer>,
     ) -> io::Result<Connection> {
-        let deadline = Instant::now() + self.timeout;
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in resolve(first, deadline)? {
-            match left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
-                Ok(socket) => {
-                    let local = socket.local_addr()?.ip();
-                    let mut socket = DeadlineSocket { socket, deadline };
-                    if let Some(proxy) = proxy.filter(|_| url.is_tls()) {
-                        open_tunnel(&mut socket, url, proxy)?;
-                    }
-                    let tls = if url.is_tls() { Some(self.handshake(url, socket)?) } else { None };
-                    return Ok(Connection { local, tls });
-                }
-                Err(error) => failure = error,
-            }
+        let mut socket = open(first, self.timeout)?;
+        let (local, remote) = (socket.socket.local_addr()?.ip(), socket.socket.peer_addr()?.ip());
+        if let Some(proxy) = proxy.filter(|_| url.is_tls()) {
+            open_tunnel(&mut socket, url, proxy)?;
         }
-        Err(failure)
+        let tls = if url.is_tls() { Some(self.handshake(url, socket)?) } else { None };
+        Ok(Connection { local, remote, tls })
     }
 
-    fn handshake(&self, url: &HttpUrl, mut socket: DeadlineSocket) -> io::Result<Tls> {
-        let provider = Arc::new(ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider.clone())
+    /// What the server at the host of `url` answers to [`NONSENSE`]; `None` if it does not answer,
+    /// if its certificate is refused, or if only a proxy of the environment would read the line.
+    pub fn refusal(&self, url: &HttpUrl) -> Option<String> {
+        let timeout = self.timeout.min(REFUSAL_TIMEOUT);
+        let mut socket = match self.proxies.for_url(url).ok()? {
+            None => open(url, timeout).ok()?,
+            Some(proxy) if url.is_tls() => {
+                let mut socket = open(proxy.url(), timeout).ok()?;
+                open_tunnel(&mut socket, url, proxy).ok()?;
+                socket
+            }
+            Some(_) => return None,
+        };
+        let mut answer = Vec::new();
+        // Some servers break the connection off after the answer.
+        if url.is_tls() {
+            let mut tls = self.client(url, &[b"http/1.1"]).ok()?;
+            let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+            stream.write_all(NONSENSE).ok()?;
+            let _ = stream.take(MAX_REFUSAL_BYTES).read_to_end(&mut answer);
+        } else {
+            socket.write_all(NONSENSE).ok()?;
+            let _ = socket.take(MAX_REFUSAL_BYTES).read_to_end(&mut answer);
+        }
+        if answer.is_empty() { None } else { Some(String::from_utf8_lossy(&answer).into_owned()) }
+    }
+
+    /// A TLS connection to the host of `url` that offers these protocols.
+    fn client(&self, url: &HttpUrl, protocols: &[&[u8]]) -> io::Result<ClientConnection> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_root_certificates(self.authorities.clone())
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
-        let mut connection =
-            ClientConnection::new(Arc::new(config), name.clone()).map_err(io::Error::other)?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        ClientConnection::new(Arc::new(config), server_name(url)?).map_err(io::Error::other)
+    }
+
+    fn handshake(&self, url: &HttpUrl, mut socket: DeadlineSocket) -> io::Result<Tls> {
+        let mut connection = self.client(url, &[b"h2", b"http/1.1"])?;
         while connection.is_handshaking() {
             if let Err(error) = connection.complete_io(&mut socket) {
                 let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
@@ -132,13 +158,17 @@ impl Connector {
                 };
             }
         }
+        let provider = Arc::new(ring::default_provider());
         let verifier =
             WebPkiServerVerifier::builder_with_provider(self.authorities.clone(), provider);
+        let name = server_name(url)?;
         let verifier = verifier.build().map_err(io::Error::other)?;
         let now = Duration::from_secs(UnixTime::now().as_secs());
         let soon = UnixTime::since_unix_epoch(now + SOON);
         let expires_soon = connection.peer_certificates().is_some_and(|certificates| {
-            let Some((own, intermediates)) = certificates.split_first() else { return false };
+            let Some((own, intermediates)) = certificates.split_first() else {
+                return false;
+            };
             matches!(
                 verifier.verify_server_cert(own, intermediates, &name, &[], soon),
                 Err(rustls::Error::InvalidCertificate(
@@ -149,6 +179,23 @@ impl Connector {
         let http2 = connection.alpn_protocol() == Some(b"h2");
         Ok(Tls::Trusted { http2, expires_soon })
     }
+}
+
+fn server_name(url: &HttpUrl) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)
+}
+
+/// Opens a socket to the host of `url`; everything on it may take `timeout`.
+fn open(url: &HttpUrl, timeout: Duration) -> io::Result<DeadlineSocket> {
+    let deadline = Instant::now() + timeout;
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in resolve(url, deadline)? {
+        match left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
+            Ok(socket) => return Ok(DeadlineSocket { socket, deadline }),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Has the proxy connect this socket to the host of `url`.

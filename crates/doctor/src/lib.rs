@@ -34,6 +34,7 @@
 pub mod response;
 pub mod rollcast;
 pub mod connection;
+pub mod front;
 pub mod watch;
 pub mod client;
 pub mod visit;

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::client::Client;
 use crate::connection::{Connection, Connector, Tls};
+use crate::front::Front;
 use crate::response::{Head, NoResponse};
 use crate::rollcast::{PageRolls, STREAM_PATH, reported_address, stream_link};
 use crate::watch::Watch;
@@ -17,10 +18,12 @@ use crate::watch::Watch;
 /// An address that belongs to nobody (<https://www.rfc-editor.org/rfc/rfc5737>). The visit claims
 /// it as its own, to see whether the server believes it.
 pub const FORGED_ADDRESS: &str = "192.0.2.77";
-/// The headers in which proxies pass on a client's address, except `Forwarded`
-/// (<https://www.rfc-editor.org/rfc/rfc7239>), which has a syntax of its own.
-pub const ADDRESS_HEADERS: [&str; 5] =
-    ["X-Real-IP", "X-Forwarded-For", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"];
+/// The headers in which a proxy names its client, without the proxies before it.
+pub const ADDRESS_HEADERS: [&str; 4] =
+    ["X-Real-IP", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"];
+/// The headers in which each proxy appends its client to a list. `Forwarded`
+/// (<https://www.rfc-editor.org/rfc/rfc7239>) has a syntax of its own.
+pub const LIST_HEADERS: [&str; 2] = ["X-Forwarded-For", "Forwarded"];
 
 const ACCEPT: (&str, &str) = ("Accept", "text/event-stream");
 const ACCEPT_PAGE: (&str, &str) =
@@ -52,6 +55,8 @@ pub struct Plan {
 pub struct Observations {
     /// The connection to the page, or to where it leads if that certificate is refused.
     pub connection: Connection,
+    /// The program that answers first at the URL of the stream.
+    pub front: Front,
     /// The proxy that the environment names for the stream.
     pub proxy: Option<String>,
     /// `None` if the URL is a stream itself.
@@ -65,8 +70,10 @@ pub struct Observations {
     pub stream: Result<Watch, NoResponse>,
     /// The head alone, for a client that claims no address.
     pub plain_head: Option<Head>,
-    /// The head alone, for a client that claims to be [`FORGED_ADDRESS`].
+    /// The head alone, for a client that claims to be [`FORGED_ADDRESS`] in [`ADDRESS_HEADERS`].
     pub forged_head: Option<Head>,
+    /// The head alone, for a client that claims to be [`FORGED_ADDRESS`] in [`LIST_HEADERS`].
+    pub forged_list_head: Option<Head>,
     /// A reconnect with the id of an event of the first watch.
     pub reconnect: Option<Reconnect>,
     /// How each of several streams began that were opened at once.
@@ -123,7 +130,7 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
     })?;
     let (page, named) = fetch_page(&client, &plan.url);
     let url = plan.stream.clone().unwrap_or(named);
-    let landed = page.as_ref().and_then(|page| page.as_ref().ok()).map(|page| &page.head.url);
+    let landed = page_head(&page).map(|head| &head.url);
     let connection = first_refused(&connector, connection, &plan.url, landed, &url);
 
     let mut watch = |headers: &[_]| {
@@ -153,7 +160,14 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
     let plain_head = head(&[ACCEPT]);
     let forwarded = format!("for={FORGED_ADDRESS}");
     let claims = ADDRESS_HEADERS.map(|name| (name, FORGED_ADDRESS));
-    let forged_head = head(&[&[ACCEPT], &claims[..], &[("Forwarded", &*forwarded)]].concat());
+    let forged_head = head(&[&[ACCEPT], &claims[..]].concat());
+    let lists = LIST_HEADERS.into_iter().zip([FORGED_ADDRESS, &*forwarded]);
+    let forged_list_head = head(&[ACCEPT].into_iter().chain(lists).collect::<Vec<_>>());
+    let head_of_stream = stream.as_ref().ok().map(|watch| &watch.head);
+    let front = Front::recognise(
+        connector.refusal(&url).as_deref(),
+        plain_head.as_ref().or(head_of_stream).or(page_head(&page)),
+    );
     let reconnect = if is_open { reconnect(&client, &url, &stream) } else { None };
     let at_once = if is_open {
         client.open_at_once(&url, &[ACCEPT, NO_CACHE], plan.n_streams)
@@ -163,6 +177,7 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
     let proxy = plan.proxies.for_url(&url).ok().flatten().map(ToString::to_string);
     Ok(Observations {
         connection,
+        front,
         proxy,
         page,
         url,
@@ -170,9 +185,14 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
         stream,
         plain_head,
         forged_head,
+        forged_list_head,
         reconnect,
         at_once,
     })
+}
+
+fn page_head(page: &Option<Result<Page, NoResponse>>) -> Option<&Head> {
+    page.as_ref()?.as_ref().ok().map(|page| &page.head)
 }
 
 /// The page, and the URL of the stream that it opens.

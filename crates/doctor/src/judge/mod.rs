@@ -16,6 +16,7 @@ mod address;
 mod limit;
 mod clock;
 mod roller;
+mod lines;
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Runs all checks that apply, in the order in which a browser meets their subjects.
+/// Runs all checks that apply, in the order in which a browser meets their subjects. Each change
+/// is for the proxy that answers, or for nginx if it is not known.
 pub fn judge(seen: &Observations) -> Vec<Finding> {
     let before_stream = [
         transport::proxy(seen),
@@ -78,7 +80,8 @@ pub fn judge(seen: &Observations) -> Vec<Finding> {
         _ if seen.plain_head.is_some() => vec![address::address(seen)],
         _ => Vec::new(),
     };
-    before_stream.into_iter().flatten().chain(of_stream).collect()
+    let findings = before_stream.into_iter().flatten().chain(of_stream);
+    findings.map(|finding| lines::of_front(finding, seen.front)).collect()
 }
 
 fn fine(check: &'static str, saw: impl Into<String>) -> Finding {

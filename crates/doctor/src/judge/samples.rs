@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use crate::connection::Connection;
+use crate::front::Front;
 use crate::judge::{Finding, Verdict};
 use crate::response::Head;
 use crate::rollcast::PageRolls;
@@ -86,7 +87,12 @@ pub fn rollcast() -> Observations {
     let steady: Vec<_> = (1..=9).map(|n| (n * 1_000 + 2, n as i64 * 1_000)).collect();
     let reported = [("rollcast-client", "203.0.113.7")];
     Observations {
-        connection: Connection { local: "203.0.113.7".parse().expect("one"), tls: None },
+        connection: Connection {
+            local: "203.0.113.7".parse().expect("one"),
+            remote: "203.0.113.80".parse().expect("one"),
+            tls: None,
+        },
+        front: Front::Nginx,
         proxy: None,
         page: Some(Ok(Page {
             head: Head {
@@ -103,6 +109,7 @@ pub fn rollcast() -> Observations {
         stream: Ok(watch(rolls(&steady), End::Open, 10_000)),
         plain_head: Some(stream_head(&reported)),
         forged_head: Some(stream_head(&reported)),
+        forged_list_head: Some(stream_head(&reported)),
         reconnect: Some(Reconnect {
             last_event_id: "48-1".into(),
             later_ids: vec!["49-2".into()],
@@ -119,7 +126,8 @@ pub fn foreign(watch: Watch) -> Observations {
         page: None,
         stream: Ok(watch),
         plain_head: head.clone(),
-        forged_head: head,
+        forged_head: head.clone(),
+        forged_list_head: head,
         reconnect: None,
         ..rollcast()
     }
