@@ -19,6 +19,7 @@ pub mod dice;
 pub mod roll;
 pub mod cursor;
 pub mod time_spec;
+pub mod network;
 pub mod export_format;
 pub mod health;
 pub mod metrics;

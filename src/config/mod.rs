@@ -272,7 +272,10 @@ mod tests {
             ("dice = []", "expected 1 to 16 dice, got `0`"),
             ("dice = ['1D6', '1d6']", "expected each die once, got `1D6`"),
             ("dice = ['1D1']", "expected dice of 2 to 1000 sides, got `1D1`"),
-            ("trusted_proxies = ['proxy']", "expected an IP address, got `proxy`"),
+            ("trusted_proxies = ['proxy']", "or a network such as `10.0.0.0/8`, got `proxy`"),
+            ("trusted_proxies = ['10.0.0.1/8']", "`10.0.0.0/8`, got `10.0.0.1/8`"),
+            ("trusted_proxies = ['10.0.0.0/33']", "a prefix length of 1 to 32 bits, got `33`"),
+            ("trusted_proxies = ['::1', '::/0']", "got `::/0`, which is every address"),
             ("log_format = 'xml'", "unknown variant: found `xml`"),
         ];
         for (line, expected) in table {

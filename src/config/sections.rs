@@ -1,6 +1,5 @@
 //! One struct for each module that has settings.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use serde::Deserialize;
 
 use crate::config::Keep;
 use crate::dice::Dice;
+use crate::network::Network;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -56,7 +56,7 @@ pub struct WebConfig {
     /// The most streams that one client address may have open, 1 to 1,000,000.
     pub max_streams_per_address: usize,
     /// Proxies whose `address_header` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// The header in which a trusted proxy forwards the client's address; `None`: no proxy is
     /// believed.
     pub address_header: Option<String>,

@@ -11,6 +11,7 @@ use super::error::{ConfigError, source_name, value_error};
 use super::sections::LogFormat;
 use super::{Keep, values};
 use crate::dice::{Dice, Die};
+use crate::network::Network;
 
 /// The file as far as it is ours. Errors name a key by its whole path.
 #[derive(Deserialize)]
@@ -38,8 +39,8 @@ pub struct Table {
     pub max_streams: usize,
     #[serde(deserialize_with = "values::max_streams")]
     pub max_streams_per_address: usize,
-    #[serde(deserialize_with = "values::addresses")]
-    pub trusted_proxies: Vec<IpAddr>,
+    #[serde(deserialize_with = "values::networks")]
+    pub trusted_proxies: Vec<Network>,
     pub log_format: LogFormat,
     #[serde(deserialize_with = "values::reserve_mb")]
     pub reserve_mb: u64,
@@ -47,6 +48,7 @@ pub struct Table {
 
 impl Default for Table {
     fn default() -> Table {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         let dice = ["1D6", "1D20"].map(|name| name.parse::<Die>().expect("a default die is valid"));
         Table {
             database: PathBuf::from("var/rolls.db"),
@@ -58,7 +60,7 @@ impl Default for Table {
             heartbeat: Duration::from_secs(15),
             max_streams: 10_000,
             max_streams_per_address: 100,
-            trusted_proxies: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            trusted_proxies: loopback.map(Network::from).into(),
             log_format: LogFormat::Text,
             reserve_mb: 64,
         }

@@ -1,7 +1,6 @@
 //! Values as they are written in the file. Each error says what was expected and what was found.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use crate::dice::{Dice, Die};
+use crate::network::Network;
 use crate::text::ValueError;
 
 /// Reads `dice`.
@@ -53,13 +53,10 @@ pub fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D
 ///
 /// # Errors
 ///
-/// The value is not a list of IP addresses.
-pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
-    let address = |text: String| match text.parse() {
-        Ok(address) => Ok(address),
-        Err(_) => Err(D::Error::custom(ValueError::new("an IP address", text))),
-    };
-    Vec::<String>::deserialize(deserializer)?.into_iter().map(address).collect()
+/// The value is not a list of IP addresses and networks.
+pub fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let networks = Vec::<Text<Network>>::deserialize(deserializer)?;
+    Ok(networks.into_iter().map(|Text(network)| network).collect())
 }
 
 /// Reads `every`.

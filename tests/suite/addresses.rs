@@ -78,6 +78,14 @@ fn a_response_header_shows_the_client_address_that_the_server_uses() {
     ] {
         assert_eq!(client_address(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
     }
+    // A network that contains the proxy, and one that does not.
+    let own = Instance::new("every = '1h'\ntrusted_proxies = ['127.0.0.0/8', 'fd00::/8']");
+    let _server = own.start();
+    let chain = [("X-Forwarded-For", "198.51.100.6, 192.0.2.1, fd00::2, 127.9.9.9")];
+    assert_eq!(reported_addresses(&own, &chain), ["192.0.2.1"; 2]);
+    let other = Instance::new("every = '1h'\ntrusted_proxies = ['127.0.0.8/29']");
+    let _server = other.start();
+    assert_eq!(reported_addresses(&other, &chain), ["127.0.0.1"; 2]);
     let open = Instance::new("every = '1h'\ntrusted_proxies = []");
     let _server = open.start();
     let seen = client_address(&open, &["192.0.2.1"]);

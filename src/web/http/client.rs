@@ -11,6 +11,7 @@ use rocket::{Request, async_trait};
 use tracing::warn;
 
 use crate::config::WebConfig;
+use crate::network::Network;
 use crate::web::http::forwarded::{self, Claim};
 
 /// Whom a request counts for.
@@ -27,7 +28,7 @@ pub enum Client {
 /// The proxies whose headers are believed. Any other sender could claim any address, and no limit
 /// per address would hold.
 struct Proxies {
-    trusted: Vec<IpAddr>,
+    trusted: Vec<Network>,
     header: Option<String>,
     warned_of_unknown: AtomicBool,
     warned_of_unclear: AtomicBool,
@@ -35,7 +36,7 @@ struct Proxies {
 
 pub fn stage(config: &WebConfig) -> AdHoc {
     let proxies = Proxies {
-        trusted: config.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
+        trusted: config.trusted_proxies.clone(),
         header: config.address_header.clone(),
         warned_of_unknown: AtomicBool::new(false),
         warned_of_unclear: AtomicBool::new(false),
@@ -59,7 +60,9 @@ impl Client {
     /// Logs once that a proxy forwards no addresses, and once that it forwards contradictory ones.
     /// A forgotten header lifts the limit per address, so that all visitors do not share one limit.
     pub fn warn_if_not_known(self, request: &Request<'_>) {
-        let Some(proxies) = request.rocket().state::<Proxies>() else { return };
+        let Some(proxies) = request.rocket().state::<Proxies>() else {
+            return;
+        };
         let warned = match self {
             Client::Known(_) => return,
             Client::Unclear => &proxies.warned_of_unclear,
@@ -90,7 +93,7 @@ impl Client {
 fn claim<'r>(request: &'r Request<'_>, peer: IpAddr) -> Option<Claim<'r>> {
     let proxies = request.rocket().state::<Proxies>()?;
     let header = proxies.header.as_deref()?;
-    let is_trusted = |address| proxies.trusted.contains(&address);
+    let is_trusted = |address| proxies.trusted.iter().any(|network| network.contains(address));
     if !is_trusted(peer) {
         return None;
     }
