@@ -74,6 +74,9 @@ fn a_response_header_shows_the_client_address_that_the_server_uses() {
         (&["198.51.100.6", "198.51.100.7 , 2001:db8::1"], "2001:db8::1"),
         (&["192.0.2.1, nonsense"], "unknown"),
         (&["192.0.2.1,"], "unknown"),
+        (&["192.0.2.1:4711"], "192.0.2.1"),
+        (&["[2001:db8::1]:4711"], "2001:db8::1"),
+        (&["[2001:db8::1]"], "2001:db8::1"),
         (&[], "unknown"),
     ] {
         assert_eq!(client_address(&behind_proxy, forwarded), [expected; 2], "{forwarded:?}");
@@ -143,4 +146,21 @@ fn headers_that_contradict_each_other_are_not_believed_and_count_as_one_client()
     assert_eq!([&honest[0].0, &honest[1].0, &honest[2].0], ["sync", "sync", "busy"]);
     let warning = "`6.6.6.6` in X-Real-IP and `192.0.2.1` in X-Forwarded-For";
     assert_eq!(n_warnings(&instance, &server, warning), 1, "{:#?}", server.log());
+}
+
+#[test]
+fn an_address_that_cannot_be_read_is_quoted_and_counts_as_one_client() {
+    let instance = Instance::new("every = '1h'\nmax_streams_per_address = 1");
+    let server = instance.start();
+    let unreadable = ["a\u{9b}2Jb\u{202e}c", "", "203.0.113.8:x", "203.0.113.8, unknown"]
+        .map(|claimed| first_event(&instance, &format!("X-Real-IP: {claimed}\r\n")));
+    let names: Vec<_> = unreadable.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["sync", "busy", "busy", "busy"]);
+    let with_port = ["203.0.113.8:4711", "203.0.113.8:4712"]
+        .map(|claimed| first_event(&instance, &format!("X-Real-IP: {claimed}\r\n")));
+    assert_eq!([&with_port[0].0, &with_port[1].0], ["sync", "busy"]);
+    let log = |text: &str| n_warnings(&instance, &server, text);
+    assert_eq!(log("expected a client address in X-Real-IP"), 1, "{:#?}", server.log());
+    // Escaped once more by the JSON of the log.
+    assert_eq!(log(r"got `a\\u{9b}2Jb\\u{202e}c`"), 1, "{:#?}", server.log());
 }

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::config::WebConfig;
 use crate::network::Network;
+use crate::text::shortened;
 use crate::web::http::forwarded::{self, Claim};
 
 /// Whom a request counts for.
@@ -19,7 +20,8 @@ use crate::web::http::forwarded::{self, Claim};
 pub enum Client {
     /// The client with this address.
     Known(IpAddr),
-    /// One of the clients whose proxy sends contradictory addresses. They all count as one.
+    /// One of the clients whose proxy sends contradictory addresses, or something that is not an
+    /// address. They all count as one.
     Unclear,
     /// A client whose proxy does not forward its address.
     Unknown,
@@ -52,12 +54,13 @@ impl Client {
         match claim(request, peer) {
             None => Client::Known(peer),
             Some(Claim::Client(address)) => Client::Known(address),
-            Some(Claim::Contradiction { .. }) => Client::Unclear,
-            Some(Claim::Missing | Claim::Unreadable { .. }) => Client::Unknown,
+            Some(Claim::Contradiction { .. } | Claim::Unreadable { .. }) => Client::Unclear,
+            Some(Claim::Missing) => Client::Unknown,
         }
     }
 
-    /// Logs once that a proxy forwards no addresses, and once that it forwards contradictory ones.
+    /// Logs once that a proxy forwards no addresses, and once that it forwards contradictory or
+    /// unreadable ones.
     /// A forgotten header lifts the limit per address, so that all visitors do not share one limit.
     pub fn warn_if_not_known(self, request: &Request<'_>) {
         let Some(proxies) = request.rocket().state::<Proxies>() else {
@@ -78,6 +81,11 @@ impl Client {
                  such clients share one limit of streams. The proxy must set or remove both \
                  headers; `rollcast doctor` names the line",
                 first.1, first.0, other.1, other.0,
+            ),
+            Some(Claim::Unreadable { header, value }) => warn!(
+                "expected a client address in {header} from a trusted proxy, got `{}`: all such \
+                 clients share one limit of streams",
+                shortened(&value).escape_debug(),
             ),
             _ => warn!(
                 "a stream came from a trusted proxy without a client address in {}: such streams \

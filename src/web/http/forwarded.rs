@@ -4,7 +4,7 @@
 //! the others as the client sent them. One header alone could therefore be the client's own claim.
 //! So every one of them that is present must name the same client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The default of `ip_header`.
 pub const DEFAULT_HEADER: &str = "X-Real-IP";
@@ -153,9 +153,15 @@ fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
     parts
 }
 
-/// Reads an address.
+/// Reads an address, with or without brackets and port: `203.0.113.7:4711`, `[2001:db8::1]`.
 fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().map(|address: IpAddr| address.to_canonical())
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || {
+        let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+        inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+    };
+    let address = text.parse().ok().or_else(with_port).or_else(in_brackets);
+    address.map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -290,6 +296,38 @@ mod tests {
         for node in ["unknown", "_hidden", "\"\"", ""] {
             let plain = node.trim_matches('"');
             check(&format!("Forwarded: for={node}"), &format!("unreadable Forwarded `{plain}`"));
+        }
+    }
+
+    #[test]
+    fn a_port_and_brackets_are_removed() {
+        for (text, expected) in [
+            ("203.0.113.7:4711", "203.0.113.7"),
+            ("203.0.113.7:0", "203.0.113.7"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[::ffff:203.0.113.7]:4711", "203.0.113.7"),
+        ] {
+            check(&format!("X-Real-IP: {text}"), expected);
+            check(&format!("X-Real-IP: {text}\nX-Forwarded-For: x, {expected}"), expected);
+            check(&format!("X-Forwarded-For: 6.6.6.6, {text}, [::1]:1, 10.0.0.1:2"), expected);
+            check(&format!("Forwarded: for=6.6.6.6, for=\"{text}\";proto=http"), expected);
+        }
+        for text in [
+            "203.0.113.7:",
+            "203.0.113.7:70000",
+            "203.0.113.7:http",
+            "203.0.113.7:1:2",
+            "[203.0.113.7]",
+            "[2001:db8::1",
+            "2001:db8::1]",
+            "[2001:db8::1]:",
+            "[[2001:db8::1]]",
+            "[]",
+            ":80",
+            "unix:",
+        ] {
+            check(&format!("X-Real-IP: {text}"), &format!("unreadable X-Real-IP `{text}`"));
         }
     }
 
