@@ -62,7 +62,7 @@ install: $(PROGRAM) # install under PREFIX (/usr/local); keeps an edited configu
 		install -m 0644 "$$config.sample" "$$config"; \
 	fi
 	@set -e; examples='$(DESTDIR)$(EXAMPLES)'; cd deploy; \
-	for file in nginx/*.conf supervisor/*.conf backup/*.cron; do \
+	for file in nginx/*.conf caddy/* apache/* haproxy/* supervisor/*.conf backup/*.cron; do \
 		install -d "$$examples/$${file%/*}"; \
 		$(SET_PATHS) "$$file" >"$$examples/$$file"; \
 		chmod 0644 "$$examples/$$file"; \

@@ -1,4 +1,4 @@
-//! Tests of the files in `deploy/`: real nginx, real supervisord, `make install`, and stand-ins for
+//! Tests of the files in `deploy/`: real proxies, real supervisord, `make install`, and stand-ins for
 //! FreeBSD. Each check has a control, a configuration that must fail it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -9,9 +9,11 @@ mod common;
 mod program;
 mod files;
 mod nginx;
+mod front;
 
 mod install;
 mod proxy;
+mod fronts;
 mod supervisor;
 mod restart;
 mod systemd;

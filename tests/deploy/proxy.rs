@@ -64,7 +64,7 @@ fn answer(port: u16, request: &str) -> Receiver<Vec<u8>> {
 ///
 /// # Errors
 /// Says how many rolls the stream was behind, or that it ended.
-fn arrives_at_once(instance: &Instance, url: String) -> Result<(), String> {
+pub fn arrives_at_once(instance: &Instance, url: String) -> Result<(), String> {
     let (mut last, mut n_seen) = (head(instance), 0);
     let asked = Instant::now();
     let frames = frames(url);
@@ -207,7 +207,7 @@ fn a_client_cannot_claim_another_address() {
 ///
 /// # Errors
 /// The status at which it gives up.
-fn as_event_source(url: &str) -> Result<Vec<Frame>, u16> {
+pub fn as_event_source(url: &str) -> Result<Vec<Frame>, u16> {
     let asked = http().get(url).header("Accept", "text/event-stream").call();
     // Without a response, an EventSource reconnects.
     let Ok(mut answer) = asked else { return Ok(Vec::new()) };

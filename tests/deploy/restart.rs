@@ -79,7 +79,7 @@ fn a_restart_with_two_hundred_streams_loses_no_roll_and_reconnects_are_spread_ou
     assert!(last - first > Duration::from_secs(2), "{back:?}");
     let second = Duration::from_secs(1);
     let busiest =
-        back.iter().map(|at| back.iter().filter(|b| (*at..*at + second).contains(b)).count());
+        back.iter().map(|at| back.iter().filter(|b| (*at..*at + second).contains(*b)).count());
     let busiest = busiest.max().unwrap();
     println!("at most {busiest} in one second");
     assert!(
