@@ -3,6 +3,7 @@
 mod runtime;
 mod signals;
 mod startup;
+mod user_signals;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -63,6 +64,7 @@ pub async fn serve_rolls(
     draw: impl FnMut(RollId) -> Results + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
+    user_signals::ignore(config).context("cannot listen for signals")?;
     runtime::raise_file_limit(config.web.max_streams);
     // This can take long: the first start with an older database counts all its rolls.
     let (store, feed) = select! {

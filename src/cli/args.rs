@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueHint};
 
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
@@ -29,7 +29,7 @@ Environment:
   ROCKET_PORT=5001         any key of Rocket; values as in the file
   ROCKET_ROLLCAST={every=\"200ms\"}   any keys of rollcast
   RUST_LOG=debug           the log level, or a log filter
-  NO_COLOR=1               doctor prints no colours
+  NO_COLOR=1               no colours on a terminal; also with TERM=dumb
   HTTP_PROXY=URL           tail, export, doctor: the HTTP proxy for http URLs; HTTPS_PROXY for
                            https, ALL_PROXY for both; or in small letters
   NO_PROXY=LIST            hosts, domains and networks such as 10.0.0.0/8 that are reached
@@ -42,6 +42,11 @@ Exit codes:
   3  tail, export: rolls are missing
   4  stats: the evidence against a fair die reached its alarm";
 
+const BACKUP_HELP: &str = "\
+The script `rollcast-backup FOLDER N_KEPT`, for cron and timers, runs this command. It writes
+FOLDER/rolls-<UTC time>.db and then deletes all copies except the newest N_KEPT. Run it as the
+server's user. Its exit codes: 0 done, 1 no copy was made and none was deleted, 2 usage error.";
+
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Roll dice and serve pages until stopped (the default)
@@ -49,6 +54,7 @@ pub enum Command {
     /// Check the configuration and the database; changes nothing
     Check,
     /// Copy the database consistently, also while a server writes to it
+    #[command(after_help = BACKUP_HELP)]
     Backup {
         /// Where to write the copy; its folder must exist
         file: PathBuf,
@@ -75,7 +81,8 @@ pub enum Command {
     },
     /// Write manual pages, one for each command
     Man {
-        /// An existing folder
+        /// The folder; created if it does not exist
+        #[arg(value_hint = ValueHint::DirPath)]
         folder: PathBuf,
     },
 }

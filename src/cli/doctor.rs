@@ -1,6 +1,6 @@
 //! `rollcast doctor`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 
 use crate::cli::Failure;
 use crate::cli::progress::ProgressLine;
+use crate::cli::terminal::shows_colours;
 use crate::cli::trust::TrustArgs;
 use crate::text::ValueError;
 
@@ -80,9 +81,8 @@ pub fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let text = if args.json {
         serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
     } else {
-        let is_terminal = io::stdout().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let style = if is_terminal && !no_color { Style::Coloured } else { Style::Plain };
+        let coloured = shows_colours(&io::stdout());
+        let style = if coloured { Style::Coloured } else { Style::Plain };
         report.table(style, TABLE_WIDTH)
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;

@@ -1,7 +1,7 @@
 //! Logging to standard error.
 
 use std::env::{self, VarError};
-use std::io::{self, IsTerminal};
+use std::io;
 
 use anyhow::Context;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::cli::journal::{self, JournalLines};
+use crate::cli::terminal::shows_colours;
 use crate::config::LogFormat;
 
 /// Lines that may wait to be written: some megabytes. Further lines are lost.
@@ -53,7 +54,7 @@ pub fn start(format: LogFormat) -> anyhow::Result<WorkerGuard> {
         .log_internal_errors(false);
     let started = match format {
         LogFormat::Text => logs
-            .with_ansi(io::stderr().is_terminal())
+            .with_ansi(shows_colours(&io::stderr()))
             .with_target(false)
             // The message can be read alone; fields are for machines.
             .fmt_fields(debug_fn(|writer, field, value| match field.name() {

@@ -4,6 +4,7 @@ pub mod args;
 mod journal;
 mod logging;
 mod progress;
+mod terminal;
 mod trust;
 mod serve;
 mod check;

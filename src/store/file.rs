@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -19,6 +19,8 @@ use crate::store::schema::{check_schema, check_version, migrate};
 const APPLICATION_ID: i32 = 0x524F_4C4C;
 /// <https://sqlite.org/fileformat.html#the_database_header>
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The mode of new files, as that of a copy: the user and its group read, and only the user writes.
+const MODE: u32 = 0o640;
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 const HEADER_BYTES: usize = 100;
@@ -146,7 +148,10 @@ fn create(path: &Path) -> Result<(), StoreError> {
         }
     }
     // Use the file system here: unlike SQLite, it reports why a file cannot be created.
-    File::create_new(&draft).map_err(|source| file_error("create", &draft, source))?;
+    // SQLite gives the log the same mode.
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(MODE);
+    options.open(&draft).map_err(|source| file_error("create", &draft, source))?;
     let mut connection = open(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     migrate(&mut connection)?;
     enable_wal(&connection, path)?;
@@ -166,6 +171,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(MODE)
         .open(&lock_path)
         .map_err(|source| file_error("create", &lock_path, source))?;
     match lock.try_lock() {

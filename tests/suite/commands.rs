@@ -566,6 +566,55 @@ fn term_int_and_hup_stop_a_server_with_open_streams_in_order() {
 }
 
 #[test]
+fn usr1_and_usr2_are_logged_and_otherwise_ignored() {
+    let instance = Instance::new("every = '20ms'");
+    let mut server = instance.start();
+    for signal in ["USR1", "USR2", "USR1"] {
+        let n_ignored = server.log().len();
+        server.signal(signal);
+        wait_for(signal, || {
+            assert!(!server.has_ended(), "{signal}: {:#?}", server.log());
+            let log = server.log();
+            let mut lines = log[n_ignored..].iter();
+            lines.any(|line| line.contains(&format!("ignored SIG{signal}"))).then_some(())
+        });
+    }
+    server.stop();
+
+    // An operator can make it stop the server.
+    let toml = instance.path().join("Rocket.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, format!("{text}[default.shutdown]\nsignals = ['usr1']\n")).unwrap();
+    let mut server = instance.start();
+    assert_eq!(http().get(instance.url("/healthz")).call().unwrap().status(), 200);
+    server.signal("USR1");
+    assert!(server.wait().success(), "{:#?}", server.log());
+}
+
+#[test]
+fn only_the_server_may_write_to_its_files_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+
+    for (umask, expected) in [("000", 0o640), ("022", 0o640), ("077", 0o600)] {
+        let instance = Instance::new("every = '20ms'");
+        let umask = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let with_umask = |arguments: &[&str]| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &umask, ROLLCAST]).args(arguments).current_dir(instance.path());
+            shell
+        };
+        let server = instance.start_with(&mut with_umask(&["serve"]));
+        wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
+        assert_eq!(run(&mut with_umask(&["backup", "copy.db"])).0, 0);
+        for name in ["rolls.db", "rolls.db-wal", "rolls.db-shm", "rolls.db-lock", "copy.db"] {
+            let mode = fs::metadata(instance.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(format!("{:o}", mode & 0o777), format!("{expected:o}"), "{umask}: {name}");
+        }
+        drop(server);
+    }
+}
+
+#[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     use crate::common::tail::Tail;
 

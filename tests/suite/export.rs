@@ -240,13 +240,52 @@ fn completions_and_manual_pages_include_every_command() {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
-    fs::create_dir(instance.path().join("man")).unwrap();
-    assert_eq!(run(instance.command().args(["man", "man"])).0, 0);
-    for (page, word) in [("rollcast.1", "ROCKET_PORT"), ("rollcast-tail.1", "Exit codes")] {
-        let page = fs::read_to_string(instance.path().join("man").join(page)).unwrap();
+    // The folder is created, and its pages are replaced the next time.
+    let folder = "share/man";
+    for _ in 0..2 {
+        assert_eq!(run(instance.command().args(["man", folder])).0, 0);
+    }
+    let pages = [
+        ("rollcast.1", "ROCKET_PORT"),
+        ("rollcast-tail.1", "Exit codes"),
+        // Also the name of the script, which the page describes too.
+        ("rollcast-backup.1", "The script `rollcast\\-backup FOLDER N_KEPT`"),
+    ];
+    for (page, word) in pages {
+        let page = fs::read_to_string(instance.path().join(folder).join(page)).unwrap();
         assert!(page.contains(".TH") && page.contains(word), "{page}");
     }
-    let (code, _, stderr) = run(instance.command().args(["man", "none"]));
+    fs::write(instance.path().join("file"), "").unwrap();
+    let (code, _, stderr) = run(instance.command().args(["man", "file"]));
     assert_eq!(code, 1);
-    assert!(stderr.contains("`none`"), "{stderr}");
+    assert!(stderr.contains("`file`"), "{stderr}");
+}
+
+#[test]
+fn fish_completes_file_names_only_where_a_path_is_expected() {
+    let instance = Instance::new("");
+    let (_, script, _) = run(instance.command().args(["completions", "fish"]));
+    let lines = |command: &str| -> Vec<&str> {
+        let condition = format!("using_subcommand {command}\"");
+        script.lines().filter(|line| line.contains(&condition)).collect()
+    };
+    // Without this line, fish completes file names everywhere.
+    assert!(script.lines().any(|line| line == "complete -c rollcast -f"), "{script}");
+    let with_files = |command| lines(command).iter().any(|line| line.ends_with(" -F"));
+    for (command, expected) in [("backup", true), ("check", false), ("tail", true)] {
+        assert_eq!(with_files(command), expected, "{command}: {script}");
+    }
+    for (command, option, files) in [
+        ("tail", "-l since ", false),
+        ("doctor", "-l timeout ", false),
+        ("doctor", "-l cafile ", true),
+        ("export", "-l output ", true),
+    ] {
+        let lines = lines(command);
+        let line = lines.iter().find(|line| line.contains(option)).unwrap();
+        let end = if files { " -r -F" } else { " -r -f" };
+        assert!(line.ends_with(end), "{line}");
+    }
+    assert!(lines("man").iter().any(|line| line.contains("__fish_complete_directories")));
+    assert!(lines("completions").iter().any(|line| line.contains("bash elvish fish")), "{script}");
 }

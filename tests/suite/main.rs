@@ -25,6 +25,7 @@ mod statistics;
 mod store;
 mod stream;
 mod systemd;
+mod terminal;
 mod tail;
 mod union;
 mod unreadable;
