@@ -28,8 +28,12 @@ pub struct Report {
 
 /// Runs the doctor on a URL with further arguments, in a folder without a configuration.
 pub fn doctor(url: &str, arguments: &[&str]) -> Report {
-    let mut command = Command::new(ROLLCAST);
-    command.current_dir("/").args(["doctor", url, "--json"]).args(arguments);
+    doctor_of(Command::new(ROLLCAST).args(["doctor", url, "--json"]).args(arguments))
+}
+
+/// The report of a command that runs the doctor with `--json`.
+pub fn doctor_of(command: &mut Command) -> Report {
+    command.current_dir("/");
     let Output { status, stdout, stderr } = command.output().unwrap();
     let json = serde_json::from_slice(&stdout).unwrap_or_else(|error| {
         panic!("no JSON ({error}), {status}: {}", String::from_utf8_lossy(&stderr))

@@ -1,14 +1,18 @@
 //! rollcast behind nginx with TLS.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::common::Instance;
-use crate::doctor;
+use crate::common::hand_server::HandServer;
 use crate::nginx::Nginx;
+use crate::{doctor, doctor_of};
 
 /// Far in the future.
 const LATER: (i32, u8, u8) = (2090, 1, 1);
@@ -94,6 +98,60 @@ fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority_is_a_fault() {
 fn a_certificate_of_another_name_is_a_fault() {
     let report = report(certificate_folder("dice.example.org", LATER), true, &[]);
     report.assert_faults(&["tls"], "`server_name`");
+}
+
+/// A proxy that opens tunnels. All of them lead to `port` of this machine. It keeps the first lines of
+/// the requests.
+fn tunnel_to(port: u16) -> (HandServer, Arc<Mutex<Vec<String>>>) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = lines.clone();
+    let proxy = HandServer::raw(move |_, mut client| {
+        let mut head = BufReader::new(client.try_clone()?).lines();
+        kept.lock().unwrap().extend(head.next().transpose()?);
+        head.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+        let mut server = TcpStream::connect(("127.0.0.1", port))?;
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+        let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
+        thread::spawn(move || {
+            let _ = io::copy(&mut from_server, &mut to_client);
+            to_client.shutdown(Shutdown::Both)
+        });
+        let _ = io::copy(&mut client, &mut server);
+        server.shutdown(Shutdown::Both)
+    });
+    (proxy, lines)
+}
+
+#[test]
+fn a_server_is_examined_and_read_through_the_tunnel_of_a_proxy() {
+    let instance = Instance::new("every = '100ms'");
+    let _server = instance.start();
+    // Only the proxy knows where that is.
+    let folder = certificate_folder("dice.invalid", LATER);
+    let certificate = folder.path().join("cert.pem").display().to_string();
+    let nginx = Nginx::start_tls(folder, instance.port(), &[]);
+    let (proxy, lines) = tunnel_to(nginx.port());
+    let command = |arguments: &[&str]| {
+        let mut command = instance.command();
+        command.args(arguments).args(["https://dice.invalid/", "--cafile", &certificate]);
+        command.env("https_proxy", proxy.url("").replace("//", "//me:secret@"));
+        command.env_remove("no_proxy").env_remove("NO_PROXY");
+        command
+    };
+    let report = doctor_of(&mut command(&["doctor", "--json", "--for", "4"]));
+    report.assert_no_fault();
+    assert_eq!(report.all("note"), ["proxy"], "{:#}", report.json);
+    let (_, saw, _) = report.finding("proxy");
+    assert!(saw.contains("//me:***@") && saw.contains("(https_proxy)"), "{saw}");
+    assert_eq!(report.finding("tls").0, "fine");
+    assert!(report.finding("connections").1.contains("HTTP/2"));
+    let exported = command(&["export"]).output().unwrap();
+    assert!(exported.status.success(), "{exported:?}");
+    let lines = lines.lock().unwrap();
+    assert!(
+        lines.len() > 5 && lines.iter().all(|l| l == "CONNECT dice.invalid:443 HTTP/1.1"),
+        "{lines:?}"
+    );
 }
 
 #[test]
