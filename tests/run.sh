@@ -8,6 +8,10 @@ log=$(mktemp)
 trap 'rm -f "$log" "$log.code"' EXIT
 trap 'exit 130' HUP INT TERM
 
+# Most tests wait for processes, timers and disks, so three run per processor.
+n_processors=$(getconf _NPROCESSORS_ONLN)
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((3 * n_processors))}"
+
 # The exit code goes to a file, because that of a pipe is tee's.
 {
   code=0
