@@ -4,6 +4,8 @@ use std::future::Future;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
@@ -43,6 +45,7 @@ pub struct Browser {
     runtime: Runtime,
     driver: Driver,
     _profile: TempDir,
+    _permit: Permit,
 }
 
 /// One of the browser's tabs.
@@ -84,12 +87,13 @@ impl Browser {
             "timeouts": { "pageLoad": milliseconds, "script": milliseconds },
         });
 
+        let permit = Permit::acquire();
         let driver = Driver::start(profile.path(), zone);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let client = runtime.block_on(bounded("a browser", builder.connect(&driver.url())));
-        Browser { client: Some(client), runtime, driver, _profile: profile }
+        Browser { client: Some(client), runtime, driver, _profile: profile, _permit: permit }
     }
 
     pub fn goto(&self, url: &str) {
@@ -296,6 +300,33 @@ fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     let not_found =
         "Failed to load resource: the server responded with a status of 404 (Not Found)";
     (message == format!("{url} - {not_found}")).then_some(Complaint::NotFound)
+}
+
+/// The permit of one browser. There is one per processor, because a browser needs a whole one, and
+/// more tests than that run at once.
+struct Permit;
+
+/// How many browsers run.
+static N_BROWSERS: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+impl Permit {
+    /// Waits until fewer browsers run than there are processors. A test must close its browser
+    /// before it opens another one.
+    fn acquire() -> Permit {
+        let n_processors = available_parallelism().map_or(1, usize::from);
+        let running = N_BROWSERS.lock().unwrap();
+        let mut running = ENDED.wait_while(running, |running| *running >= n_processors).unwrap();
+        *running += 1;
+        Permit
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *N_BROWSERS.lock().unwrap() -= 1;
+        ENDED.notify_one();
+    }
 }
 
 /// A chromedriver process. It is killed when dropped, with all processes that it started.
