@@ -28,6 +28,15 @@ struct State {
     fault: Option<String>,
 }
 
+/// Who learns of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever asks on the server's own machine: the errors of SQLite, with paths.
+    ThisMachine,
+    /// Everybody else: what is wrong, without them.
+    Anyone,
+}
+
 impl Health {
     /// The health of a server that starts now and makes a roll `every` so often.
     pub fn new(every: Duration) -> Health {
@@ -52,11 +61,14 @@ impl Health {
     }
 
     /// Why there are no new rolls, in words. Empty if rolls are being stored.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self, audience: Audience) -> Vec<String> {
         let state = self.0.state();
         let mut problems = Vec::new();
         if let Some(fault) = &state.fault {
-            problems.push(format!("no roll can be stored: {fault}"));
+            problems.push(match audience {
+                Audience::ThisMachine => format!("no roll can be stored: {fault}"),
+                Audience::Anyone => "no roll can be stored".into(),
+            });
         }
         let (silence, every) = (state.progress_at.elapsed(), self.0.every);
         if silence > 3 * every + TOLERANCE {
@@ -75,6 +87,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use super::Audience::{Anyone, ThisMachine};
     use super::*;
 
     use tokio::time::advance;
@@ -84,13 +97,13 @@ mod tests {
         let health = Health::new(Duration::from_secs(2));
         let late = ["no roll for 7.0 s, expected one every 2s"];
         advance(Duration::from_secs(7)).await;
-        assert!(health.problems().is_empty());
+        assert!(health.problems(ThisMachine).is_empty());
         advance(Duration::from_millis(1)).await;
-        assert_eq!(health.problems(), late);
+        assert_eq!(health.problems(ThisMachine), late);
         health.committed();
-        assert!(health.problems().is_empty());
+        assert!(health.problems(ThisMachine).is_empty());
         advance(Duration::from_millis(7_001)).await;
-        assert_eq!(health.problems(), late);
+        assert_eq!(health.problems(ThisMachine), late);
     }
 
     #[tokio::test(start_paused = true)]
@@ -99,10 +112,11 @@ mod tests {
         assert_eq!(health.last_commit(), None);
         health.failed("the disk is full".into());
         health.failed("the database is locked".into());
-        assert_eq!(health.problems(), ["no roll can be stored: the database is locked"]);
+        assert_eq!(health.problems(ThisMachine), ["no roll can be stored: the database is locked"]);
+        assert_eq!(health.problems(Anyone), ["no roll can be stored"]);
         assert_eq!(health.last_commit(), None);
         health.committed();
-        assert!(health.problems().is_empty());
+        assert!(health.problems(ThisMachine).is_empty());
         assert!(health.last_commit().is_some());
     }
 }

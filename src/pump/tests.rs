@@ -12,6 +12,7 @@ use tokio::time::{self, timeout};
 
 use crate::clock::ticks;
 use crate::dice::DieResult;
+use crate::health::Audience;
 
 /// A store in memory that follows the contract of `Store::apply`. It records all calls and all
 /// published rolls.
@@ -134,7 +135,10 @@ async fn a_roll_that_cannot_be_stored_is_retried_with_its_id_time_and_dice() {
     assert_eq!(started, [0, 100, 300, 700, 1_500, 3_100, 5_100, 7_100]);
     assert_eq!(*store.published.borrow(), [roll]);
     store.assert_published_is_stored();
-    assert!(store.health.problems().is_empty() && store.health.last_commit().is_some());
+    assert!(
+        store.health.problems(Audience::ThisMachine).is_empty()
+            && store.health.last_commit().is_some()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +252,7 @@ async fn the_server_stops_at_once_between_two_attempts_to_store_a_roll() {
     assert_eq!(start.elapsed(), Duration::from_millis(5_500));
     assert!(store.published.borrow().is_empty());
     let fault = format!("no roll can be stored: {}", StoreError::Busy);
-    assert_eq!(store.health.problems(), [fault]);
+    assert_eq!(store.health.problems(Audience::ThisMachine), [fault]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::config::StoreConfig;
 use crate::feed::Feed;
-use crate::health::Health;
+use crate::health::{Audience, Health};
 use crate::metrics::{DiskReadings, Metrics, Readings};
 use crate::store::{Disk, Store};
 use crate::web::http::accept::prefers_json;
@@ -46,13 +46,16 @@ fn healthy() -> &'static str {
     "healthy\n"
 }
 
-/// Whether rolls are being stored, and if not, why.
+/// Whether rolls are being stored, and if not, why. Only this machine learns the details.
 #[get("/readyz")]
-async fn ready(probes: &State<Probes>) -> Readiness {
-    let mut reasons = probes.health.problems();
+async fn ready(audience: Audience, probes: &State<Probes>) -> Readiness {
+    let mut reasons = probes.health.problems(audience);
     match probes.store.disk().await {
         Ok(disk) => reasons.extend(disk_problem(&disk, probes.n_reserve_bytes)),
-        Err(error) => reasons.push(format!("{:#}", anyhow::Error::new(error))),
+        Err(error) => reasons.push(match audience {
+            Audience::ThisMachine => format!("{:#}", anyhow::Error::new(error)),
+            Audience::Anyone => "the database's disk cannot be read".into(),
+        }),
     }
     Readiness { reasons }
 }

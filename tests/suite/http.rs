@@ -324,3 +324,45 @@ fn a_configured_static_folder_is_served_without_links_and_hidden_files() {
     assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own");
     server.stop();
 }
+
+#[test]
+fn no_request_of_a_stranger_writes_a_warning() {
+    let instance = Instance::new("every = '1h'\ntrusted_proxies = []");
+    let server = instance.start();
+    let requests = [
+        "GET /static/.x HTTP/1.1\r\n",
+        "GET /static/*x HTTP/1.1\r\n",
+        "GET /static/..%2f..%2fetc%2fpasswd HTTP/1.1\r\n",
+        "GET /static/a%3cb%3e HTTP/1.1\r\n",
+        "GET /static/a%3a HTTP/1.1\r\n",
+        "GET /static/%ff HTTP/1.1\r\n",
+        "GET /static/%00 HTTP/1.1\r\n",
+        "GET /rolls/x HTTP/1.1\r\n",
+        "GET /rolls?before=%ff&x=1 HTTP/1.1\r\n",
+        "GET /api/rolls/x?y HTTP/1.1\r\n",
+        "GET /api/rolls?limit=x HTTP/1.1\r\n",
+        "GET /stream/?x=y HTTP/1.1\r\n",
+        "HEAD /nothing HTTP/1.1\r\nX-Real-IP: nonsense\r\n",
+        "PATCH / HTTP/1.1\r\nContent-Length: 0\r\nAccept: ;;q=x\r\n",
+        "FOO / HTTP/1.1\r\n",
+        "POST /stream/ HTTP/1.1\r\nContent-Type: ;\r\nContent-Length: 1\r\n",
+    ];
+    for request in requests {
+        let mut socket = instance.connect();
+        write!(socket, "{request}Host: localhost\r\nConnection: close\r\n\r\nx").unwrap();
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).unwrap();
+        let status = String::from_utf8_lossy(&status);
+        assert!(status.starts_with("HTTP/1.1 "), "{request}: {status}");
+        assert!(!status.ends_with(" 500"), "{request}: {status}");
+    }
+    let found = http().get(instance.url("/static/.x")).call().unwrap().status().as_u16();
+    assert_eq!(found, 404);
+    // The access line of the last request marks a later point in the log.
+    let log = wait_for("the last access line", || {
+        let log = server.log();
+        log.iter().any(|line| line.contains("GET /static/.x 404")).then_some(log)
+    });
+    let warnings: Vec<_> = log.iter().filter(|line| !line.contains("\"INFO\"")).collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
+}

@@ -90,6 +90,32 @@ fn a_server_that_cannot_store_rolls_is_not_ready_and_says_why_until_it_can_again
     assert_eq!(json["ready"], false);
     assert!(json["reasons"][0].as_str().unwrap().contains("database is locked"), "{json}");
     assert!(metrics(&instance)["rollcast_append_failures_total"] >= 1.0);
+    // The live page says the same. Through a proxy, both say only what is wrong.
+    let page = |headers: &[(&str, &str)]| {
+        ["/", "/readyz"].map(|path| {
+            let mut request = http().get(instance.url(path)).header("Accept", "text/html");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            request.call().unwrap().body_mut().read_to_string().unwrap()
+        })
+    };
+    for text in page(&[]) {
+        assert!(text.contains("no roll can be stored: "), "{text}");
+        assert!(text.contains("database is locked"), "{text}");
+    }
+    for header in [
+        ("X-Real-IP", "192.0.2.1"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("Forwarded", "for=127.0.0.1"),
+        ("Via", "1.1 varnish"),
+    ] {
+        for text in page(&[header]) {
+            assert!(text.contains("no roll can be stored"), "{text}");
+            assert!(!text.contains("database is locked"), "{header:?}: {text}");
+        }
+    }
     // The process still answers.
     assert_eq!(get(&instance.url("/healthz"), "*/*").0, 200);
     outside.execute_batch("rollback").unwrap();

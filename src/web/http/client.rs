@@ -5,12 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use event_stream::printable::printable;
 use rocket::fairing::AdHoc;
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Request, async_trait};
 use tracing::warn;
 
 use crate::config::WebConfig;
+use crate::health::Audience;
 use crate::network::Network;
 use crate::text::shortened;
 use crate::web::http::forwarded::{self, Claim};
@@ -85,7 +87,7 @@ impl Client {
             Some(Claim::Unreadable { header, value }) => warn!(
                 "expected a client address in {header} from a trusted proxy, got `{}`: all such \
                  clients share one limit of streams",
-                shortened(&value).escape_debug(),
+                printable(&shortened(&value)),
             ),
             _ => warn!(
                 "a stream came from a trusted proxy without a client address in {}: such streams \
@@ -107,6 +109,25 @@ fn claim<'r>(request: &'r Request<'_>, peer: IpAddr) -> Option<Claim<'r>> {
     }
     let values = |name: &str| request.headers().get(name).collect::<Vec<_>>().into_iter();
     Some(forwarded::client(header, values, is_trusted))
+}
+
+/// A request is of this machine if it comes over loopback and no proxy has touched it.
+#[async_trait]
+impl<'r> FromRequest<'r> for Audience {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Audience, Infallible> {
+        let is_loopback = request.remote().is_some_and(|remote| remote.ip().is_loopback());
+        let proxies = request.rocket().state::<Proxies>();
+        let header = proxies.and_then(|proxies| proxies.header.as_deref());
+        let mut headers = forwarded::HEADERS.into_iter().chain(["Via"]).chain(header);
+        let is_forwarded = headers.any(|header| request.headers().contains(header));
+        Outcome::Success(if is_loopback && !is_forwarded {
+            Audience::ThisMachine
+        } else {
+            Audience::Anyone
+        })
+    }
 }
 
 #[async_trait]

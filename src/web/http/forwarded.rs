@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub const DEFAULT_HEADER: &str = "X-Real-IP";
 
 /// The headers in which proxies name a client, in the order in which they are read.
-const HEADERS: [&str; 3] = [DEFAULT_HEADER, "X-Forwarded-For", FORWARDED];
+pub const HEADERS: [&str; 3] = [DEFAULT_HEADER, "X-Forwarded-For", FORWARDED];
 const FORWARDED: &str = "Forwarded";
 
 /// What the headers of a request say about its client.

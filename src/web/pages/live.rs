@@ -3,6 +3,7 @@
 use rocket::{State, get};
 use serde::Serialize;
 
+use crate::health::Audience;
 use crate::roll::Roll;
 use crate::store::Newest;
 use crate::web::http::error::HttpError;
@@ -39,9 +40,13 @@ struct LiveView {
 ///
 /// The history cannot be read.
 #[get("/")]
-pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
+pub async fn page(
+    audience: Audience,
+    pages: &State<Pages>,
+    site: &State<Site>,
+) -> Result<Page, HttpError> {
     let newest = pages.store.newest(pages.page_size).await?;
-    let trouble = pages.health.problems();
+    let trouble = pages.health.problems(audience);
     Ok(Page::render("index", LiveView::new(newest, trouble, pages.page_size, site)))
 }
 

@@ -14,7 +14,10 @@ pub fn stage() -> AdHoc {
 }
 
 /// A file at its path with or without a version.
+///
+/// The path is optional because Rocket logs a warning for each path that it refuses, such as `.x`.
+/// Any stranger could fill the log with them.
 #[get("/<path..>")]
-fn file(path: PathBuf, site: &State<Site>) -> Option<Served> {
-    site.assets().find(path.to_str()?)
+fn file(path: Option<PathBuf>, site: &State<Site>) -> Option<Served> {
+    site.assets().find(path?.to_str()?)
 }
