@@ -4,10 +4,12 @@ use std::io::Read;
 use std::time::Duration;
 
 use event_stream::client::{Certificates, Client, ClientError, Config, Method, Request, Response};
-use event_stream::http_url::HttpUrl;
+use event_stream::http_url::{HttpUrl, UrlError};
 use event_stream::printable::printable;
 use event_stream::proxy::Proxies;
 use http::StatusCode;
+
+use crate::text::shortened;
 
 /// How long each step of a request may take, up to the head of the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +23,37 @@ const MAX_ERROR_BYTES: u64 = 64 << 10;
 pub struct Remote {
     client: Client,
     base: HttpUrl,
+}
+
+/// The first parts of rollcast's own paths, such as those of a page that is copied from a browser.
+const OWN_PATHS: [&str; 5] = ["", "stream", "rolls", "stats", "api"];
+
+/// Why a text is not the URL of a server.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServerUrlError {
+    /// It is no URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// It has a path, which no server of rollcast has.
+    #[error(
+        "expected the URL of a server such as `https://dice.example.org/`, got the path `{0}`: \
+         rollcast does not work below a path"
+    )]
+    Path(String),
+}
+
+/// Reads the URL of a server: that of any of its pages.
+///
+/// # Errors
+///
+/// The text is no URL, or its path is not one of rollcast's own.
+pub fn server_url(text: &str) -> Result<HttpUrl, ServerUrlError> {
+    let url: HttpUrl = text.parse()?;
+    let first = url.path().split('/').nth(1).unwrap_or_default();
+    if !OWN_PATHS.contains(&first) {
+        return Err(ServerUrlError::Path(shortened(url.path())));
+    }
+    Ok(url)
 }
 
 /// What a request expects.
@@ -113,4 +146,32 @@ fn message(response: Response) -> Option<String> {
     let body = response.into_body().take(MAX_ERROR_BYTES);
     let body: serde_json::Value = serde_json::from_reader(body).ok()?;
     Some(body.get("error")?.get("message")?.as_str()?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_any_of_its_pages_but_not_below_a_path() {
+        for text in [
+            "http://127.0.0.1:5000",
+            "https://dice.example.org/",
+            "https://dice.example.org/stream/?after=1",
+            "https://dice.example.org/rolls/41",
+            "https://dice.example.org/api",
+            "https://dice.example.org/#top",
+        ] {
+            assert!(server_url(text).is_ok(), "{text}");
+        }
+        for (text, path) in [
+            ("https://example.org/dice/", "/dice/"),
+            ("https://example.org/dice/stream/", "/dice/stream/"),
+            ("https://example.org/streams", "/streams"),
+            ("https://example.org/%1b/", "/%1b/"),
+        ] {
+            assert_eq!(server_url(text), Err(ServerUrlError::Path(path.into())), "{text}");
+        }
+        assert!(matches!(server_url("dice.example.org"), Err(ServerUrlError::Url(_))));
+    }
 }

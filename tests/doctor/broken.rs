@@ -247,3 +247,12 @@ fn a_server_that_makes_no_rolls_is_a_fault() {
     assert_eq!(instance.stored().len(), n_rolls, "it stored a roll");
     report.assert_faults(&["roller"], "rollcast's log");
 }
+
+#[test]
+fn rollcast_below_a_path_is_a_fault() {
+    let (instance, _server) = rolling("every = '100ms'");
+    let below = "location /dice/ { rewrite ^/dice/(.*)$ /$1 break;";
+    let nginx = Nginx::start(instance.port(), &[("location / {", below)]);
+    let report = doctor(&nginx.url("/dice/"), &["--for", "2"]);
+    report.assert_faults(&["page"], "needs a host name or a port of its own");
+}

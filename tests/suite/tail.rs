@@ -1,12 +1,12 @@
 //! `rollcast tail`, as people and scripts run it.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::api::lines;
 use crate::common::hand_server::{HandServer, event_stream, rolls_file};
 use crate::common::tail::Tail;
-use crate::common::{Instance, wait_for};
+use crate::common::{Instance, ROLLCAST, run, wait_for};
 use crate::pages::quiet_instance;
 
 #[test]
@@ -190,4 +190,15 @@ fn tail_gives_up_a_silent_connection_and_resumes_after_its_last_roll() {
     assert_eq!(tail.wait_for_lines(2), expected);
     assert_eq!(tail.interrupt(), 0, "{}", tail.stderr());
     assert!(tail.stderr().contains("silent for 1 s"), "{}", tail.stderr());
+}
+
+#[test]
+fn a_server_below_a_path_is_refused() {
+    for command in ["tail", "export"] {
+        let mut rollcast = Command::new(ROLLCAST);
+        let (code, _, stderr) = run(rollcast.args([command, "http://127.0.0.1:1/dice/"]));
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains("got the path `/dice/`"), "{stderr}");
+        assert!(stderr.contains("does not work below a path"), "{stderr}");
+    }
 }

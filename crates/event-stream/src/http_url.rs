@@ -47,6 +47,11 @@ impl HttpUrl {
         self.0.port_or_known_default().expect("http and https have a port of their own")
     }
 
+    /// The path, which begins with a slash.
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
     /// Scheme, host and port: pages of one origin may read each other.
     pub fn origin(&self) -> Origin {
         self.0.origin()

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::cursor::Cursor;
 use crate::draft::Existing;
 use crate::export_format::Format;
-use crate::remote::Remote;
+use crate::remote::{Remote, server_url};
 use crate::store::{Store, StoreError};
 use crate::time_spec::TimeSpec;
 
@@ -33,6 +33,7 @@ use crate::time_spec::TimeSpec;
 )]
 pub struct ExportArgs {
     /// A server's URL; by default the configured database is read
+    #[arg(value_parser = server_url)]
     url: Option<HttpUrl>,
     /// The format; by default the one that FILE's extension names, else csv
     #[arg(long, value_enum)]

@@ -21,7 +21,7 @@ use crate::cli::trust::TrustArgs;
 use crate::cli::{Failure, GAP, local, note};
 use crate::config::Config;
 use crate::cursor::Cursor;
-use crate::remote::{Expected, Remote, RemoteError};
+use crate::remote::{Expected, Remote, RemoteError, server_url};
 use crate::roll::RollId;
 use crate::time_spec::TimeSpec;
 
@@ -40,6 +40,7 @@ Exit codes: 0 ended by a signal, or standard output was closed; 1 the server can
 they cannot be read, or another history replaced theirs.")]
 pub struct TailArgs {
     /// The server's URL; by default the configured server on this machine
+    #[arg(value_parser = server_url)]
     url: Option<HttpUrl>,
     /// Start with the newest N rolls, 0 to 1000
     #[arg(short, long = "rolls", value_name = "N", default_value = "10", value_parser = clap::value_parser!(u16).range(..=1000))]

@@ -4,10 +4,20 @@ use crate::judge::answer::status_remedy;
 use crate::judge::headers::{CACHE_CONTROL, cached};
 use crate::judge::{Finding, fault, fine, in_ms, note, seconds};
 use crate::response::NoResponse;
-use crate::visit::Observations;
+use crate::visit::{Observations, Page};
 
 const SAME_ORIGIN: &str = "nginx: `proxy_pass` in the stream's location, of the page's own server, \
                            instead of `return 301` or `rewrite`";
+
+const OWN_HOST: &str = "rollcast does not work below a path, and needs a host name or a port of \
+                        its own; nginx: a `server` of its own, with `location /`";
+/// The pages of rollcast that open a stream.
+const OWN_PATHS: [&str; 2] = ["/", "/stats"];
+
+/// Whether it is a page of rollcast at a path that is not rollcast's own.
+fn is_below_a_path(page: &Page) -> bool {
+    page.rolls.is_some() && !OWN_PATHS.contains(&page.head.url.path())
+}
 
 /// Whether the page comes, and comes fresh; `None` if there is no page.
 pub fn page(seen: &Observations) -> Option<Finding> {
@@ -24,6 +34,12 @@ pub fn page(seen: &Observations) -> Option<Finding> {
         Ok(page) if page.head.status != 200 => {
             let status = page.head.status;
             fault(NAME, format!("status {status}"), status_remedy(status))
+        }
+        Ok(page) if is_below_a_path(page) => {
+            let path = page.head.url.path();
+            let saw =
+                format!("the page is at `{path}`, but it links to its stream and files at `/`");
+            fault(NAME, saw, OWN_HOST)
         }
         Ok(page) => match cached(&page.head) {
             Some(header) if page.rolls.is_some() => {
@@ -135,9 +151,27 @@ mod tests {
         for (status, control, verdict, text) in table {
             let mut seen = rollcast();
             let Some(Ok(of_page)) = &mut seen.page else { panic!("a sample has a page") };
-            of_page.head = head(&[("cache-control", control)]);
+            of_page.head.headers = head(&[("cache-control", control)]).headers;
             of_page.head.status = status;
             expect(control, &page(&seen).expect("one"), verdict, text);
+        }
+    }
+
+    #[test]
+    fn a_page_of_rollcast_below_a_path_is_a_fault() {
+        let table = [
+            ("http://dice.example.org/", Fine, "200"),
+            ("http://dice.example.org/?x", Fine, "200"),
+            ("http://dice.example.org/stats", Fine, "200"),
+            ("http://example.org/dice/", Fault, "the page is at `/dice/`"),
+            ("http://example.org/dice/stats", Fault, "needs a host name or a port of its own"),
+        ];
+        for (url, verdict, text) in table {
+            let mut seen = rollcast();
+            if let Some(Ok(page)) = &mut seen.page {
+                page.head.url = url.parse().expect("a URL");
+            }
+            expect(url, &page(&seen).expect("one"), verdict, text);
         }
     }
 }
