@@ -14,7 +14,13 @@ STATEDIR != case '$(OS)' in FreeBSD) echo /var/db/rollcast ;; *) echo /var/lib/r
 OLD_SHARE = $(PREFIX)/share/rollcast
 EXAMPLES = $(PREFIX)/share/examples/rollcast
 CONFIG = $(ETCDIR)/rollcast/Rocket.toml
-UNIT = $(PREFIX)/lib/systemd/system/rollcast.service
+UNITS = $(PREFIX)/lib/systemd/system
+MAN = $(PREFIX)/share/man/man1
+BASH = $(PREFIX)/share/bash-completion/completions/rollcast
+FISH = $(PREFIX)/share/fish/vendor_completions.d/rollcast.fish
+# Debian's zsh reads another folder for packages.
+ZSH != case '$(PREFIX)' in /usr) echo /usr/share/zsh/vendor-completions/_rollcast ;; \
+	*) echo '$(PREFIX)/share/zsh/site-functions/_rollcast' ;; esac
 RC = $(PREFIX)/etc/rc.d/rollcast
 NEWSYSLOG = $(PREFIX)/etc/newsyslog.conf.d/rollcast.conf
 PERIODIC = $(PREFIX)/etc/periodic/daily/410.rollcast
@@ -37,8 +43,11 @@ help: # list the targets
 run: # start the server on http://127.0.0.1:5000
 	cargo run --release --locked
 
+# Panics name source files, but not the folders of the machine that built the program.
+REMAP = --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$$PWD=rollcast
+
 build: # build the program that `make install` installs
-	cargo build --release --locked --features jemalloc
+	RUSTFLAGS="$$RUSTFLAGS $(REMAP)" cargo build --release --locked --features jemalloc
 
 $(PROGRAM):
 	@echo 'cannot find $(PROGRAM): run make build first' >&2; exit 1
@@ -61,6 +70,12 @@ install: $(PROGRAM) # install under PREFIX (/usr/local); keeps an edited configu
 	else \
 		install -m 0644 "$$config.sample" "$$config"; \
 	fi
+	install -d '$(DESTDIR)$(MAN)'
+	@set -e; pages='$(DESTDIR)$(MAN)'; '$(PROGRAM)' man "$$pages"; chmod 0644 "$$pages"/rollcast*.1
+	@set -e; for shell in 'bash $(BASH)' 'fish $(FISH)' 'zsh $(ZSH)'; do \
+		file="$(DESTDIR)$${shell#* }"; install -d "$${file%/*}"; \
+		'$(PROGRAM)' completions $${shell%% *} >"$$file"; chmod 0644 "$$file"; \
+	done
 	@set -e; examples='$(DESTDIR)$(EXAMPLES)'; cd deploy; \
 	for file in nginx/*.conf caddy/* apache/* haproxy/* supervisor/*.conf backup/*.cron; do \
 		install -d "$$examples/$${file%/*}"; \
@@ -75,17 +90,19 @@ install: $(PROGRAM) # install under PREFIX (/usr/local); keeps an edited configu
 		put 0755 deploy/freebsd/rollcast '$(DESTDIR)$(RC)'; \
 		put 0755 deploy/backup/410.rollcast '$(DESTDIR)$(PERIODIC)'; \
 		put 0644 deploy/freebsd/newsyslog.conf '$(DESTDIR)$(NEWSYSLOG)' ;; \
-	Linux) put 0644 deploy/systemd/rollcast.service '$(DESTDIR)$(UNIT)' ;; \
+	Linux) for unit in rollcast.service rollcast-backup.service rollcast-backup.timer; do \
+		put 0644 "deploy/systemd/$$unit" "$(DESTDIR)$(UNITS)/$$unit"; done ;; \
 	esac
 	@echo 'installed under $(DESTDIR)$(PREFIX), with $(DESTDIR)$(CONFIG); data goes to $(STATEDIR)'
 
 uninstall: # remove the installed files; keeps configuration and data
 	rm -rf '$(DESTDIR)$(OLD_SHARE)' '$(DESTDIR)$(EXAMPLES)'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/rollcast' '$(DESTDIR)$(PREFIX)/bin/rollcast-backup' \
-		'$(DESTDIR)$(CONFIG).sample'
+		'$(DESTDIR)$(CONFIG).sample' '$(DESTDIR)$(MAN)'/rollcast.1 '$(DESTDIR)$(MAN)'/rollcast-*.1 \
+		'$(DESTDIR)$(BASH)' '$(DESTDIR)$(FISH)' '$(DESTDIR)$(ZSH)'
 	@case '$(OS)' in \
 	FreeBSD) rm -f '$(DESTDIR)$(RC)' '$(DESTDIR)$(NEWSYSLOG)' '$(DESTDIR)$(PERIODIC)' ;; \
-	Linux) rm -f '$(DESTDIR)$(UNIT)' ;; \
+	Linux) rm -f '$(DESTDIR)$(UNITS)'/rollcast.service '$(DESTDIR)$(UNITS)'/rollcast-backup.* ;; \
 	esac
 	@echo 'kept $(DESTDIR)$(ETCDIR)/rollcast and $(STATEDIR)'
 

@@ -144,7 +144,16 @@ fn each_platform_gets_its_files_with_its_paths() {
     };
     let has = |tree: &[PathBuf], path: &str| tree.iter().any(|found| found == Path::new(path));
 
+    let everywhere = [
+        "man/man1/rollcast.1",
+        "man/man1/rollcast-backup.1",
+        "bash-completion/completions/rollcast",
+    ];
+
     let (tree, read) = install("FreeBSD", "/usr/local", "freebsd");
+    for path in everywhere.iter().chain(&["zsh/site-functions/_rollcast"]) {
+        assert!(has(&tree, &format!("usr/local/share/{path}")), "{path}: {tree:#?}");
+    }
     assert!(has(&tree, "usr/local/etc/newsyslog.conf.d/rollcast.conf"), "{tree:#?}");
     assert!(!tree.iter().any(|path| path.to_string_lossy().contains("systemd")), "{tree:#?}");
     assert!(read("usr/local/etc/rc.d/rollcast").contains("/usr/local/bin/rollcast"));
@@ -156,6 +165,14 @@ fn each_platform_gets_its_files_with_its_paths() {
     assert!(cron.contains("ROCKET_CONFIG=/usr/local/etc/rollcast/Rocket.toml"), "{cron}");
 
     let (tree, read) = install("Linux", "/usr", "debian");
+    for path in everywhere.iter().chain(&["zsh/vendor-completions/_rollcast"]) {
+        assert!(has(&tree, &format!("usr/share/{path}")), "{path}: {tree:#?}");
+    }
+    let fish = read("usr/share/fish/vendor_completions.d/rollcast.fish");
+    assert!(fish.contains("complete -c rollcast"), "{fish}");
+    let backup = read("usr/lib/systemd/system/rollcast-backup.service");
+    assert!(backup.contains("ExecStart=/usr/bin/rollcast-backup "), "{backup}");
+    assert!(has(&tree, "usr/lib/systemd/system/rollcast-backup.timer"), "{tree:#?}");
     assert!(!tree.iter().any(|path| path.to_string_lossy().contains("rc.d")), "{tree:#?}");
     let config = read("etc/rollcast/Rocket.toml");
     assert!(config.contains("\"/var/lib/rollcast/rolls.db\""), "{config}");

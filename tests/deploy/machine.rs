@@ -12,7 +12,7 @@ use crate::program::run_well;
 
 /// Runs a script on an isolated machine whose first process is `init`. Returns its exit code and its
 /// output.
-fn on_a_machine(init: &str, script: &str) -> (i32, String) {
+pub fn on_a_machine(init: &str, script: &str) -> (i32, String) {
     on_a_machine_for(1800, init, script)
 }
 
@@ -30,6 +30,15 @@ fn on_a_machine_for(n_seconds: u32, init: &str, script: &str) -> (i32, String) {
     let Output { status, stdout, stderr } = machine.wait_with_output().unwrap();
     let output = [stdout, stderr].concat();
     (status.code().unwrap_or(-1), String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Whether a program is installed.
+fn which(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program} >/dev/null")])
+        .status()
+        .unwrap()
+        .success()
 }
 
 /// Whether cargo or make sets this variable for the programs that they run.
@@ -70,7 +79,7 @@ fn chapter(title: &str) -> Vec<(String, String)> {
 }
 
 /// Commands that must succeed after the commands under a heading.
-const CHECKS: [(&str, &str); 10] = [
+const CHECKS: [(&str, &str); 11] = [
     (
         "4. supervisord",
         "test \"$(ps -o user= -C rollcast)\" = rollcast
@@ -123,6 +132,9 @@ const CHECKS: [(&str, &str); 10] = [
         "Debian package, under systemd",
         r#"serves() { eventually curl -sf -o /dev/null http://127.0.0.1:5000/rolls/1; }
          serves
+         man --where rollcast rollcast-backup
+         test -f /usr/share/bash-completion/completions/rollcast
+         if systemctl is-enabled rollcast-backup.timer; then false; fi
          test "$(ps -o user= -C rollcast)" = rollcast
          grep 'Seccomp:.*2' /proc/$(pidof -s rollcast)/status
          grep 'NoNewPrivs:.*1' /proc/$(pidof -s rollcast)/status
@@ -157,6 +169,22 @@ const CHECKS: [(&str, &str); 10] = [
          systemctl reset-failed rollcast
          systemctl start rollcast
          serves"#,
+    ),
+    (
+        "Nightly backups under systemd",
+        r#"test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1
+         is rollcast-backup.timer systemctl list-timers
+         test $(stat -c %U:%a /var/backups/rollcast/rolls-*Z.db) = rollcast:640
+         # A failure is an error in the journal, and the unit has failed.
+         mv /var/backups/rollcast /var/backups/away
+         mkdir /var/backups/rollcast
+         if systemctl start rollcast-backup; then false; fi
+         rmdir /var/backups/rollcast
+         mv /var/backups/away /var/backups/rollcast
+         systemctl is-failed rollcast-backup
+         journalctl --sync
+         is 'rollcast: ' journalctl --unit rollcast-backup --priority err --output cat
+         systemctl reset-failed rollcast-backup"#,
     ),
     (
         "Roll back the package",
@@ -260,9 +288,16 @@ fn the_debian_package_installs_starts_upgrades_and_uninstalls_and_keeps_the_roll
     let out = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut build = Command::new(project().join("deploy/debian/build.sh"));
     build.env("OUT", out.path()).env("PROGRAM", ROLLCAST);
-    // Uncompressed, because a debug build is large and the package is temporary.
-    run_well(build.env("DPKG_DEB_COMPRESSOR_TYPE", "none"));
+    // Compressed quickly, because the package is temporary.
+    run_well(build.env("DPKG_DEB_COMPRESSOR_LEVEL", "0"));
     let package = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
+    if which("lintian") {
+        run_well(
+            Command::new("lintian").args(["--allow-root", "--fail-on=error,warning"]).arg(&package),
+        );
+    } else {
+        println!("not checked by lintian, which is not installed");
+    }
     let old = package.display();
     let script = format!(
         r#"
@@ -288,6 +323,7 @@ test $(stat -c %U:%G:%a $data) = rollcast:rollcast:750
 test -L /etc/systemd/system/multi-user.target.wants/rollcast.service
 dpkg --verify rollcast
 start; sleep 2; rolls 1; stop
+gzip -dc /usr/share/doc/rollcast/changelog.gz | grep '^rollcast (0'
 
 sed -i 's/^every = "1s"/every = "2s"/' $config
 dpkg --force-confold --install /tmp/new.deb

@@ -1,21 +1,26 @@
-//! Static checks of the systemd unit, without a running systemd.
+//! Static checks of the systemd units, without a running systemd.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::ROLLCAST;
-use crate::files::Files;
+use crate::files::{Files, project};
 use crate::program::run;
 
 const UNIT: &str = "rollcast.service";
+const BACKUP: &str = "rollcast-backup.service";
+const TIMER: &str = "rollcast-backup.timer";
 
-/// Writes the unit for the program under test, after `edit`, into a folder. Returns its path.
-fn unit(folder: &Path, edit: impl FnOnce(&mut Files)) -> String {
+/// Writes the units for the programs of the source tree, after `edit`, into a folder. Returns the
+/// path of one of them.
+fn unit(name: &str, folder: &Path, edit: impl FnOnce(&mut Files)) -> String {
     let mut files = Files::read("systemd");
+    let script = project().join("deploy/backup/rollcast-backup").display().to_string();
+    files.replace(BACKUP, "/usr/local/bin/rollcast-backup", &script);
     files.replace(UNIT, "/usr/local/bin/rollcast", ROLLCAST);
     edit(&mut files);
     files.write(folder);
-    folder.join(UNIT).display().to_string()
+    folder.join(name).display().to_string()
 }
 
 /// The output of `systemd-analyze verify`, which is empty for a correct unit. The exit code is 0 even
@@ -25,25 +30,37 @@ fn complaints(unit: &str) -> String {
 }
 
 #[test]
-fn systemd_finds_no_fault_in_the_unit() {
+fn systemd_finds_no_fault_in_the_units() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(complaints(&unit(folder.path(), |_| {})), "");
-    let control = unit(folder.path(), |files| files.replace(UNIT, "UMask=", "Umask="));
-    assert!(complaints(&control).contains("Umask"), "{}", complaints(&control));
+    for name in [UNIT, BACKUP, TIMER] {
+        assert_eq!(complaints(&unit(name, folder.path(), |_| {})), "");
+    }
+    let wrong_keys = [
+        (UNIT, "UMask=", "Umask="),
+        (BACKUP, "Nice=", "nice="),
+        (TIMER, "OnCalendar=", "onCalendar="),
+    ];
+    for (name, right, wrong) in wrong_keys {
+        let control = unit(name, folder.path(), |files| files.replace(name, right, wrong));
+        let key = wrong.trim_end_matches('=');
+        assert!(complaints(&control).contains(key), "{}", complaints(&control));
+    }
 }
 
 #[test]
-fn the_service_has_a_low_exposure_score() {
+fn the_services_have_a_low_exposure_score() {
     let folder = tempfile::tempdir().unwrap();
     // The threshold is in tenths: at most 1.5.
     let analyze = |unit: &str| {
         let args = ["security", "--offline=true", "--no-pager", "--threshold=15", unit];
         run(Command::new("systemd-analyze").args(args))
     };
-    let (code, output) = analyze(&unit(folder.path(), |_| {}));
-    assert_eq!(code, 0, "{output}");
-    println!("{}", output.lines().last().unwrap_or_default());
-    let control = unit(folder.path(), |files| {
+    for name in [UNIT, BACKUP] {
+        let (code, output) = analyze(&unit(name, folder.path(), |_| {}));
+        assert_eq!(code, 0, "{output}");
+        println!("{}", output.lines().last().unwrap_or_default());
+    }
+    let control = unit(UNIT, folder.path(), |files| {
         files.replace(UNIT, "SystemCallFilter=@system-service\n", "");
         files.replace(UNIT, "SystemCallFilter=~@privileged @resources\n", "");
     });
