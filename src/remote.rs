@@ -23,6 +23,7 @@ const MAX_ERROR_BYTES: u64 = 64 << 10;
 pub struct Remote {
     client: Client,
     base: HttpUrl,
+    timeout: Duration,
 }
 
 /// The first parts of rollcast's own paths, such as those of a page that is copied from a browser.
@@ -92,13 +93,23 @@ pub enum RemoteError {
 impl Remote {
     /// The server with this scheme, host and port; the path of `base` does not count.
     pub fn new(base: HttpUrl, certificates: Certificates) -> Remote {
+        Remote::with_timeout(base, certificates, TIMEOUT)
+    }
+
+    /// The same with another timeout for each step of a request, up to the head of the response.
+    pub fn with_timeout(base: HttpUrl, certificates: Certificates, timeout: Duration) -> Remote {
         let client = Client::new(Config {
             user_agent: concat!("rollcast/", env!("CARGO_PKG_VERSION")).into(),
             certificates,
             max_redirects: MAX_REDIRECTS,
             proxies: Proxies::from_environment(),
         });
-        Remote { client, base }
+        Remote { client, base, timeout }
+    }
+
+    /// The URL that it was made with.
+    pub fn base(&self) -> &HttpUrl {
+        &self.base
     }
 
     /// Sends a `GET`. The body of the response may be read for `body_timeout`.
@@ -119,7 +130,7 @@ impl Remote {
             method: Method::Get,
             url: &url,
             headers: &headers,
-            timeout: TIMEOUT,
+            timeout: self.timeout,
             body_timeout: Some(body_timeout),
         });
         let response = match response {
@@ -141,10 +152,14 @@ impl Remote {
     }
 }
 
-/// The message of an error of the API.
+/// The message of an error of the API, or the reasons why the server is not ready.
 fn message(response: Response) -> Option<String> {
     let body = response.into_body().take(MAX_ERROR_BYTES);
     let body: serde_json::Value = serde_json::from_reader(body).ok()?;
+    if let Some(reasons) = body.get("reasons") {
+        let reasons = reasons.as_array()?.iter().filter_map(|reason| reason.as_str());
+        return Some(reasons.collect::<Vec<_>>().join("; "));
+    }
     Some(body.get("error")?.get("message")?.as_str()?.to_string())
 }
 

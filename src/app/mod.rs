@@ -36,7 +36,7 @@ use crate::web;
 
 pub use self::runtime::run;
 pub use self::signals::stop_signal;
-pub use self::startup::address;
+pub use self::startup::{address, local_url};
 
 /// How long the end waits for the write-ahead log to be moved into the database. The next start
 /// reads the log just as well.

@@ -1,7 +1,7 @@
 //! What the server says about its start and its stop: where it listens, or why it cannot.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::anyhow;
 use rocket::error::ErrorKind;
@@ -21,6 +21,21 @@ use crate::feed::Feed;
 pub fn address(config: &Config) -> anyhow::Result<String> {
     let rocket = rocket::Config::try_from(&config.rocket)?;
     Ok(format!("http://{}", SocketAddr::new(rocket.address, rocket.port)))
+}
+
+/// The URL at which programs on this machine reach the server.
+///
+/// # Errors
+///
+/// As for [`address`].
+pub fn local_url(config: &Config) -> anyhow::Result<String> {
+    let rocket = rocket::Config::try_from(&config.rocket)?;
+    let ip: IpAddr = match rocket.address {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Ok(format!("http://{}", SocketAddr::new(ip, rocket.port)))
 }
 
 /// Once the server listens, logs its address and settings, and reports to the service manager that

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
+use event_stream::http_url::HttpUrl;
 
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
@@ -42,6 +43,11 @@ Exit codes:
   3  tail, export: rolls are missing
   4  stats: the evidence against a fair die reached its alarm";
 
+const CHECK_HELP: &str = "\
+`check --ready` is a probe for containers and monitoring: it reads /readyz and needs no curl.
+Exit codes: 0 sound, or ready; 1 damaged, or not ready or no answer within a few seconds; 2 usage
+or configuration error.";
+
 const BACKUP_HELP: &str = "\
 The script `rollcast-backup FOLDER N_KEPT`, for cron and timers, runs this command. It writes
 FOLDER/rolls-<UTC time>.db and then deletes all copies except the newest N_KEPT. Run it as the
@@ -52,7 +58,12 @@ pub enum Command {
     /// Roll dice and serve pages until stopped (the default)
     Serve,
     /// Check the configuration and the database; changes nothing
-    Check,
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        /// Only ask a running server whether it is ready: the configured one, or the one at URL
+        #[arg(long, value_name = "URL", num_args = 0..=1)]
+        ready: Option<Option<HttpUrl>>,
+    },
     /// Copy the database consistently, also while a server writes to it
     #[command(after_help = BACKUP_HELP)]
     Backup {

@@ -8,6 +8,7 @@ mod terminal;
 mod trust;
 mod serve;
 mod check;
+mod ready;
 mod backup;
 mod doctor;
 mod tail;
@@ -88,7 +89,9 @@ impl Cli {
         let config = || Config::load().map_err(Failure::usage);
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::serve(config()?),
-            Command::Check => check::check(config()?),
+            Command::Check { ready: None } => check::check(config()?),
+            Command::Check { ready: Some(Some(url)) } => ready::ready(url),
+            Command::Check { ready: Some(None) } => ready::ready(local(&config()?)?),
             Command::Backup { file, force } => {
                 let existing = if force { Existing::Replace } else { Existing::Refuse };
                 backup::backup(config()?, &file, existing)
@@ -105,7 +108,7 @@ impl Cli {
 
 /// The address of the server that the configuration describes, on this machine.
 fn local(config: &Config) -> anyhow::Result<HttpUrl> {
-    let address = app::address(config)?;
+    let address = app::local_url(config)?;
     address.parse().with_context(|| format!("expected the address of a server, got `{address}`"))
 }
 

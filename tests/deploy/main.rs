@@ -23,4 +23,6 @@ mod freebsd;
 #[cfg(feature = "machine")]
 mod machine;
 #[cfg(feature = "machine")]
+mod container;
+#[cfg(feature = "machine")]
 mod setup;
