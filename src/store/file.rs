@@ -3,8 +3,8 @@
 //! SQLite never opens another program's file for writing, because even opening and closing a file
 //! can change it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,14 @@ use crate::draft;
 use crate::store::StoreError;
 use crate::store::error::{file_error, unusable};
 use crate::store::schema::{check_schema, check_version, migrate};
+use crate::store::server_lock::ServerLock;
 
 /// The ASCII codes of "ROLL". The first migration sets it.
 const APPLICATION_ID: i32 = 0x524F_4C4C;
 /// <https://sqlite.org/fileformat.html#the_database_header>
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The mode of new files, as that of a copy: the user and its group read, and only the user writes.
-const MODE: u32 = 0o640;
+pub const MODE: u32 = 0o640;
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 const HEADER_BYTES: usize = 100;
@@ -33,7 +34,7 @@ const HEADER_BYTES: usize = 100;
 /// [`StoreError::UnusableDatabase`] if the file is not a rollcast database or has a newer schema;
 /// [`StoreError::InUse`] if another server holds the lock; [`StoreError::File`] if the folder or
 /// the file cannot be used; otherwise the error of SQLite or of a migration.
-pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
+pub fn claim(path: &Path) -> Result<(PathBuf, ServerLock), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = DirBuilder::new();
     // Only the server's user and group may read the rolls.
@@ -43,17 +44,16 @@ pub fn claim(path: &Path) -> Result<(PathBuf, File), StoreError> {
     // Check before creating the lock file, so that no file appears beside another program's file.
     // Check again under the lock, because another server may have created the database meanwhile.
     history_exists(&path)?;
-    let lock = lock(&path)?;
+    let mut lock = ServerLock::acquire(&path)?;
     if history_exists(&path)? {
-        // Use the file system here: unlike SQLite, it reports why a file is not writable.
-        let writable = OpenOptions::new().write(true).open(&path);
-        writable.map_err(|source| file_error("write to", &path, source))?;
+        lock.acquire_database()?;
         let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         check_schema(&connection, &path)?;
         connection.close().map_err(|(_, error)| error)?;
         migrate(&mut open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
     } else {
         create(&path)?;
+        lock.acquire_database()?;
     }
     Ok((path, lock))
 }
@@ -158,40 +158,6 @@ fn create(path: &Path) -> Result<(), StoreError> {
     connection.close().map_err(|(_, error)| error)?;
     // This replaces no file: none existed, and this process holds the lock.
     Ok(draft::rename(&draft, path)?)
-}
-
-/// Acquires the lock that only one server can hold. Readers do not acquire it.
-///
-/// The lock is on a separate file, because closing any handle of the database itself would release
-/// SQLite's locks.
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let lock_path = lock_path(path);
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .open(&lock_path)
-        .map_err(|source| file_error("create", &lock_path, source))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
-            // Ignore the error: the process id only names the holder in the message.
-            let _ = lock.read_to_string(&mut process);
-            let holder = match process.trim() {
-                "" => String::new(),
-                process => format!(" (process {process})"),
-            };
-            let path = path.to_path_buf();
-            return Err(StoreError::InUse { path, holder });
-        }
-        Err(TryLockError::Error(source)) => return Err(file_error("lock", &lock_path, source)),
-    }
-    // Ignore the error, such as a full disk: the lock works without the process id.
-    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    Ok(lock)
 }
 
 /// Sets WAL mode, which is stored in the file.

@@ -1,13 +1,13 @@
 //! Inspecting a database file without changing it.
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use rusqlite::OpenFlags;
 
 use crate::store::error::unusable;
-use crate::store::file::{history_exists, lock_path, open, resolve};
+use crate::store::file::{history_exists, open, resolve};
 use crate::store::schema::check_schema;
+use crate::store::server_lock::is_in_use;
 use crate::store::{Kept, StoreError, Unreadable, history};
 
 /// Rows that are read at a time.
@@ -48,6 +48,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     if !history_exists(&path)? {
         return Ok(Inspection::Absent);
     }
+    let in_use = is_in_use(&path);
     let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let schema = check_schema(&connection, &path)?;
     let verdict: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
@@ -56,10 +57,6 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         return Err(unusable(&format!("a damaged one ({verdict})"), &path, remedy));
     }
     let kept = history::kept(&connection)?;
-    let in_use = match File::open(lock_path(&path)) {
-        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
-        Err(_) => false,
-    };
     let (mut n_unreadable, mut unreadable) = (0, Vec::new());
     let mut ids = kept.ids();
     // In batches, so that no long transaction keeps a server's log from shrinking.

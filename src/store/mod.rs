@@ -12,6 +12,7 @@ mod error;
 mod blocking;
 mod schema;
 mod file;
+mod server_lock;
 mod open_files;
 mod inspect;
 mod clock_steps;
@@ -57,6 +58,7 @@ use crate::store::open_files::OpenFiles;
 use crate::store::projection::SharedTallies;
 use crate::store::read_pool::{ReadPool, acquire};
 use crate::store::row::UnreadableLog;
+use crate::store::server_lock::ServerLock;
 use crate::store::time_limits::PERMIT_TIMEOUT;
 use crate::store::writer::Writer;
 use crate::store::writer_thread::WriterThread;
@@ -88,6 +90,8 @@ struct Shared {
     disk_permit: Arc<Semaphore>,
     files: Arc<OpenFiles>,
     path: PathBuf,
+    /// The last field, so that it is dropped after the connections.
+    _lock: Arc<ServerLock>,
 }
 
 impl Store {
@@ -105,16 +109,28 @@ impl Store {
     }
 
     fn open_blocking(path: &Path) -> Result<Store, StoreError> {
-        let (path, lock) = file::claim(path)?;
+        let (path, mut lock) = file::claim(path)?;
         // The writer first: a file from a backup is not in WAL mode yet.
         let unreadable = UnreadableLog::default();
         let writer = Writer::open(&path, unreadable.clone())?;
         let (files, tallies) = (writer.files(), writer.tallies());
         let reads = ReadPool::open(&path, files.clone())?;
-        // The lock refuses a second server for as long as the store is open.
-        let writer = WriterThread::start(writer, lock).map_err(StoreError::Thread)?;
+        lock.acquire_database()?;
+        // The lock refuses a second server for as long as the store is open. It is released after
+        // the last connection is closed.
+        let lock = Arc::new(lock);
+        let writer = WriterThread::start(writer, lock.clone()).map_err(StoreError::Thread)?;
         let disk_permit = Arc::new(Semaphore::new(1));
-        Ok(Store(Arc::new(Shared { writer, tallies, reads, unreadable, disk_permit, files, path })))
+        Ok(Store(Arc::new(Shared {
+            writer,
+            tallies,
+            reads,
+            unreadable,
+            disk_permit,
+            files,
+            path,
+            _lock: lock,
+        })))
     }
 
     /// Inspects the configured database without changing it. Reads the whole file and every roll.

@@ -2,16 +2,16 @@
 //! a read that hangs never keeps a roll from being stored.
 
 use std::any::Any;
-use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::store::server_lock::ServerLock;
 use crate::store::writer::Writer;
 
 /// How long dropping the store waits for the writer's connection to close.
@@ -34,7 +34,7 @@ impl WriterThread {
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn start(mut writer: Writer, lock: File) -> io::Result<WriterThread> {
+    pub fn start(mut writer: Writer, lock: Arc<ServerLock>) -> io::Result<WriterThread> {
         let (jobs, due) = mpsc::channel::<Job>();
         let (closing, closed) = mpsc::channel();
         thread::Builder::new().name("writer".into()).spawn(move || {

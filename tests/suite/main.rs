@@ -22,6 +22,7 @@ mod protocol;
 mod proxy;
 mod ready;
 mod retention;
+mod server_lock;
 mod statistics;
 mod store;
 mod stream;
