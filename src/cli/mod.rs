@@ -1,6 +1,7 @@
 //! The commands, one a file. `args` describes them; here they are run.
 
 pub mod args;
+mod file_limit;
 mod journal;
 mod logging;
 mod progress;
@@ -86,6 +87,7 @@ impl Cli {
     ///
     /// The command failed, with the exit code that belongs to the failure.
     pub fn run(self) -> Result<(), Failure> {
+        file_limit::survive_the_limit();
         let config = || Config::load().map_err(Failure::usage);
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => serve::serve(config()?),

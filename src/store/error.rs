@@ -75,6 +75,17 @@ pub enum StoreError {
         .0.display()
     )]
     ReadOnlyFolder(PathBuf),
+    /// A file of the database cannot grow any further.
+    #[error(
+        "`{}` has reached the limit of {limit} bytes for the size of a file; raise the limit \
+         (ulimit -f, LimitFSIZE=)", .path.display()
+    )]
+    FileLimit {
+        /// The path of the file.
+        path: PathBuf,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The file system does not support a write-ahead log.
     #[error("expected a write-ahead log beside `{}`, got journal mode `{mode}`", .path.display())]
     NoLog {

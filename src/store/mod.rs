@@ -12,6 +12,7 @@ mod error;
 mod blocking;
 mod schema;
 mod file;
+mod file_limit;
 mod server_lock;
 mod open_files;
 mod inspect;

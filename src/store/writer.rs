@@ -1,7 +1,7 @@
 //! The writer: the only connection that appends and prunes rolls.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, Transacti
 use crate::draft::sync_folder;
 use crate::roll::{Roll, RollId};
 use crate::store::error::file_error;
+use crate::store::file_limit::explain_limit;
 use crate::store::open_files::{OpenFiles, TrackedFile};
 use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
@@ -26,6 +27,7 @@ pub struct Writer {
     connection: Connection,
     files: Arc<OpenFiles>,
     statistics: Projection,
+    path: PathBuf,
 }
 
 impl Writer {
@@ -60,7 +62,7 @@ impl Writer {
         // power cut could remove the log with all rolls in it.
         sync_folder(database)?;
         let files = Arc::new(OpenFiles::new(database_file)?);
-        Ok(Writer { connection, files, statistics })
+        Ok(Writer { connection, files, statistics, path: database.to_path_buf() })
     }
 
     /// The statistics in memory.
@@ -81,12 +83,18 @@ impl Writer {
     /// [`StoreError::NotNext`] or [`StoreError::Conflict`] if a roll does not continue the history;
     /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`] or
     /// [`StoreError::CannotExamine`] if the files are not at their paths after the commit;
-    /// otherwise the error of SQLite, such as a full disk.
+    /// [`StoreError::FileLimit`] if a file cannot grow any further; otherwise the error of SQLite,
+    /// such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
-        let applied = self.commit(rolls);
-        if let Err(StoreError::Sqlite(error)) = &applied
-            && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-        {
+        let applied = self.commit(rolls).map_err(|error| explain_limit(error, &self.path));
+        let is_full = match &applied {
+            Err(StoreError::Sqlite(error)) => {
+                error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            }
+            Err(StoreError::FileLimit { .. }) => true,
+            _ => false,
+        };
+        if is_full {
             // In a small database the log is the larger file, so a checkpoint may free space for
             // the next attempt. Ignore its error and report the full disk.
             let _ = self.checkpoint();

@@ -14,6 +14,7 @@ mod commands;
 mod documents;
 mod export;
 mod feed;
+mod file_limit;
 mod history;
 mod http;
 mod pages;
