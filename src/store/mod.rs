@@ -14,6 +14,7 @@ mod schema;
 mod file;
 mod file_limit;
 mod server_lock;
+mod content;
 mod open_files;
 mod inspect;
 mod clock_steps;
