@@ -93,7 +93,7 @@ impl Writer {
     /// such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
         // A commit may also run a checkpoint, which must not write into another database.
-        self.files.check()?;
+        self.files.content().check()?;
         self.notice_other_programs()?;
         let applied = self.commit(rolls).map_err(|error| explain_limit(error, &self.path));
         let is_full = match &applied {
@@ -155,7 +155,7 @@ impl Writer {
     }
 
     fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
-        self.files.check()?;
+        self.files.content().check()?;
         self.files.content().prune(up_to);
         let transaction = self.connection.transaction()?;
         // After a crash, deleted rolls can no longer be counted. So save the statistics with them.
