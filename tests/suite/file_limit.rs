@@ -44,10 +44,8 @@ fn at_the_limit_on_the_size_of_files_rolls_are_retried_and_the_limit_is_named() 
     assert!(Command::new("prlimit").args(raise).status().unwrap().success());
     wait_for("rolls again", || said("rolls are stored again").then_some(()));
     let n_stored = instance.stored().len();
-    let mut expected = 2_001;
-    for (id, _) in stream.rolls(n_stored + 20 - 2_000) {
+    for (expected, (id, _)) in (2_001..).zip(stream.rolls(n_stored + 20 - 2_000)) {
         assert_eq!(id.split('-').next(), Some(&*expected.to_string()), "a gap or a repeat");
-        expected += 1;
     }
 }
 
