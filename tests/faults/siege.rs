@@ -197,7 +197,7 @@ pub fn park(time: Duration) {
 }
 
 pub fn is_in_time(p99: Duration) -> Result<(), String> {
-    if p99 < MAX_P99 { Ok(()) } else { Err(format!("p99 is {p99:?}")) }
+    if p99 < MAX_P99 { Ok(()) } else { Err(format!("p99 is {:.1} s", p99.as_secs_f64())) }
 }
 
 struct Siege {
