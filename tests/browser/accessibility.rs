@@ -29,8 +29,8 @@ fn findings(browser: &Browser) -> Vec<String> {
 
 #[test]
 fn no_page_has_a_violation_in_light_or_dark_on_a_desktop_or_a_phone() {
-    let (instance, _server) = start("");
     let browser = Browser::open();
+    let (instance, _server) = start("");
     let mut wrong = Vec::new();
     for path in PAGES {
         set_width(1280, &browser);
@@ -56,8 +56,8 @@ fn no_page_has_a_violation_in_light_or_dark_on_a_desktop_or_a_phone() {
 /// Control: axe-core finds violations.
 #[test]
 fn violations_are_found() {
-    let (instance, _server) = start("");
     let browser = Browser::open();
+    let (instance, _server) = start("");
     visit("/rolls/1", &browser, &instance);
     load_axe(&browser);
     browser.read("document.querySelector('main').append(new Image())");

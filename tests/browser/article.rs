@@ -60,24 +60,24 @@ fn assert_entries(browser: &Browser, instance: &Instance) {
 
 #[test]
 fn the_articles_own_listener_works_unchanged() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     let proxy = Proxy::new(&instance, |path| match path {
         "/" => Answer::Page(PAGE.into()),
         path => Answer::Forward(path.into()),
     });
-    let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     assert_entries(&browser, &instance);
 }
 
 #[test]
 fn a_page_of_another_origin_can_listen_too() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     let page = PAGE.replace("\"/stream/\"", &format!("\"{}\"", instance.url("/stream/")));
     let elsewhere = Proxy::new(&instance, move |_| Answer::Page(page.clone()));
-    let browser = Browser::open();
     browser.goto(&elsewhere.url("/"));
     assert_entries(&browser, &instance);
 }

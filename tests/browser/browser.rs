@@ -311,8 +311,9 @@ static N_BROWSERS: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
 impl Permit {
-    /// Waits until fewer browsers run than there are processors. A test must close its browser
-    /// before it opens another one.
+    /// Waits until fewer browsers run than there are processors. So a test opens its browser before
+    /// its server, which would roll dice meanwhile. It must close its browser before it opens
+    /// another one.
     fn acquire() -> Permit {
         let n_processors = available_parallelism().map_or(1, usize::from);
         let running = N_BROWSERS.lock().unwrap();

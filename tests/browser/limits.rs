@@ -7,12 +7,12 @@ use crate::rows::{head, rows_up_to};
 
 #[test]
 fn a_rejected_page_says_so_and_connects_by_itself_when_a_stream_is_free() {
+    let browser = Browser::open();
     let instance =
         Instance::new("every = '100ms'\nmax_streams_per_address = 1\ntrusted_proxies = []");
     let server = instance.start();
     let mut other = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     other.frames(2);
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     browser.read("document.body.dataset.mark = 'the same page'");
     browser.wait_for("document.querySelector('#state').dataset.state === 'busy'");

@@ -9,10 +9,10 @@ const ROW_LIMIT: usize = 300;
 
 #[test]
 fn live_rows_follow_without_gap_or_repeat_at_twenty_rolls_a_second() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'\npage_size = 150");
     instance.fill(150, 1);
     let _server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     let loaded = head(&instance);
 
@@ -27,9 +27,9 @@ fn live_rows_follow_without_gap_or_repeat_at_twenty_rolls_a_second() {
 
 #[test]
 fn a_page_keeps_its_row_limit_and_stays_responsive_at_five_hundred_rolls_a_second() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '2ms'");
     let _server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     let loaded = browser.wait_for(NEWEST).as_i64().unwrap();
 
@@ -54,12 +54,12 @@ fn a_page_keeps_its_row_limit_and_stays_responsive_at_five_hundred_rolls_a_secon
 
 #[test]
 fn a_live_row_is_the_same_html_as_the_servers_own() {
+    let browser = Browser::open();
     let instance = Instance::new(
         "every = '500ms'\n\
          dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', '1D20', '1D100']",
     );
     let _server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     let loaded = browser.wait_for(NEWEST).as_i64().unwrap();
     rows_up_to(loaded + 3, &browser, &instance);
@@ -85,9 +85,9 @@ fn a_live_row_is_the_same_html_as_the_servers_own() {
 
 #[test]
 fn a_page_continues_when_the_visitor_returns_to_it() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     rows_up_to(5, &browser, &instance);
     browser.goto(&instance.url("/rolls"));

@@ -58,8 +58,8 @@ pub fn visit(path: &str, browser: &Browser, instance: &Instance) {
 
 #[test]
 fn no_page_writes_to_the_console_in_light_or_dark() {
-    let (instance, _server) = start("");
     let browser = Browser::open();
+    let (instance, _server) = start("");
     let background = "getComputedStyle(document.documentElement).backgroundColor + \
                       getComputedStyle(document.body).backgroundColor";
     for path in PAGES {
@@ -76,8 +76,8 @@ fn no_page_writes_to_the_console_in_light_or_dark() {
 /// Control of every test that expects no console messages.
 #[test]
 fn violations_of_the_policy_are_written_to_the_console() {
-    let (instance, _server) = start("");
     let browser = Browser::open();
+    let (instance, _server) = start("");
     let expected = [Complaint::Network, Complaint::NotFound];
     let wrongs = [
         (

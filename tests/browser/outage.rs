@@ -21,9 +21,9 @@ fn assert_same_page(browser: &Browser) {
 
 #[test]
 fn a_page_converges_to_the_database_when_the_server_is_killed_and_restarted_under_it() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     mark(&browser);
     for _ in 0..3 {
@@ -39,10 +39,10 @@ fn a_page_converges_to_the_database_when_the_server_is_killed_and_restarted_unde
 
 #[test]
 fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     instance.fill(5_000, 4_000);
     let mut server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     mark(&browser);
     rows_up_to(5_005, &browser, &instance);
@@ -61,9 +61,9 @@ fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
 
 #[test]
 fn a_page_that_missed_more_rolls_than_it_keeps_starts_afresh() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     mark(&browser);
     let seen = rows_up_to(5, &browser, &instance)[0].id;
@@ -108,11 +108,11 @@ fn requests_of_an_outage(proxy: &Proxy, down: &AtomicBool, enough: usize) -> usi
 
 #[test]
 fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let down = Arc::new(AtomicBool::new(false));
     let proxy = gateway(&instance, &down, None);
-    let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     mark(&browser);
     rows_up_to(head(&instance) + 5, &browser, &instance);
@@ -130,11 +130,11 @@ fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
 
 #[test]
 fn a_page_that_meets_a_502_from_the_start_recovers_too() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let down = Arc::new(AtomicBool::new(true));
     let proxy = gateway(&instance, &down, None);
-    let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
     down.store(false, Ordering::SeqCst);
@@ -145,11 +145,11 @@ fn a_page_that_meets_a_502_from_the_start_recovers_too() {
 /// Control: the number of requests with the article's way of reconnecting.
 #[test]
 fn a_502_costs_the_articles_own_listener_far_more_requests() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let down = Arc::new(AtomicBool::new(false));
     let proxy = gateway(&instance, &down, Some(crate::article::PAGE));
-    let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     browser.wait_for("document.querySelectorAll('#rolls > li').length > 0");
     let n_requests = requests_of_an_outage(&proxy, &down, 100);

@@ -61,8 +61,8 @@ fn cursor(id: i64, rolled_at: &str) -> String {
 
 #[test]
 fn every_page_works_with_scripts_off() {
-    let (instance, _server) = start();
     let browser = Browser::without_scripts();
+    let (instance, _server) = start();
 
     browser.goto(&instance.url("/"));
     assert_eq!(ids(&rows(&browser, &instance)), down(121, 72), "the newest rolls at /");
@@ -111,10 +111,10 @@ fn every_page_works_with_scripts_off() {
 
 #[test]
 fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
+    let browser = Browser::in_zone("America/Sao_Paulo");
     let instance = Instance::new("every = '100ms'\npage_size = 10");
     instance.fill(120, 1);
     let _server = instance.start();
-    let browser = Browser::in_zone("America/Sao_Paulo");
     let text = |selector: &str| browser.text(selector);
 
     browser.goto(&instance.url("/rolls/60"));

@@ -20,9 +20,9 @@ fn rolling_instance() -> Instance {
 
 #[test]
 fn the_seam_holds_in_a_hundred_page_loads_at_random_moments() {
+    let browser = Browser::open();
     let instance = rolling_instance();
     let _server = instance.start();
-    let browser = Browser::open();
     for load in 1..=100 {
         browser.goto(&instance.url("/"));
         wait_for_live_rows(&browser);
@@ -48,9 +48,9 @@ fn late_streams(instance: &Arc<Instance>, ask: fn(&str) -> &str) -> Proxy {
 
 #[test]
 fn the_seam_holds_when_the_stream_opens_late_and_a_broken_seam_is_found() {
+    let browser = Browser::open();
     let instance = Arc::new(rolling_instance());
     let _server = instance.start();
-    let browser = Browser::open();
 
     let late = late_streams(&instance, |path| path);
     browser.goto(&late.url("/"));

@@ -30,9 +30,9 @@ fn tab_to_pause(browser: &Browser) {
 
 #[test]
 fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let mut server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     wait_for_state("live", &browser);
 
@@ -53,9 +53,9 @@ fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
 
 #[test]
 fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     rows_up_to(5, &browser, &instance);
 
@@ -84,9 +84,9 @@ fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
 
 #[test]
 fn a_paused_page_stays_unchanged_during_a_restart_and_catches_up_when_resumed() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     rows_up_to(5, &browser, &instance);
     browser.click("#pause");
@@ -106,9 +106,9 @@ fn a_paused_page_stays_unchanged_during_a_restart_and_catches_up_when_resumed() 
 
 #[test]
 fn the_keyboard_reaches_the_skip_link_the_navigation_and_the_pause_button() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '1h'");
     let _server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/"));
     browser.wait_for("!document.querySelector('#pause').hidden");
     let focused: Vec<_> = (0..6)

@@ -12,10 +12,10 @@ const DRAWN: &str = "[...document.querySelectorAll('.plot')[0].querySelectorAll(
 
 #[test]
 fn plots_and_tables_update_with_new_rolls_without_a_reload() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     roll_until(20, &instance);
-    let browser = Browser::open();
     browser.goto(&instance.url("/stats"));
     browser.read("window.loaded = 'once'");
     // Open tables stay open, and the focus stays where it is.
@@ -38,12 +38,12 @@ fn plots_and_tables_update_with_new_rolls_without_a_reload() {
 
 #[test]
 fn the_page_requests_figures_only_after_new_rolls_and_not_for_each() {
+    let browser = Browser::open();
     let count = "performance.getEntriesByType('resource')\
         .filter((entry) => entry.initiatorType === 'fetch').length";
     let instance = Instance::new("every = '1h'");
     let mut server = instance.start();
     roll_until(1, &instance);
-    let browser = Browser::open();
     browser.goto(&instance.url("/stats"));
     browser.wait_for("document.getElementById('state').dataset.state === 'live'");
     // Longer than the longest pause between two requests.
@@ -62,10 +62,10 @@ fn the_page_requests_figures_only_after_new_rolls_and_not_for_each() {
 
 #[test]
 fn the_page_works_without_scripts() {
+    let browser = Browser::without_scripts();
     let instance = Instance::new("every = '1h'");
     let _server = instance.start();
     roll_until(1, &instance);
-    let browser = Browser::without_scripts();
     browser.goto(&instance.url("/stats"));
     assert!(browser.is_shown(".plot"));
     assert!(browser.text("#state").contains("turn on JavaScript"));

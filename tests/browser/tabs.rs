@@ -60,9 +60,9 @@ fn assert_soon(since: Instant) {
 
 #[test]
 fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_loads_at_once() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
-    let browser = Browser::open();
     let tabs = open_live(10, &instance.url("/"), &browser);
     assert_all_receive(&tabs, &browser, &instance);
     wait_for_streams(1, &instance);
@@ -82,9 +82,9 @@ fn ten_tabs_show_every_roll_through_one_stream_and_an_eleventh_page_loads_at_onc
 /// TLS.
 #[test]
 fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_load() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
-    let browser = Browser::open();
     let without_locks = || {
         let script = json!({ "source": "delete Navigator.prototype.locks" });
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", script);
@@ -105,6 +105,7 @@ fn without_locks_each_tab_has_a_stream_and_the_seventh_page_does_not_load() {
 
 #[test]
 fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let hangs = Arc::new(AtomicBool::new(true));
@@ -118,7 +119,6 @@ fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs
         }
         path => Answer::Forward(path.into()),
     });
-    let browser = Browser::open();
     let mut tabs = open_live(5, &proxy.url("/"), &browser);
     assert_all_receive(&tabs, &browser, &instance);
     wait_for_streams(1, &instance);
@@ -160,10 +160,10 @@ fn tabs_continue_without_gap_or_repeat_when_their_leader_closes_crashes_or_hangs
 
 #[test]
 fn tabs_continue_when_messages_of_their_leader_are_lost_and_when_its_stream_is_cut() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let proxy = Proxy::new(&instance, |path| Answer::Forward(path.into()));
-    let browser = Browser::open();
     let mut tabs = open_live(2, &proxy.url("/"), &browser);
     browser.ask(&tabs[0]);
     let says_two_of_three = "(() => {
@@ -191,10 +191,10 @@ fn tabs_continue_when_messages_of_their_leader_are_lost_and_when_its_stream_is_c
 
 #[test]
 fn all_tabs_learn_of_a_restart_and_of_another_history() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     instance.fill(5_000, 4_000);
     let mut server = instance.start();
-    let browser = Browser::open();
     browser.goto(&instance.url("/stats"));
     let leader = browser.tab();
     let figures = open(&instance.url("/stats"), &browser);
@@ -236,9 +236,9 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
 
 #[test]
 fn a_leader_that_the_visitor_leaves_and_returns_to_joins_the_others_again() {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
-    let browser = Browser::open();
     let tabs = open_live(2, &instance.url("/"), &browser);
     assert_all_receive(&tabs, &browser, &instance);
 

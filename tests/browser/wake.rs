@@ -15,10 +15,10 @@ const SOON: Duration = Duration::from_secs(20);
 /// Cuts the stream of a page without notice, lets it `sleep`, and returns whether it soon shows the
 /// rolls that it missed, in order.
 fn catches_up(sleep: impl FnOnce(&Browser, &Instance)) -> bool {
+    let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let _server = instance.start();
     let proxy = Proxy::new(&instance, |path| Answer::Forward(path.into()));
-    let browser = Browser::open();
     browser.goto(&proxy.url("/"));
     rows_up_to(head(&instance) + 3, &browser, &instance);
 
