@@ -14,7 +14,6 @@ mod schema;
 mod file;
 mod file_limit;
 mod server_lock;
-mod content;
 mod open_files;
 mod inspect;
 mod clock_steps;

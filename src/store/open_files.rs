@@ -1,4 +1,4 @@
-//! The files that a store has open: notices if one was moved, deleted, replaced or overwritten.
+//! The files that a store has open: notices if one was moved, deleted or replaced.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
-use crate::store::content::Content;
 use crate::store::file::log_path;
 
 /// The files that a store has open. Used to check that they are still at their paths: a commit to a
@@ -14,7 +13,6 @@ use crate::store::file::log_path;
 pub struct OpenFiles {
     database: TrackedFile,
     log: TrackedFile,
-    content: Content,
 }
 
 /// A path, and the device and inode that it had when the file was opened.
@@ -24,35 +22,26 @@ pub struct TrackedFile {
 }
 
 impl OpenFiles {
-    /// The `database` with its `content`, and its write-ahead log, which exists after the first read
-    /// of a connection.
+    /// The `database` and its write-ahead log, which exists after the first read of a connection.
     ///
     /// # Errors
     ///
     /// [`StoreError::Moved`] if there is no log; [`StoreError::CannotExamine`] if it cannot be
     /// examined.
-    pub fn new(database: TrackedFile, content: Content) -> Result<OpenFiles, StoreError> {
+    pub fn new(database: TrackedFile) -> Result<OpenFiles, StoreError> {
         let log = TrackedFile::at(&log_path(&database.path))?;
-        Ok(OpenFiles { database, log, content })
+        Ok(OpenFiles { database, log })
     }
 
-    /// Checks that both files are still at their paths, and that nobody but SQLite wrote to the
-    /// database.
+    /// Checks that both files are still at their paths.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::Overwritten`] if
-    /// another database was written into the file; [`StoreError::CannotExamine`] if a file cannot be
-    /// examined; otherwise the error of SQLite.
+    /// [`StoreError::Moved`] if one was moved, deleted or replaced; [`StoreError::CannotExamine`]
+    /// if a path cannot be examined.
     pub fn check(&self) -> Result<(), StoreError> {
         self.database.check()?;
-        self.log.check()?;
-        self.content.check()
-    }
-
-    /// The content of the database.
-    pub fn content(&self) -> &Content {
-        &self.content
+        self.log.check()
     }
 }
 

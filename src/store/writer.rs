@@ -9,7 +9,6 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, Transacti
 
 use crate::draft::sync_folder;
 use crate::roll::{Roll, RollId};
-use crate::store::content::Content;
 use crate::store::error::file_error;
 use crate::store::file_limit::explain_limit;
 use crate::store::open_files::{OpenFiles, TrackedFile};
@@ -29,7 +28,6 @@ pub struct Writer {
     files: Arc<OpenFiles>,
     statistics: Projection,
     path: PathBuf,
-    data_version: i64,
 }
 
 impl Writer {
@@ -63,11 +61,8 @@ impl Writer {
         // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
         // power cut could remove the log with all rolls in it.
         sync_folder(database)?;
-        let content = Content::new(database, &connection, history::kept(&connection)?)?;
-        let files = Arc::new(OpenFiles::new(database_file, content)?);
-        let data_version = data_version(&connection)?;
-        let path = database.to_path_buf();
-        Ok(Writer { connection, files, statistics, path, data_version })
+        let files = Arc::new(OpenFiles::new(database_file)?);
+        Ok(Writer { connection, files, statistics, path: database.to_path_buf() })
     }
 
     /// The statistics in memory.
@@ -86,15 +81,11 @@ impl Writer {
     /// # Errors
     ///
     /// [`StoreError::NotNext`] or [`StoreError::Conflict`] if a roll does not continue the history;
-    /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`],
-    /// [`StoreError::Overwritten`] or [`StoreError::CannotExamine`] if the files are not the same
-    /// ones before and after the commit;
+    /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`] or
+    /// [`StoreError::CannotExamine`] if the files are not at their paths after the commit;
     /// [`StoreError::FileLimit`] if a file cannot grow any further; otherwise the error of SQLite,
     /// such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
-        // A commit may also run a checkpoint, which must not write into another database.
-        self.files.content().check()?;
-        self.notice_other_programs()?;
         let applied = self.commit(rolls).map_err(|error| explain_limit(error, &self.path));
         let is_full = match &applied {
             Err(StoreError::Sqlite(error)) => {
@@ -109,20 +100,8 @@ impl Writer {
             let _ = self.checkpoint();
         }
         applied?;
-        self.files.content().add(rolls);
         self.files.check()?;
         self.statistics.add(&self.connection, rolls);
-        Ok(())
-    }
-
-    /// Has the content of the file known again after another program changed rows through SQLite.
-    fn notice_other_programs(&mut self) -> Result<(), StoreError> {
-        let version = data_version(&self.connection)?;
-        if version != self.data_version {
-            let kept = history::kept(&self.connection)?;
-            self.files.content().reread(&self.connection, kept)?;
-            self.data_version = version;
-        }
         Ok(())
     }
 
@@ -155,8 +134,6 @@ impl Writer {
     }
 
     fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
-        self.files.content().check()?;
-        self.files.content().prune(up_to);
         let transaction = self.connection.transaction()?;
         // After a crash, deleted rolls can no longer be counted. So save the statistics with them.
         let saves = up_to > self.statistics.saved_id();
@@ -186,10 +163,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Overwritten`] if the log belongs to another database than the one that is in the
-    /// file now; [`StoreError::Sqlite`] if the checkpoint fails.
+    /// [`StoreError::Sqlite`] if the checkpoint fails.
     pub fn finish(&mut self) -> Result<bool, StoreError> {
-        self.files.content().check()?;
         if self.save_due_in().is_some() {
             self.save_statistics();
         }
@@ -202,12 +177,6 @@ impl Writer {
         let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(n_busy == 0)
     }
-}
-
-/// Changes when another connection commits.
-fn data_version(connection: &Connection) -> Result<i64, StoreError> {
-    let sql = "pragma data_version";
-    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 /// The rolls that are not stored yet. It is an error if they do not follow the newest roll.
