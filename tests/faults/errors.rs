@@ -345,7 +345,7 @@ fn whatever_call_fails_seen_rolls_are_stored_and_rolls_continue() {
         ..Fault::for_ever(Calls::Sync, Failure::Broken)
     };
     let plan = |first| Plan { fault: lying(first), end: End::Killed };
-    let control = run_all(vec![plan(30), plan(40), plan(50)]);
+    let control = run_all(vec![plan(20), plan(25), plan(30)]);
     let n_detected = control.iter().filter(|(_, outcome)| outcome.is_err()).count();
     assert_eq!(n_detected, control.len(), "the check detects nothing: {control:#?}");
     Row {

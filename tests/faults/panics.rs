@@ -114,7 +114,13 @@ async fn serve_faulty_routes(
     watch(metrics.clone());
     let health = Health::new(config.roller.every);
     let rocket = web::rocket(config, store, feed, health, metrics)?;
-    rocket.mount("/", routes![faulty_page, faulty_stream]).launch().await?;
+    let rocket = rocket.mount("/", routes![faulty_page, faulty_stream]).ignite().await?;
+    let (shutdown, stop_signal) = (rocket.shutdown(), app::stop_signal()?);
+    tokio::spawn(async move {
+        stop_signal.await;
+        shutdown.notify();
+    });
+    rocket.launch().await?;
     Ok(())
 }
 

@@ -128,7 +128,7 @@ fn the_views_leave_out_a_row_whose_dice_are_not_json() {
 
 #[test]
 fn a_row_that_cannot_be_read_is_left_out_and_everything_else_goes_on() {
-    let instance = Instance::new("every = '20ms'");
+    let instance = Instance::new("every = '20ms'\npage_size = 500");
     let mut server = instance.start();
     let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     stream.rolls(5);
