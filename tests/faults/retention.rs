@@ -133,6 +133,8 @@ fn kill_while_pruning(
     n_kills: usize,
     resume_with: ResumeWith,
 ) -> (Log, Duration) {
+    // Save the statistics, so that the first starts do not count all rolls again.
+    instance.start().stop();
     let n_filled = number(instance, "select max(id) from rolls");
     let mut moments = Moments::new();
     let reader = Reader::start(instance, resume_with, n_filled);
