@@ -346,8 +346,13 @@ impl Driver {
         // A process group of its own, so that the browser can be killed with it.
         let child = command.process_group(0).spawn().expect("chromedriver can be started");
         let driver = Driver { child, port };
-        wait_for("chromedriver to listen", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        // It listens before it can start a browser.
+        let status = format!("http://127.0.0.1:{port}/status");
+        wait_for("chromedriver to be ready", || {
+            let mut answer = http().get(&status).call().ok()?;
+            let status: Value =
+                serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()?;
+            (status["value"]["ready"] == true).then_some(())
         });
         driver
     }
