@@ -63,7 +63,7 @@ const CADDY: Lines = &[
         "Caddy: `header_up X-Real-IP {remote_host}` and `header_up -Forwarded` in \
          `reverse_proxy`; `trusted_proxies` only for proxies of your own",
     ),
-    (&["buffering"], "Caddy: `flush_interval -1` in `reverse_proxy`"),
+    (&["buffering"], "Caddy: no `flush_interval` in `reverse_proxy`: it forwards events at once"),
     (&["compression"], "Caddy: `encode` only for paths other than the stream's"),
     (&["idle"], "Caddy: no `read_timeout` in `transport`, and no `timeouts` for writing"),
     (&["limit"], "Caddy: no `max_conns_per_host` in `transport`, and a higher `ulimit -n`"),
