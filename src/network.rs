@@ -1,17 +1,18 @@
 //! Networks of IP addresses in CIDR form, such as `10.0.0.0/8`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::text::{canonical_number, shortened};
 
 /// All addresses that begin with the same bits. A single address is the network of that address.
 ///
 /// An IPv4 address that is mapped into IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    n_bits: u8,
-}
+pub struct Network(IpNet);
 
 /// Why a text is not a network.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +21,8 @@ pub enum NetworkError {
     Form(String),
     #[error("expected a prefix length of 1 to {max} bits, got `{given}`")]
     Length { given: String, max: u8 },
-    #[error("expected the first address of the network, `{first}/{n_bits}`, got `{given}`")]
-    HostBits { given: String, first: IpAddr, n_bits: u8 },
+    #[error("expected the first address of the network, `{network}`, got `{given}`")]
+    HostBits { given: String, network: IpNet },
     #[error("expected a part of all addresses, got `{0}`, which is every address")]
     Everything(String),
 }
@@ -29,15 +30,13 @@ pub enum NetworkError {
 impl Network {
     /// Whether an address is in this network.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.first.is_ipv4() && first(address, self.n_bits) == self.first
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Network {
-        let first = address.to_canonical();
-        Network { first, n_bits: max_bits(first) }
+        Network(address.to_canonical().into())
     }
 }
 
@@ -49,56 +48,42 @@ impl FromStr for Network {
     /// The text is neither an address nor a network, bits after the prefix are set, or the network
     /// is every address.
     fn from_str(text: &str) -> Result<Network, NetworkError> {
-        let form = || NetworkError::Form(crate::text::shortened(text));
+        let form = || NetworkError::Form(shortened(text));
         let Some((address, length)) = text.split_once('/') else {
             return text.parse::<IpAddr>().map(Network::from).map_err(|_| form());
         };
         let address: IpAddr = address.parse().map_err(|_| form())?;
-        let max = max_bits(address);
         // `010` could be meant as octal, and `255.0.0.0` is another notation.
-        let n_bits = crate::text::canonical_number(length).ok_or_else(form)?;
-        let n_bits = u8::try_from(n_bits).ok().filter(|n_bits| *n_bits <= max);
-        let n_bits = n_bits.ok_or_else(|| NetworkError::Length { given: length.into(), max })?;
-        let (first, given) = (first(address, n_bits), || text.to_owned());
-        if first != address {
-            return Err(NetworkError::HostBits { given: given(), first, n_bits });
+        let n_bits = canonical_number(length).ok_or_else(form)?;
+        let network = u8::try_from(n_bits).ok().and_then(|n| IpNet::new(address, n).ok());
+        let network = network.ok_or_else(|| NetworkError::Length {
+            given: length.into(),
+            max: IpNet::from(address).max_prefix_len(),
+        })?;
+        if network.network() != address {
+            let (given, network) = (text.into(), network.trunc());
+            return Err(NetworkError::HostBits { given, network });
         }
-        let network = match (address, address.to_canonical()) {
-            (IpAddr::V6(_), IpAddr::V4(first)) if n_bits >= 96 => {
-                Network { first: first.into(), n_bits: n_bits - 96 }
-            }
-            _ => Network { first, n_bits },
-        };
-        if network.n_bits == 0 {
-            return Err(NetworkError::Everything(given()));
+        let network = canonical(network);
+        if network.prefix_len() == 0 {
+            return Err(NetworkError::Everything(text.into()));
         }
-        Ok(network)
+        Ok(Network(network))
     }
+}
+
+/// The IPv4 network that is mapped into this one; otherwise this one.
+fn canonical(network: IpNet) -> IpNet {
+    let n_bits = network.prefix_len().checked_sub(96).filter(|_| network.addr().is_ipv6());
+    let mapped = n_bits.and_then(|n_bits| IpNet::new(network.addr().to_canonical(), n_bits).ok());
+    mapped.filter(|mapped| mapped.addr().is_ipv4()).unwrap_or(network)
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.first)?;
-        if self.n_bits < max_bits(self.first) { write!(f, "/{}", self.n_bits) } else { Ok(()) }
-    }
-}
-
-fn max_bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// An address without the bits after the first `n_bits`.
-fn first(address: IpAddr, n_bits: u8) -> IpAddr {
-    let n_bits = u32::from(n_bits);
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - n_bits).unwrap_or_default();
-            Ipv4Addr::from(u32::from(address) & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - n_bits).unwrap_or_default();
-            Ipv6Addr::from(u128::from(address) & mask).into()
-        }
+        let Network(network) = self;
+        let is_address = network.prefix_len() == network.max_prefix_len();
+        if is_address { network.addr().fmt(f) } else { network.fmt(f) }
     }
 }
 

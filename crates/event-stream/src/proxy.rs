@@ -9,6 +9,8 @@ use std::env;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::http_url::HttpUrl;
 
 /// Which requests go through which proxy.
@@ -138,8 +140,7 @@ enum Hosts {
     Domain(String),
     /// Names and addresses that begin so.
     Prefix(String),
-    /// The address of a network, and how many of its bits count.
-    Network(IpAddr, u32),
+    Network(IpNet),
 }
 
 impl Exception {
@@ -167,12 +168,9 @@ impl Exception {
 
 impl Hosts {
     fn read(text: &str) -> Hosts {
-        let (address, n_bits) = match text.split_once('/') {
-            Some((address, n_bits)) => (address, n_bits.parse().ok()),
-            None => (text, Some(128)),
-        };
-        if let (Ok(address), Some(n_bits)) = (address.parse(), n_bits) {
-            return Hosts::Network(address, n_bits);
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        if let Ok(network) = text.parse().or_else(|_| address()) {
+            return Hosts::Network(network);
         }
         let is_address_part = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         match text.strip_suffix('*') {
@@ -196,18 +194,8 @@ impl Hosts {
                 !name.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             }
             Hosts::Prefix(prefix) => host.starts_with(&**prefix),
-            Hosts::Network(network, n_bits) => {
-                host.parse().is_ok_and(|address: IpAddr| match (address, network) {
-                    (IpAddr::V4(address), IpAddr::V4(network)) => {
-                        let differing = address.to_bits() ^ network.to_bits();
-                        differing.leading_zeros() >= (*n_bits).min(32)
-                    }
-                    (IpAddr::V6(address), IpAddr::V6(network)) => {
-                        let differing = address.to_bits() ^ network.to_bits();
-                        differing.leading_zeros() >= (*n_bits).min(128)
-                    }
-                    _ => false,
-                })
+            Hosts::Network(network) => {
+                host.parse().is_ok_and(|address: IpAddr| network.contains(&address))
             }
         }
     }
