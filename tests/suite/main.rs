@@ -1,5 +1,5 @@
-//! The real binary as a process, and the library's rooms through their doors. Needs nothing
-//! beyond Rust.
+//! Tests of the real binary as a process, and of the library through its public interface. They
+//! need only Rust and a C compiler.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -11,6 +11,7 @@ mod api;
 mod backup;
 mod client;
 mod commands;
+mod configuration;
 mod documents;
 mod export;
 mod feed;
@@ -24,6 +25,7 @@ mod proxy;
 mod ready;
 mod retention;
 mod server_lock;
+mod signals;
 mod statistics;
 mod store;
 mod stream;
