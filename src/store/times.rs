@@ -97,19 +97,27 @@ pub fn period(
     (from, until): (RolledAt, RolledAt),
 ) -> Result<Period, StoreError> {
     let (mut ranges, mut times) = (Vec::new(), Vec::new());
+    // Where the period would be, if it has no rolls: as in `first_at`.
+    let mut place = None;
     for run in runs(connection, kept)? {
         let end = |order| first_time(connection, run, order);
         let (oldest, newest) = (end(Order::OldestFirst)?, end(Order::NewestFirst)?);
         let Some(((_, oldest), (_, newest))) = Option::zip(oldest, newest) else { continue };
         times.extend([oldest, newest]);
-        if oldest < until && newest >= from {
-            ranges.push(IdRange {
-                after: first_in_run(connection, run, from)?.previous(),
-                before: first_in_run(connection, run, until)?,
-            });
+        let has_rolls = oldest < until && newest >= from;
+        if !has_rolls && (place.is_some() || newest < until) {
+            continue;
+        }
+        let before = first_in_run(connection, run, until)?;
+        if newest >= until {
+            place.get_or_insert(before);
+        }
+        if has_rolls {
+            let after = first_in_run(connection, run, from)?.previous();
+            ranges.push(IdRange { after, before });
         }
     }
-    let ids = IdRanges::new(ranges, first_at(connection, kept, until)?);
+    let ids = IdRanges::new(ranges, place.unwrap_or(kept.head.id.next()));
     let kept = Option::zip(times.iter().min().copied(), times.iter().max().copied());
     Ok(Period { ids, kept })
 }
