@@ -28,12 +28,12 @@ struct State {
     fault: Option<String>,
 }
 
-/// Who learns of a problem.
+/// Where a request comes from, which decides how much detail a problem has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Whoever asks on the server's own machine: the errors of SQLite, with paths.
+    /// From the server's own machine. Problems contain the errors of SQLite, with paths.
     ThisMachine,
-    /// Everybody else: what is wrong, without them.
+    /// From anywhere else. Problems contain no errors of SQLite.
     Anyone,
 }
 

@@ -59,9 +59,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The file named by `ROCKET_CONFIG` does not exist; a variable is not UTF-8; the file cannot be read; the working
-    /// folder is unknown; the profile named by `ROCKET_PROFILE` does not exist; a key is unknown; a
-    /// value is invalid.
+    /// The file named by `ROCKET_CONFIG` does not exist; a variable is not UTF-8; the file cannot be
+    /// read; the working folder is unknown; the profile named by `ROCKET_PROFILE` does not exist; a
+    /// key is unknown; a value is invalid.
     pub fn load() -> Result<Config, ConfigError> {
         file::check_variables()?;
         let file = file::find()?;

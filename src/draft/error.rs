@@ -9,7 +9,7 @@ pub enum DraftError {
     /// No file may be written to this path.
     #[error("expected a place for a new file, found {found} at `{}`; {remedy}", .path.display())]
     Target {
-        /// What is at the path.
+        /// The kind of file at the path.
         found: &'static str,
         /// The path.
         path: PathBuf,

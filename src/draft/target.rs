@@ -12,12 +12,12 @@ use crate::draft::error::{DraftError, failed, refuse};
 const DRAFT: (&str, &str) = (".", ".rollcast-draft");
 const OTHER_NAME: &str = "use another file name";
 
-/// What happens to an existing file of the name.
+/// Whether a new file may replace one of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// It stays, and the new file is an error.
+    /// No: the existing file stays, and writing a new one is an error.
     Refuse,
-    /// The complete new file replaces it in one step.
+    /// Yes: the complete new file replaces it in one step.
     Replace,
 }
 

@@ -40,7 +40,8 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// [`StoreError::UnusableDatabase`] if the schema is newer than this program;
-/// [`StoreError::ReadOnlyFolder`] if SQLite would have to write; [`StoreError::Sqlite`] if the version cannot be read.
+/// [`StoreError::ReadOnlyFolder`] if SQLite would have to write; [`StoreError::Sqlite`] if the
+/// version cannot be read.
 pub fn check_schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
     check_version(version.map_err(|error| explain_read_only(error, path))?, path)

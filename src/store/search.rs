@@ -1,10 +1,10 @@
 //! Searching for rolls: by day and by result.
 //!
-//! A day is found by binary search, between the steps at which the clock was set back. A result is found by reading rolls, at most [`MAX_READ`] at a
-//! time: at 0.3 to 0.8 µs a roll this keeps a page within its 5 ms, however large the history and
-//! however rare the result. The next page continues where the search stopped. An index over the
-//! results would find the rarest at once, but it needs a row per die of each roll: about as much
-//! space and writing as the rolls themselves.
+//! A day is found by binary search between clock steps. A result is found by reading rolls, at most
+//! [`MAX_READ`] at a time: at 0.3 to 0.8 µs a roll this keeps a page within its 5 ms, however large
+//! the history and however rare the result. The next page continues where the search stopped. An
+//! index over the results would find the rarest at once, but it needs a row per die of each roll:
+//! about as much space and writing as the rolls themselves.
 
 use rusqlite::{Connection, params};
 

@@ -212,7 +212,7 @@ fn open_tunnel(socket: &mut DeadlineSocket, url: &HttpUrl, proxy: &ProxyServer) 
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
     socket.write_all(request.as_bytes())?;
     let mut head = Vec::new();
-    // Byte by byte: what follows the head belongs to TLS.
+    // Read single bytes, because the bytes after the head belong to TLS.
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         socket.read_exact(&mut byte)?;

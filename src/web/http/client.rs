@@ -17,7 +17,7 @@ use crate::network::Network;
 use crate::text::shortened;
 use crate::web::http::forwarded::{self, Claim};
 
-/// Whom a request counts for.
+/// The client that a request counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {
     /// The client with this address.
@@ -62,8 +62,8 @@ impl Client {
     }
 
     /// Logs once that a proxy forwards no addresses, and once that it forwards contradictory or
-    /// unreadable ones.
-    /// A forgotten header lifts the limit per address, so that all visitors do not share one limit.
+    /// unreadable ones. A missing header lifts the limit per address. Otherwise all visitors would
+    /// share one limit.
     pub fn warn_if_not_known(self, request: &Request<'_>) {
         let Some(proxies) = request.rocket().state::<Proxies>() else {
             return;

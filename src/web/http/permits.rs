@@ -108,7 +108,7 @@ impl Drop for Permit {
     }
 }
 
-/// Whom the limit per address counts; `None` for nobody.
+/// The client as the limit per address counts it; `None` if the limit does not apply.
 fn limited_client(client: Client) -> Option<Client> {
     match client {
         Client::Known(address) => Some(Client::Known(limited_address(address))),
