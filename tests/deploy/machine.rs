@@ -13,17 +13,17 @@ use crate::program::run_well;
 /// Runs a script on an isolated machine whose first process is `init`. Returns its exit code and its
 /// output.
 pub fn on_a_machine(init: &str, script: &str) -> (i32, String) {
-    on_a_machine_for(1800, init, script)
+    on_a_machine_with(&[], init, script)
 }
 
-/// The same with a time limit in seconds.
-fn on_a_machine_for(n_seconds: u32, init: &str, script: &str) -> (i32, String) {
+/// The same with variables for `machine.sh`, and for the script if bash is the first process.
+pub fn on_a_machine_with(variables: &[(&str, &str)], init: &str, script: &str) -> (i32, String) {
     let target = target();
     let mut machine = Command::new(project().join("tests/deploy/machine.sh"));
     for (name, _) in std::env::vars().filter(|(name, _)| is_of_test_run(name)) {
         machine.env_remove(name);
     }
-    machine.env("MACHINE_SECONDS", n_seconds.to_string());
+    machine.envs(variables.iter().copied());
     machine.arg(init).arg(project()).arg(target).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut machine = machine.stderr(Stdio::piped()).spawn().unwrap();
     machine.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
@@ -267,7 +267,11 @@ fn the_package_runs_under_systemd_as_the_guide_says() {
 #[test]
 fn a_machine_that_hangs_is_killed_and_its_output_is_kept() {
     for init in ["bash", "systemd"] {
-        let (code, output) = on_a_machine_for(5, init, "echo before; sleep 600; echo after");
+        let (code, output) = on_a_machine_with(
+            &[("MACHINE_SECONDS", "5")],
+            init,
+            "echo before; sleep 600; echo after",
+        );
         assert_eq!(code, 137, "{init}: {output}");
         assert!(
             output.contains("before") && output.contains("killed, after 5 s"),

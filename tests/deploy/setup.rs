@@ -1,25 +1,6 @@
 //! `tests/setup.sh` on an isolated machine: what stays as it was, and what it says.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-use crate::files::project;
-
-/// Runs a script with bash on an isolated machine, with these variables. Returns its exit code and
-/// its output.
-fn on_a_machine(variables: &[(&str, &str)], script: &str) -> (i32, String) {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let mut machine = Command::new(project().join("tests/deploy/machine.sh"));
-    machine.args(["bash".as_ref(), project(), target]);
-    machine.env("MACHINE_SECONDS", "300").env_remove("CI").envs(variables.iter().copied());
-    machine.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut machine = machine.spawn().unwrap();
-    machine.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    let Output { status, stdout, stderr } = machine.wait_with_output().unwrap();
-    let output = [stdout, stderr].concat();
-    (status.code().unwrap_or(-1), String::from_utf8_lossy(&output).into_owned())
-}
+use crate::machine::on_a_machine_with;
 
 /// Runs the setup on a machine whose nginx is missing. `apt-get` installs nginx as Debian does: its
 /// service is enabled. cron was there before.
@@ -45,7 +26,7 @@ echo nginx: $(systemctl is-enabled nginx), cron: $(systemctl is-enabled cron)
 
 #[test]
 fn a_service_that_setup_installs_does_not_start_at_the_next_boot() {
-    let (code, output) = on_a_machine(&[], WITHOUT_NGINX);
+    let (code, output) = on_a_machine_with(&[("CI", "")], "bash", WITHOUT_NGINX);
     println!("{output}");
     assert_eq!(code, 0);
     assert!(output.contains("setup: installing nginx"));
@@ -60,5 +41,6 @@ fn a_service_that_setup_installs_does_not_start_at_the_next_boot() {
 #[test]
 fn an_isolated_machine_needs_no_rustup() {
     let nowhere = [("CARGO_HOME", "/nonexistent/cargo"), ("RUSTUP_HOME", "/nonexistent/rustup")];
-    assert_eq!(on_a_machine(&nowhere, "echo runs"), (0, "runs\n".to_owned()));
+    let ran = on_a_machine_with(&nowhere, "bash", "echo runs");
+    assert_eq!(ran, (0, "runs\n".to_owned()));
 }
