@@ -15,7 +15,7 @@ building='cargo c make'
 browser='chromium chromedriver node npm'
 clients='curl sqlite3 node npm python'
 doctor='nginx'
-deploy='nginx caddy apache2 haproxy lighttpd supervisord systemd-analyze shellcheck bmake curl openssl'
+deploy='nginx caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'
 machine="$deploy ip dpkg-deb sudo cron namespaces"
 
 # Succeeds if a need is met.

@@ -5,6 +5,7 @@
 
 mod scrape;
 mod streams;
+mod text_format;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use self::streams::Streams;
 
 pub use self::scrape::{DiskReadings, Readings};
 pub use self::streams::StreamCount;
+pub use self::text_format::from_open_metrics;
 
 /// How a stream continues, in the words of its `sync` event.
 pub const VERDICTS: [&str; 6] = ["live", "resumed", "pruned", "unreadable", "unknown", "malformed"];

@@ -1,7 +1,7 @@
 //! What operators ask: does the process answer, are rolls being stored, and what did it count.
 
 use rocket::fairing::AdHoc;
-use rocket::http::{ContentType, Status};
+use rocket::http::{ContentType, MediaType, Status};
 use rocket::response::{self, Responder, Response};
 use rocket::{Request, State, get, routes};
 use serde_json::json;
@@ -10,12 +10,16 @@ use tracing::debug;
 use crate::config::StoreConfig;
 use crate::feed::Feed;
 use crate::health::{Audience, Health};
-use crate::metrics::{DiskReadings, Metrics, Readings};
+use crate::metrics::{DiskReadings, Metrics, Readings, from_open_metrics};
 use crate::store::{Disk, Store};
-use crate::web::http::accept::prefers_json;
+use crate::web::http::accept::{Accept, prefers_json};
 
-/// The format that Prometheus scrapes: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The formats of `/metrics`, the default first.
+/// <https://prometheus.io/docs/instrumenting/exposition_formats/>
+const METRICS_TYPES: [&str; 2] = [
+    "text/plain; version=0.0.4; charset=utf-8",
+    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+];
 
 struct Probes {
     store: Store,
@@ -62,7 +66,7 @@ async fn ready(audience: Audience, probes: &State<Probes>) -> Readiness {
 
 /// All metrics. Those of the disk are left out while it cannot be read.
 #[get("/metrics")]
-async fn metrics(probes: &State<Probes>) -> (ContentType, String) {
+async fn metrics(probes: &State<Probes>) -> Scrape {
     let disk = probes.store.disk().await;
     let disk = disk.inspect_err(|error| debug!("no metrics of the disk: {error}"));
     let disk = disk.ok().map(|disk| DiskReadings {
@@ -71,8 +75,20 @@ async fn metrics(probes: &State<Probes>) -> (ContentType, String) {
         n_free_bytes: disk.n_free_bytes,
     });
     let (head, last_commit) = (probes.feed.head().id, probes.health.last_commit());
-    let text = probes.metrics.scrape(&Readings { head, last_commit, disk });
-    (ContentType::parse_flexible(METRICS_TYPE).expect("a media type"), text)
+    Scrape(probes.metrics.scrape(&Readings { head, last_commit, disk }))
+}
+
+/// Metrics in OpenMetrics, sent in the format that the client prefers.
+struct Scrape(String);
+
+impl<'r> Responder<'r, 'static> for Scrape {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let offered: [MediaType; 2] = METRICS_TYPES.map(|text| text.parse().expect("a media type"));
+        let chosen = Accept::of(request).preferred(&offered);
+        let text = if *chosen == offered[0] { from_open_metrics(&self.0) } else { self.0 };
+        let body = (ContentType(chosen.clone()), text).respond_to(request)?;
+        Response::build_from(body).raw_header("Vary", "Accept").ok()
+    }
 }
 
 /// Why rolls cannot be stored on this disk, or soon cannot.

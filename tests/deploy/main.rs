@@ -15,6 +15,7 @@ mod install;
 mod proxy;
 mod fronts;
 mod supervisor;
+mod prometheus;
 mod restart;
 mod systemd;
 mod scripts;
