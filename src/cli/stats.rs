@@ -59,9 +59,15 @@ fn of_die(report: &DieReport) -> String {
     };
     line(&report.die, format!("{} rolls", grouped(report.n_rolls)));
     let seen = mean.seen.map_or_else(|| "–".into(), |seen| decimal(seen, 4));
-    line("mean", format!("{seen} (fair: {} to {})", decimal(mean.low, 4), decimal(mean.high, 4)));
-    line("longest streak", run(&report.longest_streak));
-    line("longest drought", run(&report.longest_drought));
+    let range = format!("{} to {}", decimal(mean.low, 4), decimal(mean.high, 4));
+    line("mean", format!("{seen} (fair: {range}){}", mark(mean.is_outside())));
+    for (name, longest) in
+        [("longest streak", &report.longest_streak), ("longest drought", &report.longest_drought)]
+    {
+        if longest.is_telling(report.n_rolls) {
+            line(name, format!("{}{}", run(longest), mark(longest.is_outside())));
+        }
+    }
     let verdict = match fairness.alarm_id {
         Some(id) => format!("ALARM: it reached {:.0} at roll {id}", fairness.alarm),
         None => format!("no alarm, which would be at {:.0}", fairness.alarm),
@@ -81,7 +87,6 @@ fn of_die(report: &DieReport) -> String {
     );
     let most = report.results.iter().map(|bin| bin.n_rolls).max().unwrap_or(0).max(1);
     for bin in &report.results {
-        let outside = !(bin.low..=bin.high).contains(&bin.n_rolls);
         let _ = writeln!(
             out,
             "{:>11}  {:>11}  {:<40}  fair: {}{}",
@@ -89,10 +94,15 @@ fn of_die(report: &DieReport) -> String {
             grouped(bin.n_rolls),
             bar(bin.n_rolls as f64 / most as f64),
             between(bin.low, bin.high),
-            if outside { "  outside" } else { "" }
+            mark(bin.is_outside())
         );
     }
     out
+}
+
+/// Marks a value outside its range.
+fn mark(is_outside: bool) -> &'static str {
+    if is_outside { "  outside" } else { "" }
 }
 
 fn run(run: &Run) -> String {

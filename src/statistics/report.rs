@@ -160,6 +160,42 @@ pub struct PValueBin {
     pub high: u64,
 }
 
+impl Chance {
+    /// Whether the measured value lies outside the range.
+    pub fn is_outside(&self) -> bool {
+        self.seen.is_some_and(|seen| !(self.low..=self.high).contains(&seen))
+    }
+}
+
+impl Bin {
+    /// Whether the count lies outside the range.
+    pub fn is_outside(&self) -> bool {
+        !(self.low..=self.high).contains(&self.n_rolls)
+    }
+}
+
+impl PValueBin {
+    /// Whether the number of blocks lies outside the range.
+    pub fn is_outside(&self) -> bool {
+        !(self.low..=self.high).contains(&self.n_blocks)
+    }
+}
+
+impl Run {
+    /// Whether the length lies outside the range.
+    pub fn is_outside(&self) -> bool {
+        self.expected.is_some_and(|range| !(range.low..=range.high).contains(&self.length))
+    }
+
+    /// Whether the length says something about a die after `n_rolls`. A run of all rolls does not if
+    /// at least half of all fair dice have one too: every die has one at the start, and a die with
+    /// rare results has a drought of all rolls for long.
+    pub fn is_telling(&self, n_rolls: u64) -> bool {
+        let is_expected = self.expected.is_none_or(|range| range.median == n_rolls);
+        self.length != n_rolls || !is_expected
+    }
+}
+
 impl Statistics {
     /// All statistics. The `dice` that are rolled now come first, in their order.
     pub fn of(tallies: &Tallies, dice: &Dice) -> Statistics {
@@ -306,4 +342,42 @@ fn binomial(n: u64, chance: f64) -> [u64; 2] {
         }
         low
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of this length with the range of a fair die, if it is known.
+    fn run(length: u64, range: Option<[u64; 3]>) -> Run {
+        let expected = range.map(|[low, median, high]| Range { low, median, high });
+        Run { result: Some(1), length, id: None, expected }
+    }
+
+    #[test]
+    fn a_run_of_all_rolls_that_a_fair_die_has_too_tells_nothing() {
+        for (run, n_rolls, is_telling) in [
+            // The longest drought of 100D2, whose rarest results never come.
+            (run(200_002, Some([200_002; 3])), 200_002, false),
+            (run(1, Some([0, 1, 1])), 1, false),
+            (run(5, None), 5, false),
+            (run(4, None), 5, true),
+            (run(30, Some([10, 15, 30])), 30, true),
+            // Fair dice rarely have all results by then.
+            (run(29, Some([30; 3])), 30, true),
+        ] {
+            assert_eq!(run.is_telling(n_rolls), is_telling, "{run:?} of {n_rolls}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_outside_beyond_either_end_of_its_range() {
+        let chance = |seen| Chance { seen, expected: 3.5, low: 3.4, high: 3.6 };
+        let means = [None, Some(3.39), Some(3.4), Some(3.6), Some(3.61)];
+        let outside = means.map(|seen| chance(seen).is_outside());
+        assert_eq!(outside, [false, true, false, false, true]);
+        let range = Some([2, 3, 4]);
+        assert_eq!([1, 2, 4, 5].map(|n| run(n, range).is_outside()), [true, false, false, true]);
+        assert!(!run(9, None).is_outside());
+    }
 }

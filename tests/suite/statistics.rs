@@ -322,6 +322,58 @@ fn page_api_and_terminal_show_the_same_statistics() {
     assert!(live.contains('█'), "{live}");
 }
 
+/// The statistics on the page and in the terminal.
+fn shown(instance: &Instance) -> [String; 2] {
+    let stats = instance.command().arg("stats").output().unwrap();
+    [get(&instance.url("/stats")), String::from_utf8(stats.stdout).unwrap()]
+}
+
+#[test]
+fn figures_that_say_nothing_are_left_out_and_figures_outside_their_range_are_marked() {
+    let instance = Instance::new("every = '1h'\ndice = ['1D6', '1D20']");
+    let server = instance.start();
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
+    // After one roll, every die has the same streak and drought, and no deviation can be drawn.
+    let [page, terminal] = shown(&instance);
+    for text in [
+        "Longest streak (",
+        "Longest drought (",
+        "longest",
+        "0 %",
+        "deviation from",
+        "complete blocks by",
+    ] {
+        assert!(!page.contains(text) && !terminal.contains(text), "{text}: {page}{terminal}");
+    }
+    assert!(
+        page.contains("0 0 720 232") && page.contains("The first block is complete in 3,599 rolls")
+    );
+    drop(server);
+
+    // The same sequence of results again and again: no streak, and only short droughts.
+    instance.fill(7_202, 1);
+    let _server = instance.start();
+    wait_for("a roll", || (instance.stored().len() > 7_202).then_some(()));
+    let [page, terminal] = shown(&instance);
+    let outside = "<span class=\"outside\">outside</span></dd>";
+    for text in [" %</text>", "deviation from", "2 complete blocks by", outside] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    for name in ["longest streak", "longest drought"] {
+        let mut lines = terminal.lines().filter(|line| line.starts_with(name));
+        assert!(lines.all(|line| line.ends_with("  outside")), "{terminal}");
+        assert_eq!(terminal.matches(name).count(), 2, "{terminal}");
+    }
+    // Control: the mean and all results are those of a fair die.
+    let is_inside = |line: &&str| line.contains("fair: ") && !line.starts_with("longest");
+    let mut inside = terminal.lines().filter(is_inside);
+    assert!(inside.clone().count() == 28 && !inside.any(|line| line.contains("outside")));
+
+    // The API has all of them.
+    let die = &api(&instance)["dice"][0];
+    assert!(die["longest_drought"]["expected"]["low"].as_u64().unwrap() > 5, "{die}");
+}
+
 #[test]
 fn the_command_exits_with_4_if_a_die_reached_the_alarm() {
     let instance = Instance::new("dice = ['1D6']\nevery = '1h'");

@@ -86,8 +86,10 @@ struct DieView {
     n_rolls: String,
     mean: String,
     mean_range: String,
-    streak: RunView,
-    drought: RunView,
+    mean_outside: bool,
+    /// Left out while it says nothing about the die.
+    streak: Option<RunView>,
+    drought: Option<RunView>,
     counts: Counts,
     rows: Vec<ResultRow>,
     /// Whether each row shows a single result, so that it has a longest drought.
@@ -107,6 +109,7 @@ struct DieView {
 struct RunView {
     seen: String,
     expected: String,
+    outside: bool,
 }
 
 #[derive(Serialize)]
@@ -134,6 +137,7 @@ struct PValueRow {
     n_blocks: u64,
     expected: String,
     between: String,
+    outside: bool,
 }
 
 impl From<&DieReport> for DieView {
@@ -144,7 +148,7 @@ impl From<&DieReport> for DieView {
             n_rolls: grouped(bin.n_rolls),
             expected: decimal(bin.expected, 1),
             range: between(bin.low, bin.high),
-            outside: !(bin.low..=bin.high).contains(&bin.n_rolls),
+            outside: bin.is_outside(),
             n_since: grouped(bin.n_since),
             longest_drought: bin.longest_drought.map_or_else(|| "–".into(), grouped),
         });
@@ -153,14 +157,16 @@ impl From<&DieReport> for DieView {
             n_blocks: bin.n_blocks,
             expected: decimal(bin.expected, 2),
             between: between(bin.low, bin.high),
+            outside: bin.is_outside(),
         });
         let block = blocks.last_id.zip(blocks.last_chi_square).zip(blocks.last_p);
         DieView {
             n_rolls: grouped(report.n_rolls),
             mean: mean.seen.map_or_else(|| "–".into(), |seen| decimal(seen, 4)),
             mean_range: format!("{} to {}", decimal(mean.low, 4), decimal(mean.high, 4)),
-            streak: RunView::new(&report.longest_streak),
-            drought: RunView::new(&report.longest_drought),
+            mean_outside: mean.is_outside(),
+            streak: RunView::new(&report.longest_streak, report.n_rolls),
+            drought: RunView::new(&report.longest_drought, report.n_rolls),
             counts: Counts::of(results),
             rows: rows.collect(),
             single: results.iter().all(|bin| bin.from == bin.to),
@@ -184,8 +190,10 @@ impl From<&DieReport> for DieView {
 }
 
 impl RunView {
-    fn new(run: &Run) -> RunView {
-        RunView {
+    /// `None` if the run says nothing about a die after `n_rolls`.
+    fn new(run: &Run, n_rolls: u64) -> Option<RunView> {
+        run.is_telling(n_rolls).then(|| RunView {
+            outside: run.is_outside(),
             seen: match run.result {
                 Some(result) => format!("{} ({result})", grouped(run.length)),
                 None => "–".into(),
@@ -196,7 +204,7 @@ impl RunView {
                 }
                 None => "–".into(),
             },
-        }
+        })
     }
 }
 

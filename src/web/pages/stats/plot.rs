@@ -52,6 +52,8 @@ pub struct Counts {
     deviation_band: String,
     /// The expected values, as points of a line.
     expected: String,
+    /// The deviations; empty if too few rolls are expected of every result. Then the page leaves out
+    /// this plot.
     dots: Vec<Bar>,
     /// The y coordinate of a deviation of zero.
     zero: f64,
@@ -93,13 +95,12 @@ impl Counts {
             let y = count_y(bin.expected);
             [(left(i), y), (left(i + 1), y)]
         });
-        let outside = |bin: &Bin| !(bin.low..=bin.high).contains(&bin.n_rolls);
         let bars = bins.iter().enumerate().map(|(i, bin)| Bar {
             x: round(left(i) + 0.15 * step),
             y: count_y(bin.n_rolls as f64),
             width: round(0.7 * step),
             height: round(COUNTS.1 - count_y(bin.n_rolls as f64)),
-            outside: outside(bin),
+            outside: bin.is_outside(),
         });
         let dots = bins.iter().enumerate().filter(|(_, bin)| drawn(bin)).map(|(i, bin)| {
             let y = off_y(off(bin, bin.n_rolls));
@@ -109,7 +110,7 @@ impl Counts {
                 y,
                 width: 0.0,
                 height: round(zero - y),
-                outside: outside(bin),
+                outside: bin.is_outside(),
             }
         });
         let every = bins.len().div_ceil(MAX_LABELS);
@@ -188,7 +189,7 @@ impl PValues {
             y: y(bin.n_blocks as f64),
             width: round(x(bin.to) - x(bin.from) - 4.0),
             height: round(P_VALUES.1 - y(bin.n_blocks as f64)),
-            outside: !(bin.low..=bin.high).contains(&bin.n_blocks),
+            outside: bin.is_outside(),
         });
         let first = bins.first();
         let (low, high) = first.map_or((0, 0), |bin| (bin.low, bin.high));
