@@ -125,8 +125,8 @@ fn log_none(
 
 /// The shortest length that the longest run does not exceed with a probability of at least `p`.
 fn longest(n_rolls: u64, p: f64, log_none: impl Fn(u64) -> f64) -> u64 {
-    // The longest run is at most `middle` if there is no run of `middle + 1`.
-    let (mut low, mut high) = (0, n_rolls);
+    // Each roll is a run of 1. The longest run is at most `middle` if there is no run of `middle + 1`.
+    let (mut low, mut high) = (n_rolls.min(1), n_rolls);
     while low < high {
         let middle = low + (high - low) / 2;
         if log_none(middle + 1) >= p.ln() {
@@ -221,6 +221,14 @@ mod tests {
     fn quantiles_of_the_longest_runs_agree_with_a_simulation() {
         // Half of all pairs of coin flips have a streak of 2, the others only of 1.
         assert_eq!(of("1D2").longest_streak(2, [0.49, 0.6]), [1, 2]);
+        // Every roll is a streak of 1, and a drought of 1 of the other results.
+        for die in ["1D2", "1D6", "100D2"] {
+            for n_rolls in [1, 2, 4] {
+                assert_eq!(of(die).longest_streak(n_rolls, [1e-9]), [1], "{n_rolls} of {die}");
+                let [shortest] = of(die).longest_drought(n_rolls, [1e-9]);
+                assert!(shortest >= 1, "{n_rolls} of {die}");
+            }
+        }
         // The quantiles of 1,000 to 3,000 histories simulated with NumPy. Streaks are short, so
         // they must be equal. Droughts of several results are not independent in a short history.
         let at = [0.025, 0.5, 0.975];

@@ -341,7 +341,8 @@ fn figures_that_say_nothing_are_left_out_and_figures_outside_their_range_are_mar
         "longest",
         "0 %",
         "deviation from",
-        "complete blocks by",
+        "blocks by p-value",
+        "blocks as a table",
     ] {
         assert!(!page.contains(text) && !terminal.contains(text), "{text}: {page}{terminal}");
     }
@@ -356,7 +357,7 @@ fn figures_that_say_nothing_are_left_out_and_figures_outside_their_range_are_mar
     wait_for("a roll", || (instance.stored().len() > 7_202).then_some(()));
     let [page, terminal] = shown(&instance);
     let outside = "<span class=\"outside\">outside</span></dd>";
-    for text in [" %</text>", "deviation from", "2 complete blocks by", outside] {
+    for text in [" %</text>", "deviation from", "2 in total", "blocks as a table", outside] {
         assert!(page.contains(text), "{text}: {page}");
     }
     for name in ["longest streak", "longest drought"] {

@@ -130,8 +130,9 @@ impl Counts {
             expected: points(expected),
             dots: dots.collect(),
             zero: off_y(0.0),
-            count_ticks: ticks(0.0, most, &compact).map(|(n, text)| tick(count_y(n), text)),
-            deviation_ticks: ticks(-reach, reach, &percent).map(|(n, text)| tick(off_y(n), text)),
+            count_ticks: ticks((0.0, most), 1.0, &compact).map(|(n, text)| tick(count_y(n), text)),
+            deviation_ticks: ticks((-reach, reach), 0.0, &percent)
+                .map(|(n, text)| tick(off_y(n), text)),
             labels: labels.collect(),
         }
     }
@@ -204,7 +205,7 @@ impl PValues {
                 outside: false,
             },
             expected: y(first.map_or(0.0, |bin| bin.expected)),
-            count_ticks: ticks(0.0, most, &compact).map(|(n, text)| tick(y(n), text)),
+            count_ticks: ticks((0.0, most), 1.0, &compact).map(|(n, text)| tick(y(n), text)),
             labels: labels.into(),
         }
     }
@@ -239,9 +240,10 @@ impl Ticks {
 }
 
 /// Chooses the round numbers between `low` and `high` whose distance is 1, 2 or 5 times a power of
-/// ten and at least a quarter of the range.
-fn ticks(low: f64, high: f64, text: &dyn Fn(f64) -> String) -> Ticks {
-    let rough = (high - low) / 4.0;
+/// ten, and at least a fifth of the range and `min_step`. So there are at most six, and if the range
+/// is symmetrical, there are numbers on both sides of zero.
+fn ticks((low, high): (f64, f64), min_step: f64, text: &dyn Fn(f64) -> String) -> Ticks {
+    let rough = ((high - low) / 5.0).max(min_step);
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= rough);
     let step = step.unwrap_or(rough);
@@ -271,4 +273,34 @@ fn trim(n: f64) -> String {
     let text = format!("{n:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".into() } else { text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_has_a_few_round_numbers_and_counts_are_whole() {
+        let labels = |range, min_step, text: &dyn Fn(f64) -> String| {
+            let ticks = ticks(range, min_step, text).0.into_iter();
+            ticks.map(|(_, text)| text).collect::<Vec<_>>().join(" ")
+        };
+        for (most, expected) in [
+            (1.05, "0 1"),
+            (2.1, "0 1 2"),
+            (7.35, "0 2 4 6"),
+            (21_000.0, "0 5k 10k 15k 20k"),
+            (35_000.0, "0 10k 20k 30k"),
+        ] {
+            assert_eq!(labels((0.0, most), 1.0, &compact), expected, "counts to {most}");
+        }
+        for (reach, expected) in [
+            (1.1, "−1 % −0.5 % 0 % +0.5 % +1 %"),
+            (4.9, "−4 % −2 % 0 % +2 % +4 %"),
+            (9.9, "−5 % 0 % +5 %"),
+            (220.0, "−200 % −100 % 0 % +100 % +200 %"),
+        ] {
+            assert_eq!(labels((-reach, reach), 0.0, &percent), expected, "deviations to {reach}");
+        }
+    }
 }
