@@ -3,6 +3,7 @@
 //! The pump and the pruner count rolls, each stream counts its deliveries, and a scrape adds them
 //! up.
 
+mod process;
 mod scrape;
 mod streams;
 mod text_format;
@@ -19,10 +20,11 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::roll::RollId;
 
+use self::process::ProcessMetrics;
 use self::scrape::Scraped;
 use self::streams::Streams;
 
-pub use self::scrape::{DiskReadings, Readings};
+pub use self::scrape::{DiskReadings, Evidence, Limits, Readings};
 pub use self::streams::StreamCount;
 pub use self::text_format::from_open_metrics;
 
@@ -56,7 +58,7 @@ struct Shared {
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        let mut registry = Registry::with_prefix("rollcast");
+        let mut registry = Registry::default();
         let shared = Shared {
             rolls: Counter::default(),
             // 50 µs to 1.6 s: an fsync takes 100 µs to 20 ms.
@@ -74,7 +76,8 @@ impl Default for Metrics {
             streams: Mutex::default(),
             registry: Registry::default(),
         };
-        shared.register(&mut registry);
+        shared.register(registry.sub_registry_with_prefix("rollcast"));
+        registry.register_collector(Box::new(ProcessMetrics::new()));
         Metrics(Arc::new(Shared { registry, ..shared }))
     }
 }
@@ -185,7 +188,7 @@ impl Metrics {
 
     /// All metrics as text, in the format
     /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
-    pub fn scrape(&self, readings: &Readings) -> String {
+    pub fn scrape(&self, readings: Readings) -> String {
         let mut encoded = String::with_capacity(8 << 10);
         // Locked to the end: of two scrapes at once, neither shows a count that went back.
         let streams = self.0.streams();

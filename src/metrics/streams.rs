@@ -191,7 +191,7 @@ mod tests {
         let mut stream = metrics.stream();
         stream.sync("resumed", RollId(0), RollId(6_400));
         deliver(&stream, 1..=12_800);
-        let text = metrics.scrape(&crate::metrics::Readings::default());
+        let text = metrics.scrape(crate::metrics::Readings::default());
         let line = "rollcast_commit_to_write_seconds_count 100";
         assert!(text.lines().any(|seen| seen == line), "expected `{line}` in {text}");
     }

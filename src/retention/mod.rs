@@ -158,7 +158,7 @@ mod tests {
 
     /// The value of a counter.
     fn count(metrics: &Metrics, name: &str) -> u64 {
-        let text = metrics.scrape(&Readings::default());
+        let text = metrics.scrape(Readings::default());
         let value = text.lines().find_map(|line| line.strip_prefix(&format!("rollcast_{name} ")));
         value.expect("a metric").parse().expect("a number")
     }

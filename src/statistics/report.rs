@@ -218,7 +218,7 @@ impl From<&DieTally> for DieReport {
             longest_drought: longest_drought(tally),
             fairness: Fairness {
                 e: tally.log_e.min(f64::MAX.ln()).exp(),
-                log10_e: tally.log_e / std::f64::consts::LN_10,
+                log10_e: tally.log10_e(),
                 highest_log10_e: tally.highest_log_e / std::f64::consts::LN_10,
                 alarm: ALARM,
                 alarm_id: tally.alarm_id.map(|id| id.0),

@@ -109,6 +109,11 @@ impl DieTally {
         }
     }
 
+    /// The decimal logarithm of the current e-value.
+    pub fn log10_e(&self) -> f64 {
+        self.log_e / std::f64::consts::LN_10
+    }
+
     /// Adds a roll. Returns the index of its result. Returns `None`, and counts nothing, if the die
     /// does not have this result.
     pub fn add(&mut self, id: RollId, result: u32) -> Option<usize> {

@@ -219,6 +219,11 @@ impl Store {
         self.0.writer.run(Writer::finish).await
     }
 
+    /// What `read` takes from the tallies in memory. The writer waits meanwhile.
+    pub fn read_tallies<T>(&self, read: impl FnOnce(&Tallies) -> T) -> T {
+        self.0.tallies.read(read)
+    }
+
     /// The disk space of the database, and the free space on its disk.
     ///
     /// # Errors

@@ -47,7 +47,8 @@ impl SharedTallies {
         self.read(Tallies::clone)
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Tallies) -> T) -> T {
+    /// What `read` takes from the tallies. The writer waits meanwhile.
+    pub fn read<T>(&self, read: impl FnOnce(&Tallies) -> T) -> T {
         read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 

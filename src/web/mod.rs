@@ -92,6 +92,6 @@ fn build(
         .attach(pages::stage(&config.web, store.clone(), health.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
-        .attach(probes::stage(&config.store, store, feed.clone(), health, metrics.clone()))
+        .attach(probes::stage(config, store, feed.clone(), health, metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics))
 }

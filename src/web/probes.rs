@@ -7,11 +7,12 @@ use rocket::{Request, State, get, routes};
 use serde_json::json;
 use tracing::debug;
 
-use crate::config::StoreConfig;
+use crate::config::Config;
 use crate::feed::Feed;
 use crate::health::{Audience, Health};
-use crate::metrics::{DiskReadings, Metrics, Readings, from_open_metrics};
-use crate::store::{Disk, Store};
+use crate::metrics::{DiskReadings, Evidence, Limits, Metrics, Readings, from_open_metrics};
+use crate::statistics::DieTally;
+use crate::store::{Disk, Store, StoreError};
 use crate::web::http::accept::{Accept, prefers_json};
 
 /// The formats of `/metrics`, the default first.
@@ -26,22 +27,35 @@ struct Probes {
     feed: Feed,
     health: Health,
     metrics: Metrics,
-    n_reserve_bytes: u64,
+    limits: Limits,
 }
 
 /// Mounts the probes.
-pub fn stage(
-    config: &StoreConfig,
-    store: Store,
-    feed: Feed,
-    health: Health,
-    metrics: Metrics,
-) -> AdHoc {
-    let n_reserve_bytes = config.n_reserve_bytes;
-    let probes = Probes { store, feed, health, metrics, n_reserve_bytes };
+pub fn stage(config: &Config, store: Store, feed: Feed, health: Health, metrics: Metrics) -> AdHoc {
+    let limits = Limits {
+        every: config.roller.every,
+        max_streams: config.web.max_streams,
+        n_reserve_bytes: config.store.n_reserve_bytes,
+    };
+    let probes = Probes { store, feed, health, metrics, limits };
     AdHoc::on_ignite("probes", |rocket| async {
         rocket.manage(probes).mount("/", routes![healthy, ready, metrics])
     })
+}
+
+impl Probes {
+    /// Why rolls are not being stored, or soon cannot be. Empty if they are.
+    fn problems(&self, audience: Audience, disk: Result<Disk, StoreError>) -> Vec<String> {
+        let mut problems = self.health.problems(audience);
+        match disk {
+            Ok(disk) => problems.extend(disk_problem(&disk, self.limits.n_reserve_bytes)),
+            Err(error) => problems.push(match audience {
+                Audience::ThisMachine => format!("{:#}", anyhow::Error::new(error)),
+                Audience::Anyone => "the database's disk cannot be read".into(),
+            }),
+        }
+        problems
+    }
 }
 
 /// The process answers.
@@ -53,15 +67,7 @@ fn healthy() -> &'static str {
 /// Whether rolls are being stored, and if not, why. Only this machine learns the details.
 #[get("/readyz")]
 async fn ready(audience: Audience, probes: &State<Probes>) -> Readiness {
-    let mut reasons = probes.health.problems(audience);
-    match probes.store.disk().await {
-        Ok(disk) => reasons.extend(disk_problem(&disk, probes.n_reserve_bytes)),
-        Err(error) => reasons.push(match audience {
-            Audience::ThisMachine => format!("{:#}", anyhow::Error::new(error)),
-            Audience::Anyone => "the database's disk cannot be read".into(),
-        }),
-    }
-    Readiness { reasons }
+    Readiness { reasons: probes.problems(audience, probes.store.disk().await) }
 }
 
 /// All metrics. Those of the disk are left out while it cannot be read.
@@ -69,13 +75,25 @@ async fn ready(audience: Audience, probes: &State<Probes>) -> Readiness {
 async fn metrics(probes: &State<Probes>) -> Scrape {
     let disk = probes.store.disk().await;
     let disk = disk.inspect_err(|error| debug!("no metrics of the disk: {error}"));
-    let disk = disk.ok().map(|disk| DiskReadings {
+    let disk_readings = disk.as_ref().ok().map(|disk| DiskReadings {
         n_database_bytes: disk.n_database_bytes,
         n_log_bytes: disk.n_log_bytes,
         n_free_bytes: disk.n_free_bytes,
     });
-    let (head, last_commit) = (probes.feed.head().id, probes.health.last_commit());
-    Scrape(probes.metrics.scrape(&Readings { head, last_commit, disk }))
+    let head = probes.feed.head();
+    Scrape(probes.metrics.scrape(Readings {
+        ready: probes.problems(Audience::Anyone, disk).is_empty(),
+        head: head.id,
+        head_millis: head.unix_millis,
+        last_commit: probes.health.last_commit(),
+        limits: probes.limits,
+        evidence: probes.store.read_tallies(|tallies| tallies.iter().map(evidence).collect()),
+        disk: disk_readings,
+    }))
+}
+
+fn evidence(tally: &DieTally) -> Evidence {
+    Evidence { die: tally.die, log10_e: tally.log10_e(), alarm: tally.alarm_id.is_some() }
 }
 
 /// Metrics in OpenMetrics, sent in the format that the client prefers.

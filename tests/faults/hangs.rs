@@ -166,6 +166,7 @@ fn metrics_are_answered_in_time_while_disk_probes_hang() {
     let hanging = metrics();
     assert!(shim.n_injected() > 0, "nothing hangs");
     assert!(!hanging.contains("rollcast_disk_free_bytes"), "{hanging}");
+    assert!(hanging.contains("\nrollcast_ready 0\n"), "{hanging}");
     assert!(hanging.contains("\nrollcast_rolls_total 1\n"), "{hanging}");
     shim.clear_fault();
     wait_for("the gauges", || metrics().contains("\nrollcast_disk_free_bytes ").then_some(()));

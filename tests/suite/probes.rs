@@ -65,6 +65,49 @@ fn metrics_have_the_format_that_the_client_prefers() {
     }
 }
 
+#[test]
+fn metrics_contain_what_alerts_compare() {
+    let instance = Instance::new("every = '1h'\nmax_streams = 77\nreserve_mb = 3");
+    let _server = instance.start();
+    let metrics = wait_for("a roll", || {
+        let metrics = metrics(&instance);
+        metrics.contains_key("rollcast_newest_roll_timestamp_seconds").then_some(metrics)
+    });
+    let version = env!("CARGO_PKG_VERSION");
+    for (name, expected) in [
+        (&*format!("rollcast_build_info{{version=\"{version}\"}}"), 1.0),
+        ("rollcast_ready", 1.0),
+        ("rollcast_roll_interval_seconds", 3600.0),
+        ("rollcast_streams_limit", 77.0),
+        ("rollcast_disk_reserve_bytes", f64::from(3 << 20)),
+        // One roll tells nothing about a die.
+        ("rollcast_evidence_log10{die=\"1D20\"}", 0.0),
+        ("rollcast_evidence_alarm{die=\"1D20\"}", 0.0),
+    ] {
+        assert!((metrics[name] - expected).abs() < 1e-9, "{name} in {metrics:#?}");
+    }
+    let stored: jiff::Timestamp = instance.stored()[0].1.parse().unwrap();
+    let newest = metrics["rollcast_newest_roll_timestamp_seconds"];
+    assert!((newest - stored.as_millisecond() as f64 / 1e3).abs() < 1e-3, "{newest}, {stored}");
+    assert!(metrics["process_start_time_seconds"] <= newest, "{metrics:#?}");
+    assert!((1e6..1e9).contains(&metrics["process_resident_memory_bytes"]), "{metrics:#?}");
+    let n_files = metrics["process_open_fds"];
+    assert!(n_files > 5.0 && n_files < metrics["process_max_fds"], "{metrics:#?}");
+}
+
+#[test]
+fn each_stream_is_an_open_file() {
+    let instance = Instance::new("every = '20ms'");
+    let _server = instance.start();
+    let n_files = || metrics(&instance)["process_open_fds"];
+    let before = n_files();
+    let streams: Vec<Stream> =
+        (0..50).map(|_| Stream::open(&instance.url("/stream/"), Ask::default()).unwrap()).collect();
+    wait_for("50 open files more", || (n_files() >= before + 50.0).then_some(()));
+    drop(streams);
+    wait_for("them to be closed", || (n_files() < before + 25.0).then_some(()));
+}
+
 /// A metric as it is written in a query, its type, and its explanation.
 type Explained = (String, String, String);
 
@@ -126,7 +169,9 @@ fn a_server_that_cannot_store_rolls_is_not_ready_and_says_why_until_it_can_again
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["ready"], false);
     assert!(json["reasons"][0].as_str().unwrap().contains("database is locked"), "{json}");
-    assert!(metrics(&instance)["rollcast_append_failures_total"] >= 1.0);
+    let now = metrics(&instance);
+    assert!(now["rollcast_append_failures_total"] >= 1.0);
+    assert_eq!(now["rollcast_ready"], 0.0);
     // The live page says the same. Through a proxy, both say only what is wrong.
     let page = |headers: &[(&str, &str)]| {
         ["/", "/readyz"].map(|path| {
@@ -159,6 +204,7 @@ fn a_server_that_cannot_store_rolls_is_not_ready_and_says_why_until_it_can_again
     wait_for("the server to be ready again", || {
         (get(&instance.url("/readyz"), "*/*").0 == 200).then_some(())
     });
+    wait_for("the metric", || (metrics(&instance)["rollcast_ready"] == 1.0).then_some(()));
 }
 
 #[test]
@@ -260,7 +306,8 @@ fn metrics_are_answered_without_the_disks_gauges_while_the_disk_cannot_be_read()
         names(&all).difference(&names(&explained(&instance))).cloned().collect();
     let expected = ["database_bytes", "disk_free_bytes", "log_bytes"];
     assert_eq!(left_out, expected.map(|name| format!("rollcast_{name}")));
-    assert_eq!(metrics(&instance)["rollcast_rolls_total"], 1.0);
+    let now = metrics(&instance);
+    assert_eq!((now["rollcast_rolls_total"], now["rollcast_ready"]), (1.0, 0.0));
     std::fs::rename(&hidden, instance.database()).unwrap();
     assert_eq!(explained(&instance), all);
 }
@@ -270,7 +317,9 @@ fn the_documentation_explains_each_metric_as_the_server_does() {
     let instance = Instance::new("every = '1h'");
     let _server = instance.start();
     let text = project_file("docs/metrics.md");
-    let rows = text.lines().filter(|line| line.starts_with("| `rollcast_"));
+    let is_metric =
+        |line: &&str| line.starts_with("| `rollcast_") || line.starts_with("| `process_");
+    let rows = text.lines().filter(is_metric);
     let documented: BTreeSet<Explained> = rows
         .map(|row| {
             let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
@@ -292,6 +341,7 @@ fn every_expression_of_the_dashboard_names_a_metric_and_every_metric_is_drawn() 
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
+    let is_metric = |word: &&str| word.starts_with("rollcast_") || word.starts_with("process_");
     let mut drawn = BTreeSet::new();
     for panel in panels {
         let place = &panel["gridPos"];
@@ -304,7 +354,7 @@ fn every_expression_of_the_dashboard_names_a_metric_and_every_metric_is_drawn() 
             let opened = expr.matches(['(', '{', '[']).count();
             assert_eq!(opened, expr.matches([')', '}', ']']).count(), "{expr}");
             let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            let names: Vec<&str> = words.filter(|word| word.starts_with("rollcast_")).collect();
+            let names: Vec<&str> = words.filter(is_metric).collect();
             assert!(!names.is_empty(), "{expr} names no metric");
             drawn.extend(names.iter().map(|name| name.trim_end_matches("_bucket").to_string()));
         }
