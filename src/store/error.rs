@@ -58,6 +58,12 @@ pub enum StoreError {
         .0.display()
     )]
     Moved(PathBuf),
+    /// Another database was written into the file while it was open: new rolls would be lost.
+    #[error(
+        "`{}` was overwritten while in use; to continue with the database that is there now, \
+         remove the log beside it (`-wal`), then start again", .0.display()
+    )]
+    Overwritten(PathBuf),
     /// The path cannot be examined, so the file may have been replaced.
     #[error("cannot tell whether `{}` is still the file in use", .path.display())]
     CannotExamine {
@@ -156,7 +162,7 @@ impl StoreError {
     /// refused.
     pub fn is_final(&self) -> bool {
         match self {
-            StoreError::Moved(_) | StoreError::Malformed(_) => true,
+            StoreError::Moved(_) | StoreError::Overwritten(_) | StoreError::Malformed(_) => true,
             StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
             // The rolls are in that file, wherever it is, and may be lost with it.
             StoreError::CannotExamine { .. } => true,

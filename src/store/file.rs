@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::draft;
 use crate::store::StoreError;
+use crate::store::content::OVERWRITTEN;
 use crate::store::error::{file_error, unusable};
 use crate::store::schema::{check_schema, check_version, migrate};
 use crate::store::server_lock::ServerLock;
@@ -84,8 +85,9 @@ pub fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::UnusableDatabase`] if the file is not a rollcast database, has a newer schema, or
-/// is missing while its write-ahead log exists; [`StoreError::File`] if it cannot be read.
+/// [`StoreError::UnusableDatabase`] if the file is not a rollcast database, has a newer schema, is
+/// missing while its write-ahead log exists, or has the log of another database;
+/// [`StoreError::File`] if it cannot be read.
 pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -103,6 +105,11 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     if !metadata.is_file() {
         let found = if metadata.is_dir() { "a folder" } else { "something that is not a file" };
         return Err(unusable(found, path, "name a file in rollcast.database"));
+    }
+    if belongs_to_another(path) {
+        let remedy = "to continue with the database that is there now, remove this log";
+        let found = "the write-ahead log of a database that was overwritten while in use";
+        return Err(unusable(found, &log_path(path), remedy));
     }
     let mut file = File::open(path).map_err(|source| file_error("open", path, source))?;
     let remedy = "move it away, or name another file in rollcast.database; nothing was changed";
@@ -131,6 +138,17 @@ pub fn history_exists(path: &Path) -> Result<bool, StoreError> {
     }
     check_version(i64::from(number(USER_VERSION_AT)), path)?;
     Ok(true)
+}
+
+/// Whether the log beside the database is known to belong to another one, which a server found
+/// overwritten. SQLite would apply it to the one that is there now.
+fn belongs_to_another(path: &Path) -> bool {
+    let lock = lock_path(path);
+    let is_file = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let has_log = fs::metadata(log_path(path)).is_ok_and(|metadata| metadata.len() > 0);
+    has_log
+        && is_file(&lock)
+        && fs::read(&lock).is_ok_and(|text| text.starts_with(OVERWRITTEN.as_bytes()))
 }
 
 /// Creates the database under a temporary name, sets it up and renames it. So a kill at any moment
@@ -186,6 +204,11 @@ pub fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 /// The path of SQLite's write-ahead log for this database.
 pub fn log_path(path: &Path) -> PathBuf {
     beside(path, "-wal")
+}
+
+/// The path of the shared index of this log.
+pub fn index_path(path: &Path) -> PathBuf {
+    beside(path, "-shm")
 }
 
 pub fn lock_path(path: &Path) -> PathBuf {

@@ -14,6 +14,7 @@ mod schema;
 mod file;
 mod file_limit;
 mod server_lock;
+mod content;
 mod open_files;
 mod inspect;
 mod clock_steps;
@@ -41,6 +42,8 @@ mod test_history;
 mod query_tests;
 #[cfg(test)]
 mod time_tests;
+#[cfg(test)]
+mod overwrite_tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -236,7 +239,7 @@ impl Store {
             let permit = acquire(&shared.disk_permit).await;
             blocking(move || {
                 let _permit = permit;
-                shared.files.check()?;
+                shared.files.check_paths()?;
                 disk::measure(&shared.path)
             })
             .await

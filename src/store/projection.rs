@@ -190,8 +190,13 @@ impl Projection {
         let result = (|| {
             let transaction = connection.transaction()?;
             self.save_in(&transaction)?;
-            Ok::<_, StoreError>(transaction.commit()?)
+            Ok(transaction.commit()?)
         })();
+        self.end_save(result);
+    }
+
+    /// Notes how a save ended that the caller made with [`Projection::save_in`]. A fault is logged.
+    pub fn end_save(&mut self, result: Result<(), StoreError>) {
         match result {
             Ok(()) => self.saved(),
             Err(error) => {
@@ -201,7 +206,8 @@ impl Projection {
         }
     }
 
-    /// Saves as a part of the caller's transaction. Call [`Projection::saved`] after its commit.
+    /// Saves as a part of the caller's transaction. Call [`Projection::end_save`] or
+    /// [`Projection::saved`] after its commit.
     ///
     /// # Errors
     ///
@@ -222,10 +228,10 @@ impl Projection {
     }
 
     fn log_fault(&mut self, what: &str, error: StoreError) {
-        // An outside writer holds its lock: the rolls have to wait for it too, and say so.
-        if let StoreError::Sqlite(error) = &error
-            && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-        {
+        // An outside writer holds its lock, or the database is gone: the next roll says so too.
+        let is_busy = matches!(&error, StoreError::Sqlite(error)
+            if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
+        if is_busy || matches!(error, StoreError::Overwritten(_)) {
             return;
         }
         let fault = format!("{:#}", anyhow!(error));

@@ -162,7 +162,7 @@ impl Shared {
             error => explain_damage(error, &self.path),
         })?;
         // Nobody may see rolls that were committed to a file that is gone: they are lost.
-        self.files.check()?;
+        self.files.check(&connection)?;
         Ok(result)
     }
 }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::draft::sync_folder;
 use crate::roll::{Roll, RollId};
+use crate::store::content::Content;
 use crate::store::error::file_error;
 use crate::store::file_limit::explain_limit;
 use crate::store::open_files::{OpenFiles, TrackedFile};
@@ -61,7 +63,11 @@ impl Writer {
         // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
         // power cut could remove the log with all rolls in it.
         sync_folder(database)?;
-        let files = Arc::new(OpenFiles::new(database_file)?);
+        // After a crash, only a complete checkpoint tells the index what is in the file. Ignore the
+        // error, such as a full disk: a later checkpoint does the same.
+        let _ = checkpoint(&connection, "passive");
+        let content = Content::new(database, &mut connection)?;
+        let files = Arc::new(OpenFiles::new(database_file, content)?);
         Ok(Writer { connection, files, statistics, path: database.to_path_buf() })
     }
 
@@ -81,7 +87,8 @@ impl Writer {
     /// # Errors
     ///
     /// [`StoreError::NotNext`] or [`StoreError::Conflict`] if a roll does not continue the history;
-    /// [`StoreError::Malformed`] if a row does not read back as its roll; [`StoreError::Moved`] or
+    /// [`StoreError::Malformed`] if a row does not read back as its roll;
+    /// [`StoreError::Overwritten`] if another database is in the file; [`StoreError::Moved`] or
     /// [`StoreError::CannotExamine`] if the files are not at their paths after the commit;
     /// [`StoreError::FileLimit`] if a file cannot grow any further; otherwise the error of SQLite,
     /// such as a full disk.
@@ -97,20 +104,21 @@ impl Writer {
         if is_full {
             // In a small database the log is the larger file, so a checkpoint may free space for
             // the next attempt. Ignore its error and report the full disk.
-            let _ = self.checkpoint();
+            let _ = checkpoint(&self.connection, "truncate");
         }
         applied?;
-        self.files.check()?;
+        self.files.check(&self.connection)?;
         self.statistics.add(&self.connection, rolls);
         Ok(())
     }
 
     fn commit(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        for roll in not_stored(&transaction, rolls)? {
-            insert(&transaction, roll)?;
-        }
-        Ok(transaction.commit()?)
+        write(&mut self.connection, self.files.content(), rolls.last(), |transaction| {
+            for roll in not_stored(transaction, rolls)? {
+                insert(transaction, roll)?;
+            }
+            Ok(())
+        })
     }
 
     /// Deletes the oldest rolls beyond the cutoff, at most [`prune::N_AT_ONCE`] of them.
@@ -134,14 +142,15 @@ impl Writer {
     }
 
     fn delete(&mut self, up_to: RollId) -> Result<u64, StoreError> {
-        let transaction = self.connection.transaction()?;
         // After a crash, deleted rolls can no longer be counted. So save the statistics with them.
         let saves = up_to > self.statistics.saved_id();
-        if saves {
-            self.statistics.save_in(&transaction)?;
-        }
-        let n_rolls = prune::delete(&transaction, up_to)?;
-        transaction.commit()?;
+        let statistics = &self.statistics;
+        let n_rolls = write(&mut self.connection, self.files.content(), None, |transaction| {
+            if saves {
+                statistics.save_in(transaction)?;
+            }
+            prune::delete(transaction, up_to)
+        })?;
         if saves {
             self.statistics.saved();
         }
@@ -155,7 +164,10 @@ impl Writer {
 
     /// Saves the statistics. Logs an error.
     pub fn save_statistics(&mut self) {
-        self.statistics.save(&mut self.connection);
+        let statistics = &self.statistics;
+        let save = |transaction: &Transaction<'_>| statistics.save_in(transaction);
+        let saved = write(&mut self.connection, self.files.content(), None, save);
+        self.statistics.end_save(saved);
     }
 
     /// Saves the statistics and checkpoints the write-ahead log before a normal stop. Returns
@@ -163,20 +175,55 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Sqlite`] if the checkpoint fails.
+    /// [`StoreError::Overwritten`] if another database is in the file; [`StoreError::Sqlite`] if
+    /// the checkpoint fails.
     pub fn finish(&mut self) -> Result<bool, StoreError> {
+        if let Err(error) = self.files.content().check(&self.connection) {
+            // Closing the last connection runs a checkpoint too. Ignore the error: it is no worse
+            // than before.
+            let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = self.connection.set_db_config(no_checkpoint, true);
+            return Err(error);
+        }
         if self.save_due_in().is_some() {
             self.save_statistics();
         }
-        self.checkpoint()
+        checkpoint(&self.connection, "truncate")
     }
+}
 
-    /// Moves the write-ahead log into the database. Returns false if a reader prevents part of it.
-    fn checkpoint(&self) -> Result<bool, StoreError> {
-        let sql = "pragma wal_checkpoint(truncate)";
-        let n_busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
-        Ok(n_busy == 0)
+#[cfg(test)]
+impl Writer {
+    /// Has a commit run a checkpoint when the log has this many frames.
+    pub fn checkpoint_after(&self, n_frames: u32) {
+        let sql = format!("pragma wal_autocheckpoint = {n_frames}");
+        self.connection.query_row(&sql, [], |_| Ok(())).expect("a pragma");
     }
+}
+
+/// Runs `work` in a transaction that ends with a commit. Give it the `newest` roll if it stores
+/// rolls.
+fn write<T>(
+    connection: &mut Connection,
+    content: &Content,
+    newest: Option<&Roll>,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // A commit may run a checkpoint, which must not write to another database.
+    content.check(connection)?;
+    let transaction = connection.transaction()?;
+    let n_commits = content.n_commits()?;
+    let result = work(&transaction)?;
+    transaction.commit()?;
+    content.committed(n_commits, newest)?;
+    Ok(result)
+}
+
+/// Moves the write-ahead log into the database. Returns false if a reader prevents part of it.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<bool, StoreError> {
+    let sql = format!("pragma wal_checkpoint({mode})");
+    let n_busy: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+    Ok(n_busy == 0)
 }
 
 /// The rolls that are not stored yet. It is an error if they do not follow the newest roll.
