@@ -130,10 +130,28 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     rest.split_once(end).unwrap().0
 }
 
+/// podman leaves the health check out of an image, unless the guide's format is used.
+#[test]
+fn the_compose_file_has_the_health_check_of_the_image() {
+    let (compose, file) = (read("compose.yaml"), read("Containerfile"));
+    let check = between(&compose, "    healthcheck:\n", "    restart:");
+    let [interval, timeout, start] = ["interval", "timeout", "start_period"]
+        .map(|key| between(check, &format!("{key}: "), "\n"));
+    let test = between(check, "test: [CMD, ", "]").split(", ").map(|word| format!("\"{word}\""));
+    let words = test.collect::<Vec<_>>().join(", ");
+    let line = format!(
+        "HEALTHCHECK --interval={interval} --timeout={timeout} --start-period={start} CMD [{words}]"
+    );
+    assert!(file.lines().any(|other| other == line), "{line}");
+}
+
 #[test]
 fn the_compose_file_trusts_the_network_of_its_proxy_and_no_other() {
     let compose = read("compose.yaml");
-    let network = between(&compose, "subnet: ", "\n");
+    let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
+    let (network, name) =
+        between(&guide, "podman network create --subnet ", "\n").split_once(' ').unwrap();
+    assert_eq!(between(&compose, "    external: true\n    name: ", "\n"), name);
     let keys = between(&compose, "ROCKET_ROLLCAST: '", "'");
     assert_eq!(keys, format!("{{trusted_proxies=[\"{network}\"]}}"));
     let folder = tempfile::tempdir().unwrap();
