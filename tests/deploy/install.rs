@@ -148,6 +148,7 @@ fn each_platform_gets_its_files_with_its_paths() {
         "man/man1/rollcast.1",
         "man/man1/rollcast-backup.1",
         "bash-completion/completions/rollcast",
+        "examples/rollcast/prometheus/rollcast.rules.yml",
     ];
 
     let (tree, read) = install("FreeBSD", "/usr/local", "freebsd");
