@@ -162,6 +162,11 @@ fn an_overwritten_database_is_noticed_after_a_crash() {
         let from = file::beside(&used.path(), suffix);
         fs::copy(from, file::beside(&crashed, suffix)).expect("a copy");
     }
+    // A program that looks at it before the start makes the index, and stays.
+    let outside = Connection::open(&crashed).expect("a connection");
+    let sql = "select count(*) from rolls";
+    let n_rolls: i64 = outside.query_row(sql, [], |row| row.get(0)).expect("a number");
+    assert_eq!(n_rolls, N_ROLLS + 1);
     let (mut writer, _lock) = open(&crashed);
     let other = other(used.folder.path(), N_ROLLS + 1);
     let status = Command::new("cp").args([other, crashed]).status().expect("a program");

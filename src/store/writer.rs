@@ -63,8 +63,9 @@ impl Writer {
         // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
         // power cut could remove the log with all rolls in it.
         sync_folder(database)?;
-        // After a crash, only a complete checkpoint tells the index what is in the file. Ignore the
-        // error, such as a full disk: a later checkpoint does the same.
+        // If another program was the first to open the file after a crash, only a complete checkpoint
+        // tells the index what is in the file. Ignore the error, such as a full disk: a later
+        // checkpoint does the same.
         let _ = checkpoint(&connection, "passive");
         let content = Content::new(database, &mut connection)?;
         let files = Arc::new(OpenFiles::new(database_file, content)?);
