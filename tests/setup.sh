@@ -10,6 +10,9 @@ set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin # where nginx is; not in the PATH of ordinary users
 
+# Space for cargo's target folder after all tests, and for the files of tests that run together.
+target_mb=4500
+
 # What each suite needs. `works` and `packages` define these words.
 building='cargo c make'
 browser='chromium chromedriver node npm'
@@ -170,7 +173,18 @@ fi
 
 # The tests look for packages in cargo's CARGO_TARGET_TMPDIR.
 metadata=$(cargo metadata --locked --no-deps --format-version 1)
-tmpdir=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')/tmp
+target=$(echo "$metadata" | sed 's/.*"build_directory":"\([^"]*\)".*/\1/')
+tmpdir=$target/tmp
+
+# A disk that is full in the middle of the tests makes many fail that have nothing to do with it.
+mkdir -p "$target"
+missing_mb=$((target_mb - $(du -sm "$target" | cut -f 1)))
+free_mb=$(df -Pm "$target" | awk 'END { print $4 }')
+if [ "$free_mb" -lt "$missing_mb" ]; then
+  say "the build and the tests need another $missing_mb MB in $target, but only $free_mb MB are" \
+    'free: free some, or set CARGO_TARGET_DIR to a folder on another disk'
+  exit 1
+fi
 
 if [ -z "$without_browser" ]; then
   folder=$tmpdir/browser

@@ -38,6 +38,28 @@ fn a_service_that_setup_installs_does_not_start_at_the_next_boot() {
     assert!(output.contains("doctor,deploy\n"));
 }
 
+/// Runs the setup with an empty target folder on a disk of its own, whose size is `$SIZE`.
+const ON_A_NEW_DISK: &str = r#"
+mkdir /tmp/bin /tmp/disk
+mount -t tmpfs -o size="$SIZE" disk /tmp/disk
+# Neither another machine nor a download is tried.
+printf '#!/bin/sh\nexit 1\n' | tee /tmp/bin/unshare >/tmp/bin/npm
+chmod 0755 /tmp/bin/*
+PATH=/tmp/bin:$PATH PIP_RETRIES=0 CARGO_TARGET_DIR=/tmp/disk/target tests/setup.sh
+"#;
+
+#[test]
+fn setup_fails_at_once_if_the_disk_is_too_small_for_the_tests() {
+    let setup = |size| on_a_machine_with(&[("SIZE", size), ("CI", "")], "bash", ON_A_NEW_DISK);
+    let (code, output) = setup("99m");
+    assert_eq!(code, 1, "{output}");
+    let reason = "MB in /tmp/disk/target, but only 99 MB are free: free some";
+    assert!(output.contains(reason) && !output.contains("installing"), "{output}");
+    // Control: a disk that is large enough.
+    let (code, output) = setup("99g");
+    assert!(code == 0 && output.ends_with("\ndoctor,deploy\n"), "{code}: {output}");
+}
+
 #[test]
 fn an_isolated_machine_needs_no_rustup() {
     let nowhere = [("CARGO_HOME", "/nonexistent/cargo"), ("RUSTUP_HOME", "/nonexistent/rustup")];
