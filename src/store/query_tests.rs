@@ -1,6 +1,7 @@
 //! Tests of the queries: they find rows by key, and times beside damaged rows.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -11,7 +12,7 @@ use crate::roll::{RollId, RolledAt};
 use crate::store::extent::extent;
 use crate::store::history::{after, at, between, cursor, kept, newest, page, roll, since};
 use crate::store::search::{Search, search};
-use crate::store::times::first_at;
+use crate::store::times::{first_at, nearest_at};
 use crate::store::{Cutoff, IdRange, Kept, Order, RollRange, prune, schema};
 
 thread_local! {
@@ -32,25 +33,36 @@ fn a_time_is_found_whichever_rows_are_missing_or_unreadable() {
         connection.execute(triggers, []).expect("a change of the schema");
         connection.execute(change, [unusable.start(), unusable.end()]).expect("a change");
         let kept = Kept { oldest: RollId(1), head: Cursor::from(RollId(100)) };
-        for second in 1..=101 {
-            let time = jiff::Timestamp::from_second(second).expect("a time");
-            let found = first_at(&connection, kept, RolledAt::truncate(time)).expect("a place").0;
+        for n in 1..=101 {
+            let found = first_at(&connection, kept, second(n)).expect("a place").0;
             // From there on, the first row with a time is the roll of this second, or the next.
             let is_usable = |id: &i64| !unusable.contains(id);
             let next = |from: i64| (from..=100).find(is_usable);
-            assert_eq!(next(found), next(second), "{change} {unusable:?}: second {second}");
+            assert_eq!(next(found), next(n), "{change} {unusable:?}: second {n}");
         }
     }
+}
+
+#[test]
+fn a_time_is_searched_only_between_steps_of_the_clock_that_contain_it() {
+    let connection = history(64);
+    // The clock is set back by 4 s after each minute.
+    for start in (1..20).map(|n| 60 * n) {
+        insert(&connection, start + 1..=start + 64);
+    }
+    let kept = Kept { oldest: RollId(1), head: Cursor::from(RollId(20 * 64)) };
+    RUN.take();
+    let found = nearest_at(&connection, kept, second(600)).expect("a roll");
+    assert_eq!(found, Some(RollId(9 * 64 + 60)));
+    // Both ends of 20 ranges, and about 6 rows in one of them.
+    let n_statements = RUN.take().len();
+    assert!((40..=50).contains(&n_statements), "{n_statements} statements");
 }
 
 fn history(n_rolls: i64) -> Connection {
     let mut connection = Connection::open_in_memory().expect("a database");
     schema::migrate(&mut connection).expect("the schema");
-    let sql = "insert into rolls (rolled_at, dice) values (?1, '{\"1D6\":1}')";
-    for n in 1..=n_rolls {
-        let rolled_at = RolledAt::truncate(jiff::Timestamp::from_second(n).expect("a time"));
-        connection.execute(sql, [rolled_at.to_string()]).expect("a roll");
-    }
+    insert(&connection, 1..=n_rolls);
     connection.trace_v2(
         TraceEventCodes::SQLITE_TRACE_STMT,
         Some(|event| {
@@ -60,6 +72,18 @@ fn history(n_rolls: i64) -> Connection {
         }),
     );
     connection
+}
+
+/// Inserts a roll of each second.
+fn insert(connection: &Connection, seconds: RangeInclusive<i64>) {
+    let sql = "insert into rolls (rolled_at, dice) values (?1, '{\"1D6\":1}')";
+    for n in seconds {
+        connection.execute(sql, [second(n).to_string()]).expect("a roll");
+    }
+}
+
+fn second(n: i64) -> RolledAt {
+    RolledAt::truncate(jiff::Timestamp::from_second(n).expect("a time"))
 }
 
 /// How SQLite goes about each statement that `query` runs.

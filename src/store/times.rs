@@ -67,9 +67,20 @@ pub fn nearest_at(
 ) -> Result<Option<RollId>, StoreError> {
     let mut nearest: Option<(RollId, RolledAt)> = None;
     for run in runs(connection, kept)? {
-        let first = first_in_run(connection, run, moment)?;
-        let ids = IdRange { after: first.previous(), ..run };
-        if let Some((id, time)) = first_time(connection, ids, Order::OldestFirst)?
+        let end = |order| first_time(connection, run, order);
+        let (oldest, newest) = (end(Order::OldestFirst)?, end(Order::NewestFirst)?);
+        let Some((oldest, newest)) = Option::zip(oldest, newest) else { continue };
+        if newest.1 < moment {
+            continue;
+        }
+        // Most runs lie on one side of the moment. Only the others need a search.
+        let first = if oldest.1 >= moment {
+            Some(oldest)
+        } else {
+            let after = first_in_run(connection, run, moment)?.previous();
+            first_time(connection, IdRange { after, ..run }, Order::OldestFirst)?
+        };
+        if let Some((id, time)) = first
             && nearest.is_none_or(|(_, nearest)| time < nearest)
         {
             nearest = Some((id, time));
