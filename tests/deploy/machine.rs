@@ -134,6 +134,10 @@ const CHECKS: [(&str, &str); 11] = [
          serves
          man --where rollcast rollcast-backup
          test -f /usr/share/bash-completion/completions/rollcast
+         # The program names source files, but not the folders of the machine that built it.
+         test -f Cargo.toml
+         is cargo/registry/src/ cat /usr/bin/rollcast
+         if grep -F -e "$PWD" -e "${CARGO_HOME:-$HOME/.cargo}" /usr/bin/rollcast; then false; fi
          if systemctl is-enabled rollcast-backup.timer; then false; fi
          test "$(ps -o user= -C rollcast)" = rollcast
          grep 'Seccomp:.*2' /proc/$(pidof -s rollcast)/status

@@ -171,10 +171,16 @@ impl Source {
 
 /// In a debug build, the folder of the checkout: templates and static files can be edited while
 /// the server runs. The server's user may have no access to the checkout.
+#[cfg(debug_assertions)]
 fn source_tree(name: &str) -> Option<PathBuf> {
-    cfg!(debug_assertions)
-        .then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(name))
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(name))
         .filter(|folder| fs::read_dir(folder).is_ok())
+}
+
+/// A release does not contain the path of the checkout that it was built in.
+#[cfg(not(debug_assertions))]
+fn source_tree(_name: &str) -> Option<PathBuf> {
+    None
 }
 
 fn read_embedded(dir: &'static Dir<'static>, contents: &mut Contents) {
