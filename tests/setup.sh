@@ -19,7 +19,7 @@ browser='chromium chromedriver node npm'
 clients='curl sqlite3 node npm python'
 doctor='nginx'
 deploy='nginx caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'
-machine="$deploy ip dpkg-deb sudo cron namespaces"
+machine="$deploy ip dpkg-deb lintian sudo cron namespaces"
 
 # Succeeds if a need is met.
 works() {

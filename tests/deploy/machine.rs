@@ -32,15 +32,6 @@ pub fn on_a_machine_with(variables: &[(&str, &str)], init: &str, script: &str) -
     (status.code().unwrap_or(-1), String::from_utf8_lossy(&output).into_owned())
 }
 
-/// Whether a program is installed.
-fn which(program: &str) -> bool {
-    Command::new("sh")
-        .args(["-c", &format!("command -v {program} >/dev/null")])
-        .status()
-        .unwrap()
-        .success()
-}
-
 /// Whether cargo or make sets this variable for the programs that they run.
 fn is_of_test_run(name: &str) -> bool {
     name.starts_with("MAKE")
@@ -303,13 +294,9 @@ fn the_debian_package_installs_starts_upgrades_and_uninstalls_and_keeps_the_roll
     // Compressed quickly, because the package is temporary.
     run_well(build.env("DPKG_DEB_COMPRESSOR_LEVEL", "0"));
     let package = fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
-    if which("lintian") {
-        run_well(
-            Command::new("lintian").args(["--allow-root", "--fail-on=error,warning"]).arg(&package),
-        );
-    } else {
-        println!("not checked by lintian, which is not installed");
-    }
+    run_well(
+        Command::new("lintian").args(["--allow-root", "--fail-on=error,warning"]).arg(&package),
+    );
     let old = package.display();
     let script = format!(
         r#"
