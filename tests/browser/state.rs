@@ -54,7 +54,8 @@ fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
 #[test]
 fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
     let browser = Browser::open();
-    let instance = Instance::new("every = '50ms'");
+    // More rows than are rolled during the test, on a slow machine too.
+    let instance = Instance::new("every = '50ms'\npage_size = 500");
     let _server = instance.start();
     browser.goto(&instance.url("/"));
     rows_up_to(5, &browser, &instance);
