@@ -19,7 +19,7 @@ browser='chromium chromedriver node npm'
 clients='curl sqlite3 node npm python'
 doctor='nginx'
 deploy='nginx caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'
-machine="$deploy ip dpkg-deb lintian sudo cron namespaces"
+machine="$deploy ip dpkg-deb lintian man sudo cron namespaces"
 
 # Succeeds if a need is met.
 works() {
@@ -48,6 +48,7 @@ packages() {
       namespaces) ;; # depends on the machine, not on a package
       dpkg-deb) ;; # exists wherever packages can be installed
       ip) echo iproute2 ;;
+      man) echo man-db ;;
       supervisord) echo supervisor ;;
       systemd-analyze) echo systemd ;;
       c) echo gcc libc6-dev ;;
