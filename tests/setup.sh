@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin # where nginx is; not in the PATH of ordinary users
 
 # Space for cargo's target folder after all tests, and for the files of tests that run together.
-target_mb=4000
+target_mb=4500
 
 # What each suite needs. `works` and `packages` define these words.
 building='cargo c make'
