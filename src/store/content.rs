@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
 
-use crate::roll::Roll;
+use crate::roll::{Roll, RollId};
 use crate::store::error::file_error;
 use crate::store::file::{index_path, lock_path};
-use crate::store::{StoreError, history};
+use crate::store::{IdRange, StoreError, history};
 
 /// The first pages of a database hold the header, the schema, the newest id and the first rolls, or
 /// statistics. Two databases that differ in their rolls differ there.
@@ -100,7 +100,7 @@ impl Content {
     /// # Errors
     ///
     /// [`StoreError::File`] if a file cannot be read; otherwise the error of SQLite.
-    pub fn new(path: &Path, connection: &mut Connection) -> Result<Content, StoreError> {
+    pub fn new(path: &Path, connection: &Connection) -> Result<Content, StoreError> {
         let open =
             |path: &Path| File::open(path).map_err(|source| file_error("open", path, source));
         let (database, index) = (open(path)?, open(&index_path(path))?);
@@ -110,7 +110,9 @@ impl Content {
             checkpoints,
             first_bytes: first_bytes(&database).map_err(|error| file_error("read", path, error))?,
         };
-        let roll = history::newest(connection, 1)?.rolls.pop();
+        // Without a transaction: another program may hold the write lock during a start.
+        let all = IdRange { after: RollId::BEFORE_FIRST, before: RollId(i64::MAX) };
+        let roll = history::last_rows(connection, all, 1)?.rolls.pop();
         Ok(Content {
             path: path.to_path_buf(),
             database,

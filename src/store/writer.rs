@@ -67,7 +67,7 @@ impl Writer {
         // tells the index what is in the file. Ignore the error, such as a full disk: a later
         // checkpoint does the same.
         let _ = checkpoint(&connection, "passive");
-        let content = Content::new(database, &mut connection)?;
+        let content = Content::new(database, &connection)?;
         let files = Arc::new(OpenFiles::new(database_file, content)?);
         Ok(Writer { connection, files, statistics, path: database.to_path_buf() })
     }
