@@ -63,9 +63,9 @@ impl Writer {
         // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
         // power cut could remove the log with all rolls in it.
         sync_folder(database)?;
-        // If another program was the first to open the file after a crash, only a complete checkpoint
-        // tells the index what is in the file. Ignore the error, such as a full disk: a later
-        // checkpoint does the same.
+        // After a crash, if another program opened the file first, the index lacks the state of the
+        // file until a checkpoint is complete. This one may fail, for example on a full disk, because
+        // a later one has the same effect.
         let _ = checkpoint(&connection, "passive");
         let content = Content::new(database, &connection)?;
         let files = Arc::new(OpenFiles::new(database_file, content)?);

@@ -1,6 +1,6 @@
 //! A database that is overwritten while it is in use: the server stops before anybody sees another
-//! roll, and touches neither the new database nor the log of the old one. What is no overwrite is
-//! tested in `src/store/overwrite_tests.rs` too.
+//! roll, and touches neither the new database nor the log of the old one. The tests in
+//! `src/store/overwrite_tests.rs` also show which changes do not count as an overwrite.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
