@@ -39,6 +39,8 @@ mod chaos;
 mod network;
 mod siege;
 #[cfg(target_os = "linux")]
+mod own_network;
+#[cfg(target_os = "linux")]
 mod vanished;
 #[cfg(feature = "deploy")]
 #[path = "../deploy/files.rs"]
