@@ -1,6 +1,7 @@
 //! A network namespace for one test, in which the test may change how the network behaves.
 
 use std::env;
+use std::io::Read;
 use std::process::Command;
 
 use rustix::process::geteuid;
@@ -9,15 +10,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Set in the process that runs in the network namespace.
 const OWN_NETWORK: &str = "ROLLCAST_TEST_NETWORK";
 
-/// If `is_needed`, runs the test of this name again, in a network namespace of its own, and asserts
-/// that it passes. Returns whether it did. In that namespace, prepares the network and returns
-/// false.
-pub fn runs_in_own_network(test: &str, is_needed: impl FnOnce() -> bool) -> bool {
+/// If `is_needed`, runs the test `name` again in a process with a network namespace of its own,
+/// asserts that it passes, and returns true. In that process, prepares the network and returns false.
+pub fn ran_in_own_network(name: &str, is_needed: bool) -> bool {
     if env::var_os(OWN_NETWORK).is_some() {
         start_loopback();
         return false;
     }
-    if !is_needed() {
+    if !is_needed {
         return false;
     }
     let mut command = Command::new("unshare");
@@ -26,12 +26,16 @@ pub fn runs_in_own_network(test: &str, is_needed: impl FnOnce() -> bool) -> bool
         command.args(["--user", "--map-root-user"]);
     }
     command.arg(env::current_exe().unwrap());
-    command.args(["--exact", "--nocapture", test]);
-    let status = command.env(OWN_NETWORK, "1").status().unwrap();
+    command.args(["--exact", "--nocapture", name]);
+    let output = command.env(OWN_NETWORK, "1").output().expect("unshare, of util-linux");
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+    print!("{stdout}");
+    eprint!("{stderr}");
+    // The process also succeeds if no test has this name.
     assert!(
-        status.success(),
-        "in a network namespace: {status}. If this system does not let you have one, run the test \
-         as root"
+        output.status.success() && stdout.contains("1 passed"),
+        "`{name}` in a network namespace: {}. If you may not create one, run the test as root",
+        output.status
     );
     true
 }
@@ -40,6 +44,7 @@ pub fn runs_in_own_network(test: &str, is_needed: impl FnOnce() -> bool) -> bool
 /// <https://docs.kernel.org/userspace-api/netlink/intro.html>
 fn start_loopback() {
     const AF_NETLINK: i32 = 16;
+    const NETLINK_ROUTE: i32 = 0;
     const RTM_NEWLINK: u16 = 16;
     const NLM_F_REQUEST_AND_ACK: u16 = 1 | 4;
     const IFF_UP: u32 = 1;
@@ -55,11 +60,11 @@ fn start_loopback() {
     request.extend(IFF_UP.to_ne_bytes());
     request.extend(IFF_UP.to_ne_bytes());
 
-    let protocol = Some(Protocol::from(0)); // NETLINK_ROUTE
+    let protocol = Some(Protocol::from(NETLINK_ROUTE));
     let kernel = Socket::new(Domain::from(AF_NETLINK), Type::RAW, protocol).unwrap();
     kernel.send(&request).unwrap();
     let mut answer = [0; 256];
-    let length = std::io::Read::read(&mut &kernel, &mut answer).unwrap();
-    assert!(length >= 20, "an answer with an error number");
+    let n_bytes = (&kernel).read(&mut answer).unwrap();
+    assert!(n_bytes >= 20, "an answer of {n_bytes} bytes has no error number");
     assert_eq!(answer[16..20], [0; 4], "the error number");
 }

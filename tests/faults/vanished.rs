@@ -13,7 +13,7 @@ use crate::common::listener::{Behaviour, Listener};
 use crate::common::{Instance, Server, TIMEOUT, wait_for};
 use crate::kills::head;
 use crate::oracle::{Log, Stored, log_of};
-use crate::own_network::runs_in_own_network;
+use crate::own_network::ran_in_own_network;
 use crate::process::resident_kib;
 use crate::report::{Recovered, Row};
 use crate::siege::{
@@ -77,8 +77,8 @@ fn try_to_vanish(socket: &TcpStream) -> io::Result<()> {
     SockRef::from(socket).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
 }
 
-/// Whether this process may filter packets. Some kernels allow it only to root and to the owner of
-/// a network namespace.
+/// Whether this process may filter packets. Some kernels allow this only to root and to the owner of
+/// the network namespace.
 fn may_vanish() -> bool {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     try_to_vanish(&socket.into()).is_ok()
@@ -154,7 +154,7 @@ fn judge(instance: &Instance, logs: Vec<Log>) -> (usize, usize) {
 fn peers_that_vanish_harm_no_one_and_continue_where_they_were_when_they_return() {
     const NAME: &str =
         "vanished::peers_that_vanish_harm_no_one_and_continue_where_they_were_when_they_return";
-    if runs_in_own_network(NAME, || !may_vanish()) {
+    if ran_in_own_network(NAME, !may_vanish()) {
         return;
     }
     let instance = instance();
@@ -200,7 +200,7 @@ fn peers_that_vanish_harm_no_one_and_continue_where_they_were_when_they_return()
     .write();
 }
 
-/// In a network namespace, which needs root, the kernel can be configured to give up sooner.
+/// In a network namespace of its own, a test can configure the kernel to give up sooner.
 #[cfg(all(feature = "deploy", feature = "machine"))]
 mod for_good {
     use super::*;
@@ -218,7 +218,7 @@ mod for_good {
     fn peers_that_never_return_are_dropped_when_tcp_gives_up() {
         const NAME: &str =
             "vanished::for_good::peers_that_never_return_are_dropped_when_tcp_gives_up";
-        if runs_in_own_network(NAME, || true) {
+        if ran_in_own_network(NAME, true) {
             return;
         }
         let usual = fs::read_to_string(TRIES).unwrap();
