@@ -121,12 +121,15 @@ impl DieResult {
     ///
     /// The text is not a number that the die can show.
     pub fn parse(die: Die, text: &str) -> Result<DieResult, ValueError> {
-        let n_dice = u32::from(die.n_dice());
-        let range = n_dice..=n_dice * u32::from(die.n_sides());
-        let result = text.parse().ok().filter(|result| range.contains(result));
-        let result =
-            result.ok_or_else(|| ValueError::new("a result that the die can show", text))?;
-        Ok(DieResult { die, result })
+        let result = text.parse().ok().map(|result| DieResult { die, result });
+        let result = result.filter(|result| result.is_possible());
+        result.ok_or_else(|| ValueError::new("a result that the die can show", text))
+    }
+
+    /// Whether the die can show this result.
+    pub fn is_possible(self) -> bool {
+        let n_dice = u32::from(self.die.n_dice());
+        (n_dice..=n_dice * u32::from(self.die.n_sides())).contains(&self.result)
     }
 }
 

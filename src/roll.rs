@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::tz::Offset;
 use jiff::{Timestamp, Unit};
 
 use crate::dice::Results;
@@ -81,9 +82,12 @@ impl FromStr for RolledAt {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<RolledAt, ValueError> {
-        let expected = "a timestamp such as `2026-11-23T01:37:40.123Z`";
-        let timestamp = text.parse().map_err(|_| ValueError::new(expected, text))?;
-        Ok(RolledAt::truncate(timestamp))
+        let timestamp: Option<Timestamp> = text.parse().ok();
+        // A year before 0000 has more digits, so the texts would not sort like the timestamps.
+        let has_four_digits = |time: &Timestamp| Offset::UTC.to_datetime(*time).year() >= 0;
+        let timestamp = timestamp.filter(has_four_digits).map(RolledAt::truncate);
+        timestamp
+            .ok_or_else(|| ValueError::new("a timestamp such as `2026-11-23T01:37:40.123Z`", text))
     }
 }
 
@@ -121,5 +125,10 @@ mod tests {
         let late = read("2026-11-23T02:37:41+01:00");
         assert_eq!(late.to_string(), "2026-11-23T01:37:41.000Z");
         assert!(early < late && early.to_string() < late.to_string());
+        let first = "0000-01-01T00:00:00.000Z";
+        assert_eq!(read(first).to_string(), first);
+        for text in ["-000001-12-31T23:59:59.999Z", "0000-01-01T00:00:00+01:00", "10000-01-01"] {
+            assert!(text.parse::<RolledAt>().is_err(), "{text}");
+        }
     }
 }
