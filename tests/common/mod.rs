@@ -104,6 +104,19 @@ impl Instance {
         self.start_with(&mut self.command())
     }
 
+    /// Starts a server and waits for a roll that is stored on time. The first rolls are late and come
+    /// together, because the server computes their seeds first. `every` must be short.
+    pub fn start_rolling(&self) -> Server {
+        let server = self.start();
+        let is_on_time = "select count(*) from rolls where id > 1
+                          and julianday('now') - julianday(rolled_at) < 0.5 / 86400";
+        wait_for("a roll on time", || {
+            let n: i64 = self.sqlite().query_row(is_on_time, [], |row| row.get(0)).unwrap();
+            (n > 0).then_some(())
+        });
+        server
+    }
+
     /// The same with another command, for example with environment variables. It must log JSON.
     pub fn start_with(&self, command: &mut Command) -> Server {
         let mut server = Server::spawn(command);

@@ -52,7 +52,7 @@ fn doctor(instance: &Instance, url: &str, front: &Front) -> (Vec<(String, String
 /// Checks everything that the delivered files of a proxy promise, with one server.
 fn check_delivered(kind: Kind) {
     let instance = Instance::new("every = '250ms'");
-    let mut server = instance.start();
+    let mut server = instance.start_rolling();
     let front = Front::delivered(kind, instance.port());
 
     arrives_at_once(&instance, front.url("/stream/")).unwrap();
@@ -112,7 +112,7 @@ fn check_delivered(kind: Kind) {
 /// Returns the names of all faults.
 fn check_minimal(kind: Kind, line: &str) -> Vec<String> {
     let instance = Instance::new("every = '250ms'");
-    let mut server = instance.start();
+    let mut server = instance.start_rolling();
     let front = Front::minimal(kind, instance.port());
     let (faults, _) = doctor(&instance, &front.url("/"), &front);
     assert!(faults.iter().any(|(_, change)| change.contains(line)), "no `{line}` in {faults:?}");
@@ -173,7 +173,7 @@ fn a_forged_address_is_not_believed_behind_a_proxy_that_passes_it_on() {
 #[test]
 fn lighttpd_with_the_lines_of_the_guide_delivers_each_event_at_once() {
     let instance = Instance::new("every = '250ms'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     let front = Front::delivered(Kind::Lighttpd, instance.port());
     arrives_at_once(&instance, front.url("/stream/")).unwrap();
     assert_eq!(seen_address(&front, &FORGED), "127.0.0.2");
@@ -185,7 +185,7 @@ fn lighttpd_with_the_lines_of_the_guide_delivers_each_event_at_once() {
 #[test]
 fn caddy_ends_the_stream_to_rollcast_when_its_client_has_gone() {
     let instance = Instance::new("every = '250ms'\nheartbeat = '1s'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     let front = Front::delivered(Kind::Caddy, instance.port());
     let n_open = || {
         let metrics = crate::common::http().get(instance.url("/metrics")).call().unwrap();

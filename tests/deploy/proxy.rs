@@ -92,7 +92,7 @@ pub fn arrives_at_once(instance: &Instance, url: String) -> Result<(), String> {
 #[test]
 fn the_first_byte_and_each_event_arrive_at_once() {
     let instance = Instance::new("every = '1s'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     let nginx = Nginx::start(instance.port());
     arrives_at_once(&instance, nginx.url("/stream/")).unwrap();
 
@@ -104,7 +104,7 @@ fn the_first_byte_and_each_event_arrive_at_once() {
 #[test]
 fn pages_are_compressed_and_the_stream_is_not() {
     let instance = Instance::new("every = '1s'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     let encoding = |nginx: &Nginx, path: &str| {
         let answer = http().get(nginx.url(path)).header("Accept-Encoding", "gzip").call().unwrap();
         assert_eq!(answer.status(), 200, "{path}");
@@ -411,7 +411,7 @@ fn an_event_source_reconnects_when_a_worker_runs_out_of_connections() {
 #[test]
 fn a_reload_ends_old_workers_and_their_streams_resume_on_new_ones() {
     let instance = Instance::new("every = '50ms'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     // Shortens the delivered 10 s. The control has no timeout.
     let gap_after_reload = |timeout: &str| {
         let nginx = Nginx::start_with(instance.port(), |files| {
@@ -574,7 +574,7 @@ fn nginx_caches_static_files_as_the_server_allows_even_while_the_server_is_down(
 #[test]
 fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
     let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     run_well(
@@ -614,7 +614,7 @@ fn over_tls_the_stream_speaks_http_2_and_each_event_arrives_at_once() {
 #[test]
 fn doctor_finds_no_fault_in_the_delivered_site_and_detects_buffering() {
     let instance = Instance::new("every = '50ms'");
-    let _server = instance.start();
+    let _server = instance.start_rolling();
     let doctor = |nginx: &Nginx| {
         let mut command = instance.command();
         command.args(["doctor", &nginx.url("/"), "--json", "--for", "3s", "--timeout", "5s"]);

@@ -4,17 +4,9 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::common::{Instance, ROLLCAST, Server, wait_for};
+use crate::common::ROLLCAST;
 use crate::nginx::Nginx;
-use crate::{Report, doctor};
-
-/// A server that has stored a roll.
-fn rolling(rollcast: &str) -> (Instance, Server) {
-    let instance = Instance::new(rollcast);
-    let server = instance.start();
-    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
-    (instance, server)
-}
+use crate::{Report, doctor, rolling};
 
 /// The doctor's report on rollcast behind nginx with these changes, at ten rolls per second. That
 /// is slow enough that a busy machine does not look like a proxy that buffers.

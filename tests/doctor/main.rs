@@ -16,7 +16,15 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::common::ROLLCAST;
+use crate::common::{Instance, ROLLCAST, Server, wait_for};
+
+/// A server that has stored a roll. The first one is late, because the server computes its seed.
+pub fn rolling(rollcast: &str) -> (Instance, Server) {
+    let instance = Instance::new(rollcast);
+    let server = instance.start();
+    wait_for("a roll", || (!instance.stored().is_empty()).then_some(()));
+    (instance, server)
+}
 
 /// The doctor's report as JSON.
 pub struct Report {

@@ -9,10 +9,9 @@ use std::thread;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
-use crate::common::Instance;
 use crate::common::hand_server::HandServer;
 use crate::nginx::Nginx;
-use crate::{doctor, doctor_of};
+use crate::{doctor, doctor_of, rolling};
 
 /// Far in the future.
 const LATER: (i32, u8, u8) = (2090, 1, 1);
@@ -32,8 +31,7 @@ fn certificate_folder(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir 
 
 /// The doctor's report, with the certificate trusted or not.
 fn report(folder: TempDir, is_trusted: bool, changes: &[(&str, &str)]) -> crate::Report {
-    let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
+    let (instance, _server) = rolling("every = '100ms'");
     let certificate = folder.path().join("cert.pem");
     let certificate = certificate.to_str().unwrap().to_owned();
     let nginx = Nginx::start_tls(folder, instance.port(), changes);
@@ -85,8 +83,7 @@ fn a_certificate_that_expires_soon_is_a_note() {
 
 #[test]
 fn a_redirect_from_http_to_a_certificate_of_an_unknown_authority_is_a_fault() {
-    let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
+    let (instance, _server) = rolling("every = '100ms'");
     let secure = Nginx::start_tls(certificate_folder("localhost", LATER), instance.port(), &[]);
     let redirect = format!("return 301 https://localhost:{}/; }}", secure.port());
     let plain = Nginx::start(instance.port(), &[("proxy_pass http://app;\n        }", &redirect)]);
@@ -124,8 +121,7 @@ fn tunnel_to(port: u16) -> (HandServer, Arc<Mutex<Vec<String>>>) {
 
 #[test]
 fn a_server_is_examined_and_read_through_the_tunnel_of_a_proxy() {
-    let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
+    let (instance, _server) = rolling("every = '100ms'");
     // Only the proxy knows where that is.
     let folder = certificate_folder("dice.invalid", LATER);
     let certificate = folder.path().join("cert.pem").display().to_string();
@@ -156,8 +152,7 @@ fn a_server_is_examined_and_read_through_the_tunnel_of_a_proxy() {
 
 #[test]
 fn tail_and_export_accept_an_authority_too() {
-    let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
+    let (instance, _server) = rolling("every = '100ms'");
     let folder = certificate_folder("localhost", LATER);
     let certificate = folder.path().join("cert.pem").display().to_string();
     let nginx = Nginx::start_tls(folder, instance.port(), &[]);
