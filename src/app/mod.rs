@@ -17,13 +17,13 @@ use tokio::select;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::clock::ticks;
 use crate::config::{Config, RollerConfig};
 use crate::dice::Results;
-use crate::draw::Draw;
+use crate::draw;
 use crate::feed::{Feed, N_RECENT};
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -31,6 +31,7 @@ use crate::panics;
 use crate::pump::{Pump, PumpError};
 use crate::retention::prune;
 use crate::roll::{Roll, RollId, RolledAt};
+use crate::seeds::Seeds;
 use crate::store::{Store, StoreError};
 use crate::web;
 
@@ -38,6 +39,8 @@ pub use self::runtime::run;
 pub use self::signals::stop_signal;
 pub use self::startup::{address, local_url};
 
+/// The time between two checkpoints of the log of rolls.
+const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end waits for the write-ahead log to be moved into the database. The next start
 /// reads the log just as well.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,8 +52,8 @@ const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Says why the server cannot start, or why it stopped without a signal.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let RollerConfig { every, dice } = config.roller.clone();
-    let mut draw = Draw::from_entropy(dice);
-    serve_rolls(config, ticks(every), move |id| draw.draw(id)).await
+    let draw = move |seeds: &Seeds, id| draw::results(seeds.draw(id), id, &dice);
+    serve_rolls(config, ticks(every), draw).await
 }
 
 /// The same with ticks and dice from elsewhere.
@@ -61,7 +64,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
 pub async fn serve_rolls(
     config: &Config,
     ticks: impl Stream<Item = RolledAt> + Send + 'static,
-    draw: impl FnMut(RollId) -> Results + Send + 'static,
+    mut draw: impl FnMut(&Seeds, RollId) -> Results + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
     user_signals::ignore(config).context("cannot listen for signals")?;
@@ -80,6 +83,8 @@ pub async fn serve_rolls(
 
     let shutdown = rocket.shutdown();
     shut_down_after(stop_signal, shutdown.clone());
+    let seeds = modules.store.seeds();
+    let draw = move |id| draw(&seeds, id);
     let pump = modules.start_pump(config, ticks, draw, listens, shutdown.clone())?;
     let heartbeats = modules.start_heartbeats();
     let (served, pumped) = run_until_both_end(rocket, pump, shutdown).await;
@@ -88,6 +93,10 @@ pub async fn serve_rolls(
     let served = end_of_server(served, config);
     heartbeats.abort();
     if !matches!(pumped, Ok(Err(PumpError::NoAnswer))) {
+        // Nobody saw a roll that could not be stored for good.
+        if let Ok(Ok(())) = pumped {
+            sign_last(&modules.store).await;
+        }
         move_log(&modules.store).await;
     }
     pumped.context("the pump panicked")??;
@@ -157,6 +166,7 @@ impl Modules {
         // The next roll was not due before that.
         let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
         let pruner = prune(config.store.keep, newest, store.clone(), metrics.clone());
+        let signer = sign_every_second(self.store.clone());
         let pump = Pump {
             head: feed.head().id,
             draw,
@@ -174,6 +184,7 @@ impl Modules {
                 Ok(()) => select! {
                     pumped = pump => pumped,
                     () = pruner => unreachable!("the pruner never ends"),
+                    () = signer => unreachable!("the signer never ends"),
                 },
                 Err(_never_listened) => Ok(()),
             }
@@ -229,6 +240,39 @@ fn end_of_server(served: Served, config: &Config) -> anyhow::Result<()> {
         }
         _ => Err(startup::explain(error, config)),
     })
+}
+
+/// Signs the log until the future is dropped. Each fault is logged once.
+async fn sign_every_second(store: Store) {
+    let mut logged_fault = String::new();
+    loop {
+        sleep(SIGN_INTERVAL).await;
+        let fault = match store.sign().await {
+            Ok(()) => String::new(),
+            Err(error) => format!("{:#}", anyhow!(error)),
+        };
+        if fault != logged_fault && !fault.is_empty() {
+            warn!(
+                "cannot sign the log of rolls, trying again; new rolls continue, and rolls that are \
+                 not signed are kept: {fault}"
+            );
+        } else if fault != logged_fault {
+            info!("the log of rolls is signed again");
+        }
+        logged_fault = fault;
+        // Ignore the error: the next roll has the same one, and is reported.
+        let _ = store.add_to_log().await;
+    }
+}
+
+/// Signs the rolls of the last second.
+async fn sign_last(store: &Store) {
+    let fault = match timeout(CHECKPOINT_TIMEOUT, store.sign()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => format!("{:#}", anyhow!(error)),
+        Err(_elapsed) => "the disk does not answer".into(),
+    };
+    warn!("the newest rolls are not signed; the next start signs them: {fault}");
 }
 
 /// Moves the write-ahead log into the database, so that it is one file while nothing runs.

@@ -48,6 +48,13 @@ const CHECK_HELP: &str = "\
 Exit codes: 0 sound, or ready; 1 damaged, or not ready or no answer within a few seconds; 2 usage
 or configuration error.";
 
+const REKEY_HELP: &str = "\
+Stop the server first. The secret determines all future rolls, and its key signs the log of rolls.
+Make a new secret if somebody else may have read the old one, if it is lost, or if you restored an
+older copy of the database. The old secret and its checkpoint stay under other names. Everybody who
+verifies the log sees the new key and the break. Draws across the break are void.
+Exit codes: 0 done, 1 no new secret was made, 2 usage or configuration error.";
+
 const BACKUP_HELP: &str = "\
 The script `rollcast-backup FOLDER N_KEPT`, for cron and timers, runs this command. It writes
 FOLDER/rolls-<UTC time>.db and then deletes all copies except the newest N_KEPT. Run it as the
@@ -73,6 +80,9 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Make a new secret, which begins a new chain of rolls and gives the log a new key
+    #[command(after_help = REKEY_HELP)]
+    Rekey,
     /// Print statistics of all rolls ever made, compared with fair dice
     #[command(
         after_help = "Exit codes: 0 no alarm, 1 failed while running, 2 usage or configuration error,\n\

@@ -4,7 +4,7 @@ use crate::app;
 use crate::cli::serve::site_files;
 use crate::cli::{Failure, say};
 use crate::config::Config;
-use crate::store::{Inspection, Store};
+use crate::store::{Compared, Inspection, Store};
 
 /// Prints the effective configuration, and checks the database.
 ///
@@ -26,7 +26,7 @@ pub fn check(config: Config) -> Result<(), Failure> {
     say("database", store.database.display().to_string())?;
     match app::run(&config, Store::inspect(store))?.map_err(anyhow::Error::new)? {
         Inspection::Absent => say("", "none yet; the first start creates it".into())?,
-        Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable } => {
+        Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable, log } => {
             say("", format!("intact, schema {schema}, rolls kept: {}", kept.n_rolls()))?;
             if kept.n_rolls() > 0 {
                 say("", format!("rolls {} to {}", kept.oldest, kept.head.id))?;
@@ -48,6 +48,15 @@ pub fn check(config: Config) -> Result<(), Failure> {
                      they are left out everywhere: repair or delete them, or restore a backup"
                 )
                 .into());
+            }
+            match log.map_err(anyhow::Error::new)? {
+                Compared::NotYet => {}
+                Compared::Alone { secret, why } => {
+                    let secret = secret.display();
+                    say("log", "rolls and hashes agree".into())?;
+                    say("", format!("not compared with the secret: `{secret}` {why}"))?;
+                }
+                Compared::WithSecret => say("log", "rolls, hashes and secret agree".into())?,
             }
         }
     }

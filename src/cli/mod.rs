@@ -11,6 +11,7 @@ mod serve;
 mod check;
 mod ready;
 mod backup;
+mod rekey;
 mod doctor;
 mod tail;
 mod export;
@@ -98,6 +99,7 @@ impl Cli {
                 let existing = if force { Existing::Replace } else { Existing::Refuse };
                 backup::backup(config()?, &file, existing)
             }
+            Command::Rekey => rekey::rekey(config()?),
             Command::Stats => stats::stats(config()?),
             Command::Doctor(args) => doctor::doctor(*args),
             Command::Tail(args) => tail::tail(*args, config),

@@ -136,6 +136,8 @@ impl Config {
             roller: RollerConfig { dice, every },
             store: StoreConfig {
                 database: root.join(table.database),
+                secret: table.secret.map(|file| root.join(file)),
+                origin: table.origin,
                 keep,
                 n_reserve_bytes: table.reserve_mb << 20,
             },

@@ -33,6 +33,10 @@ pub struct RollerConfig {
 pub struct StoreConfig {
     /// The database file.
     pub database: PathBuf,
+    /// The file of the secret; `None`: beside the database.
+    pub secret: Option<PathBuf>,
+    /// The name of the log; `None`: derived from the secret.
+    pub origin: Option<String>,
     /// Which rolls are kept.
     pub keep: Keep,
     /// Free bytes on the database's disk below which the server is not ready; 0 turns the check off.

@@ -25,6 +25,9 @@ struct Ours {
 pub struct Table {
     #[serde(deserialize_with = "values::database")]
     pub database: PathBuf,
+    pub secret: Option<PathBuf>,
+    #[serde(deserialize_with = "values::origin")]
+    pub origin: Option<String>,
     pub static_dir: Option<PathBuf>,
     #[serde(deserialize_with = "values::dice")]
     pub dice: Dice,
@@ -52,6 +55,8 @@ impl Default for Table {
         let dice = ["1D6", "1D20"].map(|name| name.parse::<Die>().expect("a default die is valid"));
         Table {
             database: PathBuf::from("var/rolls.db"),
+            secret: None,
+            origin: None,
             static_dir: None,
             dice: Dice::try_from(Vec::from(dice)).expect("the default dice are valid"),
             every: Duration::from_secs(1),

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use crate::dice::{Dice, Die};
+use crate::log::is_origin;
 use crate::network::Network;
 use crate::text::ValueError;
 
@@ -46,6 +47,20 @@ pub fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D
     } else {
         return Ok(text.into());
     };
+    Err(D::Error::custom(ValueError::new(expected, text)))
+}
+
+/// Reads `origin`.
+///
+/// # Errors
+///
+/// The value cannot name a log.
+pub fn origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_origin(&text) {
+        return Ok(Some(text));
+    }
+    let expected = "a name without spaces and `+`, such as `dice.example.org`";
     Err(D::Error::custom(ValueError::new(expected, text)))
 }
 

@@ -187,7 +187,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_prune_is_retried_ever_later_and_a_success_restores_the_pace() {
         let log = Log::start();
-        let (_folder, store) = Store::with_rolls(5).await;
+        // A tile and one roll. Only whole tiles are pruned.
+        let (_folder, store) = Store::with_rolls(257).await;
+        let next_tile = |n: i64| (256 * n + 2..=256 * n + 257).map(Roll::example).collect();
         let metrics = Metrics::default();
         let n_failures = || count(&metrics, "prune_failures_total");
         let n_pruned = || count(&metrics, "pruned_total");
@@ -200,12 +202,14 @@ mod tests {
             assert_eq!(start.elapsed().as_secs(), seconds, "failure {n}");
         }
         drop(locked);
-        run_until(pruner.as_mut(), || n_pruned() == 4).await;
+        run_until(pruner.as_mut(), || n_pruned() == 256).await;
         assert_eq!(start.elapsed().as_secs(), 243);
-        store.apply(vec![Roll::example(6)]).await.expect("space");
-        run_until(pruner.as_mut(), || n_pruned() == 5).await;
+        store.apply(next_tile(1)).await.expect("space");
+        store.sign().await.expect("space");
+        run_until(pruner.as_mut(), || n_pruned() == 512).await;
         assert_eq!(start.elapsed().as_secs(), 244, "the ordinary pace");
-        store.apply(vec![Roll::example(7)]).await.expect("space");
+        store.apply(next_tile(2)).await.expect("space");
+        store.sign().await.expect("space");
         let _locked = store.lock_as_another_program();
         for (n, seconds) in [(10, 245), (11, 246), (12, 248)] {
             run_until(pruner.as_mut(), || n_failures() == n).await;

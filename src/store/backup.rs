@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::config::StoreConfig;
 use crate::draft::{Draft, Existing};
 use crate::store::backup_file::{self, target};
 use crate::store::error::unusable;
+use crate::store::log::secret_path;
 use crate::store::{Kept, StoreError, file, history, schema};
 
 /// Pages to copy between two checks for a stop.
@@ -40,7 +42,7 @@ pub enum BackupStep {
     Checking,
 }
 
-/// Copies the history at `database` to `to`, checks the copy and returns the range of its rolls.
+/// Copies the configured history to `to`, checks the copy and returns the range of its rolls.
 /// The file at `to` appears only when the copy is complete. Set `stop` to cancel.
 ///
 /// # Errors
@@ -49,20 +51,21 @@ pub enum BackupStep {
 /// [`StoreError::Draft`] if `to` cannot be used or another backup writes to it;
 /// [`StoreError::Stopped`] after a stop; otherwise the error of the file system or SQLite.
 pub fn copy(
-    database: &Path,
+    config: &StoreConfig,
     to: &Path,
     existing: Existing,
     stop: &Arc<AtomicBool>,
     mut progress: impl FnMut(BackupStep),
 ) -> Result<Kept, StoreError> {
-    let database = match database.parent().map(Path::exists) {
-        Some(true) => file::resolve(database)?,
-        _ => database.to_path_buf(),
+    let database = match config.database.parent().map(Path::exists) {
+        Some(true) => file::resolve(&config.database)?,
+        _ => config.database.clone(),
     };
     if !file::history_exists(&database)? {
         return Err(unusable("no file", &database, "the first start creates it"));
     }
-    let to = target(to, &database, existing)?;
+    let secret = secret_path(config, &database);
+    let to = target(to, &database, &secret, existing)?;
     // Create the draft first: opening the database may leave a log file beside it.
     // The same users may read the copy as the database.
     let draft = Draft::create(&to, existing, 0o640)?;
@@ -98,7 +101,7 @@ pub fn copy(
     check(&copy, kept, draft.path(), stop)?;
     copy.close().map_err(|(_, error)| error)?;
     // Check again: another program may have created the file or a log of it meanwhile.
-    target(&to, &database, existing)?;
+    target(&to, &database, &secret, existing)?;
     draft.publish()?;
     Ok(kept)
 }

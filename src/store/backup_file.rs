@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::draft::{self, Draft, Existing};
+use crate::store::log::checkpoint_path;
 use crate::store::{StoreError, file};
 
 /// Suffixes of the files that SQLite and rollcast create beside a database.
@@ -15,9 +16,14 @@ const COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", "-lock", "-new"];
 /// # Errors
 ///
 /// [`StoreError::Draft`] if none may.
-pub fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf, StoreError> {
+pub fn target(
+    to: &Path,
+    database: &Path,
+    secret: &Path,
+    existing: Existing,
+) -> Result<PathBuf, StoreError> {
     let to = draft::resolve(to)?;
-    refuse_own(&to, database)?;
+    refuse_own(&to, database, secret)?;
     draft::check(&to, existing)?;
     // SQLite would apply this log to the copy.
     let log = file::log_path(&to);
@@ -28,14 +34,15 @@ pub fn target(to: &Path, database: &Path, existing: Existing) -> Result<PathBuf,
     Ok(to)
 }
 
-/// Refuses a path without links that leads to the database or to a file of it.
+/// Refuses a path without links that leads to the database or to a file of it, such as its secret.
 ///
 /// # Errors
 ///
 /// [`StoreError::Draft`] if it does.
-pub fn refuse_own(to: &Path, database: &Path) -> Result<(), StoreError> {
-    let own = COMPANIONS.map(|suffix| file::beside(database, suffix));
-    if to == database || own.iter().any(|own| own == to) || draft::is_same_file(to, database) {
+pub fn refuse_own(to: &Path, database: &Path, secret: &Path) -> Result<(), StoreError> {
+    let secrets = [secret.to_path_buf(), checkpoint_path(secret)];
+    let is_secret = secrets.iter().any(|file| file == to || draft::is_same_file(to, file));
+    if is_of_database(to, database) || is_secret {
         let found = "the database itself or a file of it";
         draft::refuse(found, to, "use another file name")?;
     }
@@ -45,6 +52,13 @@ pub fn refuse_own(to: &Path, database: &Path) -> Result<(), StoreError> {
         draft::refuse("the database itself under a draft's name", &draft, remedy)?;
     }
     Ok(())
+}
+
+/// Whether a path without links leads to the database or to a file that SQLite or rollcast creates
+/// beside it.
+pub fn is_of_database(path: &Path, database: &Path) -> bool {
+    let own = COMPANIONS.map(|suffix| file::beside(database, suffix));
+    path == database || own.iter().any(|own| own == path) || draft::is_same_file(path, database)
 }
 
 /// Opens a draft without SQLite's locks and journal. No other process uses the draft, and a failed

@@ -140,6 +140,41 @@ pub enum StoreError {
     /// A stored row that rollcast did not write.
     #[error("expected a stored roll, got {0}")]
     Malformed(String),
+    /// The secret of the log cannot be used.
+    #[error(
+        "the secret `{}` {fault}, so no new roll can be proven; put the right one back, or begin \
+         a new chain with `rollcast rekey`", .path.display()
+    )]
+    Secret {
+        /// The path of the secret.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The database does not match the signed log.
+    #[error(
+        "the database does not match the signed log: {signed} rolls were signed, the database has \
+         {stored}{differing}; put the newer database back, or begin a new chain with \
+         `rollcast rekey`",
+        differing = if stored < signed { "" } else { ", and a signed roll differs" }
+    )]
+    Fork {
+        /// How many rolls the newest checkpoint covers.
+        signed: u64,
+        /// The id of the newest roll in the database.
+        stored: u64,
+    },
+    /// The file of the newest checkpoint is not a checkpoint.
+    #[error("`{}` is not a checkpoint; put it back, or remove it", .0.display())]
+    Checkpoint(PathBuf),
+    /// A row was changed after it was added to the log.
+    #[error("one of the rolls {first} to {last} was changed after it was added to the log")]
+    Changed {
+        /// The first roll that may be changed.
+        first: RollId,
+        /// The last roll that may be changed.
+        last: RollId,
+    },
     /// SQLite's own error.
     #[error("the database cannot be used")]
     Sqlite(#[from] rusqlite::Error),
@@ -164,6 +199,7 @@ impl StoreError {
         match self {
             StoreError::Moved(_) | StoreError::Overwritten(_) | StoreError::Malformed(_) => true,
             StoreError::NotNext { .. } | StoreError::Conflict { .. } => true,
+            StoreError::Fork { .. } | StoreError::Changed { .. } => true,
             // The rolls are in that file, wherever it is, and may be lost with it.
             StoreError::CannotExamine { .. } => true,
             StoreError::Sqlite(error) => matches!(

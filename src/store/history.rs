@@ -234,8 +234,12 @@ pub fn kept(connection: &Connection) -> Result<Kept, StoreError> {
     Ok(Kept { oldest: oldest.map_or(head.id.next(), RollId), head })
 }
 
-/// The newest roll that was ever stored.
-fn head(connection: &Connection) -> Result<Cursor, StoreError> {
+/// The newest roll that was ever stored. Does not read the oldest ones, whose page may be damaged.
+///
+/// # Errors
+///
+/// The database cannot be read.
+pub fn head(connection: &Connection) -> Result<Cursor, StoreError> {
     let sql = "select seq from sqlite_sequence where name = 'rolls'";
     let head: Option<i64> =
         connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;

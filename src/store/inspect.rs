@@ -4,12 +4,16 @@ use std::path::Path;
 
 use rusqlite::OpenFlags;
 
+use crate::config::StoreConfig;
 use crate::store::error::unusable;
 use crate::store::file::{history_exists, open, resolve};
+use crate::store::log::Compared;
 use crate::store::schema::check_schema;
 use crate::store::server_lock::is_in_use;
-use crate::store::{Kept, StoreError, Unreadable, history};
+use crate::store::{Kept, StoreError, Unreadable, history, log};
 
+/// The first schema that has the log of rolls.
+const LOG_SCHEMA: usize = 6;
 /// Rows that are read at a time.
 const BATCH: usize = 10_000;
 /// The most unreadable rows that are returned.
@@ -32,15 +36,18 @@ pub enum Inspection {
         n_unreadable: u64,
         /// The first of those.
         unreadable: Vec<Unreadable>,
+        /// What the log was compared with, or why rolls cannot be proven.
+        log: Result<Compared, StoreError>,
     },
 }
 
-/// Inspects the file at `path`.
+/// Inspects the configured database, and its log.
 ///
 /// # Errors
 ///
 /// [`StoreError::UnusableDatabase`] if the file is not a sound rollcast database.
-pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
+pub fn inspect(config: &StoreConfig) -> Result<Inspection, StoreError> {
+    let path = &config.database;
     let path = match path.parent().map(Path::exists) {
         Some(true) => resolve(path)?,
         _ => return Ok(Inspection::Absent),
@@ -68,5 +75,9 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         let n_more = MAX_UNREADABLE - unreadable.len();
         unreadable.extend(rows.unreadable.into_iter().take(n_more));
     }
-    Ok(Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable })
+    let log = match schema >= LOG_SCHEMA {
+        true => log::inspect(&connection, &log::secret_path(config, &path)),
+        false => Ok(Compared::NotYet),
+    };
+    Ok(Inspection::Sound { kept, schema, in_use, n_unreadable, unreadable, log })
 }

@@ -26,6 +26,7 @@ mod filter;
 mod statistics;
 mod projection;
 mod prune;
+mod log;
 mod writer;
 mod writer_thread;
 mod read_pool;
@@ -49,22 +50,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::config::StoreConfig;
 use crate::draft::Existing;
+use crate::log::VerifierKey;
 use crate::roll::Roll;
+use crate::seeds::Seeds;
 use crate::statistics::Tallies;
 use crate::store::blocking::blocking;
 use crate::store::error::explain_damage;
+use crate::store::log::Signer;
 use crate::store::open_files::OpenFiles;
 use crate::store::projection::SharedTallies;
 use crate::store::read_pool::{ReadPool, acquire};
 use crate::store::row::UnreadableLog;
 use crate::store::server_lock::ServerLock;
 use crate::store::time_limits::PERMIT_TIMEOUT;
-use crate::store::writer::Writer;
+use crate::store::writer::{OpenWriter, Writer};
 use crate::store::writer_thread::WriterThread;
 
 pub use self::archive::Archive;
@@ -76,6 +80,7 @@ pub use self::filter::FilteredPage;
 pub use self::history::{Newest, Page};
 pub use self::id_ranges::IdRanges;
 pub use self::inspect::Inspection;
+pub use self::log::{Chain, Compared, Fixed, Rekeyed, Signed};
 pub use self::prune::{Cutoff, Pruned};
 pub use self::range::{IdRange, Kept, Order, RollRange};
 pub use self::row::{Rows, Unreadable};
@@ -88,6 +93,8 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     writer: WriterThread,
     tallies: SharedTallies,
+    signer: Arc<Signer>,
+    seeds: Seeds,
     reads: ReadPool,
     unreadable: UnreadableLog,
     /// One permit: see [`Store::disk`].
@@ -107,16 +114,19 @@ impl Store {
     /// rollcast, and [`StoreError::InUse`] for one that another server has open. Such a file is
     /// left untouched.
     pub async fn open(config: &StoreConfig) -> Result<Store, StoreError> {
-        let path = config.database.clone();
-        blocking(move || Store::open_blocking(&path).map_err(|error| explain_damage(error, &path)))
-            .await
+        let config = config.clone();
+        let open = move || {
+            let opened = Store::open_blocking(&config);
+            opened.map_err(|error| explain_damage(error, &config.database))
+        };
+        blocking(open).await
     }
 
-    fn open_blocking(path: &Path) -> Result<Store, StoreError> {
-        let (path, mut lock) = file::claim(path)?;
+    fn open_blocking(config: &StoreConfig) -> Result<Store, StoreError> {
+        let (path, mut lock) = file::claim(&config.database)?;
         // The writer first: a file from a backup is not in WAL mode yet.
         let unreadable = UnreadableLog::default();
-        let writer = Writer::open(&path, unreadable.clone())?;
+        let OpenWriter { writer, signer, seeds } = Writer::open(&path, config, unreadable.clone())?;
         let (files, tallies) = (writer.files(), writer.tallies());
         let reads = ReadPool::open(&path, files.clone())?;
         lock.acquire_database()?;
@@ -128,6 +138,8 @@ impl Store {
         Ok(Store(Arc::new(Shared {
             writer,
             tallies,
+            signer: Arc::new(signer),
+            seeds,
             reads,
             unreadable,
             disk_permit,
@@ -143,9 +155,12 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub async fn inspect(config: &StoreConfig) -> Result<Inspection, StoreError> {
-        let path = config.database.clone();
-        blocking(move || inspect::inspect(&path).map_err(|error| explain_damage(error, &path)))
-            .await
+        let config = config.clone();
+        let inspect = move || {
+            let inspected = inspect::inspect(&config);
+            inspected.map_err(|error| explain_damage(error, &config.database))
+        };
+        blocking(inspect).await
     }
 
     /// The tallies of all rolls in the configured database, which a server may use. Changes
@@ -174,8 +189,20 @@ impl Store {
         stop: Arc<AtomicBool>,
         progress: impl FnMut(BackupStep) + Send + 'static,
     ) -> Result<Kept, StoreError> {
-        let (database, to) = (config.database.clone(), to.to_path_buf());
-        blocking(move || backup::copy(&database, &to, existing, &stop, progress)).await
+        let (config, to) = (config.clone(), to.to_path_buf());
+        blocking(move || backup::copy(&config, &to, existing, &stop, progress)).await
+    }
+
+    /// Makes a new secret while no server runs. The log gets a new key, and a chain begins with the
+    /// next roll.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnusableDatabase`] if there is no database, [`StoreError::InUse`] if a server
+    /// runs, and errors of SQLite and of the file system.
+    pub async fn rekey(config: &StoreConfig) -> Result<Rekeyed, StoreError> {
+        let config = config.clone();
+        blocking(move || log::rekey(&config)).await
     }
 
     /// Refuses a file that is the configured database or belongs to it.
@@ -186,7 +213,7 @@ impl Store {
     pub fn refuse_own(config: &StoreConfig, file: &Path) -> Result<(), StoreError> {
         // A database that does not exist has no files.
         let Ok(database) = file::resolve(&config.database) else { return Ok(()) };
-        backup_file::refuse_own(file, &database)
+        backup_file::refuse_own(file, &database, &log::secret_path(config, &database))
     }
 
     /// Stores rolls that have their ids, in ascending order, in one commit. They are durable when
@@ -210,6 +237,43 @@ impl Store {
     /// An error of SQLite, also if an outside writer holds its lock: this does not wait for it.
     pub async fn prune(&self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
         self.0.writer.run(move |writer| writer.prune(cutoff)).await
+    }
+
+    /// The seeds of the rolls.
+    pub fn seeds(&self) -> Seeds {
+        self.0.seeds.clone()
+    }
+
+    /// The public key of the log.
+    pub fn key(&self) -> &VerifierKey {
+        self.0.signer.verifier()
+    }
+
+    /// Watches the newest checkpoint of the log; `None` before the first.
+    pub fn signed(&self) -> watch::Receiver<Option<Signed>> {
+        self.0.signer.newest()
+    }
+
+    /// Adds rows that another program inserted after the newest roll to the log. Otherwise the next
+    /// roll adds them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::apply`].
+    pub async fn add_to_log(&self) -> Result<(), StoreError> {
+        self.0.writer.run(Writer::add_to_log).await
+    }
+
+    /// Signs the log if it has grown since the newest checkpoint. The checkpoint is durable before
+    /// [`Store::signed`] has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::File`] or [`StoreError::Draft`] if the checkpoint cannot be written. Then the
+    /// previous one stays the newest.
+    pub async fn sign(&self) -> Result<(), StoreError> {
+        let signer = self.0.signer.clone();
+        blocking(move || signer.sign()).await
     }
 
     /// Saves the statistics and moves the write-ahead log into the database file, at an orderly

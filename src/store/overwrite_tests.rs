@@ -7,6 +7,7 @@ use std::process::Command;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::config::StoreConfig;
 use crate::roll::{Roll, RollId};
 use crate::store::row::UnreadableLog;
 use crate::store::server_lock::ServerLock;
@@ -65,7 +66,10 @@ impl Used {
 
 fn open(path: &Path) -> (Writer, ServerLock) {
     let (path, lock) = file::claim(path).expect("a database");
-    (Writer::open(&path, UnreadableLog::default()).expect("a writer"), lock)
+    let secret = Some(path.with_extension("secret"));
+    let config = StoreConfig { secret, ..StoreConfig::example(Path::new("")) };
+    let open = Writer::open(&path, &config, UnreadableLog::default()).expect("a writer");
+    (open.writer, lock)
 }
 
 /// Roll `id` with this result of 1D6.
@@ -162,6 +166,8 @@ fn an_overwritten_database_is_noticed_after_a_crash() {
         let from = file::beside(&used.path(), suffix);
         fs::copy(from, file::beside(&crashed, suffix)).expect("a copy");
     }
+    fs::copy(used.path().with_extension("secret"), crashed.with_extension("secret"))
+        .expect("a copy");
     // A program that looks at it before the start makes the index, and stays.
     let outside = Connection::open(&crashed).expect("a connection");
     let sql = "select count(*) from rolls";

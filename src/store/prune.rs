@@ -4,14 +4,20 @@
 //! timestamps from the oldest roll and stops at the first roll that is not older than the cutoff.
 //! If a wrong clock dated a roll too early, it is deleted together with the rolls before it, and
 //! not earlier. If a roll was dated too late, it and all rolls after it stay until that time.
+//!
+//! Only whole tiles of 256 rolls are deleted, because the proof of a roll needs all leaves of its
+//! tile. So up to 255 more rolls stay.
 
 use rusqlite::Connection;
 
+use crate::log::TILE_LEN;
 use crate::roll::{RollId, RolledAt};
 use crate::store::{Kept, StoreError, history};
 
+/// The number of rolls in a tile.
+const TILE: i64 = TILE_LEN as i64;
 /// The maximum number of rolls that one transaction deletes. The limit keeps it short.
-pub const N_AT_ONCE: i64 = 1_000;
+pub const N_AT_ONCE: i64 = 4 * TILE;
 
 /// Which rolls to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +48,9 @@ pub struct Step {
 }
 
 /// Plans the next step, which deletes the oldest rolls beyond the cutoff. It deletes neither the
-/// newest roll nor any roll after `last_counted`, because the statistics count all rolls.
+/// newest roll nor any roll after `last_counted`, because the statistics count all rolls. The newest
+/// checkpoint covers `n_signed` rolls. The rolls of its last tile stay, because the next start
+/// compares them with the checkpoint.
 ///
 /// # Errors
 ///
@@ -51,14 +59,16 @@ pub fn next_step(
     connection: &Connection,
     cutoff: Cutoff,
     last_counted: RollId,
+    n_signed: u64,
 ) -> Result<Step, StoreError> {
     let kept = history::kept(connection)?;
-    let bound = kept.head.id.previous().min(last_counted);
+    let bound = kept.head.id.previous().min(last_counted).min(RollId(n_signed as i64));
     let up_to = match cutoff {
         Cutoff::Count(n_rolls) => Some(RollId(kept.head.id.0.saturating_sub(n_rolls))),
         Cutoff::Before(time) => last_before(connection, kept.oldest, &time.to_string())?,
     };
     let up_to = up_to.map(|id| id.min(bound).min(RollId(kept.oldest.previous().0 + N_AT_ONCE)));
+    let up_to = up_to.map(|id| RollId(id.0 / TILE * TILE));
     Ok(Step { kept, up_to: up_to.filter(|id| *id >= kept.oldest) })
 }
 
@@ -88,8 +98,9 @@ fn last_before(
     Ok(last)
 }
 
-/// Deletes the rolls up to and including this one, and the clock steps before the oldest remaining
-/// roll, which no query needs. Returns how many rolls were deleted.
+/// Deletes the rolls up to and including `up_to`, which is the last of its tile, with their clock
+/// steps and seeds. The first and the last run of seeds of each chain stay. They show what each
+/// chain announced, and that no other chain was between. Returns how many rolls were deleted.
 ///
 /// # Errors
 ///
@@ -97,6 +108,12 @@ fn last_before(
 pub fn delete(connection: &Connection, up_to: RollId) -> Result<u64, StoreError> {
     let steps = "delete from clock_steps where id <= ?1";
     connection.prepare_cached(steps)?.execute([up_to.0])?;
+    let seeds = "delete from seed_runs where first_id <= ?1 and next_anchor is null and exists (
+                   select 1 from seed_runs next
+                   where next.first_id = (select min(later.first_id) from seed_runs later
+                                          where later.first_id > seed_runs.first_id)
+                     and next.next_anchor is null)";
+    connection.prepare_cached(seeds)?.execute([up_to.0])?;
     let sql = "delete from rolls where id <= ?1";
     Ok(connection.prepare_cached(sql)?.execute([up_to.0])? as u64)
 }
@@ -114,6 +131,7 @@ mod tests {
         for schema in [
             include_str!("../../migrations/0001_rolls.sql"),
             include_str!("../../migrations/0005_clock_steps.sql"),
+            include_str!("../../migrations/0006_log.sql"),
         ] {
             connection.execute_batch(schema).expect("the schema");
         }
@@ -126,13 +144,25 @@ mod tests {
 
     /// Prunes until nothing is left to delete. Returns the remaining ids.
     fn prune(connection: &Connection, cutoff: Cutoff, last_counted: RollId) -> Vec<i64> {
-        let step = || next_step(connection, cutoff, last_counted).expect("a step").up_to;
+        let step =
+            || next_step(connection, cutoff, last_counted, u64::MAX >> 1).expect("a step").up_to;
         while let Some(up_to) = step() {
             assert!(delete(connection, up_to).expect("a prune") > 0, "a step without end");
         }
         let mut ids = connection.prepare("select id from rolls order by id").expect("a query");
         let ids = ids.query_map([], |row| row.get(0)).expect("ids");
         ids.map(|id| id.expect("an id")).collect()
+    }
+
+    /// Prunes a history with one whole tile for each date. Returns the remaining tiles, counted
+    /// from 1.
+    fn prune_tiles(moments: &[&str], cutoff: Cutoff) -> Vec<i64> {
+        let moments: Vec<&str> = moments.iter().flat_map(|it| [*it; TILE as usize]).collect();
+        let left = prune(&history(&moments), cutoff, ALL_COUNTED);
+        left.chunk_by(|a, b| (a - 1) / TILE == (b - 1) / TILE)
+            .inspect(|tile| assert_eq!(tile.len(), TILE as usize, "a part of a tile is left"))
+            .map(|tile| (tile[0] - 1) / TILE + 1)
+            .collect()
     }
 
     #[test]
@@ -148,25 +178,28 @@ mod tests {
             // A row whose time cannot be read goes with the readable rolls around it.
             (&["garbage", "2026-01-01", "garbage", "2026-01-02", "2026-07-01"], &[5]),
             (&["2026-01-01", "garbage", "2026-07-01"], &[2, 3]),
-            // The newest roll always stays.
+            // The newest roll always stays, and its tile with it.
             (&["2026-01-01", "2026-01-02"], &[2]),
             (&[], &[]),
         ];
         for (moments, left) in table {
-            assert_eq!(prune(&history(moments), before, ALL_COUNTED), left, "{moments:?}");
+            assert_eq!(prune_tiles(moments, before), left, "{moments:?}");
         }
     }
 
     #[test]
     fn a_roll_that_is_not_counted_yet_stays_and_so_does_the_newest() {
         let table = [
-            (Cutoff::Count(3), ALL_COUNTED, 2_998),
-            (Cutoff::Count(1), ALL_COUNTED, 3_000),
-            (Cutoff::Count(3), RollId(1_700), 1_701),
+            // 11 tiles have 2,816 rolls, and 6 have 1,536.
+            (Cutoff::Count(3), ALL_COUNTED, 2_817),
+            (Cutoff::Count(1), ALL_COUNTED, 2_817),
+            (Cutoff::Count(183), ALL_COUNTED, 2_817),
+            (Cutoff::Count(185), ALL_COUNTED, 2_561),
+            (Cutoff::Count(3), RollId(1_700), 1_537),
             (Cutoff::Count(3), RollId(0), 1),
             (Cutoff::Count(3_000), ALL_COUNTED, 1),
             (Cutoff::Count(i64::MAX), ALL_COUNTED, 1),
-            (Cutoff::Before("2027-01-01T00:00:00Z".parse().expect("a moment")), ALL_COUNTED, 3_000),
+            (Cutoff::Before("2027-01-01T00:00:00Z".parse().expect("a moment")), ALL_COUNTED, 2_817),
         ];
         for (cutoff, last_counted, oldest) in table {
             let connection = history(&["2026-01-01"; 3_000]);

@@ -2,16 +2,18 @@
 
 use std::thread;
 
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::cursor::Cursor;
 use crate::dice::{Dice, DieResult};
+use crate::log::{Checkpoint, Hash, Leaf, TILE_LEN, Tile};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::Statistics;
 use crate::store::read_pool::QueryClass;
 use crate::store::{
-    Extent, FilteredPage, Found, IdRange, Kept, Newest, Order, Page, RollRange, Rows, Search,
-    Store, StoreError, extent, filter, history, search,
+    Chain, Extent, FilteredPage, Found, IdRange, Kept, Newest, Order, Page, RollRange, Rows,
+    Search, Store, StoreError, extent, filter, history, log, search,
 };
 
 impl Store {
@@ -52,6 +54,84 @@ impl Store {
             self.0.unreadable.log(std::slice::from_ref(unreadable));
         }
         roll
+    }
+
+    /// The leaf of the roll `id`, and which rolls are stored. It is compared with the newest
+    /// checkpoint, if that covers the roll.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Changed`] if a row was changed after it was added to the log, and those of a
+    /// query.
+    pub async fn leaf(&self, id: RollId) -> Result<(Leaf, Kept), StoreError> {
+        let signed = self.signed().borrow().as_ref().map(|signed| signed.checkpoint);
+        let signed = signed.filter(|signed| id.0 as u64 <= signed.size);
+        let query = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let kept = history::kept(&transaction)?;
+            let leaf = match signed.filter(|_| log::is_kept(kept, id)) {
+                Some(signed) => log::signed_leaf(&transaction, id, &signed)?,
+                None => log::leaf(&transaction, id)?,
+            };
+            Ok((leaf, kept))
+        };
+        // A tile is a few pages, and the page of a roll must not wait for searches.
+        self.0.reads.read(QueryClass::Short, query).await
+    }
+
+    /// What fixes the roll `id`, which may be a future one. `None` if no roll has a seed.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn chain(&self, id: RollId) -> Result<Option<Chain>, StoreError> {
+        let query = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            log::chain(&transaction, id)
+        };
+        self.0.reads.read(QueryClass::Short, query).await
+    }
+
+    /// The leaf of the roll `id`, which `signed` covers, and the proof that it is in that tree.
+    /// `None` if the roll is pruned.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Changed`] if a row was changed after it was added to the log, and those of a
+    /// query.
+    pub async fn proof(
+        &self,
+        id: RollId,
+        signed: Checkpoint,
+    ) -> Result<(Option<(Leaf, Vec<Hash>)>, Kept), StoreError> {
+        let query = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let kept = history::kept(&transaction)?;
+            let is_kept = log::is_kept(kept, id);
+            let proof = is_kept.then(|| log::proof(&transaction, id, &signed)).transpose()?;
+            Ok((proof, kept))
+        };
+        self.0.reads.read(QueryClass::of_rows(2 * TILE_LEN as usize), query).await
+    }
+
+    /// The bytes of a tile, which `signed` covers. `None` if its rolls are pruned.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::proof`].
+    pub async fn tile(
+        &self,
+        tile: Tile,
+        signed: Checkpoint,
+    ) -> Result<(Option<Vec<u8>>, Kept), StoreError> {
+        let query = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let kept = history::kept(&transaction)?;
+            let is_kept = tile.first_roll().is_none_or(|id| log::is_kept(kept, id));
+            let bytes = is_kept.then(|| log::tile(&transaction, tile, &signed)).transpose()?;
+            Ok((bytes, kept))
+        };
+        self.0.reads.read(QueryClass::of_rows(TILE_LEN as usize), query).await
     }
 
     /// The cursor of the roll `id`, if it is stored and its time can be read, and which rolls are

@@ -1,5 +1,7 @@
 //! Stores for tests.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::OwnedSemaphorePermit;
@@ -8,14 +10,27 @@ use crate::config::{Keep, StoreConfig};
 use crate::roll::Roll;
 use crate::store::Store;
 
+impl StoreConfig {
+    /// A store in this folder.
+    pub fn example(folder: &Path) -> StoreConfig {
+        StoreConfig {
+            database: folder.join("rolls.db"),
+            secret: None,
+            origin: None,
+            keep: Keep::Forever,
+            n_reserve_bytes: 0,
+        }
+    }
+}
+
 impl Store {
-    /// A store of the [example](Roll::example) rolls `1..=n_rolls`, and the folder that it is in.
+    /// A store of the signed [example](Roll::example) rolls `1..=n_rolls`, and the folder that it is in.
     pub async fn with_rolls(n_rolls: i64) -> (TempDir, Store) {
         let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("rolls.db");
-        let config = StoreConfig { database, keep: Keep::Forever, n_reserve_bytes: 0 };
+        let config = StoreConfig::example(folder.path());
         let store = Store::open(&config).await.expect("a store");
         store.apply((1..=n_rolls).map(Roll::example).collect()).await.expect("space");
+        store.sign().await.expect("space");
         (folder, store)
     }
 

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::watch;
 
+use crate::config::StoreConfig;
 use crate::draft::sync_folder;
 use crate::roll::{Roll, RollId};
+use crate::seeds::Seeds;
 use crate::store::content::Content;
 use crate::store::error::file_error;
 use crate::store::file_limit::explain_limit;
+use crate::store::log::{EndOfLog, LogWriter, OpenLog, Signed, Signer, secret_path};
 use crate::store::open_files::{OpenFiles, TrackedFile};
 use crate::store::projection::{Projection, SharedTallies};
 use crate::store::prune::{self, Step};
@@ -29,7 +33,19 @@ pub struct Writer {
     connection: Connection,
     files: Arc<OpenFiles>,
     statistics: Projection,
+    log: LogWriter,
+    /// The newest checkpoint of the log.
+    signed: watch::Receiver<Option<Signed>>,
+    /// Whether the newest rolls may be stored although their commit failed, and so not be durable.
+    is_in_doubt: bool,
     path: PathBuf,
+}
+
+/// The writer, and the parts of the log for other modules.
+pub struct OpenWriter {
+    pub writer: Writer,
+    pub signer: Signer,
+    pub seeds: Seeds,
 }
 
 impl Writer {
@@ -41,7 +57,11 @@ impl Writer {
     /// [`StoreError::File`] if the file or its folder cannot be written; [`StoreError::NoLog`] if
     /// WAL mode cannot be set; [`StoreError::Moved`] or [`StoreError::CannotExamine`] if a file is
     /// no longer at its path; otherwise the error of SQLite or of loading the statistics.
-    pub fn open(database: &Path, log: UnreadableLog) -> Result<Writer, StoreError> {
+    pub fn open(
+        database: &Path,
+        config: &StoreConfig,
+        unreadable: UnreadableLog,
+    ) -> Result<OpenWriter, StoreError> {
         let mut connection = file::open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let database_file = TrackedFile::at(database)?;
         // SQLite opens a file that is not writable for reading only, without an error.
@@ -58,8 +78,11 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "full")?;
         let limit = format!("pragma journal_size_limit = {JOURNAL_BYTES}");
         connection.query_row(&limit, [], |_| Ok(()))?;
-        let mut statistics = Projection::load(&connection, log)?;
+        let mut statistics = Projection::load(&connection, unreadable)?;
         statistics.catch_up(&mut connection)?;
+        let secret = secret_path(config, database);
+        let OpenLog { writer: log, signer, seeds } =
+            OpenLog::open(&mut connection, secret, config.origin.as_deref())?;
         // The write-ahead log exists now. SQLite also syncs the folder but ignores an error. Then a
         // power cut could remove the log with all rolls in it.
         sync_folder(database)?;
@@ -69,7 +92,11 @@ impl Writer {
         let _ = checkpoint(&connection, "passive");
         let content = Content::new(database, &connection)?;
         let files = Arc::new(OpenFiles::new(database_file, content)?);
-        Ok(Writer { connection, files, statistics, path: database.to_path_buf() })
+        let path = database.to_path_buf();
+        let signed = signer.newest();
+        let is_in_doubt = false;
+        let writer = Writer { connection, files, statistics, log, signed, is_in_doubt, path };
+        Ok(OpenWriter { writer, signer, seeds })
     }
 
     /// The statistics in memory.
@@ -94,6 +121,7 @@ impl Writer {
     /// [`StoreError::FileLimit`] if a file cannot grow any further; otherwise the error of SQLite,
     /// such as a full disk.
     pub fn apply(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
+        self.is_in_doubt = true;
         let applied = self.commit(rolls).map_err(|error| explain_limit(error, &self.path));
         let is_full = match &applied {
             Err(StoreError::Sqlite(error)) => {
@@ -107,18 +135,40 @@ impl Writer {
             // the next attempt. Ignore its error and report the full disk.
             let _ = checkpoint(&self.connection, "truncate");
         }
-        applied?;
+        let end_of_log = applied?;
+        // Check the files before the log gets the rolls, because rolls in the log are signed.
         self.files.check(&self.connection)?;
+        self.log.committed(end_of_log);
         self.statistics.add(&self.connection, rolls);
+        self.is_in_doubt = false;
         Ok(())
     }
 
-    fn commit(&mut self, rolls: &[Roll]) -> Result<(), StoreError> {
-        write(&mut self.connection, self.files.content(), rolls.last(), |transaction| {
-            for roll in not_stored(transaction, rolls)? {
+    /// Adds the rows that another program inserted after the newest roll to the log.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Writer::apply`].
+    pub fn add_to_log(&mut self) -> Result<(), StoreError> {
+        let head = history::head(&self.connection)?.id;
+        if self.is_in_doubt || head.0 as u64 <= self.log.size() {
+            return Ok(());
+        }
+        let end_of_log = self.commit(&[])?;
+        self.files.check(&self.connection)?;
+        self.log.committed(end_of_log);
+        Ok(())
+    }
+
+    /// Returns the end of the log with the rolls.
+    fn commit(&mut self, rolls: &[Roll]) -> Result<EndOfLog, StoreError> {
+        let Writer { connection, files, log, .. } = self;
+        write(connection, files.content(), rolls.last(), |transaction| {
+            let new = not_stored(transaction, rolls)?;
+            for roll in new {
                 insert(transaction, roll)?;
             }
-            Ok(())
+            log.add(transaction, new)
         })
     }
 
@@ -129,8 +179,10 @@ impl Writer {
     /// The error of SQLite, such as a lock that another program holds.
     pub fn prune(&mut self, cutoff: Cutoff) -> Result<Pruned, StoreError> {
         let last_counted = self.statistics.last_id();
+        let n_signed = self.signed.borrow().as_ref().map_or(0, |signed| signed.checkpoint.size);
         // Read before acquiring the write lock, which another program may hold.
-        let Step { kept, up_to } = prune::next_step(&self.connection, cutoff, last_counted)?;
+        let Step { kept, up_to } =
+            prune::next_step(&self.connection, cutoff, last_counted, n_signed)?;
         let Some(up_to) = up_to else {
             return Ok(Pruned { n_rolls: 0, oldest: kept.oldest, more: false });
         };
@@ -271,9 +323,10 @@ mod tests {
 
     fn writer() -> (TempDir, Writer) {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, _lock) = file::claim(&folder.path().join("rolls.db")).expect("a database");
-        let writer = Writer::open(&path, UnreadableLog::default()).expect("a writer");
-        (folder, writer)
+        let config = StoreConfig::example(folder.path());
+        let (path, _lock) = file::claim(&config.database).expect("a database");
+        let open = Writer::open(&path, &config, UnreadableLog::default()).expect("a writer");
+        (folder, open.writer)
     }
 
     /// Roll `id` with this result of 1D6.
@@ -352,10 +405,15 @@ mod tests {
         let (_folder, mut writer) = writer();
         let sql = "insert into rolls (id, rolled_at, dice)
                    values (?1, '2026-11-23T01:37:40.123Z', '{}')";
-        for impossible in [i64::MIN, 0, 1_000_000_000_000_000_000, i64::MAX] {
+        for impossible in [i64::MIN, 0, 1_048_577, 1_000_000_000_000_000_000, i64::MAX] {
             writer.connection.execute(sql, [impossible]).expect_err("the schema refuses it");
         }
-        writer.connection.execute("drop trigger refuse_impossible_id", []).expect("a change");
+        writer.connection.execute(sql, [1]).expect("a row");
+        let moves = "update rolls set id = 1_048_578";
+        writer.connection.execute(moves, []).expect_err("the schema refuses it");
+        writer.connection.execute("delete from rolls", []).expect("a change");
+        let triggers = "drop trigger refuse_impossible_id; drop trigger refuse_distant_id";
+        writer.connection.execute_batch(triggers).expect("a change");
         writer.connection.execute(sql, [i64::MAX]).expect("a row");
         let error = writer.apply(&[roll(1, 1)]).expect_err("no id is left");
         assert!(error.is_final(), "{error}");

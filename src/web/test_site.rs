@@ -1,5 +1,6 @@
 //! A server without a network, for tests of handlers.
 
+use std::fs;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -59,7 +60,11 @@ impl TestSite {
     /// `1 + n % 6` on its 1D6. `toml` holds lines of the table `[default.rollcast]`.
     pub async fn new(n_rolls: i64, toml: &str, files: SiteFiles) -> TestSite {
         let folder = tempfile::tempdir().expect("a folder");
-        let toml = format!("[default.rollcast]\ndice = ['1D6']\nevery = '1h'\n{toml}");
+        // One secret for all sites, because a roll has a seed if its dice happen to follow from it.
+        let secret = format!("{}\n", "5".repeat(64));
+        fs::write(folder.path().join("secret"), secret).expect("a secret");
+        let toml =
+            format!("[default.rollcast]\ndice = ['1D6']\nevery = '1h'\nsecret = 'secret'\n{toml}");
         let set = Figment::from(Toml::string(&toml).nested());
         let file: PathBuf = folder.path().join("Rocket.toml");
         let config = Config::read(file, set, Profile::new("release")).expect("a configuration");

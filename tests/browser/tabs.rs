@@ -216,6 +216,7 @@ fn all_tabs_learn_of_a_restart_and_of_another_history() {
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(instance.path().join(format!("rolls.db{suffix}")));
     }
+    instance.remove_secret();
     server = instance.start();
     let started = Instant::now();
     browser.ask(&figures);

@@ -138,8 +138,8 @@ impl Instance {
         rolls.unwrap().map(Result::unwrap).collect()
     }
 
-    /// Stores rolls `1..=n_rolls`, one per second, and deletes those before `oldest`. Starts and
-    /// stops a server to create the database.
+    /// Stores rolls `oldest..=n_rolls`, one per second, as if all before were pruned. Starts and
+    /// stops a server to create the database. The next start takes them into the log.
     pub fn fill(&self, n_rolls: i64, oldest: i64) {
         let mut server = self.start();
         server.stop();
@@ -161,15 +161,31 @@ impl Instance {
                  delete from rolls; delete from sqlite_sequence; update projections set last_id = 0;
                  delete from die_statistics; delete from result_statistics;
                  delete from block_cells; delete from p_value_bins;
-                 insert into rolls (rolled_at, dice)
-                 with recursive n(n) as (values (1) union all select n + 1 from n where n < {n_rolls})
-                 select strftime('%Y-%m-%dT%H:%M:%S', 1795392000 + n, 'unixepoch') || '.123Z',
+                 delete from tile_hashes; delete from seed_runs;
+                 insert into rolls (id, rolled_at, dice)
+                 with recursive n(n) as
+                   (values ({oldest}) union all select n + 1 from n where n < {n_rolls})
+                 select n, strftime('%Y-%m-%dT%H:%M:%S', 1795392000 + n, 'unixepoch') || '.123Z',
                         json_object('1D6', 1 + n % 6, '1D20', 1 + n % 20) from n where n <= {n_rolls};
-                 delete from rolls where id < {oldest};
                  {create_triggers}
                  commit;"
             ))
             .unwrap();
+        // The next start begins a log, as that of a history without one.
+        self.remove_secret();
+    }
+
+    /// Removes the secret and the newest checkpoint, as a history without a log has neither.
+    pub fn remove_secret(&self) {
+        std::fs::remove_file(self.path().join("rolls.secret")).unwrap();
+        // Before its first roll the server has no checkpoint.
+        let _ = std::fs::remove_file(self.path().join("rolls.secret.checkpoint"));
+    }
+
+    /// Makes a new secret, with which the server starts although signed rolls were changed.
+    pub fn rekey(&self) {
+        let (code, _, stderr) = run(self.command().arg("rekey"));
+        assert_eq!(code, 0, "{stderr}");
     }
 }
 

@@ -63,7 +63,10 @@ fn the_process_that_panics() {
     let config = Config::load().unwrap();
     let ended = app::run(&config, async {
         match fault.as_str() {
-            "pump" => app::serve_rolls(&config, ticks(config.file.clone().unwrap()), draw).await,
+            "pump" => {
+                app::serve_rolls(&config, ticks(config.file.clone().unwrap()), |_, id| draw(id))
+                    .await
+            }
             "detached task" => {
                 let ticks = ticks(config.file.clone().unwrap()).enumerate();
                 // Dropping the handle detaches the task.

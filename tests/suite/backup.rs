@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
 use crate::common::events::{Ask, Stream};
-use crate::common::{Instance, ROLLCAST, signal, wait_for};
+use crate::common::{Instance, ROLLCAST, run, signal, wait_for};
 
 /// Runs `rollcast backup` in the instance: exit code, standard output, standard error.
 fn backup(instance: &Instance, arguments: &[&str]) -> (i32, String, String) {
@@ -77,6 +77,13 @@ fn a_copy_made_while_the_server_writes_is_intact_and_its_restored_history_contin
     assert_eq!(copied[..], stored[..copied.len()]);
     let newest = cursor(stored.last().unwrap());
 
+    wait_for("a checkpoint of newer rolls", || {
+        let file = instance.path().join("rolls.secret.checkpoint");
+        let note = fs::read_to_string(file).ok()?;
+        let size: usize = note.lines().nth(1)?.parse().ok()?;
+        (size > copied.len()).then_some(())
+    });
+
     // Restore: remove the database and its files, then rename the copy.
     server.kill();
     for name in ["rolls.db", "rolls.db-wal", "rolls.db-shm"] {
@@ -84,6 +91,10 @@ fn a_copy_made_while_the_server_writes_is_intact_and_its_restored_history_contin
     }
     fs::rename(&copy, instance.database()).unwrap();
     instance.configure("every = '200ms'");
+    // The signed log has later rolls than the copy.
+    let (code, _, stderr) = run(&mut instance.command());
+    assert!(code == 1 && stderr.contains("rollcast rekey"), "{code}: {stderr}");
+    instance.rekey();
     let mut server = instance.start();
 
     let ask = |last_event_id| Ask { last_event_id: Some(last_event_id), post: false };
@@ -105,16 +116,15 @@ fn a_backup_neither_delays_new_rolls_nor_restarts_because_of_them() {
     let instance = Instance::new("every = '1ms'");
     instance.fill(150_000, 1);
     let mut server = instance.start();
+    let newest = || -> i64 {
+        let sql = "select max(id) from rolls";
+        instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    wait_for("a new roll", || (newest() > 150_000).then_some(()));
     let mut child = instance.command().args(["backup", "copy.db"]).spawn().unwrap();
     let (start, mut moments) = (Instant::now(), vec![]);
     while child.try_wait().unwrap().is_none() {
-        moments.push((
-            start.elapsed(),
-            instance
-                .sqlite()
-                .query_row("select max(id) from rolls", [], |row| row.get::<_, i64>(0))
-                .unwrap(),
-        ));
+        moments.push((start.elapsed(), newest()));
         park_timeout(Duration::from_millis(5));
     }
     assert!(child.wait().unwrap().success());

@@ -108,7 +108,13 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("rolls.db");
         let keep = Keep::Forever;
-        let config = StoreConfig { database: database.clone(), keep, n_reserve_bytes: 0 };
+        let config = StoreConfig {
+            database: database.clone(),
+            keep,
+            n_reserve_bytes: 0,
+            secret: None,
+            origin: None,
+        };
         let store = Store::open(&config).await.unwrap();
         let feed = Feed::open(store.clone(), N_RECENT, heartbeat).await.unwrap();
         let pruner = Connection::open(database).unwrap();

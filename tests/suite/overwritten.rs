@@ -60,6 +60,9 @@ fn a_server_whose_database_is_overwritten_stops_before_anybody_sees_another_roll
             Stream::open(&instance.url(&format!("/stream/?after={N_ROLLS}")), Ask::default())
                 .unwrap();
         stream.rolls(3);
+        // A start compares the database with it.
+        let checkpoint = instance.path().join("rolls.secret.checkpoint");
+        wait_for("a checkpoint", || checkpoint.exists().then_some(()));
         // The lock prevents commits between the last published roll and the fault.
         let lock = Connection::open(instance.database()).unwrap();
         wait_for("the lock", || lock.execute_batch("begin immediate").ok());
@@ -93,6 +96,11 @@ fn a_server_whose_database_is_overwritten_stops_before_anybody_sees_another_roll
         assert!(is_unchanged, "{what}: the other database was changed");
         assert!(fs::read(&wal).unwrap() == log, "{what}: the log was changed");
         fs::remove_file(&wal).unwrap();
+        // The other database does not match the signed log either.
+        let (code, _, stderr) = run(instance.command().env("ROCKET_PORT", "0"));
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("rollcast rekey"), "{what}: {stderr}");
+        instance.rekey();
         let _server = instance.start();
         let rolls = wait_for("a roll", || {
             Some(instance.stored()).filter(|rolls| rolls.len() as i64 > n_rolls)
@@ -159,8 +167,9 @@ fn a_server_goes_on_whatever_others_do_through_sqlite_and_if_the_file_gets_a_new
     let (code, _, stderr) = run(instance.command().arg("backup").arg(&copy));
     assert_eq!(code, 0, "{stderr}");
     goes_on("a backup");
-    // After a kill, the index of the log is made anew.
+    // After a kill, the index of the log is rebuilt. A start refuses changed signed rolls.
     server.kill();
+    instance.rekey();
     let mut server = instance.start();
     goes_on("a start");
     run_on(&instance, "touch", &[]);

@@ -297,7 +297,10 @@ fn the_lag_of_a_client_that_does_not_read_is_measured() {
 fn metrics_are_answered_without_the_disks_gauges_while_the_disk_cannot_be_read() {
     let instance = Instance::new("every = '1h'");
     let _server = instance.start();
-    let all = explained(&instance);
+    let newest = "rollcast_newest_roll_timestamp_seconds";
+    let all = wait_for("the first roll", || {
+        Some(explained(&instance)).filter(|all| names(all).contains(newest))
+    });
     let hidden = instance.path().join("hidden.db");
     std::fs::rename(instance.database(), &hidden).unwrap();
     // Control: the disk cannot be read.

@@ -36,14 +36,15 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_still_count_all() {
     let instance = Instance::new("every = '1h'\nkeep = 100");
     instance.fill(5_000, 1);
     let mut server = instance.start();
-    wait_for("the prune of all but 100", || (kept(&instance).2 == 100).then_some(()));
-    assert_eq!(kept(&instance), (4_902, 5_001, 100));
+    // Only whole tiles are pruned: 19 of them have 4,864 rolls.
+    wait_for("the prune of 19 tiles", || (kept(&instance).2 == 137).then_some(()));
+    assert_eq!(kept(&instance), (4_865, 5_001, 137));
     let stats: Value = serde_json::from_str(&get(&instance.url("/api/stats"), &[]).body).unwrap();
     assert_eq!((&stats["as_of"], &stats["dice"][0]["n_rolls"]), (&5_001.into(), &5_001.into()));
     wait_for("the metrics", || {
         let metrics = metrics(&instance);
-        let pruned = metrics["rollcast_pruned_total"] == 4_901.0;
-        (pruned && metrics["rollcast_oldest_roll_id"] == 4_902.0).then_some(())
+        let pruned = metrics["rollcast_pruned_total"] == 4_864.0;
+        (pruned && metrics["rollcast_oldest_roll_id"] == 4_865.0).then_some(())
     });
     assert!(server.log().iter().any(|line| line.contains("kept: 100 rolls")));
     server.stop();
@@ -54,22 +55,22 @@ fn the_newest_rolls_are_kept_by_count_and_the_statistics_still_count_all() {
     outside(&instance, "vacuum");
     assert!(size(&instance) * 4 < before, "{} of {before} bytes are left", size(&instance));
     let _server = instance.start();
-    wait_for("the next roll", || (kept(&instance) == (4_903, 5_002, 100)).then_some(()));
+    wait_for("the next roll", || (kept(&instance) == (4_865, 5_002, 138)).then_some(()));
     assert!(get(&instance.url("/stats"), &[]).body.contains("5,002"), "expected every roll");
 }
 
 #[test]
 fn the_newest_roll_is_never_pruned() {
     let instance = Instance::new("every = '1h'\nkeep = '1s'");
-    instance.fill(3_000, 1);
+    // The newest roll will be the last of the 12th tile.
+    instance.fill(3_071, 1);
     let mut server = instance.start();
     // All but the newest roll are two days old, and after 1 s the newest is over the limit too.
-    let newest = (3_001, 3_001, 1);
-    wait_for("the prune of all but the newest", || (kept(&instance) == newest).then_some(()));
+    let last_tile = (2_817, 3_072, 256);
+    wait_for("the prune of all other tiles", || (kept(&instance) == last_tile).then_some(()));
     server.stop();
-    outside(&instance, "update rolls set rolled_at = '2026-11-23T00:00:00.000Z'");
     let _server = instance.start();
-    wait_for("the next roll", || (kept(&instance) == (3_002, 3_002, 1)).then_some(()));
+    wait_for("the next roll", || (kept(&instance) == (3_073, 3_073, 1)).then_some(()));
 }
 
 #[test]
@@ -87,11 +88,11 @@ fn a_start_long_after_the_newest_roll_does_not_prune_at_once() {
 
 #[test]
 fn no_roll_is_pruned_too_early_and_none_remains_long_after() {
-    let instance = Instance::new("every = '20ms'\nkeep = '2s'");
+    let instance = Instance::new("every = '5ms'\nkeep = '2s'");
     let _server = instance.start();
     let mut seen = 0;
     let tail = Tail::start(&instance, &["--json", "--after", "0"]);
-    wait_for("three seconds of pruning", || {
+    wait_for("two prunes", || {
         let (oldest, ..) = kept(&instance);
         let now = Timestamp::now();
         let lines = tail.lines();
@@ -102,15 +103,14 @@ fn no_roll_is_pruned_too_early_and_none_remains_long_after() {
         let age = now.duration_since(rolled_at);
         assert!(age >= SignedDuration::from_secs(2), "pruned {gone} after {age:#}");
         seen = seen.max(oldest);
-        // 3 s of rolls.
-        (seen > 150).then_some(())
+        (seen > 512).then_some(())
     });
 }
 
 #[test]
 fn a_failed_prune_is_retried_and_does_not_stop_rolls() {
     let instance = Instance::new("every = '20ms'\nkeep = 50");
-    instance.fill(200, 1);
+    instance.fill(512, 1);
     outside(&instance, NO_DELETE);
     let server = instance.start();
     wait_for("two failures and rolls", || {
@@ -123,7 +123,7 @@ fn a_failed_prune_is_retried_and_does_not_stop_rolls() {
     let n_logged = || server.log().iter().filter(|line| line.contains("none goes")).count();
     assert_eq!(n_logged(), 1, "expected one log line per fault");
     outside(&instance, "drop trigger no_delete");
-    wait_for("the prune", || (kept(&instance).0 > 200).then_some(()));
+    wait_for("the prune", || (kept(&instance).0 > 512).then_some(()));
     let again = || server.log().iter().any(|line| line.contains("pruned again"));
     wait_for("the log line", || again().then_some(()));
     assert_eq!(n_logged(), 1);
@@ -145,12 +145,13 @@ fn a_stream_that_is_overtaken_by_pruning_gets_the_number_of_lost_rolls() {
     assert_eq!(stream.find_map(|frame| frame.sync()).unwrap()["mode"], "resumed");
     let mut last = stream.find_map(|frame| id(&frame)).unwrap();
     outside(&instance, "drop trigger no_delete");
-    wait_for("the prune", || (kept(&instance).0 > 199_900).then_some(()));
+    // 780 tiles.
+    wait_for("the prune", || (kept(&instance).0 > 199_680).then_some(()));
     // On a slow machine the stream still fills its buffers during the prune, so pruning may
     // overtake it more than once.
     let mut n_syncs = 0;
     let mut n_lost = 0;
-    while last <= 199_900 {
+    while last <= 199_680 {
         let frame = stream.next().expect("more of the stream");
         if let Some(sync) = frame.sync() {
             assert_eq!((&sync["mode"], &sync["reason"]), (&"reset".into(), &"pruned".into()));
@@ -246,7 +247,7 @@ fn a_pruned_roll_is_410_gone_instead_of_404() {
 #[test]
 fn a_page_that_pruning_can_change_is_always_revalidated() {
     let instance = Instance::new("every = '1h'\nkeep = 60");
-    instance.fill(100, 1);
+    instance.fill(320, 1);
     outside(&instance, NO_DELETE);
     let _server = instance.start();
     // Later rolls do not change these pages.

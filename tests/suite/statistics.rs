@@ -86,6 +86,8 @@ pub const TO_SCHEMA_2: &str = "
     drop trigger refuse_impossible_id; drop view malformed_rolls;
     drop trigger note_clock_step_insert; drop trigger note_clock_step_update;
     drop view earlier_than_the_roll_before; drop table clock_steps;
+    drop table tile_hashes; drop table seed_runs; drop table new_secrets;
+    drop trigger refuse_distant_id; drop trigger refuse_distant_id_update;
     create table tallies (
       die text not null, face integer not null, n_rolls integer not null, primary key (die, face)
     ) strict, without rowid;
@@ -152,6 +154,7 @@ fn a_database_of_schema_2_keeps_the_statistics_of_its_pruned_rolls() {
     let newest_schema = number(&instance, "pragma user_version");
     let outside = Connection::open(instance.database()).unwrap();
     outside.execute_batch(TO_SCHEMA_2).unwrap();
+    instance.remove_secret();
     outside.execute("delete from rolls where id <= 5000", []).unwrap();
     drop(outside);
     let mut server = instance.start();
@@ -259,6 +262,7 @@ fn statistics_survive_a_kill_and_deleted_rolls() {
         .unwrap()
         .execute("delete from rolls where id <= 90", [])
         .unwrap();
+    instance.rekey();
     instance.configure("every = '1h'");
     let _server = instance.start();
     let seen = wait_for("one roll more", || {
@@ -273,11 +277,11 @@ fn statistics_survive_a_kill_and_deleted_rolls() {
 #[test]
 fn a_roll_that_was_pruned_before_a_kill_is_still_counted_after_it() {
     // Each prune deletes rolls that the periodic save does not include yet.
-    let instance = Instance::new("every = '10ms'\nkeep = 2");
+    let instance = Instance::new("every = '2ms'\nkeep = 2");
     for _ in 0..3 {
         let mut server = instance.start();
         let start = instance.stored().last().map_or(0, |roll| roll.0);
-        wait_for("two prunes", || (instance.stored().first()?.0 > start + 120).then_some(()));
+        wait_for("two prunes", || (instance.stored().first()?.0 > start + 512).then_some(()));
         server.kill();
         let head = instance.stored().last().unwrap().0;
         let sum = "select sum(n_rolls) from tallies where die = '1D6'";

@@ -283,8 +283,9 @@ fn pages_keep_their_links_and_notices_if_the_oldest_and_the_newest_rows_cannot_b
     assert_eq!(link(&live, "next").as_deref(), Some("/rolls?before=86492"), "{live}");
     assert!(!live.contains("No rolls yet"), "{live}");
 
-    // At the start, a metric names the oldest roll.
+    // At the start, a metric names the oldest roll. A start refuses changed signed rolls.
     server.stop();
+    instance.rekey();
     let _server = instance.start();
     let metrics = page("/metrics");
     assert!(metrics.contains("\nrollcast_oldest_roll_id 86300\n"), "{metrics}");
