@@ -5,6 +5,7 @@ mod pages;
 mod probes;
 mod api;
 mod stream;
+mod log;
 #[cfg(test)]
 mod test_site;
 
@@ -92,6 +93,7 @@ fn build(
         .attach(pages::stage(&config.web, store.clone(), health.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
+        .attach(log::stage(store.clone()))
         .attach(probes::stage(config, store, feed.clone(), health, metrics.clone()))
         .attach(stream::stage(&config.web, feed, metrics))
 }

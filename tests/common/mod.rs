@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 pub mod events;
+pub mod falsified;
 pub mod hand_server;
 pub mod listener;
+pub mod log_reader;
+pub mod log_server;
 pub mod tail;
 
 use std::io::{BufRead, BufReader};

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, ROLLCAST, run, signal, wait_for};
+use crate::pages::get;
 
 /// Runs `rollcast backup` in the instance: exit code, standard output, standard error.
 fn backup(instance: &Instance, arguments: &[&str]) -> (i32, String, String) {
@@ -78,8 +79,7 @@ fn a_copy_made_while_the_server_writes_is_intact_and_its_restored_history_contin
     let newest = cursor(stored.last().unwrap());
 
     wait_for("a checkpoint of newer rolls", || {
-        let file = instance.path().join("rolls.secret.checkpoint");
-        let note = fs::read_to_string(file).ok()?;
+        let note = get(&instance.url("/checkpoint"), &[]).body;
         let size: usize = note.lines().nth(1)?.parse().ok()?;
         (size > copied.len()).then_some(())
     });
@@ -213,6 +213,8 @@ fn a_copy_overwrites_a_file_only_with_force_and_never_the_database() {
         (&["--force", "rolls.db"], "the database itself"),
         (&["--force", "./folder/../rolls.db"], "the database itself"),
         (&["--force", "link.db"], "the database itself"),
+        (&["--force", "rolls.secret"], "a file of it"),
+        (&["--force", "rolls.secret.checkpoint"], "a file of it"),
         (&["--force", "twin.db"], "the database itself"),
         (&["--force", "rolls.db-wal"], "a file of it"),
         (&["--force", "rolls.db-lock"], "a file of it"),

@@ -18,6 +18,7 @@ mod feed;
 mod file_limit;
 mod history;
 mod http;
+mod log_pages;
 mod overwritten;
 mod pages;
 mod probes;

@@ -5,11 +5,19 @@
 use rocket::fairing::AdHoc;
 use rocket::http::Method;
 
-/// Adds the headers to every response below `/api`.
+/// Whether pages of other origins may read what is at this path: the API and the log.
+fn is_public(path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    let is_below = |folder| path == folder || path.starts_with(&format!("{folder}/"));
+    ["api", "checkpoint", "tile"].into_iter().any(is_below)
+        || (path.starts_with("rolls/") && path.ends_with("/proof"))
+}
+
+/// Adds the headers to every response of the API and of the log.
 pub fn stage() -> AdHoc {
     AdHoc::on_response("the API is public", |request, response| {
         Box::pin(async move {
-            if request.uri().path().segments().next() != Some("api") {
+            if !is_public(request.uri().path().as_str()) {
                 return;
             }
             response.set_raw_header("Access-Control-Allow-Origin", "*");

@@ -11,6 +11,7 @@ mod roll;
 mod file;
 mod download;
 mod stats;
+mod proof;
 mod openapi;
 mod cors;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub fn stage(config: &Config, store: Store) -> AdHoc {
         download::csv,
         download::ndjson,
         stats::stats,
+        proof::proof,
         openapi::document,
         openapi::page
     ];

@@ -9,9 +9,10 @@ use utoipa::OpenApi;
 use crate::export_format::RollJson;
 use crate::web::api::error::ApiError;
 use crate::web::api::json::Json;
+use crate::web::api::proof::ProofJson;
 use crate::web::api::query::NoQuery;
 use crate::web::api::rolls::{RollsJson, SearchedJson};
-use crate::web::api::{download, roll, rolls, stats};
+use crate::web::api::{download, proof, roll, rolls, stats};
 use crate::web::http::error::ErrorJson;
 use crate::web::http::error::code::ErrorCode;
 use crate::web::pages::templates::Page;
@@ -25,12 +26,13 @@ const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only a
 #[derive(OpenApi)]
 #[openapi(
     info(title = "rollcast", description = ABOUT, license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
-    paths(rolls::rolls, roll::roll, download::csv, download::ndjson, stats::stats, document),
-    components(schemas(RollsJson, SearchedJson, RollJson, ErrorJson, ErrorCode)),
+    paths(rolls::rolls, roll::roll, download::csv, download::ndjson, stats::stats, proof::proof, document),
+    components(schemas(RollsJson, SearchedJson, RollJson, ProofJson, ErrorJson, ErrorCode)),
     tags(
         (name = "rolls", description = "Rolls as JSON"),
         (name = "files", description = "Any range of rolls as a file"),
         (name = "statistics", description = "Statistics of all rolls"),
+        (name = "proofs", description = "The key that checks proofs of rolls"),
         (name = "about", description = "This description"),
     )
 )]

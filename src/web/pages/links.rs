@@ -21,6 +21,11 @@ pub fn roll(id: RollId) -> String {
     format!("/rolls/{id}")
 }
 
+/// The proof of a roll.
+pub fn proof(id: RollId) -> String {
+    format!("/rolls/{id}/proof")
+}
+
 /// The history, of one day and with one result, as far as these are given.
 pub fn history(day: Option<Date>, result: Option<DieResult>, place: Place) -> String {
     let mut query = Vec::new();

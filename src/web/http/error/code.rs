@@ -20,6 +20,7 @@ pub enum ErrorCode {
     RepeatedParameter,
     UnknownParameter,
     RollUnreadable,
+    RollChanged,
     InternalError,
     Busy,
     HistoryUnreadable,
@@ -31,7 +32,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, by status.
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 18] = [
         ErrorCode::InvalidRequest,
         ErrorCode::InvalidHost,
         ErrorCode::NotFound,
@@ -43,6 +44,7 @@ impl ErrorCode {
         ErrorCode::RepeatedParameter,
         ErrorCode::UnknownParameter,
         ErrorCode::RollUnreadable,
+        ErrorCode::RollChanged,
         ErrorCode::InternalError,
         ErrorCode::Busy,
         ErrorCode::HistoryUnreadable,
@@ -61,7 +63,9 @@ impl ErrorCode {
             ErrorCode::InvalidParameter
             | ErrorCode::RepeatedParameter
             | ErrorCode::UnknownParameter => Status::UnprocessableEntity,
-            ErrorCode::RollUnreadable | ErrorCode::InternalError => Status::InternalServerError,
+            ErrorCode::RollUnreadable | ErrorCode::RollChanged | ErrorCode::InternalError => {
+                Status::InternalServerError
+            }
             ErrorCode::Busy
             | ErrorCode::HistoryUnreadable
             | ErrorCode::TooManyDownloads
@@ -84,6 +88,7 @@ impl ErrorCode {
             ErrorCode::RepeatedParameter => "repeated_parameter",
             ErrorCode::UnknownParameter => "unknown_parameter",
             ErrorCode::RollUnreadable => "roll_unreadable",
+            ErrorCode::RollChanged => "roll_changed",
             ErrorCode::InternalError => "internal_error",
             ErrorCode::Busy => "busy",
             ErrorCode::HistoryUnreadable => "history_unreadable",
@@ -120,6 +125,10 @@ impl ErrorCode {
                 "This address does not have the parameter. The message lists its parameters."
             }
             ErrorCode::RollUnreadable => "The stored roll is damaged. The message says how.",
+            ErrorCode::RollChanged => {
+                "A stored roll was changed after it was added to the log, so it cannot be proven. \
+                 `rollcast check` names it."
+            }
             ErrorCode::InternalError => "A fault of the server. Its log has the details.",
             ErrorCode::Busy => {
                 "Too many requests read the database at this moment. Retry after the seconds in \

@@ -81,6 +81,14 @@ impl HttpError {
         }
     }
 
+    /// A part of the log whose rolls are pruned.
+    pub fn pruned(what: &str, kept: Kept) -> HttpError {
+        let oldest = kept.oldest;
+        let message =
+            format!("{what} is no longer kept; the oldest roll that is kept is {oldest}.");
+        HttpError::new(ErrorCode::RollPruned, message)
+    }
+
     /// Too many open streams or downloads.
     pub fn too_many(code: ErrorCode, message: String, retry_after_seconds: u64) -> HttpError {
         HttpError {
@@ -172,6 +180,11 @@ impl From<StoreError> for HttpError {
             // The store logged it.
             let message = format!("Roll {id} cannot be read: {reason}.");
             return HttpError::new(ErrorCode::RollUnreadable, message);
+        }
+        if let StoreError::Changed { .. } = &error {
+            let message = format!("The server cannot prove this: {error}.");
+            let cause = Some(Box::new(error));
+            return HttpError { cause, ..HttpError::new(ErrorCode::RollChanged, message) };
         }
         let code = if error.is_load() { ErrorCode::Busy } else { ErrorCode::HistoryUnreadable };
         let message =
