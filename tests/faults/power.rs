@@ -15,10 +15,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rollcast::dice::Results;
-use rollcast::roll::RollId;
+use rollcast::log::{Checkpoint, Frontier, Hash, Leaf, TILE_LEN, leaf_hash};
+use rollcast::roll::{Roll, RollId};
+use rollcast::seeds::{Block, Secret, Seed, Seeds};
 use rollcast::statistics::DieTally;
+use rusqlite::OptionalExtension;
 
 use crate::common::events::{Ask, Stream};
+use crate::common::log_reader::checkpoint_of;
 use crate::common::{Instance, Server, wait_for};
 use crate::report::{Recovered, Row, times};
 use crate::shim::{Calls, Failure, Fault, Shim};
@@ -55,10 +59,17 @@ enum Operation {
         from: String,
         to: String,
     },
+    /// A second name.
+    Link {
+        inode: Inode,
+        name: String,
+    },
     Unlink(String),
     SyncFolder,
     /// Rolls that were sent completely.
     Sent(Vec<Sent>),
+    /// A checkpoint of the log that was sent completely.
+    SentCheckpoint(Checkpoint),
 }
 
 #[derive(Debug)]
@@ -93,12 +104,18 @@ fn operations(record: &Path) -> Vec<Operation> {
                 let (from, to) = (name(&bytes[..middle]), name(&bytes[middle + 1..]));
                 Operation::Rename { inode, from, to }
             }
+            b'L' => Operation::Link { inode, name: name(bytes) },
             b'U' => Operation::Unlink(name(bytes)),
             b'D' => Operation::SyncFolder,
-            b'A' => match connections.entry(inode).or_default().take(bytes) {
-                rolls if rolls.is_empty() => continue,
-                rolls => Operation::Sent(rolls),
-            },
+            b'A' => {
+                let connection = connections.entry(inode).or_default();
+                let rolls = connection.take(bytes);
+                match connection.checkpoint() {
+                    Some(checkpoint) => Operation::SentCheckpoint(checkpoint),
+                    None if rolls.is_empty() => continue,
+                    None => Operation::Sent(rolls),
+                }
+            }
             other => panic!("unknown operation {other} in the record"),
         });
     }
@@ -110,6 +127,8 @@ fn operations(record: &Path) -> Vec<Operation> {
 struct Connection {
     unread: Vec<u8>,
     in_body: bool,
+    /// Whether the body has no chunks, so that `n_left` is the rest of it.
+    is_whole: bool,
     /// Unread bytes of the current chunk.
     n_left: usize,
     body: Vec<u8>,
@@ -131,19 +150,28 @@ impl Connection {
                     break;
                 }
             }
+            if self.is_whole {
+                break;
+            }
             let end: &[u8] = if self.in_body { b"\r\n" } else { b"\r\n\r\n" };
             // A chunk's size follows the line end of the previous chunk.
             let from = if self.unread.starts_with(b"\r\n") { 2 } else { 0 };
             let mut windows = self.unread.windows(end.len()).skip(from);
             let Some(n_bytes) = windows.position(|bytes| bytes == end) else { break };
             let line: Vec<u8> = self.unread.drain(..from + n_bytes + end.len()).collect();
+            let line = std::str::from_utf8(&line).unwrap();
             if self.in_body {
-                let size = std::str::from_utf8(&line).unwrap().trim();
-                self.n_left = usize::from_str_radix(size, 16).unwrap();
+                self.n_left = usize::from_str_radix(line.trim(), 16).unwrap();
+            } else if let Some((_, size)) = line.split_once("content-length: ") {
+                self.is_whole = true;
+                self.n_left = size.lines().next().unwrap().parse().unwrap();
             }
             self.in_body = true;
         }
         let mut rolls = Vec::new();
+        if self.is_whole {
+            return rolls;
+        }
         while let Some(n_bytes) = self.body.windows(2).position(|bytes| bytes == b"\n\n") {
             let event: Vec<u8> = self.body.drain(..n_bytes + 2).collect();
             let event = std::str::from_utf8(&event).unwrap().trim();
@@ -156,6 +184,15 @@ impl Connection {
             }
         }
         rolls
+    }
+
+    /// The checkpoint, if the answer was one and is complete now. Call it after each `take`.
+    fn checkpoint(&mut self) -> Option<Checkpoint> {
+        if !self.is_whole || self.n_left > 0 {
+            return None;
+        }
+        let body = String::from_utf8(std::mem::take(&mut self.body)).unwrap();
+        Checkpoint::read(&body).ok().map(|(_, checkpoint)| checkpoint)
     }
 }
 
@@ -191,13 +228,15 @@ impl<'a> Disk<'a> {
                 self.unsynced.remove(inode);
                 self.new_names.push(operation);
             }
-            Operation::Rename { .. } | Operation::Unlink(_) => self.new_names.push(operation),
+            Operation::Rename { .. } | Operation::Link { .. } | Operation::Unlink(_) => {
+                self.new_names.push(operation);
+            }
             Operation::SyncFolder => {
                 for operation in std::mem::take(&mut self.new_names) {
                     name(&mut self.names, operation);
                 }
             }
-            Operation::Sent(_) => {}
+            Operation::Sent(_) | Operation::SentCheckpoint(_) => {}
         }
     }
 
@@ -275,7 +314,7 @@ fn write(content: &mut Vec<u8>, operation: &Operation, mut is_kept: impl FnMut(u
 
 fn name(names: &mut Names, operation: &Operation) {
     match operation {
-        Operation::Create { inode, name } => {
+        Operation::Create { inode, name } | Operation::Link { inode, name } => {
             names.insert(name.clone(), *inode);
         }
         Operation::Rename { inode, from, to } => {
@@ -294,10 +333,15 @@ struct Expected {
     rolls: Vec<(i64, String, String)>,
     /// At index `n`, the statistics after `n` rolls.
     statistics: Vec<String>,
+    /// The file of the secret.
+    secret: String,
+    /// At index `n`, the seed of roll `n` and the root of the log of `n` rolls.
+    log: Vec<(Option<Seed>, Hash)>,
 }
 
 impl Expected {
-    fn new(rolls: Vec<(i64, String, String)>) -> Expected {
+    fn new(instance: &Instance) -> Expected {
+        let rolls = instance.stored();
         let mut tallies = BTreeMap::<String, DieTally>::new();
         let mut results = BTreeMap::<(String, u32), u64>::new();
         let mut statistics = vec![String::new()];
@@ -311,8 +355,26 @@ impl Expected {
             }
             statistics.push(statistics_text(&tallies, &results));
         }
-        Expected { rolls, statistics }
+        let secret = fs::read_to_string(instance.path().join("rolls.secret")).unwrap();
+        let log = log_of(&rolls, &Seeds::new(Secret::parse(&secret).unwrap()));
+        Expected { rolls, statistics, secret, log }
     }
+}
+
+/// The seed of each roll, and the root of the log up to it.
+fn log_of(rolls: &[(i64, String, String)], seeds: &Seeds) -> Vec<(Option<Seed>, Hash)> {
+    let mut tree = Frontier::default();
+    let mut log = vec![(None, tree.root())];
+    for (id, rolled_at, dice) in rolls {
+        let id = RollId(*id);
+        let roll = Roll { id, rolled_at: rolled_at.parse().unwrap(), dice: dice.parse().unwrap() };
+        let seed = seeds.seed(id);
+        let block = Block::of(id);
+        let next = (id == block.first()).then(|| seeds.anchor(block.next()));
+        tree.push(leaf_hash(&Leaf::Proven { roll, seed, next }.to_string()));
+        log.push((Some(seed), tree.root()));
+    }
+    log
 }
 
 /// The expected statistics, one line for each row, in the form of [`stored_statistics`].
@@ -400,17 +462,19 @@ fn stored_statistics(connection: &rusqlite::Connection) -> rusqlite::Result<Stri
 enum Verdict {
     /// No roll is lost and nothing is wrong.
     Whole,
-    /// This many rolls that were sent to a client are lost.
+    /// This many rolls that were sent to a client or signed are lost.
     Lost(usize),
     /// Something else is wrong.
     Broken(String),
 }
 
-/// Writes the files into `folder` and checks the history in them.
+/// Writes the files into `folder` and checks the history in them. `n_signed` is the size of the last
+/// checkpoint that was sent.
 fn judge(
     folder: &Path,
     files: &BTreeMap<String, Vec<u8>>,
     n_sent: usize,
+    n_signed: usize,
     expected: &Expected,
 ) -> Verdict {
     let _ = fs::remove_dir_all(folder);
@@ -432,9 +496,48 @@ fn judge(
             Err(complaint) => return Verdict::Broken(complaint),
         },
     };
-    match n_sent.saturating_sub(n_kept) {
+    let n_in_file = match check_log_files(files, n_kept, n_signed, expected) {
+        Ok(n_in_file) => n_in_file,
+        Err(complaint) => return Verdict::Broken(complaint),
+    };
+    match n_sent.max(n_in_file).saturating_sub(n_kept) {
         0 => Verdict::Whole,
         n_lost => Verdict::Lost(n_lost),
+    }
+}
+
+/// Checks the secret and the newest checkpoint beside a database of `n_kept` rolls. Returns how many
+/// rolls that checkpoint has.
+///
+/// # Errors
+/// Says what is wrong with them.
+fn check_log_files(
+    files: &BTreeMap<String, Vec<u8>>,
+    n_kept: usize,
+    n_signed: usize,
+    expected: &Expected,
+) -> Result<usize, String> {
+    match files.get("rolls.secret") {
+        Some(secret) if *secret == expected.secret.as_bytes() => {}
+        // Without rolls, the next start makes one.
+        None if n_kept == 0 => {}
+        other => return Err(format!("the secret of {n_kept} rolls is {other:?}")),
+    }
+    let note = files.get("rolls.secret.checkpoint").map(|note| String::from_utf8_lossy(note));
+    let in_file = note.as_ref().map(|note| match Checkpoint::read(note) {
+        Ok((_, checkpoint)) => Ok(checkpoint),
+        Err(error) => Err(format!("{error}: {note:?}")),
+    });
+    let in_file = in_file.transpose()?;
+    let size = in_file.map_or(0, |checkpoint| checkpoint.size as usize);
+    if size < n_signed {
+        return Err(format!("a checkpoint of {n_signed} rolls was sent, the file has {size}"));
+    }
+    match in_file {
+        Some(checkpoint) if checkpoint.root != expected.log[size].1 => {
+            Err(format!("the tree of {size} rolls is not the signed one"))
+        }
+        _ => Ok(size),
     }
 }
 
@@ -455,15 +558,28 @@ fn read(database: &Path, expected: &Expected) -> Result<usize, String> {
             [],
             |row| row.get(0),
         )?;
-        Ok((check, rolls, saved, stored_statistics(&connection)?))
+        let n_tiles: usize = connection.query_row(
+            "select count(*) from tile_hashes where level = 0",
+            [],
+            |row| row.get(0),
+        )?;
+        let newest = "select last_id, seed from seed_runs order by first_id desc limit 1";
+        let newest = connection.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        let newest: Option<(i64, [u8; 32])> = newest.optional()?;
+        Ok((check, rolls, saved, stored_statistics(&connection)?, (n_tiles, newest)))
     };
     let read = read().map_err(|error: rusqlite::Error| error.to_string())?;
-    let (check, rolls, saved, statistics) = read;
+    let (check, rolls, saved, statistics, (n_tiles, newest_seed)) = read;
     if check != "ok" {
         return Err(check);
     }
     if !expected.rolls.starts_with(&rolls) {
         return Err(format!("{} rolls, but not the stored ones", rolls.len()));
+    }
+    let seed = newest_seed.map(|(id, seed)| (id, Some(Seed(seed))));
+    let expected_seed = rolls.last().map(|roll| (roll.0, expected.log[rolls.len()].0));
+    if (n_tiles, seed) != (rolls.len() / TILE_LEN as usize, expected_seed) {
+        return Err(format!("the log of {} rolls has {n_tiles} tiles and {seed:?}", rolls.len()));
     }
     if saved > rolls.len() {
         return Err(format!("statistics of {saved} rolls, but {} rolls", rolls.len()));
@@ -497,10 +613,12 @@ fn record(
     };
     let (mut server, mut stream) = listen(0);
     let seen = stream.rolls(n_rolls);
+    let signed = checkpoint_of(instance, n_rolls as u64);
     server.stop();
     drop(stream);
     let (mut server, mut stream) = listen(seen.len());
     stream.rolls(n_rolls);
+    checkpoint_of(instance, signed.size + n_rolls as u64);
     // On a slow machine one commit stores many rolls, so that few rolls mean few syncs.
     while shim.n_injected() < n_faults {
         stream.rolls(1);
@@ -508,7 +626,7 @@ fn record(
     server.kill();
     // From here on only the record counts.
     let operations = operations(&shim.record());
-    (operations, Expected::new(instance.stored()))
+    (operations, Expected::new(instance))
 }
 
 /// Where to cut, as indices into `operations`. A third of the cuts is anywhere, a third during the
@@ -516,10 +634,11 @@ fn record(
 fn places(operations: &[Operation], n_cuts: usize, rng: &mut StdRng) -> Vec<usize> {
     let is_sent = |operation: &Operation| matches!(operation, Operation::Sent(_));
     let n_start = operations.iter().position(is_sent).unwrap();
-    let is_log = log_inodes(operations);
+    let of_log: BTreeSet<usize> =
+        file_operations(operations).filter(|it| it.2 == "rolls.db-wal").map(|it| it.0).collect();
     let rare: Vec<usize> = (1..operations.len())
         .filter(|n| match &operations[n - 1] {
-            Operation::Write { inode, .. } | Operation::Sync(inode) => !is_log.contains(inode),
+            Operation::Write { .. } | Operation::Sync(_) => !of_log.contains(&(n - 1)),
             Operation::Sent(_) => false,
             _ => true,
         })
@@ -535,33 +654,38 @@ fn places(operations: &[Operation], n_cuts: usize, rng: &mut StdRng) -> Vec<usiz
     places
 }
 
-fn log_inodes(operations: &[Operation]) -> BTreeSet<Inode> {
-    let is_log = |operation: &Operation| match operation {
-        Operation::Create { inode, name } if name == "rolls.db-wal" => Some(*inode),
+/// The operations on the contents of files, with their indices and the name that each file was
+/// created with.
+fn file_operations(operations: &[Operation]) -> impl Iterator<Item = (usize, &Operation, &str)> {
+    let mut names = BTreeMap::<Inode, &str>::new();
+    operations.iter().enumerate().filter_map(move |(n, operation)| match operation {
+        Operation::Create { inode, name } => {
+            // A reused inode number is a new file.
+            names.insert(*inode, name);
+            None
+        }
+        Operation::Write { inode, .. }
+        | Operation::Truncate { inode, .. }
+        | Operation::Sync(inode)
+        | Operation::FailedSync(inode) => Some((n, operation, *names.get(inode)?)),
         _ => None,
-    };
-    operations.iter().filter_map(is_log).collect()
+    })
 }
 
 /// The syncs that SQLite omits with `synchronous = normal`: the sync of the write-ahead log at each
 /// commit. The syncs of a new log's header and before a checkpoint remain.
 /// <https://sqlite.org/pragma.html#pragma_synchronous>
 fn without_syncs_of_commits(operations: &[Operation]) -> BTreeSet<usize> {
-    let logs = log_inodes(operations);
-    let files = || {
-        let on_files =
-            |(_, operation): &(usize, &Operation)| !matches!(operation, Operation::Sent(_));
-        operations.iter().enumerate().filter(on_files)
-    };
+    let is_log = |name: &str| name == "rolls.db-wal";
+    let files = || file_operations(operations).filter(|it| it.2.starts_with("rolls.db"));
     let mut left_out = BTreeSet::new();
     let mut before: Option<&Operation> = None;
-    for ((n, operation), next) in files().zip(files().skip(1)) {
-        if let Operation::Sync(inode) = operation
-            && logs.contains(inode)
+    for ((n, operation, name), next) in files().zip(files().skip(1)) {
+        if let Operation::Sync(_) = operation
+            && is_log(name)
         {
             let of_header = matches!(before, Some(Operation::Write { at: 0, .. }));
-            let of_checkpoint =
-                matches!(next.1, Operation::Write { inode, .. } if !logs.contains(inode));
+            let of_checkpoint = matches!(next.1, Operation::Write { .. }) && !is_log(next.2);
             if !of_header && !of_checkpoint {
                 left_out.insert(n);
             }
@@ -569,6 +693,14 @@ fn without_syncs_of_commits(operations: &[Operation]) -> BTreeSet<usize> {
         before = Some(operation);
     }
     left_out
+}
+
+/// The syncs of the checkpoints of the log of proofs.
+fn without_syncs_of_checkpoints(operations: &[Operation]) -> BTreeSet<usize> {
+    let of_checkpoints = file_operations(operations).filter(|(_, operation, name)| {
+        matches!(operation, Operation::Sync(_)) && name.starts_with(".rolls.secret.checkpoint")
+    });
+    of_checkpoints.map(|it| it.0).collect()
 }
 
 /// Cuts at all `places`, without the syncs in `left_out`. Returns each place with its verdict. If
@@ -587,21 +719,25 @@ fn cut(
     let folder = folder.unwrap();
     let half = |n_half: usize| {
         let image: PathBuf = folder.path().join(n_half.to_string());
-        let (mut disk, mut n_done, mut n_sent) = (Disk::default(), 0, 0);
+        let (mut disk, mut n_done, mut n_sent, mut n_signed) = (Disk::default(), 0, 0, 0);
         let mut verdicts = Vec::new();
         for (n, place) in places.iter().enumerate() {
             for (n, operation) in operations.iter().enumerate().take(*place).skip(n_done) {
                 if !left_out.contains(&n) {
                     disk.take(operation);
                 }
-                if let Operation::Sent(rolls) = operation {
-                    n_sent = rolls.iter().map(|roll| roll.id).fold(n_sent, usize::max);
+                match operation {
+                    Operation::Sent(rolls) => {
+                        n_sent = rolls.iter().map(|roll| roll.id).fold(n_sent, usize::max);
+                    }
+                    Operation::SentCheckpoint(signed) => n_signed = signed.size as usize,
+                    _ => {}
                 }
             }
             n_done = *place;
             if n % 2 == n_half {
                 let files = disk.cut(&mut StdRng::seed_from_u64(n as u64));
-                let verdict = judge(&image, &files, n_sent, expected);
+                let verdict = judge(&image, &files, n_sent, n_signed, expected);
                 if let Some(longest) = longest
                     && n % CUTS_PER_SERVER == 0
                 {
@@ -622,10 +758,14 @@ fn cut(
     })
 }
 
-/// Asserts that every sent roll is stored unchanged. Returns how many were sent.
+/// Asserts that every sent roll is stored unchanged, and that every sent checkpoint is one of the
+/// tree. Returns how many rolls were sent.
 fn assert_sent_is_stored(operations: &[Operation], expected: &Expected) -> usize {
     let mut n_sent = 0;
     for operation in operations {
+        if let Operation::SentCheckpoint(Checkpoint { size, root }) = operation {
+            assert_eq!(*root, expected.log[*size as usize].1, "the tree of {size} rolls");
+        }
         let Operation::Sent(rolls) = operation else { continue };
         for Sent { id, millis, dice } in rolls {
             let (_, rolled_at, stored) = &expected.rolls[id - 1];
@@ -685,13 +825,24 @@ fn after_a_power_cut_at_any_moment_every_roll_that_was_sent_is_stored() {
         n_losing > places.len() / 10,
         "only {n_losing} cuts lost rolls: the check detects nothing"
     );
+    let left_out = without_syncs_of_checkpoints(&operations);
+    let verdicts = cut(&operations, &left_out, &places, &expected, None);
+    let is_unsigned = |(_, verdict): &&(usize, Verdict)| matches!(verdict, Verdict::Broken(complaint) if complaint.contains("checkpoint"));
+    let n_unsigned = verdicts.iter().filter(is_unsigned).count();
+    assert!(
+        n_unsigned > places.len() / 20,
+        "only {n_unsigned} cuts lost a checkpoint that was sent: the check detects nothing"
+    );
     Row {
         fault: "power cut: unsynced writes are dropped, kept, reordered or torn",
         n_injected: places.len(),
         n_lost: 0,
         n_repeated: 0,
         recovered: Recovered::In(recovered.into_inner().unwrap()),
-        control: format!("`synchronous = normal`: {n_losing} cuts lost rolls"),
+        control: format!(
+            "`synchronous = normal`: {n_losing} cuts lost rolls; without the syncs of checkpoints: \
+             {n_unsigned} cuts lost one that was sent"
+        ),
         test: "power::after_a_power_cut",
     }
     .write();
@@ -770,7 +921,7 @@ fn record_starts(
         server.stop();
         n_rolls = instance.stored().len();
     }
-    (operations(&shim.record()), Expected::new(instance.stored()), n_ended)
+    (operations(&shim.record()), Expected::new(instance), n_ended)
 }
 
 #[test]

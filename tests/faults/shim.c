@@ -1,7 +1,9 @@
 /* Stands between the server and its disk. LD_PRELOAD loads it into the unmodified binary. It
- * intercepts every call on the database, its write-ahead log, its journal and their folder.
+ * intercepts every call on the database, its write-ahead log, its journal, the secret, its
+ * checkpoint, their drafts and the folder.
  *
- *   SHIM_DATABASE  the path of the database; files whose paths start with it are intercepted too
+ *   SHIM_DATABASE  the path of the database; files whose paths start with it are intercepted too,
+ *                  and those of the secret beside it
  *   SHIM_CONTROL   a memory-mapped file in which tests set the fault and the clock offset
  *   SHIM_RECORD    if set, a file to which all operations are appended in order
  *
@@ -16,6 +18,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,7 +29,7 @@
 #include <unistd.h>
 
 /* Keep in step with tests/faults/shim.rs. */
-enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER, STAT };
+enum { NONE, READ, WRITE, SYNC, OPEN, SYNC_FOLDER, STAT, RENAME };
 /* Instead of an errno: the call succeeds after SLOW_TIME, or when the fault ends. */
 enum { SLOW = 1000000, HANG };
 static const struct timespec SLOW_TIME = {0, 300000000};
@@ -46,7 +49,7 @@ struct control {
 #define N_FDS 65536
 static struct control *control;
 static int record = -1;
-static char database[PATH_MAX], folder[PATH_MAX];
+static char database[PATH_MAX], folder[PATH_MAX], secret[NAME_MAX];
 /* The inode of each intercepted descriptor; 0 for all others. */
 static _Atomic uint64_t inode_of[N_FDS];
 static uint64_t folder_inode;
@@ -74,6 +77,10 @@ __attribute__((constructor)) static void begin(void) {
   strncpy(folder, path, sizeof folder - 1);
   char *slash = strrchr(folder, '/');
   if (slash) *slash = 0;
+  /* The name of the database with another extension. */
+  strncpy(secret, slash ? slash + 1 : path, sizeof secret - 8);
+  char *dot = strrchr(secret, '.');
+  strcpy(dot ? dot : secret + strlen(secret), ".secret");
   struct stat status;
   if (stat(folder, &status) == 0) folder_inode = status.st_ino;
   path = getenv("SHIM_CONTROL");
@@ -86,8 +93,17 @@ __attribute__((constructor)) static void begin(void) {
   if (path && (record = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)) < 0) abort();
 }
 
+/* The secret, its checkpoint, or the draft of one, whose name begins with a dot. */
+static int is_of_secret(const char *path) {
+  size_t n = strlen(folder);
+  if (strncmp(path, folder, n) != 0 || path[n] != '/') return 0;
+  const char *name = path + n + 1;
+  return strncmp(name + (*name == '.'), secret, strlen(secret)) == 0;
+}
+
 static int is_ours(const char *path) {
   if (!control) return 0;
+  if (is_of_secret(path)) return 1;
   size_t n = strlen(database), length = strlen(path);
   if (strcmp(path, folder) == 0) return 1;
   if (strncmp(path, database, n) != 0) return 0;
@@ -252,6 +268,17 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n_bytes, off_t offset) {
   return n_written;
 }
 
+ssize_t write(int fd, const void *bytes, size_t n_bytes) {
+  REAL(write);
+  if (!inode(fd)) return real(fd, bytes, n_bytes);
+  off_t offset = lseek(fd, 0, SEEK_CUR);
+  ssize_t n_written = pwrite64(fd, bytes, n_bytes, offset);
+  int error = errno;
+  if (n_written > 0) lseek(fd, offset + n_written, SEEK_SET);
+  errno = error;
+  return n_written;
+}
+
 int ftruncate64(int fd, off_t size) {
   REAL(ftruncate64);
   if (!inode(fd)) return real(fd, size);
@@ -295,20 +322,60 @@ int fdatasync(int fd) {
 
 /* -- names --------------------------------------------------------------------------------- */
 
+/* Two paths as one, with a zero byte between them. */
+static uint32_t join(char both[2 * PATH_MAX], const char *from, const char *to) {
+  size_t n_from = strlen(from) + 1, n_to = strlen(to);
+  if (n_from + n_to > 2 * PATH_MAX) abort();
+  memcpy(both, from, n_from);
+  memcpy(both + n_from, to, n_to);
+  return n_from + n_to;
+}
+
+/* Gives a file its name after SLOW_TIME, unless the process is killed before. */
+static void *rename_late(void *both) {
+  REAL(rename);
+  nanosleep(&SLOW_TIME, NULL);
+  real(both, (char *)both + strlen(both) + 1);
+  free(both);
+  return NULL;
+}
+
 int rename(const char *from, const char *to) {
   REAL(rename);
   if (!is_ours(from)) return real(from, to);
   pthread_mutex_lock(&lock);
   struct stat status = {0};
   stat(from, &status);
-  int result = real(from, to);
-  char both[2 * PATH_MAX];
-  size_t n_from = strlen(from) + 1, n_to = strlen(to);
-  if (n_from + n_to > sizeof both) abort();
-  memcpy(both, from, n_from);
-  memcpy(both + n_from, to, n_to);
-  if (result == 0) note_bytes('R', status.st_ino, 0, both, n_from + n_to);
+  char *both = calloc(1, 2 * PATH_MAX);
+  int result = 0;
+  pthread_t thread;
+  if (control->kind == RENAME && control->lie && is_of_secret(from)) {
+    control->n_injected++;
+    /* Under another name, because the server removes a draft that it has published. */
+    strcpy(both, to);
+    strcat(both, ".late");
+    if (real(from, both) != 0) abort();
+    strcpy(both + strlen(both) + 1, to);
+    if (pthread_create(&thread, NULL, rename_late, both) != 0) abort();
+  } else {
+    result = real(from, to);
+    if (result == 0) note_bytes('R', status.st_ino, 0, both, join(both, from, to));
+    free(both);
+  }
   pthread_mutex_unlock(&lock);
+  return result;
+}
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags) {
+  REAL(linkat);
+  if (!is_ours(from)) return real(from_dir, from, to_dir, to, flags);
+  pthread_mutex_lock(&lock);
+  struct stat status = {0};
+  stat(from, &status);
+  int result = real(from_dir, from, to_dir, to, flags), error = errno;
+  if (result == 0) note_bytes('L', status.st_ino, 0, to, strlen(to));
+  pthread_mutex_unlock(&lock);
+  errno = error;
   return result;
 }
 
