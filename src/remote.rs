@@ -1,6 +1,7 @@
-//! A rollcast server as `tail` and `export` use it: requests, and errors that quote its answer.
+//! A rollcast server as the commands use it: requests, and errors that quote its answer.
 
-use std::io::Read;
+use std::fmt::Display;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use event_stream::client::{Certificates, Client, ClientError, Config, Method, Request, Response};
@@ -27,7 +28,8 @@ pub struct Remote {
 }
 
 /// The first parts of rollcast's own paths, such as those of a page that is copied from a browser.
-const OWN_PATHS: [&str; 5] = ["", "stream", "rolls", "stats", "api"];
+const OWN_PATHS: [&str; 9] =
+    ["", "stream", "rolls", "stats", "api", "checkpoint", "tile", "verify", "draw"];
 
 /// Why a text is not the URL of a server.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,9 +87,39 @@ pub enum RemoteError {
         expected: &'static str,
         /// The URL of the request.
         url: String,
+        /// The status.
+        status: StatusCode,
         /// The status, with the server's message or the content type; printable.
         seen: String,
     },
+    /// The body of the response broke off.
+    #[error("the response of `{url}` broke off")]
+    Broken {
+        /// The URL of the request.
+        url: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl RemoteError {
+    /// Whether the same request may succeed later: the response was missing or incomplete, or the
+    /// server is busy or not ready.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            RemoteError::Unreachable { .. } | RemoteError::Broken { .. } => true,
+            RemoteError::Unexpected { status, .. } => {
+                let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
+                status.is_server_error() || busy.contains(status)
+            }
+        }
+    }
+
+    /// Whether the server has deleted the requested resource: status 410.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, RemoteError::Unexpected { status: StatusCode::GONE, .. })
+    }
 }
 
 impl Remote {
@@ -124,7 +156,7 @@ impl Remote {
         headers: &[(&str, &str)],
         body_timeout: Duration,
     ) -> Result<Response, RemoteError> {
-        let url = self.base.join(path).unwrap_or_else(|_| self.base.clone());
+        let url = self.url(path);
         let headers = [&[("Accept", expected.content_type)], headers].concat();
         let response = self.client.send(&Request {
             method: Method::Get,
@@ -148,7 +180,47 @@ impl Remote {
             None if content_type.is_empty() => format!("{status}{proxy}, no content type"),
             None => format!("{status}{proxy}, {content_type}"),
         });
-        Err(RemoteError::Unexpected { expected: expected.name, url: url.to_string(), seen })
+        let url = url.to_string();
+        Err(RemoteError::Unexpected { expected: expected.name, url, status, seen })
+    }
+
+    /// The whole body of a `GET`, of at most `max_bytes`. The request and the body together take at
+    /// most `total`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Remote::get`]; the body is longer than `max_bytes`, or breaks off.
+    pub fn get_bytes(
+        &self,
+        path: &str,
+        expected: Expected,
+        max_bytes: u64,
+        total: Duration,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let timeout = self.timeout.min(total / 2);
+        let limited = Remote { timeout, ..self.clone() };
+        let body = limited.get(path, expected, &[], total - timeout)?.into_body();
+        let mut bytes = Vec::new();
+        let read = body.take(max_bytes + 1).read_to_end(&mut bytes);
+        read.map_err(|source| RemoteError::Broken { url: self.url(path).to_string(), source })?;
+        if bytes.len() as u64 > max_bytes {
+            return Err(self.unexpected(path, expected, format!("more than {max_bytes} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// The error for a body that is not what was expected at this path. `seen` may quote it.
+    pub fn unexpected(&self, path: &str, expected: Expected, seen: impl Display) -> RemoteError {
+        RemoteError::Unexpected {
+            expected: expected.name,
+            url: self.url(path).to_string(),
+            status: StatusCode::OK,
+            seen: printable(&seen.to_string()),
+        }
+    }
+
+    fn url(&self, path: &str) -> HttpUrl {
+        self.base.join(path).unwrap_or_else(|_| self.base.clone())
     }
 }
 
@@ -175,6 +247,8 @@ mod tests {
             "https://dice.example.org/stream/?after=1",
             "https://dice.example.org/rolls/41",
             "https://dice.example.org/api",
+            "https://dice.example.org/checkpoint",
+            "https://dice.example.org/verify",
             "https://dice.example.org/#top",
         ] {
             assert!(server_url(text).is_ok(), "{text}");

@@ -7,7 +7,9 @@ use event_stream::http_url::HttpUrl;
 
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
+use crate::cli::monitor::MonitorArgs;
 use crate::cli::tail::TailArgs;
+use crate::cli::verify::VerifyArgs;
 
 /// Rolls dice on a clock, stores every roll in SQLite, and streams it to every open browser.
 #[derive(Debug, Parser)]
@@ -31,14 +33,14 @@ Environment:
   ROCKET_ROLLCAST={every=\"200ms\"}   any keys of rollcast
   RUST_LOG=debug           the log level, or a log filter
   NO_COLOR=1               no colours on a terminal; also with TERM=dumb
-  HTTP_PROXY=URL           tail, export, doctor: the HTTP proxy for http URLs; HTTPS_PROXY for
-                           https, ALL_PROXY for both; or in small letters
+  HTTP_PROXY=URL           tail, export, doctor, verify, monitor: the HTTP proxy for http URLs;
+                           HTTPS_PROXY for https, ALL_PROXY for both; or in small letters
   NO_PROXY=LIST            hosts, domains and networks such as 10.0.0.0/8 that are reached
                            directly; this machine always is
 
 Exit codes:
   0  done
-  1  failed while running; doctor: faults found
+  1  failed while running; doctor: faults found; verify: refused; monitor: an alarm
   2  usage or configuration error; doctor: also if the host is unreachable
   3  tail, export: rolls are missing
   4  stats: the evidence against a fair die reached its alarm";
@@ -95,6 +97,10 @@ pub enum Command {
     Tail(Box<TailArgs>),
     /// Write past rolls as CSV or JSON, from the database or from a server
     Export(Box<ExportArgs>),
+    /// Check that rolls were fixed before they were shown, and never changed
+    Verify(Box<VerifyArgs>),
+    /// Watch a server's log, and fail if it is ever rewritten
+    Monitor(Box<MonitorArgs>),
     /// Print a shell script that completes commands and options
     Completions {
         /// The shell that runs it

@@ -15,6 +15,10 @@ mod rekey;
 mod doctor;
 mod tail;
 mod export;
+mod remote_log;
+mod remote_tree;
+mod verify;
+mod monitor;
 mod man;
 pub mod usage;
 mod stats;
@@ -104,6 +108,8 @@ impl Cli {
             Command::Doctor(args) => doctor::doctor(*args),
             Command::Tail(args) => tail::tail(*args, config),
             Command::Export(args) => export::export(*args, config),
+            Command::Verify(args) => verify::verify(*args),
+            Command::Monitor(args) => monitor::monitor(*args),
             Command::Completions { shell } => Ok(man::completions(shell)?),
             Command::Man { folder } => Ok(man::manual(&folder)?),
         }

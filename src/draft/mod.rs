@@ -95,7 +95,7 @@ impl Draft {
                 drop(self);
                 sync_folder(&to)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => exists(&to),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => exists(&to, self.existing),
             // The file system has no hard links, such as FAT. Claim the name with an empty file,
             // so that the rename replaces nobody else's.
             Err(error)
@@ -103,7 +103,9 @@ impl Draft {
             {
                 match File::create_new(&to) {
                     Ok(_) => rename(&self.path, &to).inspect_err(|_| drop(fs::remove_file(&to))),
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => exists(&to),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        exists(&to, self.existing)
+                    }
                     Err(source) => Err(failed("create", &to)(source)),
                 }
             }

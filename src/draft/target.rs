@@ -17,6 +17,8 @@ const OTHER_NAME: &str = "use another file name";
 pub enum Existing {
     /// No: the existing file stays, and writing a new one is an error.
     Refuse,
+    /// No, and the command has no `--force` that would change that.
+    RefuseAlways,
     /// Yes: the complete new file replaces it in one step.
     Replace,
 }
@@ -52,7 +54,7 @@ pub fn resolve(to: &Path) -> Result<PathBuf, DraftError> {
 ///
 /// # Errors
 ///
-/// [`DraftError::Target`] for anything but a file, and for a file with [`Existing::Refuse`];
+/// [`DraftError::Target`] for anything but a file, and for a file that must not be replaced;
 /// [`DraftError::File`] if it cannot be examined.
 pub fn check(to: &Path, existing: Existing) -> Result<(), DraftError> {
     match fs::symlink_metadata(to) {
@@ -61,8 +63,8 @@ pub fn check(to: &Path, existing: Existing) -> Result<(), DraftError> {
         Ok(metadata) if !metadata.is_file() => {
             refuse("something that is not a file", to, OTHER_NAME)
         }
-        Ok(_) if existing == Existing::Refuse => exists(to),
-        Ok(_) => Ok(()),
+        Ok(_) if existing == Existing::Replace => Ok(()),
+        Ok(_) => exists(to, existing),
     }
 }
 
@@ -90,6 +92,10 @@ fn is_draft_name(name: &OsStr) -> bool {
 /// # Errors
 ///
 /// Always.
-pub fn exists<T>(path: &Path) -> Result<T, DraftError> {
-    refuse("a file", path, "use another file name, or replace it with --force")
+pub fn exists<T>(path: &Path, existing: Existing) -> Result<T, DraftError> {
+    let remedy = match existing {
+        Existing::RefuseAlways => OTHER_NAME,
+        _ => "use another file name, or replace it with --force",
+    };
+    refuse("a file", path, remedy)
 }

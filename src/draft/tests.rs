@@ -56,6 +56,10 @@ fn an_existing_file_is_replaced_only_if_told_also_if_it_appears_at_the_last_mome
         assert!(error.contains("found a file") && error.contains("--force"), "{error}");
         assert_eq!(read(&to), "somebody's");
     }
+    let error = write(&to, Existing::RefuseAlways, "fourth").expect_err("the file exists");
+    let error = error.to_string();
+    assert!(error.contains("found a file") && !error.contains("--force"), "{error}");
+    assert_eq!(read(&to), "somebody's");
     write(&to, Existing::Replace, "third").expect("replaced");
     assert_eq!((names(&folder), read(&to)), (vec!["rolls.csv".to_string()], "third".to_string()));
 }

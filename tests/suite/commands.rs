@@ -19,8 +19,19 @@ fn help_lists_commands_variables_and_exit_codes() {
     let instance = Instance::new("");
     let (code, help, _) = run(instance.command().arg("--help"));
     assert_eq!(code, 0);
-    let commands =
-        ["serve", "check", "backup", "stats", "doctor", "tail", "export", "completions", "man"];
+    let commands = [
+        "serve",
+        "check",
+        "backup",
+        "stats",
+        "doctor",
+        "tail",
+        "export",
+        "verify",
+        "monitor",
+        "completions",
+        "man",
+    ];
     let rest = ["ROCKET_CONFIG", "ROCKET_PROFILE", "Exit codes", "--version"];
     for word in commands.into_iter().chain(rest) {
         assert!(help.contains(word), "expected {word} in {help}");
@@ -30,6 +41,13 @@ fn help_lists_commands_variables_and_exit_codes() {
     for command in commands {
         assert_eq!(run(instance.command().args([command, "--help"])).0, 0);
     }
+    for (command, text) in [
+        ("verify", "checks all rolls that the server keeps"),
+        ("monitor", "The first run verifies"),
+    ] {
+        let (_, help, _) = run(instance.command().args([command, "--help"]));
+        assert!(help.contains(text), "expected `{text}` in {help}");
+    }
     let (code, _, stderr) = run(instance.command().arg("sevre"));
     assert_eq!(code, 2);
     assert!(stderr.contains("serve"), "expected the command that was meant in {stderr}");
@@ -38,7 +56,10 @@ fn help_lists_commands_variables_and_exit_codes() {
 #[test]
 fn a_password_is_in_no_error() {
     let instance = Instance::new("");
-    let table: [&[&str]; 7] = [
+    let table: [&[&str]; 10] = [
+        &["verify", "me:secret@a.example"],
+        &["verify", "htps://me:secret@a.example/"],
+        &["monitor", "http://me:secret@127.0.0.1:1/"],
         &["tail", "htps://me:secret@a.example/"],
         &["export", "me:secret@a.example"],
         &["doctor", "http://me:secret@/"],
@@ -84,6 +105,7 @@ fn check_prints_the_configuration_and_changes_nothing() {
     let (code, stdout, _) = check();
     assert_eq!(code, 0);
     assert!(stdout.contains("rolls kept: 1") && !stdout.contains("is running"), "{stdout}");
+    assert!(stdout.contains("log            rolls, hashes and secret agree"), "{stdout}");
     assert!(before == (files(), fs::read(instance.database()).unwrap()), "check changed something");
 }
 

@@ -236,7 +236,7 @@ fn completions_and_manual_pages_include_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = run(instance.command().args(["completions", shell]));
         assert_eq!(code, 0);
-        for word in ["tail", "export", "backup", "since"] {
+        for word in ["tail", "export", "backup", "since", "verify", "monitor"] {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
@@ -248,6 +248,8 @@ fn completions_and_manual_pages_include_every_command() {
     let pages = [
         ("rollcast.1", "ROCKET_PORT"),
         ("rollcast-tail.1", "Exit codes"),
+        ("rollcast-verify.1", "Exit codes"),
+        ("rollcast-monitor.1", "Alarms"),
         // Also the name of the script, which the page describes too.
         ("rollcast-backup.1", "The script `rollcast\\-backup FOLDER N_KEPT`"),
     ];
@@ -272,7 +274,9 @@ fn fish_completes_file_names_only_where_a_path_is_expected() {
     // Without this line, fish completes file names everywhere.
     assert!(script.lines().any(|line| line == "complete -c rollcast -f"), "{script}");
     let with_files = |command| lines(command).iter().any(|line| line.ends_with(" -F"));
-    for (command, expected) in [("backup", true), ("check", false), ("tail", true)] {
+    for (command, expected) in
+        [("backup", true), ("check", false), ("tail", true), ("verify", true)]
+    {
         assert_eq!(with_files(command), expected, "{command}: {script}");
     }
     for (command, option, files) in [
@@ -280,6 +284,9 @@ fn fish_completes_file_names_only_where_a_path_is_expected() {
         ("doctor", "-l timeout ", false),
         ("doctor", "-l cafile ", true),
         ("export", "-l output ", true),
+        ("verify", "-l key ", false),
+        ("verify", "-l save ", true),
+        ("monitor", "-l state ", true),
     ] {
         let lines = lines(command);
         let line = lines.iter().find(|line| line.contains(option)).unwrap();

@@ -3,7 +3,7 @@
 mod database;
 mod download;
 mod gap_counter;
-mod output;
+pub mod output;
 
 use std::io;
 use std::path::{Path, PathBuf};

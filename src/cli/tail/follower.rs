@@ -284,7 +284,8 @@ mod tests {
         let seen = "502 Bad Gateway, no content type".into();
         let expected = "an event stream";
         let url = "http://a.example/stream/".into();
-        Received::Refused(RemoteError::Unexpected { expected, url, seen })
+        let status = http::StatusCode::BAD_GATEWAY;
+        Received::Refused(RemoteError::Unexpected { expected, url, status, seen })
     }
 
     const LIVE: &str = r#"{"mode":"live","head":"4-1795392000004","replay":0,"lost":0}"#;
