@@ -19,3 +19,4 @@ mod schemathesis;
 mod sqlite3;
 mod sseclient;
 mod statistics;
+mod verify_py;
