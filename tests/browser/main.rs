@@ -16,6 +16,7 @@ mod live;
 mod looks;
 mod outage;
 mod page;
+mod scripts;
 mod seam;
 mod state;
 mod stats;
