@@ -19,6 +19,7 @@ use crate::store::Store;
 
 use self::http::{access, client, headers, host, methods};
 use self::pages::assets::Assets;
+use self::pages::offline::Offline;
 use self::pages::templates::Templates;
 use self::pages::view::Site;
 use self::pages::{error, static_file, stats};
@@ -29,6 +30,7 @@ pub use self::pages::source::SourceError;
 pub struct SiteFiles {
     templates: Templates,
     assets: Assets,
+    offline: Offline,
 }
 
 impl SiteFiles {
@@ -41,7 +43,12 @@ impl SiteFiles {
     pub fn load(config: &WebConfig) -> Result<SiteFiles, SourceError> {
         let templates = Templates::load(config.template_dir.as_deref())?;
         let assets = Assets::load(config.static_dir.as_deref(), &templates)?;
-        Ok(SiteFiles { templates, assets })
+        SiteFiles::of(templates, assets)
+    }
+
+    fn of(templates: Templates, assets: Assets) -> Result<SiteFiles, SourceError> {
+        let offline = Offline::build(&templates, &assets)?;
+        Ok(SiteFiles { templates, assets, offline })
     }
 
     /// Where the templates come from, for people.
@@ -78,9 +85,10 @@ fn build(
     health: Health,
     metrics: Metrics,
 ) -> Rocket<Build> {
-    let SiteFiles { templates, assets } = files;
+    let SiteFiles { templates, assets, offline } = files;
     rocket::custom(templates.configure(config.rocket.clone()))
         .manage(Site::new(config, assets))
+        .manage(offline)
         .attach(host::stage())
         .attach(methods::stage())
         .attach(headers::shield())

@@ -51,7 +51,7 @@ impl SiteFiles {
     pub fn built_in() -> SiteFiles {
         let templates = Templates::read(Source::templates(None)).expect("built-in templates");
         let assets = Assets::read(Source::static_files(None), &templates).expect("built-in files");
-        SiteFiles { templates, assets }
+        SiteFiles::of(templates, assets).expect("the offline page")
     }
 }
 

@@ -39,9 +39,12 @@ function dieOf(element, { name, result }) {
   return element;
 }
 
-// The same rules as on the server: pips for a single six-sided die. Otherwise the number on the
-// shape for the number of sides, or on a plain die if the page has no such shape.
-function drawing(name, result) {
+/**
+ * How a die is drawn, by the same rules as on the server: pips for a single six-sided die.
+ * Otherwise the number on the shape for the number of sides, or on a plain die if the page has no
+ * such shape.
+ */
+export function drawing(name, result) {
   const [, n_dice, sides] = /^(\d+)D(\d+)$/.exec(name) ?? [];
   const has = (symbol) => document.getElementById(symbol) !== null;
 

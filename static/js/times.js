@@ -2,4 +2,4 @@
 import { nameZone, writeTimes } from "./zone.js";
 
 writeTimes(document);
-nameZone();
+nameZone(document);

@@ -26,7 +26,7 @@ export function writeTimes(root) {
   }
 }
 
-/** Writes the name of the time zone into each `.zone` element. */
-export function nameZone() {
-  for (const name of document.querySelectorAll(".zone")) name.textContent = zone;
+/** Writes the name of the time zone into each `.zone` element in an element. */
+export function nameZone(root) {
+  for (const name of root.querySelectorAll(".zone")) name.textContent = zone;
 }

@@ -87,6 +87,17 @@ impl Assets {
         self.current().find(path)
     }
 
+    /// The text of a file, if there is one.
+    pub fn text(&self, path: &str) -> Option<String> {
+        let file = self.loaded.by_path.get(path)?;
+        Some(String::from_utf8_lossy(&file.content).into_owned())
+    }
+
+    /// The modules that a script imports, in their order.
+    pub fn imports(&self, path: &str) -> Vec<String> {
+        self.loaded.by_path.get(path).map_or(Vec::new(), |file| file.imports(path).collect())
+    }
+
     fn current(&self) -> Arc<Files> {
         match &self.source {
             Source::Folder(_) if cfg!(debug_assertions) => {

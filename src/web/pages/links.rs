@@ -1,8 +1,10 @@
 //! The addresses of the pages. Nothing else builds one.
 
 use jiff::civil::Date;
+use rocket::http::RawStr;
 
 use crate::dice::DieResult;
+use crate::draw::Label;
 use crate::roll::RollId;
 
 /// A page of the history, by the roll next to it.
@@ -24,6 +26,13 @@ pub fn roll(id: RollId) -> String {
 /// The proof of a roll.
 pub fn proof(id: RollId) -> String {
     format!("/rolls/{id}/proof")
+}
+
+/// A draw. `dice` are names, joined by commas.
+pub fn draw(id: RollId, dice: &str, label: Option<&Label>) -> String {
+    let label =
+        label.map(|label| format!("&label={}", RawStr::new(&label.to_string()).percent_encode()));
+    format!("/draw?roll={id}&dice={dice}{}", label.unwrap_or_default())
 }
 
 /// The history, of one day and with one result, as far as these are given.

@@ -9,7 +9,11 @@ pub mod view;
 pub mod static_file;
 mod live;
 pub mod error;
+mod proof;
 mod roll;
+mod draw;
+mod verify;
+pub mod offline;
 mod history;
 pub mod stats;
 #[cfg(test)]
@@ -34,6 +38,8 @@ struct Pages {
 pub fn stage(config: &WebConfig, store: Store, health: Health) -> AdHoc {
     let pages = Pages { store, health, page_size: config.page_size };
     AdHoc::on_ignite("pages", |rocket| async {
-        rocket.manage(pages).mount("/", routes![live::page, history::page, roll::page])
+        let routes =
+            routes![live::page, history::page, roll::page, draw::page, verify::page, verify::file];
+        rocket.manage(pages).mount("/", routes)
     })
 }

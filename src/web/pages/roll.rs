@@ -3,9 +3,11 @@
 use rocket::{State, get};
 use serde::Serialize;
 
+use crate::log::Leaf;
 use crate::roll::{Roll, RollId};
-use crate::store::Kept;
+use crate::store::{Kept, StoreError};
 use crate::web::http::error::HttpError;
+use crate::web::pages::proof::ProofView;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{RollRow, Site, SiteView, date};
 use crate::web::pages::{Pages, links};
@@ -16,6 +18,7 @@ struct RollView {
     site: SiteView,
     title: String,
     roll: RollRow,
+    proof: ProofView,
     previous: Option<String>,
     next: Option<String>,
     /// The roll in the history.
@@ -34,11 +37,25 @@ pub async fn page(id: &str, pages: &State<Pages>, site: &State<Site>) -> Result<
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
     let (roll, kept) = pages.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
-    Ok(Page::render("roll", RollView::new(&roll, kept, site)))
+    let proof = match pages.store.leaf(id).await {
+        Ok((leaf, _)) => {
+            let begins = match leaf {
+                Leaf::Proven { next: Some(_), .. } => pages.store.chain(id).await?,
+                _ => None,
+            };
+            let fixed = begins.and_then(|chain| chain.fixed);
+            ProofView::new(&leaf, fixed, pages.store.key())
+        }
+        Err(changed @ StoreError::Changed { .. }) => {
+            ProofView::changed(id, &changed, pages.store.key())
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Page::render("roll", RollView::new(&roll, proof, kept, site)))
 }
 
 impl RollView {
-    fn new(roll: &Roll, kept: Kept, site: &Site) -> RollView {
+    fn new(roll: &Roll, proof: ProofView, kept: Kept, site: &Site) -> RollView {
         let neighbour = |id: RollId| {
             let is_kept = kept.oldest <= id && id <= kept.head.id;
             is_kept.then(|| links::roll(id))
@@ -47,6 +64,7 @@ impl RollView {
             site: site.view(),
             title: format!("Roll {}", roll.id),
             roll: RollRow::from(roll),
+            proof,
             previous: neighbour(roll.id.previous()),
             next: neighbour(roll.id.next()),
             in_history: links::in_history(roll.id),

@@ -17,7 +17,8 @@ use crate::web::pages::references::References;
 use crate::web::pages::source::{Source, SourceError};
 
 /// The templates that are rendered. All others are parts of these.
-const PAGES: [&str; 6] = ["api", "error", "index", "roll", "rolls", "stats"];
+const PAGES: [&str; 9] =
+    ["api", "draw", "error", "index", "offline", "roll", "rolls", "stats", "verify"];
 /// Rocket wants a folder of templates, or any other path that exists. This one never holds any.
 const NO_FOLDER: &str = "/dev/null";
 
@@ -72,6 +73,19 @@ impl Templates {
     pub fn linked_files(&self) -> impl Iterator<Item = (&str, &str)> {
         let of_each = self.references.iter();
         of_each.flat_map(|(name, of)| of.files.iter().map(move |file| (&**file, &**name)))
+    }
+
+    /// Renders a template that needs no server.
+    ///
+    /// # Errors
+    ///
+    /// The template has a mistake.
+    pub fn render(&self, name: &str, context: &tera::Context) -> Result<String, SourceError> {
+        let mut tera = self.tera.clone();
+        tera.autoescape_on(vec![""]);
+        tera.set_escape_fn(escape);
+        let source_name = self.source.name();
+        tera.render(name, context).map_err(|source| SourceError::Template { source_name, source })
     }
 
     /// Rocket's configuration with the folder of templates.

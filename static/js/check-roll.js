@@ -1,0 +1,47 @@
+// The page of a roll: verifies it in the browser.
+import { parseNumber, toHex } from "./proof/bytes.js";
+import { open } from "./proof/checks.js";
+import { PageCheck } from "./proof/page-check.js";
+import { compared, factsShown, textOf, timeShown } from "./proof/shown.js";
+import { drawing } from "./row.js";
+
+const section = document.getElementById("proof");
+const main = document.getElementById("main");
+
+/** Compares what the page shows with a leaf of the log. */
+async function comparePage({ id, rolledAt, results, seed }) {
+  if (!results) return open("The log does not have the dice of this roll.");
+  const dice = results.map(({ die, result }) => [die.name, `${result}`]);
+  const pairs = [
+    [textOf(main.querySelector("h1")), `Roll ${id}`],
+    timeShown(main.querySelector(".title time"), rolledAt),
+    [diceShown(), dice.map(([name, result]) => dieText(name, result)).join(", ")],
+    factsShown(main.querySelectorAll("#main > .facts :is(dt, dd)"), [
+      ...dice,
+      ["Rolled at", rolledAt],
+      ["Cursor", `${id}-${Date.parse(rolledAt)}`],
+    ]),
+    [textOf(section.querySelector("#seed")), seed ? toHex(seed) : ""],
+  ];
+  const same = seed ? "number, time, dice and seed" : "number, time and dice";
+  return compared(pairs, `The page and the log have the same ${same}.`);
+}
+
+// Each die, as it is drawn and as screen readers read it.
+function diceShown() {
+  const dice = [...main.querySelectorAll(".felt .die")].map((die) => {
+    const text = (part) => textOf(die.querySelector(part));
+    const symbol = die.querySelector("use")?.getAttribute("href");
+    return `${text(".die-name")} = ${text(".die-result")} (${symbol}${text(".die-number")})`;
+  });
+  return dice.join(", ");
+}
+
+function dieText(name, result) {
+  const { symbol, numbered } = drawing(name, result);
+  return `${name} = ${result} (#${symbol}${numbered ? result : ""})`;
+}
+
+// The reader asked for this roll by the address. What the page says is what is to be checked.
+const id = parseNumber(location.pathname.split("/").at(-1));
+new PageCheck(section, id, comparePage);
