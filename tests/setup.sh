@@ -15,7 +15,7 @@ target_mb=4500
 
 # What each suite needs. `works` and `packages` define these words.
 building='cargo c make'
-browser='chromium chromedriver node npm'
+browser='chromium chromedriver firefox-esr node npm'
 clients='curl sqlite3 node npm python'
 doctor='nginx'
 deploy='nginx caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'

@@ -1,11 +1,8 @@
 //! A headless browser for tests. Every call waits for its result, at most [`TIMEOUT`].
 
 use std::future::Future;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Condvar, Mutex};
-use std::thread::available_parallelism;
+use std::process::Command;
 use std::time::Duration;
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
@@ -19,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{interval, timeout};
 
 use crate::common::{TIMEOUT, free_port, http, wait_for};
+use crate::process::{Permit, ProcessGroup};
 
 const FLAGS: [&str; 11] = [
     "--headless=new",
@@ -59,6 +57,8 @@ pub enum Complaint {
     Network,
     /// The requested page is a 404.
     NotFound,
+    /// The requested page is a 422.
+    Unusable,
 }
 
 impl Browser {
@@ -224,7 +224,7 @@ impl Browser {
 
     /// Sends a signal by name, such as `STOP`, to all processes of the browser and its driver.
     pub fn signal(&self, name: &str) {
-        self.driver.signal(name);
+        self.driver.processes.signal(name);
     }
 
     /// Sends a command of the DevTools protocol.
@@ -277,7 +277,7 @@ impl Drop for Browser {
         if let Some(client) = self.client.take() {
             let _ = self.runtime.block_on(async { timeout(TIMEOUT, client.close()).await });
         }
-        self.driver.kill();
+        self.driver.processes.kill();
     }
 }
 
@@ -297,42 +297,17 @@ fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     if of_network.iter().any(|text| message.ends_with(text)) {
         return Some(Complaint::Network);
     }
-    let not_found =
-        "Failed to load resource: the server responded with a status of 404 (Not Found)";
-    (message == format!("{url} - {not_found}")).then_some(Complaint::NotFound)
-}
-
-/// The permit of one browser. There is one per processor, because a browser needs a whole one, and
-/// more tests than that run at once.
-struct Permit;
-
-/// How many browsers run.
-static N_BROWSERS: Mutex<usize> = Mutex::new(0);
-static ENDED: Condvar = Condvar::new();
-
-impl Permit {
-    /// Waits until fewer browsers run than there are processors. So a test opens its browser before
-    /// its server, which would roll dice meanwhile. It must close its browser before it opens
-    /// another one.
-    fn acquire() -> Permit {
-        let n_processors = available_parallelism().map_or(1, usize::from);
-        let running = N_BROWSERS.lock().unwrap();
-        let mut running = ENDED.wait_while(running, |running| *running >= n_processors).unwrap();
-        *running += 1;
-        Permit
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        *N_BROWSERS.lock().unwrap() -= 1;
-        ENDED.notify_one();
+    let of_page = "Failed to load resource: the server responded with a status of";
+    match message.strip_prefix(&format!("{url} - {of_page} "))? {
+        "404 (Not Found)" => Some(Complaint::NotFound),
+        "422 (Unprocessable Entity)" => Some(Complaint::Unusable),
+        _ => None,
     }
 }
 
 /// A chromedriver process. It is killed when dropped, with all processes that it started.
 struct Driver {
-    child: Child,
+    processes: ProcessGroup,
     port: u16,
 }
 
@@ -342,10 +317,7 @@ impl Driver {
         let port = free_port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).env("TMPDIR", folder).env("TZ", zone);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        // A process group of its own, so that the browser can be killed with it.
-        let child = command.process_group(0).spawn().expect("chromedriver can be started");
-        let driver = Driver { child, port };
+        let driver = Driver { processes: ProcessGroup::start(&mut command), port };
         // It listens before it can start a browser.
         let status = format!("http://127.0.0.1:{port}/status");
         wait_for("chromedriver to be ready", || {
@@ -360,18 +332,6 @@ impl Driver {
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -s {name} -- -{}", self.child.id());
-        let _ = Command::new("sh").args(["-c", &kill]).status();
-    }
-
-    fn kill(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.signal("KILL");
-        }
-        let _ = self.child.wait();
-    }
 }
 
 /// The absolute path of Chromium, which chromedriver needs.
@@ -380,12 +340,6 @@ fn chromium() -> String {
     let path = String::from_utf8(found.stdout).unwrap().trim().to_string();
     assert!(!path.is_empty(), "chromium is not installed; tests/setup.sh installs it");
     path
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 async fn bounded<T, E: std::fmt::Display>(

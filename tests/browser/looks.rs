@@ -10,7 +10,7 @@ use crate::rows::{NEWEST, roll_until};
 const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
     '1D20', '1D100', '1D1000', '100D1000', '2D6', '4D6', '2D20', '10D10']";
 
-pub const PAGES: [&str; 9] = [
+pub const PAGES: [&str; 14] = [
     "/",
     "/rolls",
     "/rolls?before=3",
@@ -18,6 +18,11 @@ pub const PAGES: [&str; 9] = [
     "/rolls/1",
     "/stats",
     "/api",
+    "/verify",
+    "/draw",
+    "/draw?roll=1&dice=1D6,6D250&label=x",
+    "/draw?roll=9999&dice=1D6",
+    "/draw?roll=x",
     "/no/such/page",
     "/rolls/999999",
 ];
@@ -43,6 +48,7 @@ pub fn set_width(width: u32, browser: &Browser) {
 fn expected_at(path: &str) -> &'static [Complaint] {
     match path {
         "/no/such/page" | "/rolls/999999" => &[Complaint::NotFound],
+        "/draw?roll=x" => &[Complaint::Unusable],
         _ => &[],
     }
 }

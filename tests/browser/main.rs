@@ -1,4 +1,4 @@
-//! The pages in a real browser: headless Chromium, driven by chromedriver.
+//! The pages in real browsers: headless Chromium, driven by chromedriver, and Firefox.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -6,19 +6,26 @@
 mod common;
 
 mod browser;
+mod checks;
+mod firefox;
+mod process;
 mod proxy;
 mod rows;
+mod session;
 
 mod accessibility;
 mod article;
+mod draw;
 mod limits;
 mod live;
 mod looks;
 mod outage;
 mod page;
+mod proof;
 mod scripts;
 mod seam;
 mod state;
 mod stats;
 mod tabs;
+mod verify;
 mod wake;
