@@ -203,6 +203,7 @@ fn apache(site: &Site<'_>) -> String {
             format!(" {}", path("rollcast-closing.asis")),
         ),
         ("http://127.0.0.1:5000/".into(), format!("http://127.0.0.1:{upstream}/")),
+        ("${APACHE_RUN_DIR}".into(), folder.display().to_string()),
         ("example.com".into(), "localhost".into()),
         ("<VirtualHost *:443>".into(), format!("<VirtualHost *:{tls_port}>")),
         // Few processes start faster.
@@ -254,6 +255,8 @@ fn apache_main(site: &Site<'_>, ports: &[u16]) -> String {
         "proxy_http",
         "headers",
         "asis",
+        "cache",
+        "cache_socache",
     ] {
         let file = format!("/usr/lib/apache2/modules/mod_{module}.so");
         let _ = writeln!(text, "LoadModule {module}_module {file}");

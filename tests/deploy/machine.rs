@@ -70,7 +70,7 @@ fn chapter(title: &str) -> Vec<(String, String)> {
 }
 
 /// Commands that must succeed after the commands under a heading.
-const CHECKS: [(&str, &str); 11] = [
+const CHECKS: [(&str, &str); 12] = [
     (
         "4. supervisord",
         "test \"$(ps -o user= -C rollcast)\" = rollcast
@@ -83,7 +83,18 @@ const CHECKS: [(&str, &str); 11] = [
         "curl -sN --max-time 30 http://example.com/stream/ | grep -m 1 'data: {\"1D6\"'
          curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
     ),
-    ("Nightly backups", "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1"),
+    (
+        "The secret",
+        "test $(stat -c %U:%a /var/lib/rollcast/rolls.secret) = rollcast:600
+         test $(awk '/^Max core file size/ {print $5}' /proc/$(pidof -s rollcast)/limits) -le 1",
+    ),
+    (
+        "Nightly backups",
+        "test $(ls /var/backups/rollcast/rolls-*Z.db | wc -l) = 1
+         secret=$(cat /var/lib/rollcast/rolls.secret)
+         grep -rqF $secret /var/lib/rollcast
+         if grep -rqF $secret /var/backups /var/log; then false; fi",
+    ),
     (
         "Update",
         // A release with a new key, and an unedited configuration.
@@ -105,7 +116,11 @@ const CHECKS: [(&str, &str); 11] = [
     (
         "Restore",
         "test -s /var/lib/rollcast/put-aside-*/rolls.db-wal
+         ls /var/lib/rollcast/rolls.secret.until-*.checkpoint
+         test $(stat -c %U:%a /var/lib/rollcast/rolls.secret) = rollcast:600
          eventually is RUNNING supervisorctl status
+         # The new key signs the old rolls and the new ones.
+         eventually curl -sf -o /dev/null http://example.com/rolls/1/proof
          test $(stat -c %U:%a /var/lib/rollcast/rolls.db) = rollcast:640
          curl -sf http://example.com/rolls/1
          curl -s http://example.com/ | grep '<ol id=\"rolls\"'",
@@ -113,7 +128,7 @@ const CHECKS: [(&str, &str); 11] = [
     (
         "Uninstall",
         "test \"$(pidof rollcast)$(command -v rollcast)\" = ''
-         test -f /var/lib/rollcast/rolls.db
+         test -f /var/lib/rollcast/rolls.db -a -f /var/lib/rollcast/rolls.secret
          test -f /usr/local/etc/rollcast/Rocket.toml
          diff -r -x default /var/opt/nginx /etc/nginx
          diff -r /var/opt/supervisor /etc/supervisor
@@ -192,7 +207,8 @@ const CHECKS: [(&str, &str); 11] = [
     (
         "Restore under systemd",
         "test -s /var/lib/rollcast/put-aside-*/rolls.db-wal
-         eventually curl -sf -o /dev/null http://127.0.0.1:5000/rolls/1
+         ls /var/lib/rollcast/rolls.secret.until-*.checkpoint
+         eventually curl -sf -o /dev/null http://127.0.0.1:5000/rolls/1/proof
          test $(stat -c %U:%a /var/lib/rollcast/rolls.db) = rollcast:640",
     ),
 ];
@@ -339,8 +355,11 @@ test ! -e /etc/systemd/system/multi-user.target.wants/rollcast.service
 dpkg --remove rollcast
 test "$(command -v rollcast)" = ''
 test -f $config -a -f $data/rolls.db
+cp $data/rolls.secret /tmp/secret
 dpkg --purge rollcast
 test ! -e $config -a -f $data/rolls.db
+cmp $data/rolls.secret /tmp/secret
+test $(stat -c %U:%a $data/rolls.secret) = rollcast:600
 # Install the old release again.
 dpkg --install {old}
 test $(stat -c %U:%G $data/rolls.db) = rollcast:rollcast

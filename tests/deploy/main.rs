@@ -14,6 +14,7 @@ mod front;
 mod install;
 mod proxy;
 mod fronts;
+mod tiles;
 mod supervisor;
 mod prometheus;
 mod restart;

@@ -562,7 +562,7 @@ fn nginx_caches_static_files_as_the_server_allows_even_while_the_server_is_down(
     assert_eq!(n_reach_the_server(&nginx, &versioned), 1);
     assert_eq!(n_reach_the_server(&nginx, &older), 4, "expected no caching of an older version");
     let uncached = Nginx::start_with(instance.port(), |files| {
-        files.replace(LOCATIONS, "proxy_cache rollcast_static;", "proxy_cache off;");
+        files.replace(LOCATIONS, "proxy_cache rollcast;", "proxy_cache off;");
     });
     assert_eq!(n_reach_the_server(&uncached, &versioned), 4);
 
