@@ -4,7 +4,8 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::common::ROLLCAST;
+use crate::common::log_server::get;
+use crate::common::{ROLLCAST, wait_for};
 use crate::nginx::Nginx;
 use crate::{Report, doctor, rolling};
 
@@ -181,7 +182,44 @@ fn a_stream_that_caches_may_store_is_a_fault() {
 #[test]
 fn a_page_that_caches_may_store_is_a_fault() {
     let report = behind(&[("location / {", "location / { expires 1h;")]);
-    report.assert_faults(&["page"], "no `expires`");
+    // The checkpoint is below `/` too.
+    report.assert_faults(&["page", "proofs"], "no `expires`");
+}
+
+#[test]
+fn an_old_checkpoint_is_a_fault() {
+    let (instance, _server) = rolling("every = '100ms'");
+    let zone = "proxy_cache_path cache keys_zone=all:1m; limit_conn_zone";
+    let cached = "location = /checkpoint {
+                      proxy_pass http://app;
+                      proxy_cache all;
+                      proxy_ignore_headers Cache-Control;
+                      proxy_cache_valid 200 1h;
+                  }
+                  location / {";
+    let doctor = |changes: &[(&str, &str)]| {
+        let nginx = Nginx::start(instance.port(), changes);
+        wait_for("a checkpoint", || get(&nginx.url("/checkpoint")));
+        doctor(&nginx.url("/"), &["--for", "8"])
+    };
+    let report = doctor(&[("limit_conn_zone", zone), ("location / {", cached)]);
+    report.assert_faults(&["proofs"], "no `proxy_cache`");
+    assert!(report.finding("proofs").1.contains("an old checkpoint: it covers "));
+    doctor(&[]).assert_no_fault();
+}
+
+#[test]
+fn a_tile_that_is_rewritten_or_limited_is_a_fault() {
+    for (tile, saw) in [
+        ("return 200 minified;", " has 8 bytes, expected "),
+        ("return 429;", " has status 429"),
+        ("return 404;", " has status 404"),
+    ] {
+        let report =
+            behind(&[("location / {", &format!("location /tile/ {{ {tile} }} location / {{"))]);
+        report.assert_faults(&["proofs"], "`proxy_pass` for `/checkpoint` and `/tile/`");
+        assert!(report.finding("proofs").1.contains(saw), "{:#}", report.json);
+    }
 }
 
 #[test]

@@ -58,23 +58,36 @@ impl Client {
         self.request(Method::Head, url, headers, Duration::ZERO).map(|(head, _)| head)
     }
 
-    /// A page with its text, which is empty for an event stream.
+    /// A file with its content, which is empty for an event stream.
     ///
     /// # Errors
     ///
     /// There is no response. A body that breaks off is no error: a browser shows what arrived.
+    pub fn file(
+        &self,
+        url: &HttpUrl,
+        headers: &[(&str, &str)],
+    ) -> Result<(Head, Vec<u8>), NoResponse> {
+        let (head, body) = self.request(Method::Get, url, headers, self.timeout)?;
+        let mut content = Vec::new();
+        if head.content_type() != "text/event-stream" {
+            let _ = body.take(MAX_PAGE_BYTES).read_to_end(&mut content);
+        }
+        Ok((head, content))
+    }
+
+    /// The same for a page, with its text.
+    ///
+    /// # Errors
+    ///
+    /// There is no response.
     pub fn page(
         &self,
         url: &HttpUrl,
         headers: &[(&str, &str)],
     ) -> Result<(Head, String), NoResponse> {
-        let (head, body) = self.request(Method::Get, url, headers, self.timeout)?;
-        if head.content_type() == "text/event-stream" {
-            return Ok((head, String::new()));
-        }
-        let mut text = Vec::new();
-        let _ = body.take(MAX_PAGE_BYTES).read_to_end(&mut text);
-        Ok((head, String::from_utf8_lossy(&text).into_owned()))
+        let (head, content) = self.file(url, headers)?;
+        Ok((head, String::from_utf8_lossy(&content).into_owned()))
     }
 
     /// Watches a stream for `length`, or to its end. A response that is no stream, or compressed,

@@ -15,6 +15,11 @@ use crate::response::Head;
 pub const SERVER: &str = "rollcast";
 /// Where its stream is on its host.
 pub const STREAM_PATH: &str = "/stream/";
+/// Where the newest checkpoint of its log of rolls is.
+pub const CHECKPOINT_PATH: &str = "/checkpoint";
+/// The number of hashes in a full tile of the log, and the bytes of each.
+const TILE_LEN: i64 = 256;
+const HASH_LEN: usize = 32;
 /// The header in which its stream reports the client's address.
 const CLIENT_HEADER: &str = "Rollcast-Client";
 
@@ -82,6 +87,34 @@ fn attribute<'a>(html: &'a str, name: &str) -> Option<&'a str> {
     html[at + assignment.len()..].split('"').next()
 }
 
+/// A checkpoint of the log of rolls. <https://c2sp.org/tlog-checkpoint>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// How many rolls it covers.
+    pub n_rolls: i64,
+}
+
+impl Checkpoint {
+    /// Reads it from its text. Ignores signatures: the doctor knows no key.
+    pub fn of(note: &str) -> Option<Checkpoint> {
+        let n_rolls = note.lines().nth(1)?.parse().ok()?;
+        (n_rolls > 0).then_some(Checkpoint { n_rolls })
+    }
+
+    /// The path of the tile with the newest leaf, and its length in bytes. This tile is never
+    /// pruned. <https://c2sp.org/tlog-tiles>
+    pub fn newest_tile(self) -> (String, usize) {
+        let (mut n, width) = ((self.n_rolls - 1) / TILE_LEN, (self.n_rolls - 1) % TILE_LEN + 1);
+        let mut path = format!("{:03}", n % 1000);
+        while n >= 1000 {
+            n /= 1000;
+            path = format!("x{:03}/{path}", n % 1000);
+        }
+        let partial = if width < TILE_LEN { format!(".p/{width}") } else { String::new() };
+        (format!("/tile/0/{path}{partial}"), width as usize * HASH_LEN)
+    }
+}
+
 /// The data of a `sync` event: how the stream continues after the client's last roll.
 pub fn sync(frame: &Frame) -> Option<serde_json::Value> {
     control(frame, "sync")
@@ -121,6 +154,28 @@ mod tests {
         }
         for text in ["", "x", "41-", "-", "e7", "41-x"] {
             assert!(text.parse::<Cursor>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_names_the_tile_with_its_newest_leaf() {
+        let table = [
+            (1, "/tile/0/000.p/1", 32),
+            (255, "/tile/0/000.p/255", 255 * 32),
+            (256, "/tile/0/000", 8192),
+            (257, "/tile/0/001.p/1", 32),
+            (256_000, "/tile/0/999", 8192),
+            (256_001, "/tile/0/x001/000.p/1", 32),
+            // The example of the specification.
+            (1_234_067 * 256 + 256, "/tile/0/x001/x234/067", 8192),
+        ];
+        for (n_rolls, path, len) in table {
+            let note = format!("dice.example.org\n{n_rolls}\nroot\n\n— dice.example.org sig\n");
+            let checkpoint = Checkpoint::of(&note).expect("one");
+            assert_eq!(checkpoint.newest_tile(), (path.into(), len));
+        }
+        for other in ["", "x\n0\nroot\n", "x\n-1\n", "<html>\n<title>"] {
+            assert_eq!(Checkpoint::of(other), None, "{other}");
         }
     }
 

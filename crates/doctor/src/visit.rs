@@ -12,7 +12,9 @@ use crate::client::Client;
 use crate::connection::{Connection, Connector, Tls};
 use crate::front::Front;
 use crate::response::{Head, NoResponse};
-use crate::rollcast::{PageRolls, STREAM_PATH, reported_address, stream_link};
+use crate::rollcast::{
+    CHECKPOINT_PATH, Checkpoint, PageRolls, STREAM_PATH, reported_address, stream_link,
+};
 use crate::watch::Watch;
 
 /// An address that belongs to nobody (<https://www.rfc-editor.org/rfc/rfc5737>). The visit claims
@@ -74,6 +76,8 @@ pub struct Observations {
     pub forged_head: Option<Head>,
     /// The head alone, for a client that claims to be [`FORGED_ADDRESS`] in [`LIST_HEADERS`].
     pub forged_list_head: Option<Head>,
+    /// What a verifier of rolls gets, if the stream is rollcast's.
+    pub log: Option<Result<Log, NoResponse>>,
     /// A reconnect with the id of an event of the first watch.
     pub reconnect: Option<Reconnect>,
     /// How each of several streams began that were opened at once.
@@ -88,6 +92,18 @@ pub struct Page {
     /// What it says about rolls, if it is a page of rollcast.
     pub rolls: Option<PageRolls>,
 }
+
+/// The log of rolls, after the watch.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The head of the response with the checkpoint.
+    pub head: Head,
+    /// The checkpoint and the tile with its newest leaf. `None` if the response is not a checkpoint.
+    pub newest: Option<(Checkpoint, Result<TileHead, NoResponse>)>,
+}
+
+/// The head of a tile's response, and the length of its body in bytes.
+pub type TileHead = (Head, usize);
 
 /// A stream that was opened with a `Last-Event-ID`.
 #[derive(Clone, Debug)]
@@ -168,14 +184,8 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
         connector.refusal(&url).as_deref(),
         plain_head.as_ref().or(head_of_stream).or(page_head(&page)),
     );
-    let reconnect = if is_open { reconnect(&client, &url, &stream) } else { None };
-    let at_once = if is_open {
-        client.open_at_once(&url, &[ACCEPT, NO_CACHE], plan.n_streams)
-    } else {
-        Vec::new()
-    };
     let proxy = plan.proxies.for_url(&url).ok().flatten().map(ToString::to_string);
-    Ok(Observations {
+    let mut seen = Observations {
         connection,
         front,
         proxy,
@@ -186,9 +196,18 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
         plain_head,
         forged_head,
         forged_list_head,
-        reconnect,
-        at_once,
-    })
+        log: None,
+        reconnect: None,
+        at_once: Vec::new(),
+    };
+    if seen.is_rollcast() {
+        seen.log = Some(fetch_log(&client, &seen.url));
+    }
+    if is_open {
+        seen.reconnect = reconnect(&client, &seen.url, &seen.stream);
+        seen.at_once = client.open_at_once(&seen.url, &[ACCEPT, NO_CACHE], plan.n_streams);
+    }
+    Ok(seen)
 }
 
 fn page_head(page: &Option<Result<Page, NoResponse>>) -> Option<&Head> {
@@ -209,6 +228,22 @@ fn fetch_page(client: &Client, url: &HttpUrl) -> (Option<Result<Page, NoResponse
         Err(NoResponse::TimedOut(_)) => (None, url.clone()),
         Err(failed) => (Some(Err(failed)), url.clone()),
     }
+}
+
+/// The checkpoint of the server with this stream, and its newest tile.
+fn fetch_log(client: &Client, stream: &HttpUrl) -> Result<Log, NoResponse> {
+    // No request to a cache for a new copy: verifiers send none.
+    let get = |path: &str| {
+        let url = stream.join(path).map_err(|error| NoResponse::Failed(error.to_string()))?;
+        client.file(&url, &[])
+    };
+    let (head, note) = get(CHECKPOINT_PATH)?;
+    let checkpoint = Checkpoint::of(&String::from_utf8_lossy(&note));
+    let newest = checkpoint.filter(|_| head.status == 200).map(|checkpoint| {
+        let tile = get(&checkpoint.newest_tile().0).map(|(head, tile)| (head, tile.len()));
+        (checkpoint, tile)
+    });
+    Ok(Log { head, newest })
 }
 
 /// The connection whose certificate stops a browser on its way from the URL over redirects and

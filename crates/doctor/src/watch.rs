@@ -106,6 +106,17 @@ impl Watch {
         })
     }
 
+    /// The newest roll that had arrived, or that `sync` had named, at a time by the clock of this
+    /// machine; `None` before the first roll.
+    pub fn newest_roll_until(&self, at: Timestamp) -> Option<Cursor> {
+        let until = self.arrivals.iter().take_while(|arrival| self.time_of(arrival) <= at);
+        let rolls = until.filter_map(|arrival| match &arrival.frame {
+            Frame::Event { id: Some(id), .. } => id.parse().ok(),
+            frame => sync(frame)?.get("head")?.as_str()?.parse().ok(),
+        });
+        rolls.filter(|roll: &Cursor| roll.id > 0).max_by_key(|roll| roll.id)
+    }
+
     /// When a frame arrived, by the clock of this machine.
     pub fn time_of(&self, arrival: &Arrival) -> Timestamp {
         self.started + SignedDuration::try_from(arrival.at).unwrap_or_default()

@@ -37,6 +37,11 @@ const APACHE: Lines = &[
         "Apache: `ProxyPass` to where the application listens, without `Require` or `Redirect` \
          before it, and with `retry=0`; and the error log",
     ),
+    (
+        &["proofs"],
+        "Apache: `CacheEnable` only for full tiles of the log, and no filter and no `Header` on \
+         `/checkpoint` and `/tile/`",
+    ),
     (&["tls"], "Apache: `SSLCertificateFile` with the whole chain, for this `ServerName`"),
     (&["connections"], "Apache: `Protocols h2 http/1.1`, with mod_http2"),
 ];
@@ -53,6 +58,11 @@ const HAPROXY: Lines = &[
     (&["limit"], "HAProxy: a higher `maxconn` in `global`, the frontend and the server"),
     (HEADERS, "HAProxy: no `http-request` or `http-response` line that changes it"),
     (UPSTREAM, "HAProxy: `server` with the port where the application listens; and its log"),
+    (
+        &["proofs"],
+        "HAProxy: `cache-use` only for full tiles of the log, and no filter, no `http-response` \
+         line and no limit for `/checkpoint` and `/tile/`",
+    ),
     (&["tls"], "HAProxy: `bind … ssl crt FILE`, with the whole chain, for this name"),
     (&["connections"], "HAProxy: `alpn h2,http/1.1` in the `bind` line"),
 ];
@@ -69,6 +79,10 @@ const CADDY: Lines = &[
     (&["limit"], "Caddy: no `max_conns_per_host` in `transport`, and a higher `ulimit -n`"),
     (HEADERS, "Caddy: no `header`, `header_up` or `header_down` that changes it"),
     (UPSTREAM, "Caddy: `reverse_proxy` to where the application listens; and its log"),
+    (
+        &["proofs"],
+        "Caddy: no cache, no `header` and no `handle` that changes `/checkpoint` and `/tile/`",
+    ),
     (
         &["tls"],
         "Caddy: a site address with this name, or `tls CERTIFICATE KEY` with the whole chain",
@@ -88,6 +102,7 @@ const LIGHTTPD: Lines = &[
     (&["limit"], "lighttpd: more `server.max-connections` and `server.max-fds`"),
     (HEADERS, "lighttpd: no `setenv` or `expire` line that changes it"),
     (UPSTREAM, "lighttpd: `proxy.server` with the port where the application listens"),
+    (&["proofs"], "lighttpd: no `setenv`, `expire` or `deflate` for `/checkpoint` and `/tile/`"),
     (&["tls"], "lighttpd: `ssl.pemfile` with the whole chain, for this host"),
     (&["connections"], "lighttpd: `server.feature-flags` with `\"server.h2proto\" => \"enable\"`"),
 ];
@@ -102,6 +117,7 @@ const VARNISH: Lines = &[
     (&["idle"], "Varnish: `-p pipe_timeout=3600`, with `return (pipe);` for the stream"),
     (&["limit"], "Varnish: more `thread_pool_max`, and no `max_connections` of the backend"),
     (HEADERS, "Varnish: no VCL line that changes it"),
+    (&["proofs"], "Varnish: `return (pass);` for `/checkpoint` in `vcl_recv`"),
     (UPSTREAM, "Varnish: the `backend`, with the port where the application listens"),
 ];
 
@@ -151,6 +167,7 @@ mod tests {
             "compression",
             "idle",
             "limit",
+            "proofs",
             "tls",
             "connections",
         ];

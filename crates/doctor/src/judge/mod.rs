@@ -16,6 +16,7 @@ mod address;
 mod limit;
 mod clock;
 mod roller;
+mod proofs;
 mod lines;
 
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub fn judge(seen: &Observations) -> Vec<Finding> {
         _ => Vec::new(),
     };
     let findings = before_stream.into_iter().flatten().chain(of_stream);
+    let findings = findings.chain(proofs::proofs(seen));
     findings.map(|finding| lines::of_front(finding, seen.front)).collect()
 }
 
@@ -118,6 +120,6 @@ mod tests {
         let not_fine = findings.iter().filter(|finding| finding.verdict != Verdict::Fine);
         let not_fine: Vec<_> = not_fine.map(|f| (f.check, f.verdict)).collect();
         assert_eq!(not_fine, [("connections", Verdict::Note)], "{findings:#?}");
-        assert_eq!(findings.len(), 14);
+        assert_eq!(findings.len(), 15);
     }
 }

@@ -10,8 +10,8 @@ use crate::connection::Connection;
 use crate::front::Front;
 use crate::judge::{Finding, Verdict};
 use crate::response::Head;
-use crate::rollcast::PageRolls;
-use crate::visit::{Observations, Page, Reconnect};
+use crate::rollcast::{Checkpoint, PageRolls};
+use crate::visit::{Log, Observations, Page, Reconnect};
 use crate::watch::{Arrival, End, Watch};
 
 /// When the visit began, in Unix milliseconds: 2026-11-23T01:37:40Z.
@@ -110,6 +110,7 @@ pub fn rollcast() -> Observations {
         plain_head: Some(stream_head(&reported)),
         forged_head: Some(stream_head(&reported)),
         forged_list_head: Some(stream_head(&reported)),
+        log: Some(Ok(log(49))),
         reconnect: Some(Reconnect {
             last_event_id: "48-1".into(),
             later_ids: vec!["49-2".into()],
@@ -119,7 +120,18 @@ pub fn rollcast() -> Observations {
     }
 }
 
-/// The same for a stream that is not rollcast's.
+/// A log of so many rolls, 12 s after the watch began.
+pub fn log(n_rolls: i64) -> Log {
+    let at = Timestamp::from_millisecond(START_MS + 12_000).expect("a moment");
+    let checkpoint = Checkpoint { n_rolls };
+    let tile = head(&[("content-type", "application/octet-stream")]);
+    Log {
+        head: Head { at, ..head(&[("cache-control", "no-cache")]) },
+        newest: Some((checkpoint, Ok((tile, checkpoint.newest_tile().1)))),
+    }
+}
+
+/// The same as [`rollcast`] for a stream that is not rollcast's.
 pub fn foreign(watch: Watch) -> Observations {
     let head = Some(stream_head(&[]));
     Observations {
@@ -128,6 +140,7 @@ pub fn foreign(watch: Watch) -> Observations {
         plain_head: head.clone(),
         forged_head: head.clone(),
         forged_list_head: head,
+        log: None,
         reconnect: None,
         ..rollcast()
     }
