@@ -62,3 +62,6 @@ mod requests;
 
 // Retention.
 mod retention;
+
+// The log of verifiable rolls.
+mod proofs;

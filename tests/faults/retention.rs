@@ -15,7 +15,7 @@ use crate::report::{Recovered, Row, times};
 
 /// How a reader reconnects after a kill.
 #[derive(Clone, Copy, PartialEq)]
-enum ResumeWith {
+pub enum ResumeWith {
     LastEventId,
     /// Broken on purpose: without a cursor.
     None,
@@ -23,7 +23,7 @@ enum ResumeWith {
 
 /// What a reader received.
 #[derive(Clone)]
-struct Log {
+pub struct Log {
     /// The reader requested all rolls after this id.
     after: i64,
     /// Each roll's arrival time, id and dice.
@@ -33,14 +33,14 @@ struct Log {
 }
 
 /// A reader that reconnects whenever its stream ends.
-struct Reader {
+pub struct Reader {
     log: Arc<Mutex<Log>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Reader {
-    fn start(instance: &Instance, resume_with: ResumeWith, after: i64) -> Reader {
+    pub fn start(instance: &Instance, resume_with: ResumeWith, after: i64) -> Reader {
         let url = instance.url("/stream/");
         let (log, stop) =
             (Arc::new(Mutex::new(Log::after(after))), Arc::new(AtomicBool::new(false)));
@@ -76,11 +76,11 @@ impl Reader {
         Reader { log, stop, thread }
     }
 
-    fn last(&self) -> i64 {
+    pub fn last(&self) -> i64 {
         self.log.lock().unwrap().rolls.last().map_or(0, |roll| roll.1)
     }
 
-    fn stop(self) -> Log {
+    pub fn stop(self) -> Log {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
         let log = self.log.lock().unwrap();
@@ -94,7 +94,7 @@ impl Log {
     }
 
     /// The number of missing rolls that were not reported as lost, and of repeated rolls.
-    fn judge(&self) -> (usize, usize) {
+    pub fn judge(&self) -> (usize, usize) {
         let ids: Vec<i64> =
             [self.after].into_iter().chain(self.rolls.iter().map(|roll| roll.1)).collect();
         let mut n_lost = 0;
@@ -106,7 +106,7 @@ impl Log {
     }
 
     /// The longest time between two rolls.
-    fn longest_gap(&self) -> Duration {
+    pub fn longest_gap(&self) -> Duration {
         let gaps = self.rolls.windows(2).map(|pair| pair[1].0 - pair[0].0);
         gaps.max().unwrap_or_default()
     }

@@ -23,6 +23,9 @@ pub enum Calls {
     SyncFolder,
     /// A `stat` of a path.
     Stat,
+    /// The rename of a checkpoint of the log, which reports success and happens 0.3 s later. Give it
+    /// `lies` too.
+    Rename,
 }
 
 /// How they fail.
