@@ -1,6 +1,7 @@
 //! Properties that hold for any input: no panic, one text form for each value, errors of bounded
 //! length. The fuzz targets search for counterexamples by coverage, tests/faults/input.rs by proptest.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,10 +15,15 @@ use rocket::local::asynchronous::{Client, LocalResponse};
 use rollcast::config::{Config, Keep};
 use rollcast::cursor::Cursor;
 use rollcast::dice::{Die, Results};
+use rollcast::draw::Label;
 use rollcast::feed::Feed;
 use rollcast::health::Health;
+use rollcast::log::{
+    Chains, Checkpoint, Leaf, Proof, Tile, VerifierKey, entries, entry, verify_roll,
+};
 use rollcast::metrics::Metrics;
 use rollcast::roll::{Roll, RollId, RolledAt};
+use rollcast::seeds::Secret;
 use rollcast::store::Store;
 use rollcast::text::ValueError;
 use rollcast::time_spec::{TimeSpec, moment};
@@ -55,6 +61,45 @@ pub fn values(text: &str) {
     }
 }
 
+/// The texts that verifiers read from a server, and the files of the log: each value has one text
+/// form, or an error quotes the input. No refused text makes a verifier panic.
+pub fn log(text: &str) {
+    has_one_form::<Leaf>(text);
+    has_one_form::<Tile>(text);
+    has_one_form::<Chains>(text);
+    has_one_form::<Label>(text);
+    if let Some(secret) = Secret::parse(text) {
+        assert_eq!(secret.to_file(), text);
+    }
+    let key = has_one_form::<VerifierKey>(text);
+    let key = key.unwrap_or_else(|| KEY.parse().expect("a key"));
+    if let Ok((origin, checkpoint)) = Checkpoint::read(text) {
+        let beginning = format!("{origin}\n{}\n{}\n\n", checkpoint.size, checkpoint.root);
+        assert!(text.starts_with(&beginning), "{checkpoint:?}");
+        let _ = Checkpoint::open(text, &key);
+    }
+    // The error quotes only one line of the file.
+    let proof = text.parse::<Proof>().inspect_err(|error| is_short(&error.to_string())).ok();
+    if let Some(proof) = proof {
+        assert_eq!(proof.to_string(), text);
+        let _ = verify_roll(&proof, &key, None);
+    }
+    for n in [1, 2, 256] {
+        if let Some(leaves) = entries(text.as_bytes(), n) {
+            assert_eq!(leaves.len() as u64, n);
+            assert_eq!(leaves.into_iter().flat_map(entry).collect::<Vec<_>>(), text.as_bytes());
+        }
+    }
+}
+
+/// The key of the test vectors.
+const KEY: &str = "dice.example.org+eb3fa449+AS5LSGKZ8vqI+Qqsd+to5WZQHSW05Et1/joXu0PafNSv";
+
+/// Parses `text`. Asserts that the value prints as it was parsed.
+fn has_one_form<T: std::str::FromStr<Err = ValueError> + Display>(text: &str) -> Option<T> {
+    parse(text).inspect(|value: &T| assert_eq!(value.to_string(), text))
+}
+
 /// Parses `text`. Asserts that an error is short and quotes the beginning of the text.
 fn parse<T: std::str::FromStr<Err = ValueError>>(text: &str) -> Option<T> {
     text.parse()
@@ -62,9 +107,13 @@ fn parse<T: std::str::FromStr<Err = ValueError>>(text: &str) -> Option<T> {
             let message = error.to_string();
             let beginning: String = text.chars().take(80).collect();
             assert!(message.contains(&format!("got `{beginning}")), "`{text}`: {message}");
-            assert!(message.len() <= MAX_MESSAGE_BYTES, "{} bytes: {message}", message.len());
+            is_short(&message);
         })
         .ok()
+}
+
+fn is_short(message: &str) {
+    assert!(message.len() <= MAX_MESSAGE_BYTES, "{} bytes: {message}", message.len());
 }
 
 /// An event stream parses the same in pieces of any size, and after it is written again.

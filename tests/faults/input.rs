@@ -116,6 +116,25 @@ fn a_configuration_is_within_its_bounds_or_refused_with_a_reason() {
 }
 
 #[test]
+fn whatever_a_log_sends_is_read_in_one_form_or_refused() {
+    let folder = fs::read_dir(Path::new(PROJECT).join("fuzz/seeds/log")).unwrap();
+    let valid: Vec<String> =
+        folder.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let other = prop_oneof!["[0-9a-fA-F]{0,8}", "[ \n/+.=x-]{1,2}", "\\PC{0,4}"];
+    // A valid text with a part of it replaced.
+    let parts = (prop::sample::select(valid), any::<prop::sample::Index>(), 0..4usize, other);
+    let changed = parts.prop_map(|(text, at, n_removed, other)| {
+        let mut chars: Vec<char> = text.chars().collect();
+        let at = at.index(chars.len());
+        let end = chars.len().min(at + n_removed);
+        chars.splice(at..end, other.chars());
+        chars.into_iter().collect::<String>()
+    });
+    let texts = prop_oneof![9 => changed, 1 => any::<String>()];
+    check_texts("log", times(5_000, 200_000), texts, properties::log);
+}
+
+#[test]
 fn any_query_is_answered_or_refused_and_every_link_of_an_answer_works() {
     let server = Server::new(PROJECT);
     let name = "after|before|since|limit|at|day|die|result|[a-z]{0,5}";
