@@ -12,7 +12,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::report::{Machine, Section};
-use crate::scenarios::{compare, durable, fill, pages, reconnect, replay, scale, stalled, start};
+use crate::scenarios::{
+    compare, durable, fill, log, pages, reconnect, replay, scale, stalled, start,
+};
 use crate::server::Places;
 
 mod decode;
@@ -69,6 +71,8 @@ enum Command {
     Start(start::Start),
     /// Durable rolls a second, against the disk
     Durable(durable::Durable),
+    /// The log of verifiable rolls: upgrade, cost of a roll, proofs, verification
+    Log(log::Log),
     /// Create a database with a number of rolls
     Fill(fill::Fill),
     /// Every scenario, into a folder: Markdown, JSON, plots; 15 minutes
@@ -99,6 +103,7 @@ const ALL: &[&str] = &[
     "pages",
     "start",
     "durable",
+    "log",
 ];
 
 const SMOKE: &[&str] = &[
@@ -113,6 +118,7 @@ const SMOKE: &[&str] = &[
     "pages --rolls 20000 --clients 100 --requests 50",
     "start --rolls 20000 --rounds 1",
     "durable --seconds 1 --rounds 1",
+    "log --rolls 20000 --proven 2000 --seconds 1 --rounds 1 --requests 50",
 ];
 
 fn main() -> ExitCode {
@@ -158,6 +164,7 @@ fn scenario(places: &Places, command: &Command) -> Result<Section> {
         Command::Pages(scenario) => scenario.run(places),
         Command::Start(scenario) => scenario.run(places),
         Command::Durable(scenario) => scenario.run(places),
+        Command::Log(scenario) => scenario.run(places),
         Command::Fill(_) | Command::All(_) => bail!("expected a scenario"),
     }?;
     section.seconds = begin.elapsed().as_secs_f64();

@@ -22,6 +22,8 @@ use crate::marks::Field;
 pub const N_WORKERS: usize = 2;
 /// The timeout for a server to respond, and to stop.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// The timeout for a server to respond that first takes a large history into its log.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The delay from which a tick counts as missed, as in tokio's `Interval::poll_tick`.
 const LATE: Duration = Duration::from_millis(5);
 /// The folders of nginx modules on Debian and other systems.
@@ -133,15 +135,19 @@ pub fn nchan_module() -> Option<&'static str> {
 pub struct Setup {
     pub peer: Peer,
     pub every: Duration,
+    /// The program of rollcast; `None` is the one of this build.
+    pub program: Option<PathBuf>,
     /// rollcast's database; `None` creates a new one.
     pub database: Option<PathBuf>,
+    /// The timeout for the server to respond.
+    pub start_timeout: Duration,
     /// Whether to record the times of rollcast's commits, at the cost of a log line for each.
     pub commits: bool,
 }
 
 impl Setup {
     pub fn new(peer: Peer, every: Duration) -> Setup {
-        Setup { peer, every, database: None, commits: false }
+        Setup { peer, every, program: None, database: None, start_timeout: TIMEOUT, commits: false }
     }
 }
 
@@ -190,7 +196,7 @@ impl Server {
             started,
             _folder: folder,
         };
-        server.wait_until_it_listens()?;
+        server.wait_until_it_listens(setup.start_timeout)?;
         if setup.peer == Peer::Nchan {
             server.publisher = Some(Publisher::start(address, setup.every)?);
         }
@@ -248,12 +254,12 @@ impl Server {
         Ok(commits)
     }
 
-    fn wait_until_it_listens(&mut self) -> Result<()> {
+    fn wait_until_it_listens(&mut self, timeout: Duration) -> Result<()> {
         while TcpStream::connect(self.target.address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended at once ({status}): {}", self.peer.name(), self.last_words());
             }
-            if self.started.elapsed() > TIMEOUT {
+            if self.started.elapsed() > timeout {
                 bail!("{} does not listen: {}", self.peer.name(), self.last_words());
             }
             thread::sleep(Duration::from_millis(1));
@@ -300,7 +306,8 @@ fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<C
     let mut command;
     match setup.peer {
         Peer::Rollcast => {
-            command = Command::new(places.binary("rollcast")?);
+            let program = setup.program.clone().map_or_else(|| places.binary("rollcast"), Ok);
+            command = Command::new(program?);
             let database = setup.database.clone().unwrap_or_else(|| folder.join("rolls.db"));
             let ours = format!(
                 "{{database={database:?},every=\"{}ms\",max_streams=1000000,\

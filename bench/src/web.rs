@@ -31,6 +31,17 @@ impl Pages {
 
     /// The same, and the size of the page in bytes.
     pub fn fetch(&mut self, path: &str) -> Result<(Duration, u64)> {
+        self.read(path, |_| {})
+    }
+
+    /// A page as text.
+    pub fn text(&mut self, path: &str) -> Result<String> {
+        let mut bytes = Vec::new();
+        self.read(path, |body| bytes.extend_from_slice(body))?;
+        String::from_utf8(bytes).with_context(|| format!("expected a text at {path}"))
+    }
+
+    fn read(&mut self, path: &str, mut read: impl FnMut(&[u8])) -> Result<(Duration, u64)> {
         let begin = Instant::now();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
         self.connection.write_all(request.as_bytes())?;
@@ -42,6 +53,7 @@ impl Pages {
             }
             decoder.feed(&self.buffer[..n], |body| {
                 n_bytes += body.len() as u64;
+                read(body);
                 Ok(())
             })?;
         }

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rusqlite::{Connection, params};
 
-use crate::server::{Peer, Places, Server, Setup};
+use crate::server::{Peer, Places, Server, Setup, UPGRADE_TIMEOUT};
 
 #[derive(Debug, Args)]
 pub struct Fill {
@@ -26,16 +26,18 @@ pub struct Fill {
     seed: u64,
 }
 
-/// The trigger that refuses malformed rolls.
-const CHECK_TRIGGER: &str = "refuse_unreadable_insert";
+/// The triggers that refuse malformed rolls and distant ids.
+const CHECK_TRIGGERS: [&str; 2] = ["refuse_unreadable_insert", "refuse_distant_id"];
 /// rollcast's default dice.
 const DICE: [(&str, u32); 2] = [("1D6", 6), ("1D20", 20)];
 
 impl Fill {
     pub fn run(&self, places: &Places) -> Result<()> {
         let file = std::path::absolute(&self.file)?;
-        if file.exists() {
-            bail!("{} is there already: remove it, or name another file", file.display());
+        for path in [&file, &secret(&file)] {
+            if path.exists() {
+                bail!("{} is there already: remove it, or name another file", path.display());
+            }
         }
         create(places, &file, self.rolls, self.seed)
     }
@@ -48,18 +50,35 @@ pub fn database(places: &Places, n_rolls: u64) -> Result<PathBuf> {
     let newest = newest_migration(places)?;
     let is_newer = |meta: fs::Metadata| meta.created().is_ok_and(|created| created > newest);
     if !fs::metadata(&path).is_ok_and(is_newer) {
-        for suffix in ["", "-wal", "-shm", "-lock"] {
-            let _ = fs::remove_file(beside(&path, suffix));
-        }
+        remove(&path);
         let draft = beside(&path, "-draft");
-        for suffix in ["", "-wal", "-shm", "-lock"] {
-            let _ = fs::remove_file(beside(&draft, suffix));
-        }
+        // The draft has the same secret as the database that it becomes.
+        remove(&draft);
         create(places, &draft, n_rolls, 1)?;
         fs::rename(&draft, &path)?;
         let _ = fs::remove_file(beside(&draft, "-lock"));
     }
     Ok(path)
+}
+
+/// Removes a database and the files that rollcast keeps beside it, as far as they exist.
+pub fn remove(database: &Path) {
+    for suffix in ["", "-wal", "-shm", "-lock"] {
+        let _ = fs::remove_file(beside(database, suffix));
+    }
+    remove_secret(database);
+}
+
+/// Without its secret and its newest checkpoint, a history without seeds begins a new log.
+fn remove_secret(database: &Path) {
+    let secret = secret(database);
+    let _ = fs::remove_file(beside(&secret, ".checkpoint"));
+    let _ = fs::remove_file(secret);
+}
+
+/// The file of the secret that rollcast creates beside a database.
+fn secret(database: &Path) -> PathBuf {
+    database.with_extension("secret")
 }
 
 /// The newest roll in a database.
@@ -77,6 +96,7 @@ pub fn start_still(places: &Places, path: &Path) -> Result<(Server, u64)> {
     let before = head(path)?;
     let mut setup = Setup::new(Peer::Rollcast, Duration::from_secs(3600));
     setup.database = Some(path.to_path_buf());
+    setup.start_timeout = UPGRADE_TIMEOUT;
     let server = Server::start(places, &setup)?;
     let begin = Instant::now();
     while head(path)? == before {
@@ -95,7 +115,7 @@ fn newest_migration(places: &Places) -> Result<std::time::SystemTime> {
     times?.into_iter().max().with_context(|| format!("no migrations in {}", folder.display()))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -106,6 +126,7 @@ fn create(places: &Places, file: &Path, n_rolls: u64, seed: u64) -> Result<()> {
     let mut setup = Setup::new(Peer::Rollcast, Duration::from_secs(3600));
     setup.database = Some(file.to_path_buf());
     Server::start(places, &setup)?.stop()?;
+    remove_secret(file);
     let mut connection = Connection::open(file)?;
     // No durability is needed, because an incomplete file is created again.
     connection.execute_batch(
@@ -118,7 +139,7 @@ fn create(places: &Places, file: &Path, n_rolls: u64, seed: u64) -> Result<()> {
     })?;
     connection.execute_batch("pragma synchronous = full; pragma journal_mode = wal;")?;
     connection.close().map_err(|(_, error)| error)?;
-    // Counts all rolls for the statistics, and stores the last one.
+    // Counts all rolls for the statistics, takes them into the log, and stores the last one.
     start_still(places, file)?.0.stop()?;
     let bytes = fs::metadata(file)?.len();
     eprintln!(
@@ -139,14 +160,19 @@ fn insert(
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
     let transaction = connection.transaction()?;
-    // The check of each roll takes longer than its insert, and the server counts rolls in batches.
-    let sql = "select sql from sqlite_schema where type = 'trigger' and name = ?1";
-    let trigger: String = transaction.query_row(sql, [CHECK_TRIGGER], |row| row.get(0))?;
-    transaction.execute_batch(&format!(
-        "drop trigger {CHECK_TRIGGER};
-         delete from rolls; delete from die_statistics; delete from result_statistics;
-         delete from block_cells; delete from p_value_bins; update projections set last_id = 0;"
-    ))?;
+    // The checks of each roll take longer than its insert, and the server counts rolls in batches.
+    let mut triggers = String::new();
+    for name in CHECK_TRIGGERS {
+        let sql = "select sql from sqlite_schema where type = 'trigger' and name = ?1";
+        triggers += &transaction.query_row(sql, [name], |row| row.get::<_, String>(0))?;
+        triggers += ";";
+        transaction.execute_batch(&format!("drop trigger {name}"))?;
+    }
+    transaction.execute_batch(
+        "delete from rolls; delete from die_statistics; delete from result_statistics;
+         delete from block_cells; delete from p_value_bins; update projections set last_id = 0;
+         delete from tile_hashes; delete from seed_runs;",
+    )?;
     let mut rng = StdRng::seed_from_u64(seed);
     {
         let mut insert =
@@ -167,7 +193,7 @@ fn insert(
             }
         }
     }
-    transaction.execute_batch(&trigger)?;
+    transaction.execute_batch(&triggers)?;
     Ok(transaction.commit()?)
 }
 
@@ -180,6 +206,8 @@ mod tests {
         include_str!("../../../migrations/0002_statistics.sql"),
         include_str!("../../../migrations/0003_projections.sql"),
         include_str!("../../../migrations/0004_damaged_rows.sql"),
+        include_str!("../../../migrations/0005_clock_steps.sql"),
+        include_str!("../../../migrations/0006_log.sql"),
     );
 
     #[test]
@@ -188,6 +216,8 @@ mod tests {
         connection.execute_batch(SCHEMA).unwrap();
         let roll = "insert into rolls (rolled_at, dice) values ('2026-11-25T00:00:01.000Z', '{\"1D6\":1,\"1D20\":2}')";
         connection.execute(roll, []).unwrap();
+        let run = "insert into seed_runs (first_id, last_id, seed) values (1, 1, zeroblob(32))";
+        connection.execute(run, []).unwrap();
         let ending = "2026-11-25T00:00:00.123456Z".parse().unwrap();
         insert(&mut connection, 1_000, 7, ending, |_| {}).unwrap();
         connection.execute(roll, []).unwrap();
@@ -199,6 +229,11 @@ mod tests {
         assert_eq!(number(&format!("select count(*) from ({counted} except {kept})")), 0);
         assert_eq!(number(&format!("select count(*) from ({kept} except {counted})")), 0);
         assert_eq!(number("select count(*) from tallies"), 26, "all faces of both dice");
+        assert_eq!(
+            number("select count(*) from seed_runs"),
+            0,
+            "a seed of a roll that is replaced"
+        );
         let at = |id: i64| {
             let sql = "select rolled_at from rolls where id = ?1";
             connection.query_row(sql, [id], |row| row.get::<_, String>(0)).unwrap()

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 pub mod compare;
 pub mod durable;
 pub mod fill;
+pub mod log;
 pub mod pages;
 pub mod reconnect;
 pub mod replay;

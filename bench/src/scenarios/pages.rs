@@ -134,16 +134,25 @@ impl Pages {
         })
     }
 
-    /// The times of the configured number of requests.
-    fn ask(&self, server: &Server, mut path: impl FnMut(u64) -> String) -> Result<Histogram<u64>> {
-        let mut connection = Connection::connect(server.target.address)?;
-        let mut times = histogram();
-        for i in 0..self.requests as u64 {
-            let time = connection.get(&path(i))?;
-            times.saturating_record(u64::try_from(time.as_micros())?);
-        }
-        Ok(times)
+    fn ask(&self, server: &Server, path: impl FnMut(u64) -> String) -> Result<Histogram<u64>> {
+        ask(server, self.requests, path)
     }
+}
+
+/// The times of a number of requests, one after another on one connection. `path` gets the number
+/// of the request, from 0.
+pub fn ask(
+    server: &Server,
+    n_requests: usize,
+    mut path: impl FnMut(u64) -> String,
+) -> Result<Histogram<u64>> {
+    let mut connection = Connection::connect(server.target.address)?;
+    let mut times = histogram();
+    for i in 0..n_requests as u64 {
+        let time = connection.get(&path(i))?;
+        times.saturating_record(u64::try_from(time.as_micros())?);
+    }
+    Ok(times)
 }
 
 /// Downloads the whole history in each format. The memory is the server's peak since its start.

@@ -32,12 +32,9 @@ impl Start {
             for _ in 0..self.rounds {
                 let mut setup = Setup::new(Peer::Rollcast, Duration::from_secs(1));
                 setup.database = database.clone();
-                let server = Server::start(places, &setup)?;
-                Pages::connect(server.target.address)?.get("/")?;
-                times.push(server.started.elapsed().as_secs_f64() * 1e3);
-                std::thread::sleep(Duration::from_millis(300));
-                memory.push(procs::resident_kib(server.pid())? as f64 / 1024.0);
-                server.stop()?;
+                let (first_page, resident) = first_page(places, &setup)?;
+                times.push(first_page);
+                memory.push(resident);
             }
             let (time, resident) = (median(times.clone()), median(memory.clone()));
             eprintln!("  {n_rolls} stored: {time:.0} ms, {resident:.1} MiB");
@@ -63,4 +60,16 @@ impl Start {
             ..Section::default()
         })
     }
+}
+
+/// Starts a server once. Returns the milliseconds from the start of the process to the first page,
+/// and the resident MiB 0.3 s later.
+pub fn first_page(places: &Places, setup: &Setup) -> Result<(f64, f64)> {
+    let server = Server::start(places, setup)?;
+    Pages::connect(server.target.address)?.get("/")?;
+    let time = server.started.elapsed().as_secs_f64() * 1e3;
+    std::thread::sleep(Duration::from_millis(300));
+    let resident = procs::resident_kib(server.pid())? as f64 / 1024.0;
+    server.stop()?;
+    Ok((time, resident))
 }
