@@ -228,7 +228,7 @@ impl Seeds {
         Seeds(Arc::new(Shared { secret, blocks: Mutex::default(), prepared: AtomicI64::new(0) }))
     }
 
-    /// The seed of a roll. The first request for a block takes about 0.2 s, unless the block was
+    /// The seed of a roll. The first request for a block takes about 0.15 s, unless the block was
     /// computed ahead.
     pub fn seed(&self, id: RollId) -> Seed {
         self.0.with(Block::of(id), |block| block.seed(id))

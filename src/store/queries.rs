@@ -56,6 +56,25 @@ impl Store {
         roll
     }
 
+    /// Which rolls are stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn kept(&self) -> Result<Kept, StoreError> {
+        let query = |connection: &mut Connection| history::kept(&*connection.transaction()?);
+        self.0.reads.read(QueryClass::Short, query).await
+    }
+
+    /// The first roll of the oldest tile that is kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn first_of_log(&self) -> Result<RollId, StoreError> {
+        Ok(log::first_kept(self.kept().await?))
+    }
+
     /// The leaf of the roll `id`, and which rolls are stored. It is compared with the newest
     /// checkpoint, if that covers the roll.
     ///

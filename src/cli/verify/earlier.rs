@@ -1,5 +1,5 @@
 //! Searches a server's log for an earlier seed to which that of a roll leads back. Only then was the
-//! roll fixed before it was thrown.
+//! roll fixed before it was made.
 
 use anyhow::{Context, bail, ensure};
 

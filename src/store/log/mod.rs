@@ -28,7 +28,7 @@ pub use self::leaves::leaf;
 pub use self::rekey::{Rekeyed, rekey};
 pub use self::signer::{Signed, Signer};
 pub use self::start::OpenLog;
-pub use self::tiles::{is_kept, proof, signed_leaf, tile};
+pub use self::tiles::{first_kept, is_kept, proof, signed_leaf, tile};
 pub use self::writer::{EndOfLog, LogWriter};
 
 /// The file of the secret: the configured one, or the one beside the database.

@@ -41,17 +41,14 @@ impl SeedRun {
     ///
     /// The error of SQLite.
     pub fn save(&self, connection: &Connection) -> Result<(), StoreError> {
-        // Each roll comes here. Usually the run is stored already, and an update costs less.
-        if self.last > self.first {
-            let sql = "update seed_runs set last_id = ?2, seed = ?3 where first_id = ?1";
-            let update = params![self.first.0, self.last.0, self.seed.0];
-            if connection.prepare_cached(sql)?.execute(update)? == 1 {
-                return Ok(());
-            }
+        // Each roll comes here, and nearly always continues a run. An upsert would cost more.
+        let sql = "update seed_runs set last_id = ?2, seed = ?3 where first_id = ?1";
+        let update = params![self.first.0, self.last.0, self.seed.0];
+        if connection.prepare_cached(sql)?.execute(update)? == 1 {
+            return Ok(());
         }
         let sql = "insert into seed_runs (first_id, last_id, seed, next_anchor)
-                   values (?1, ?2, ?3, ?4)
-                   on conflict do update set last_id = excluded.last_id, seed = excluded.seed";
+                   values (?1, ?2, ?3, ?4)";
         let next = self.next.map(|next| next.0);
         connection.prepare_cached(sql)?.execute(params![
             self.first.0,

@@ -8,7 +8,7 @@ use crate::log::{
 };
 use crate::roll::RollId;
 use crate::store::log::nodes::{LeafTile, TileNodes, changed_tile, stored_hash, subtree_root};
-use crate::store::log::runs::{forget_seeds_after, tile_of};
+use crate::store::log::runs::{first_of, forget_seeds_after, tile_of};
 use crate::store::{Kept, StoreError, history};
 
 /// The highest level of full tiles: ids are below 2^60.
@@ -69,9 +69,14 @@ pub fn tree(connection: &Connection, size: u64) -> Result<Frontier, StoreError> 
     Frontier::read(&TileNodes::new(connection, size), size)
 }
 
-/// Whether the tile of a roll is kept. It is pruned once all its rolls are pruned.
+/// The first roll of the oldest tile that is kept. A tile is pruned once all its rolls are pruned.
+pub fn first_kept(kept: Kept) -> RollId {
+    first_of(tile_of(kept.oldest.max(RollId(1))))
+}
+
+/// Whether the tile of a roll is kept.
 pub fn is_kept(kept: Kept, id: RollId) -> bool {
-    tile_of(id) >= tile_of(kept.oldest.max(RollId(1)))
+    id >= first_kept(kept)
 }
 
 /// The bytes of a tile that the checkpoint covers.

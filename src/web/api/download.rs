@@ -120,6 +120,6 @@ fn permit(permits: &Arc<Permits>, client: Client) -> Result<Permit, HttpError> {
             ),
         };
         let retry_seconds = rand::random_range(RETRY_SECONDS);
-        HttpError::too_many(ErrorCode::TooManyDownloads, message, retry_seconds)
+        HttpError::later(ErrorCode::TooManyDownloads, message, retry_seconds)
     })
 }

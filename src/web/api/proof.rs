@@ -5,8 +5,6 @@ use rocket::{State, get};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::log::TILE_LEN;
-use crate::roll::RollId;
 use crate::web::api::Api;
 use crate::web::api::error::ApiError;
 use crate::web::api::json::Json;
@@ -50,7 +48,6 @@ pub async fn proof(
 ) -> Result<Json, ApiError> {
     require_path(uri, "/api/proof")?;
     query?;
-    let (_, kept) = api.store.cursor(RollId(1)).await?;
-    let n_before = (kept.oldest.0.max(1) - 1) / TILE_LEN as i64 * TILE_LEN as i64;
-    Ok(Json::of(&ProofJson { key: api.store.key().to_string(), oldest: n_before + 1 }))
+    let oldest = api.store.first_of_log().await?;
+    Ok(Json::of(&ProofJson { key: api.store.key().to_string(), oldest: oldest.0 }))
 }

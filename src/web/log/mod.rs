@@ -55,7 +55,7 @@ impl Log {
         };
         signed.ok_or_else(|| {
             let message = format!("Roll {id} is not signed yet; try again soon.");
-            HttpError::too_many(ErrorCode::Busy, message, 1)
+            HttpError::later(ErrorCode::Busy, message, 1)
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::web::pages::links;
 pub async fn proof(id: &str, uri: &Origin<'_>, log: &State<Log>) -> Result<Part, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
     require_path(uri, &links::proof(id))?;
-    let (_, kept) = log.store.cursor(id).await?;
+    let kept = log.store.kept().await?;
     if id == RollId::BEFORE_FIRST || id > kept.head.id {
         return Err(HttpError::no_roll(id, kept));
     }

@@ -155,7 +155,7 @@ pub async fn page(
     if let Some(link) = draw.as_ref().map(Draw::link).filter(|link| !has_fields_of(uri, link)) {
         return Ok(Either::Right(Redirect::to(link)));
     }
-    let (_, kept) = pages.store.cursor(RollId(1)).await?;
+    let kept = pages.store.kept().await?;
     let id = draw.as_ref().map_or(kept.head.id, |draw| draw.id);
     let chain = pages.store.chain(id).await?;
     let has_error = form.has_error();

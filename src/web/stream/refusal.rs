@@ -42,6 +42,6 @@ impl From<Refusal> for HttpError {
             BusyReason::Address => format!("Your address has all of its {limit} streams open."),
         };
         let retry_seconds = rand::random_range(BUSY_RETRY_MS) / 1_000;
-        HttpError::too_many(ErrorCode::TooManyStreams, message, retry_seconds)
+        HttpError::later(ErrorCode::TooManyStreams, message, retry_seconds)
     }
 }

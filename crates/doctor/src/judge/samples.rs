@@ -120,7 +120,7 @@ pub fn rollcast() -> Observations {
     }
 }
 
-/// A log of so many rolls, 12 s after the watch began.
+/// The log with its first `n_rolls` rolls, as read 12 s after the watch began.
 pub fn log(n_rolls: i64) -> Log {
     let at = Timestamp::from_millisecond(START_MS + 12_000).expect("a moment");
     let checkpoint = Checkpoint { n_rolls };

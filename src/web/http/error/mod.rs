@@ -89,8 +89,9 @@ impl HttpError {
         HttpError::new(ErrorCode::RollPruned, message)
     }
 
-    /// Too many open streams or downloads.
-    pub fn too_many(code: ErrorCode, message: String, retry_after_seconds: u64) -> HttpError {
+    /// An answer that asks the client to come back: too many open streams or downloads, or a roll that
+    /// is not signed yet.
+    pub fn later(code: ErrorCode, message: String, retry_after_seconds: u64) -> HttpError {
         HttpError {
             retry_after_seconds: Some(retry_after_seconds),
             ..HttpError::new(code, message)
