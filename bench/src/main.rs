@@ -75,7 +75,7 @@ enum Command {
     Log(log::Log),
     /// Create a database with a number of rolls
     Fill(fill::Fill),
-    /// Every scenario, into a folder: Markdown, JSON, plots; 15 minutes
+    /// Every scenario, into a folder: Markdown, JSON, plots; 25 minutes
     All(All),
 }
 
