@@ -3,19 +3,18 @@
 //! On each tick it takes the next id, draws the dice for it, stores the roll and publishes it. It
 //! is the only one on this machine that decides which roll comes next.
 
+mod commits;
 #[cfg(test)]
 mod tests;
 
 use std::future::ready;
 use std::mem;
 use std::pin::pin;
-use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use futures::{Stream, StreamExt};
 use tokio::select;
 use tokio::time::sleep;
-use tracing::{debug, error, info};
+use tracing::debug;
 
 use crate::dice::Results;
 use crate::health::Health;
@@ -23,27 +22,10 @@ use crate::metrics::Metrics;
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::StoreError;
 
-/// How long to wait before storing a roll again: doubled after each failure, up to the maximum.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
+pub use self::commits::{Commits, PumpError};
+
 /// Rolls that come due during one commit: the most that one commit stores when the disk is slow.
 const MAX_GROUP: usize = 64;
-/// How long a stop waits for the commit under way. A supervisor kills the server after 10 s.
-const STOP_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Why no more rolls are made.
-#[derive(Debug, thiserror::Error)]
-pub enum PumpError {
-    /// No later attempt can succeed.
-    #[error("rolls can no longer be stored")]
-    Store(#[source] StoreError),
-    /// A commit hangs during a stop. Its rolls may or may not be stored.
-    #[error(
-        "the database's disk does not answer: a commit did not end within {} s of the stop; no \
-         roll is lost, since the rolls of that commit were never shown", STOP_TIMEOUT.as_secs()
-    )]
-    NoAnswer,
-}
 
 /// A pump for one server. `D` draws the results of the roll with an id, `A` stores rolls durably
 /// as [`Store::apply`](crate::store::Store::apply) does, `P` publishes stored rolls.
@@ -128,36 +110,26 @@ where
         due: &mut Due<impl Stream<Item = RolledAt> + Unpin>,
         shutdown: &(impl Future<Output = ()> + Clone),
     ) -> Result<Option<Vec<Roll>>, PumpError> {
-        let mut delay = MIN_RETRY_DELAY;
-        let (mut n_failures, mut logged_fault) = (0_u32, String::new());
+        let (metrics, health) = (self.metrics.clone(), self.health.clone());
+        let mut commits = Commits::new(&metrics, &health);
         loop {
-            let start = Instant::now();
-            let mut commit = pin!((self.apply)(rolls.clone()));
-            let mut give_up = pin!(async {
-                shutdown.clone().await;
-                sleep(STOP_TIMEOUT).await;
-            });
-            let result = loop {
-                select! {
-                    biased;
-                    result = &mut commit => break result,
-                    () = &mut give_up => return Err(PumpError::NoAnswer),
-                    Some(rolled_at) = due.ticks.next(),
-                        if n_failures == 0 && due.rolled_at.len() < MAX_GROUP =>
-                    {
-                        due.rolled_at.push(rolled_at);
+            let result = {
+                let commit = (self.apply)(rolls.clone());
+                let mut commit = pin!(commits.wait_for(commit, rolls.len(), shutdown));
+                loop {
+                    select! {
+                        biased;
+                        result = &mut commit => break result?,
+                        Some(rolled_at) = due.ticks.next(),
+                            if commits.n_failures() == 0 && due.rolled_at.len() < MAX_GROUP =>
+                        {
+                            due.rolled_at.push(rolled_at);
+                        }
                     }
                 }
             };
             let error = match result {
-                Ok(()) => {
-                    self.metrics.appended(rolls.len(), start.elapsed());
-                    self.health.committed();
-                    if n_failures > 0 {
-                        info!(n_failures, "rolls are stored again");
-                    }
-                    return Ok(Some(rolls));
-                }
+                Ok(()) => return Ok(Some(rolls)),
                 Err(
                     StoreError::NotNext { expected, .. } | StoreError::Conflict { expected, .. },
                 ) => {
@@ -166,23 +138,14 @@ where
                     rolls = self.draw_next(rolls.iter().map(|roll| roll.rolled_at).collect());
                     continue;
                 }
-                Err(error) if error.is_final() => return Err(PumpError::Store(error)),
                 Err(error) => error,
             };
+            let delay = commits.failed(error)?;
             // These ticks are missed: an outage is followed by its one group, not by a burst.
             due.rolled_at.clear();
-            n_failures += 1;
-            // Log each fault once, not with every attempt: a full disk would fill the log as well.
-            let fault = format!("{:#}", anyhow!(error));
-            self.metrics.append_failed();
-            self.health.failed(fault.clone());
-            if fault != logged_fault {
-                error!("no roll can be stored, trying again: {fault}");
-                logged_fault = fault;
-            }
             select! {
                 () = shutdown.clone() => return Ok(None),
-                () = sleep(delay) => delay = (delay * 2).min(MAX_RETRY_DELAY),
+                () = sleep(delay) => {}
             }
         }
     }

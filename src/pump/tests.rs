@@ -1,10 +1,12 @@
 //! Tests of the pump over a store in memory, with scripted commits and a paused clock.
 
+use super::commits::STOP_TIMEOUT;
 use super::*;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::pending;
+use std::time::Duration;
 
 use futures::{FutureExt, stream};
 use jiff::Timestamp;
