@@ -1,5 +1,5 @@
-//! Health: whether rolls are being stored, and if not, why. The readiness probe, the pages and the
-//! metrics read it; the pump reports to it.
+//! Health: whether rolls are being stored, and if not, why; in a fleet, also how this node keeps up.
+//! The readiness probe, the pages and the metrics read it; the pump reports to it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,42 @@ struct State {
     last_commit: Option<Timestamp>,
     /// Why the last attempt to store a roll failed, if it did.
     fault: Option<String>,
+    /// `None` on a single machine.
+    replication: Option<Replication>,
+}
+
+/// How a node of a fleet keeps up with the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// It has all rolls of the fleet.
+    Following,
+    /// It reads older rolls first.
+    CatchingUp {
+        /// How many rolls it still needs, as far as it knows.
+        n_behind: u64,
+    },
+    /// The other nodes cannot be reached now.
+    Unreachable(String),
+    /// A person must act before this node follows the fleet again.
+    Refused(String),
+}
+
+impl Replication {
+    /// Why this node does not have all rolls of the fleet; `None` if it does.
+    fn problem(&self, audience: Audience) -> Option<String> {
+        let (problem, why) = match self {
+            Replication::Following => return None,
+            Replication::CatchingUp { n_behind } => {
+                return Some(format!("catching up with the fleet: {n_behind} rolls behind"));
+            }
+            Replication::Unreachable(why) => ("the fleet cannot be reached", why),
+            Replication::Refused(why) => ("this node does not follow the fleet", why),
+        };
+        Some(match audience {
+            Audience::ThisMachine => format!("{problem}: {why}"),
+            Audience::Anyone => problem.into(),
+        })
+    }
 }
 
 /// Where a request comes from, which decides how much detail a problem has.
@@ -40,19 +76,32 @@ pub enum Audience {
 impl Health {
     /// The health of a server that starts now and makes a roll `every` so often.
     pub fn new(every: Duration) -> Health {
-        let state = State { progress_at: Instant::now(), last_commit: None, fault: None };
+        let progress_at = Instant::now();
+        let state = State { progress_at, last_commit: None, fault: None, replication: None };
         Health(Arc::new(Shared { every, state: Mutex::new(state) }))
     }
 
     /// Reports a commit of rolls.
     pub fn committed(&self) {
-        let last_commit = Some(Timestamp::now());
-        *self.0.state() = State { progress_at: Instant::now(), last_commit, fault: None };
+        let mut state = self.0.state();
+        state.last_commit = Some(Timestamp::now());
+        state.progress_at = Instant::now();
+        state.fault = None;
     }
 
     /// Reports a failed attempt to store a roll.
     pub fn failed(&self, fault: String) {
         self.0.state().fault = Some(fault);
+    }
+
+    /// Reports how this node keeps up with its fleet.
+    pub fn replicates(&self, replication: Replication) {
+        self.0.state().replication = Some(replication);
+    }
+
+    /// How this node keeps up with its fleet; `None` on a single machine.
+    pub fn replication(&self) -> Option<Replication> {
+        self.0.state().replication.clone()
     }
 
     /// The time of the last commit since the start.
@@ -70,6 +119,7 @@ impl Health {
                 Audience::Anyone => "no roll can be stored".into(),
             });
         }
+        problems.extend(state.replication.as_ref().and_then(|it| it.problem(audience)));
         let (silence, every) = (state.progress_at.elapsed(), self.0.every);
         if silence > 3 * every + TOLERANCE {
             let seconds = silence.as_secs_f64();
@@ -104,6 +154,35 @@ mod tests {
         assert!(health.problems(ThisMachine).is_empty());
         advance(Duration::from_millis(7_001)).await;
         assert_eq!(health.problems(ThisMachine), late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_does_not_have_all_rolls_of_the_fleet_says_why() {
+        let health = Health::new(Duration::from_secs(2));
+        for (replication, here, elsewhere) in [
+            (Replication::Following, None, None),
+            (
+                Replication::CatchingUp { n_behind: 7 },
+                Some("catching up with the fleet: 7 rolls behind"),
+                Some("catching up with the fleet: 7 rolls behind"),
+            ),
+            (
+                Replication::Unreachable("no route to 10.0.0.1".into()),
+                Some("the fleet cannot be reached: no route to 10.0.0.1"),
+                Some("the fleet cannot be reached"),
+            ),
+            (
+                Replication::Refused("another secret".into()),
+                Some("this node does not follow the fleet: another secret"),
+                Some("this node does not follow the fleet"),
+            ),
+        ] {
+            health.replicates(replication.clone());
+            assert_eq!(health.replication(), Some(replication));
+            let expected = |problem: Option<&str>| Vec::from_iter(problem.map(String::from));
+            assert_eq!(health.problems(ThisMachine), expected(here));
+            assert_eq!(health.problems(Anyone), expected(elsewhere));
+        }
     }
 
     #[tokio::test(start_paused = true)]
