@@ -17,6 +17,7 @@ use rollcast::cursor::Cursor;
 use rollcast::dice::{Die, Results};
 use rollcast::draw::Label;
 use rollcast::feed::Feed;
+use rollcast::fleet::entry::Entry;
 use rollcast::health::Health;
 use rollcast::log::{
     Chains, Checkpoint, Leaf, Proof, Tile, VerifierKey, entries, entry, verify_roll,
@@ -61,13 +62,14 @@ pub fn values(text: &str) {
     }
 }
 
-/// The texts that verifiers read from a server, and the files of the log: each value has one text
+/// The texts that verifiers read from a server, the files of the log, and the entries of a fleet: each value has one text
 /// form, or an error quotes the input. No refused text makes a verifier panic.
 pub fn log(text: &str) {
     has_one_form::<Leaf>(text);
     has_one_form::<Tile>(text);
     has_one_form::<Chains>(text);
     has_one_form::<Label>(text);
+    has_one_form::<Entry>(text);
     if let Some(secret) = Secret::parse(text) {
         assert_eq!(secret.to_file(), text);
     }

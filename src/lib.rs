@@ -36,5 +36,6 @@ pub mod feed;
 pub mod web;
 pub mod remote;
 pub mod pump;
+pub mod fleet;
 pub mod app;
 pub mod cli;

@@ -21,11 +21,13 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::clock::ticks;
-use crate::config::{Config, RollerConfig};
+use crate::config::{Config, FleetConfig, RollerConfig};
 use crate::dice::Results;
 use crate::draw;
 use crate::feed::{Feed, N_RECENT};
-use crate::health::Health;
+use crate::fleet::entry::KeyId;
+use crate::fleet::{self, Node};
+use crate::health::{Health, Replication};
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::pump::{Pump, PumpError};
@@ -52,6 +54,13 @@ const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Says why the server cannot start, or why it stopped without a signal.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     let RollerConfig { every, dice } = config.roller.clone();
+    if let Some(fleet) = &config.fleet {
+        fleet.password_file.as_deref().map(fleet::password).transpose()?;
+        return serve_with(config, |modules, listens, shutdown| {
+            modules.start_fleet(config, fleet.clone(), listens, shutdown)
+        })
+        .await;
+    }
     let draw = move |seeds: &Seeds, id| draw::results(seeds.draw(id), id, &dice);
     serve_rolls(config, ticks(every), draw).await
 }
@@ -65,6 +74,22 @@ pub async fn serve_rolls(
     config: &Config,
     ticks: impl Stream<Item = RolledAt> + Send + 'static,
     mut draw: impl FnMut(&Seeds, RollId) -> Results + Send + 'static,
+) -> anyhow::Result<()> {
+    serve_with(config, |modules, listens, shutdown| {
+        let seeds = modules.store.seeds();
+        modules.start_pump(config, ticks, move |id| draw(&seeds, id), listens, shutdown)
+    })
+    .await
+}
+
+/// Serves until a signal. `start_pump` starts the pump, which waits until the server listens.
+async fn serve_with(
+    config: &Config,
+    start_pump: impl FnOnce(
+        &Modules,
+        oneshot::Receiver<()>,
+        Shutdown,
+    ) -> anyhow::Result<oneshot::Receiver<Pumped>>,
 ) -> anyhow::Result<()> {
     let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
     user_signals::ignore(config).context("cannot listen for signals")?;
@@ -83,9 +108,7 @@ pub async fn serve_rolls(
 
     let shutdown = rocket.shutdown();
     shut_down_after(stop_signal, shutdown.clone());
-    let seeds = modules.store.seeds();
-    let draw = move |id| draw(&seeds, id);
-    let pump = modules.start_pump(config, ticks, draw, listens, shutdown.clone())?;
+    let pump = start_pump(&modules, listens, shutdown.clone())?;
     let heartbeats = modules.start_heartbeats();
     let (served, pumped) = run_until_both_end(rocket, pump, shutdown).await;
 
@@ -161,12 +184,7 @@ impl Modules {
         listens: oneshot::Receiver<()>,
         shutdown: Shutdown,
     ) -> anyhow::Result<oneshot::Receiver<Pumped>> {
-        let (store, feed, metrics) = (self.store.clone(), self.feed.clone(), self.metrics.clone());
-        let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        // The next roll was not due before that.
-        let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
-        let pruner = prune(config.store.keep, newest, store.clone(), metrics.clone());
-        let signer = sign_every_second(self.store.clone());
+        let (store, feed) = (self.store.clone(), self.feed.clone());
         let pump = Pump {
             head: feed.head().id,
             draw,
@@ -175,10 +193,49 @@ impl Modules {
                 async move { store.apply(rolls).await }
             },
             publish: move |rolls: &[Roll]| feed.publish(rolls),
-            metrics,
+            metrics: self.metrics.clone(),
             health: self.health.clone(),
         };
-        let pump = pump.run(ticks, shutdown);
+        self.run_pump(config, listens, pump.run(ticks, shutdown))
+    }
+
+    /// The same for a node of a fleet.
+    fn start_fleet(
+        &self,
+        config: &Config,
+        fleet: FleetConfig,
+        listens: oneshot::Receiver<()>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<oneshot::Receiver<Pumped>> {
+        self.health.replicates(Replication::Unreachable("this node has just started".into()));
+        let RollerConfig { every, dice } = config.roller.clone();
+        let node = Node {
+            config: fleet,
+            every,
+            dice,
+            seeds: self.store.seeds(),
+            key: KeyId(self.store.key().id()),
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+        };
+        self.run_pump(config, listens, node.run(shutdown))
+    }
+
+    /// Runs a pump, the pruner and the signer on a thread of their own.
+    fn run_pump(
+        &self,
+        config: &Config,
+        listens: oneshot::Receiver<()>,
+        pump: impl Future<Output = Pumped> + Send + 'static,
+    ) -> anyhow::Result<oneshot::Receiver<Pumped>> {
+        let (store, feed, metrics) = (self.store.clone(), self.feed.clone(), self.metrics.clone());
+        let newest = feed.head().unix_millis.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        // The next roll was not due before that.
+        let newest = newest.and_then(|newest| newest.checked_add(config.roller.every).ok());
+        let pruner = prune(config.store.keep, newest, store, metrics);
+        let signer = sign_every_second(self.store.clone());
         runtime::on_its_own_thread("pump", async move {
             match listens.await {
                 Ok(()) => select! {

@@ -62,6 +62,29 @@ The script `rollcast-backup FOLDER N_KEPT`, for cron and timers, runs this comma
 FOLDER/rolls-<UTC time>.db and then deletes all copies except the newest N_KEPT. Run it as the
 server's user. Its exit codes: 0 done, 1 no copy was made and none was deleted, 2 usage error.";
 
+/// The commands of `rollcast fleet`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum FleetCommand {
+    /// Create the fleet's log on the NATS servers, once, on the node with the longest history
+    #[command(after_help = FLEET_CREATE_HELP)]
+    Create {
+        /// How many NATS servers keep the log
+        #[arg(long, value_name = "N", default_value_t = 3,
+              value_parser = clap::value_parser!(u8).range(1..=5))]
+        replicas: u8,
+        /// Delete a log of this name first: the new one continues the history of this node
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+const FLEET_CREATE_HELP: &str = "\
+The log continues the history of this node: it begins with the roll after its newest one. Nodes
+with another or a shorter history need a backup of this node first. The server may run meanwhile.
+A log that has this node's history and more rolls is never replaced: they would be lost.
+The configuration needs the table [default.rollcast.fleet].
+Exit codes: 0 created, 1 not created, 2 usage or configuration error.";
+
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Roll dice and serve pages until stopped (the default)
@@ -82,6 +105,9 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Set up several servers with one history, on NATS JetStream
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     /// Make a new secret, which begins a new chain of rolls and gives the log a new key
     #[command(after_help = REKEY_HELP)]
     Rekey,

@@ -1,6 +1,7 @@
 //! `rollcast check`.
 
 use crate::app;
+use crate::cli::fleet::check as check_fleet;
 use crate::cli::serve::site_files;
 use crate::cli::{Failure, say};
 use crate::config::Config;
@@ -60,5 +61,8 @@ pub fn check(config: Config) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    match &config.fleet {
+        Some(fleet) => check_fleet(&config, fleet),
+        None => Ok(()),
+    }
 }

@@ -17,7 +17,7 @@ use crate::config::LogFormat;
 const MAX_LINES: usize = 10_000;
 /// Rocket logs each request itself, a 404 as an error and a closed stream as a warning. The access
 /// log already has one line for each request. Panics and template errors are still logged.
-const DEFAULT_FILTER: &str = "info,rocket=off,rocket_dyn_templates=warn";
+const DEFAULT_FILTER: &str = "info,rocket=off,async_nats=off,rocket_dyn_templates=warn";
 
 /// Starts logging. Call it before Rocket is built, which would otherwise install its own logger.
 ///

@@ -12,6 +12,7 @@ mod check;
 mod ready;
 mod backup;
 mod rekey;
+mod fleet;
 mod doctor;
 mod tail;
 mod export;
@@ -35,7 +36,7 @@ use event_stream::printable::printable;
 use tracing::Level;
 
 use crate::app;
-use crate::cli::args::{Cli, Command};
+use crate::cli::args::{Cli, Command, FleetCommand};
 use crate::config::Config;
 use crate::draft::Existing;
 
@@ -104,6 +105,9 @@ impl Cli {
                 backup::backup(config()?, &file, existing)
             }
             Command::Rekey => rekey::rekey(config()?),
+            Command::Fleet(FleetCommand::Create { replicas, replace }) => {
+                fleet::create(config()?, replicas.into(), replace)
+            }
             Command::Stats => stats::stats(config()?),
             Command::Doctor(args) => doctor::doctor(*args),
             Command::Tail(args) => tail::tail(*args, config),

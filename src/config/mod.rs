@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod fleet;
 mod keep;
 mod keys;
 mod sections;
@@ -25,7 +26,9 @@ use self::table::Table;
 
 pub use self::error::ConfigError;
 pub use self::keep::Keep;
-pub use self::sections::{FeedConfig, LogFormat, RollerConfig, StoreConfig, WebConfig};
+pub use self::sections::{
+    FeedConfig, FleetConfig, LogFormat, RollerConfig, StoreConfig, WebConfig,
+};
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Config {
     pub store: StoreConfig,
     pub feed: FeedConfig,
     pub web: WebConfig,
+    /// `None`: a single machine.
+    pub fleet: Option<FleetConfig>,
     /// The keys of Rocket itself.
     pub rocket: Figment,
 }
@@ -127,6 +132,7 @@ impl Config {
         if let Some(folder) = template_dir.as_deref().filter(|folder| folder.to_str().is_none()) {
             return Err(ConfigError::FolderName(folder.display().to_string()));
         }
+        let fleet = table.fleet.map(|fleet| fleet.into_config(&root, table.every)).transpose()?;
         let address_header = own.ip_header.map(|name| name.to_string());
         let Table { dice, every, keep, .. } = table;
         Ok(Config {
@@ -151,6 +157,7 @@ impl Config {
                 template_dir,
                 static_dir: table.static_dir.map(|folder| root.join(folder)),
             },
+            fleet,
             rocket,
         })
     }
@@ -202,8 +209,8 @@ mod tests {
         let delivered = include_str!("../../Rocket.toml");
         let default = delivered.split("[debug.rollcast]").next().expect("a first part");
         let all_sections = |config: &Config| {
-            let Config { roller, store, feed, web, log_format, .. } = config;
-            format!("{roller:?} {store:?} {feed:?} {web:?} {log_format:?}")
+            let Config { roller, store, feed, web, fleet, log_format, .. } = config;
+            format!("{roller:?} {store:?} {feed:?} {web:?} {fleet:?} {log_format:?}")
         };
         let [delivered, empty] = [default, ""].map(|toml| read(toml).expect("a configuration"));
         assert_eq!(all_sections(&delivered), all_sections(&empty));
@@ -216,8 +223,9 @@ mod tests {
         let keys = all.split("expected one of ").nth(1).expect("all keys").split(", ");
         for key in keys {
             let is_there = |start| default.contains(&format!("\n{start}{key} = "));
-            // A key without a default value is commented out.
-            assert!(is_there("") || is_there("# "), "{key} is not in Rocket.toml");
+            // A key or a table without a default value is commented out.
+            let is_table = default.contains(&format!("\n# [default.rollcast.{key}]\n"));
+            assert!(is_there("") || is_there("# ") || is_table, "{key} is not in Rocket.toml");
         }
     }
 

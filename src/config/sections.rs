@@ -50,6 +50,21 @@ pub struct FeedConfig {
     pub heartbeat: Duration,
 }
 
+/// The fleet that this node belongs to.
+#[derive(Clone, Debug)]
+pub struct FleetConfig {
+    /// The URLs of the NATS servers, 1 to 9: `nats://` or `tls://`.
+    pub servers: Vec<String>,
+    /// The name of the stream that decides the rolls.
+    pub stream: String,
+    /// The user, together with `password_file`.
+    pub user: Option<String>,
+    /// The file of the password.
+    pub password_file: Option<PathBuf>,
+    /// Certificates of the authority that signed those of the servers; `None`: the system's.
+    pub ca: Option<PathBuf>,
+}
+
 /// Pages, streams and who may open them.
 #[derive(Clone, Debug)]
 pub struct WebConfig {

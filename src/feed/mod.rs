@@ -14,18 +14,20 @@ mod reader;
 #[cfg(test)]
 mod wakers_tests;
 
+use std::future::poll_fn;
 use std::sync::{Arc, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use event_stream::encoder::Event;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cursor::Cursor;
-use crate::roll::{Roll, RolledAt};
+use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::{Store, StoreError};
 
 use self::primitives::{AtomicBool, AtomicU64, Ordering, PoisonError};
-use self::wakers::Wakers;
+use self::wakers::{Registration, Wakers};
 use self::window::Window;
 
 pub use self::reader::{Item, Reader};
@@ -153,6 +155,25 @@ impl Feed {
         self.0.window(Window::head)
     }
 
+    /// Waits until the roll `id` is published or the feed is closed.
+    pub async fn reach(&self, id: RollId) {
+        let mut waiting =
+            Waiting { wakers: &self.0.wakers, registration: self.0.wakers.register() };
+        poll_fn(|cx| {
+            loop {
+                // Before the check, so that a wake-up between the check and the wait is noticed.
+                let n_wakes = self.0.wakers.n_wakes();
+                if self.head().id >= id || self.0.closed.load(Ordering::Acquire) {
+                    return Poll::Ready(());
+                }
+                if waiting.wakers.wait(&mut waiting.registration, n_wakes, cx.waker()) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+
     /// Wakes all readers for a heartbeat after each time without a roll, until the feed is closed.
     /// One timer serves all readers that have caught up, because they all see the same rolls.
     pub async fn send_heartbeats(&self) {
@@ -173,6 +194,18 @@ impl Feed {
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.wakers.wake_all();
+    }
+}
+
+/// A waker that is removed when nobody waits any more.
+struct Waiting<'a> {
+    wakers: &'a Wakers,
+    registration: Registration,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.wakers.deregister(&self.registration);
     }
 }
 

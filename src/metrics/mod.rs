@@ -3,6 +3,7 @@
 //! The pump and the pruner count rolls, each stream counts its deliveries, and a scrape adds them
 //! up.
 
+mod fleet;
 mod process;
 mod scrape;
 mod streams;
@@ -20,10 +21,12 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::roll::RollId;
 
+use self::fleet::FleetCounts;
 use self::process::ProcessMetrics;
 use self::scrape::Scraped;
 use self::streams::Streams;
 
+pub use self::fleet::{FleetReadings, OUTCOMES};
 pub use self::scrape::{DiskReadings, Evidence, Limits, Readings};
 pub use self::streams::StreamCount;
 pub use self::text_format::from_open_metrics;
@@ -31,7 +34,7 @@ pub use self::text_format::from_open_metrics;
 /// How a stream continues, in the words of its `sync` event.
 pub const VERDICTS: [&str; 6] = ["live", "resumed", "pruned", "unreadable", "unknown", "malformed"];
 /// Why a stream is rejected.
-pub const REJECTIONS: [&str; 3] = ["total", "address", "unreadable"];
+pub const REJECTIONS: [&str; 4] = ["total", "address", "behind", "unreadable"];
 
 /// A counter for each word of a fixed list.
 type ByWord = Family<[(&'static str, &'static str); 1], Counter>;
@@ -53,12 +56,14 @@ struct Shared {
     panics: Counter,
     commit_to_write_seconds: Histogram,
     scraped: Scraped,
+    fleet: Arc<FleetCounts>,
     streams: Mutex<Streams>,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut registry = Registry::default();
+        let fleet = Arc::<FleetCounts>::default();
         let shared = Shared {
             rolls: Counter::default(),
             // 50 µs to 1.6 s: an fsync takes 100 µs to 20 ms.
@@ -72,7 +77,8 @@ impl Default for Metrics {
             panics: Counter::default(),
             // 10 µs to 0.7 s: the first of many clients to the last.
             commit_to_write_seconds: Histogram::new(exponential_buckets(10e-6, 2.0, 17)),
-            scraped: Scraped::default(),
+            scraped: Scraped::new(fleet.clone()),
+            fleet,
             streams: Mutex::default(),
             registry: Registry::default(),
         };
@@ -124,7 +130,8 @@ impl Shared {
         r.register(
             "rejected",
             "Rejected streams, by reason: total (max_streams), address \
-             (max_streams_per_address), unreadable (the history cannot be read)",
+             (max_streams_per_address), behind (this node of a fleet does not have the client's \
+             newest roll yet), unreadable (the history cannot be read)",
             self.rejected.clone(),
         );
         r.register(
@@ -179,6 +186,11 @@ impl Metrics {
     /// Counts a panic.
     pub fn panicked(&self) {
         self.0.panics.inc();
+    }
+
+    /// The counts of a node of a fleet.
+    pub fn fleet(&self) -> &FleetCounts {
+        &self.0.fleet
     }
 
     /// Counts a stream as open until the returned value is dropped.

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::dice::Die;
+use crate::metrics::fleet::{FleetCounts, FleetReadings, encode_fleet};
 use crate::metrics::streams::{Streams, Sums};
 use crate::roll::RollId;
 
@@ -31,6 +32,8 @@ pub struct Readings {
     pub evidence: Vec<Evidence>,
     /// `None` if the disk cannot be read.
     pub disk: Option<DiskReadings>,
+    /// `None` on a single machine.
+    pub fleet: Option<FleetReadings>,
 }
 
 /// The configured values that alerts compare with.
@@ -65,8 +68,11 @@ pub struct DiskReadings {
 }
 
 /// Holds the values of one scrape while it is encoded. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Scraped(Arc<Mutex<Values>>);
+#[derive(Clone, Debug)]
+pub struct Scraped {
+    values: Arc<Mutex<Values>>,
+    fleet: Arc<FleetCounts>,
+}
 
 #[derive(Debug, Default)]
 struct Values {
@@ -77,9 +83,14 @@ struct Values {
 }
 
 impl Scraped {
+    /// Values of scrapes, with what a node of a fleet counts.
+    pub fn new(fleet: Arc<FleetCounts>) -> Scraped {
+        Scraped { values: Arc::default(), fleet }
+    }
+
     /// Takes the values of a scrape.
     pub fn set(&self, readings: Readings, streams: &Streams) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Values {
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Values {
             sums: streams.sums(),
             n_open: streams.n_open(),
             max_lag: streams.max_lag(readings.head),
@@ -91,12 +102,15 @@ impl Scraped {
 impl Collector for Scraped {
     /// Leaves out gauges that could not be read.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Readings { limits, evidence, disk, .. } = &values.readings;
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let Readings { limits, evidence, disk, fleet, .. } = &values.readings;
         encode_state(&mut encoder, &values.readings)?;
         encode_limits(&mut encoder, limits)?;
         encode_evidence(&mut encoder, evidence)?;
         encode_streams(&mut encoder, &values)?;
+        if let Some(fleet) = fleet {
+            encode_fleet(&mut encoder, fleet, &self.fleet)?;
+        }
         disk.map_or(Ok(()), |disk| encode_disk(&mut encoder, &disk))
     }
 }

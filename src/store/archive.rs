@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OpenFlags};
 
 use crate::config::StoreConfig;
+use crate::cursor::Cursor;
 use crate::statistics::Tallies;
 use crate::store::error::unusable;
 use crate::store::{
@@ -36,6 +37,15 @@ impl Archive {
     /// The database cannot be read.
     pub fn tallies(&mut self) -> Result<Tallies, StoreError> {
         projection::compute(&mut self.0)
+    }
+
+    /// The newest roll.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn head(&self) -> Result<Cursor, StoreError> {
+        history::head(&self.0)
     }
 
     /// The current first and last roll of a range.

@@ -57,7 +57,7 @@ use crate::config::StoreConfig;
 use crate::draft::Existing;
 use crate::log::VerifierKey;
 use crate::roll::Roll;
-use crate::seeds::Seeds;
+use crate::seeds::{Secret, Seeds};
 use crate::statistics::Tallies;
 use crate::store::blocking::blocking;
 use crate::store::error::explain_damage;
@@ -203,6 +203,16 @@ impl Store {
     pub async fn rekey(config: &StoreConfig) -> Result<Rekeyed, StoreError> {
         let config = config.clone();
         blocking(move || log::rekey(&config)).await
+    }
+
+    /// The secret of a node that may be running.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Secret`] if there is none, [`StoreError::File`] if it cannot be read.
+    pub fn secret(config: &StoreConfig) -> Result<Secret, StoreError> {
+        let database = file::resolve(&config.database)?;
+        log::load_secret(&log::secret_path(config, &database))
     }
 
     /// Refuses a file that is the configured database or belongs to it.

@@ -17,6 +17,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
+use self::http::ahead::Ahead;
 use self::http::{access, client, headers, host, methods};
 use self::pages::assets::Assets;
 use self::pages::offline::Offline;
@@ -89,6 +90,7 @@ fn build(
     rocket::custom(templates.configure(config.rocket.clone()))
         .manage(Site::new(config, assets))
         .manage(offline)
+        .manage(Ahead::new(feed.clone(), health.clone(), config.roller.every))
         .attach(host::stage())
         .attach(methods::stage())
         .attach(headers::shield())
@@ -98,7 +100,7 @@ fn build(
         .attach(templates.stage())
         .attach(static_file::stage())
         .attach(error::stage())
-        .attach(pages::stage(&config.web, store.clone(), health.clone()))
+        .attach(pages::stage(config, store.clone(), health.clone()))
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
         .attach(log::stage(store.clone()))

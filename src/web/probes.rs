@@ -9,8 +9,10 @@ use tracing::debug;
 
 use crate::config::Config;
 use crate::feed::Feed;
-use crate::health::{Audience, Health};
-use crate::metrics::{DiskReadings, Evidence, Limits, Metrics, Readings, from_open_metrics};
+use crate::health::{Audience, Health, Replication};
+use crate::metrics::{
+    DiskReadings, Evidence, FleetReadings, Limits, Metrics, Readings, from_open_metrics,
+};
 use crate::statistics::DieTally;
 use crate::store::{Disk, Store, StoreError};
 use crate::web::http::accept::{Accept, prefers_json};
@@ -89,7 +91,18 @@ async fn metrics(probes: &State<Probes>) -> Scrape {
         limits: probes.limits,
         evidence: probes.store.read_tallies(|tallies| tallies.iter().map(evidence).collect()),
         disk: disk_readings,
+        fleet: probes.health.replication().map(fleet_readings),
     }))
+}
+
+fn fleet_readings(replication: Replication) -> FleetReadings {
+    FleetReadings {
+        is_following: replication == Replication::Following,
+        n_behind: match replication {
+            Replication::CatchingUp { n_behind } => n_behind,
+            _ => 0,
+        },
+    }
 }
 
 fn evidence(tally: &DieTally) -> Evidence {

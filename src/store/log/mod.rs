@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::config::StoreConfig;
 
 pub use self::chains::{Chain, Fixed, chain};
-pub use self::files::checkpoint_path;
+pub use self::files::{checkpoint_path, load_secret};
 pub use self::inspect::{Compared, inspect};
 pub use self::leaves::leaf;
 pub use self::rekey::{Rekeyed, rekey};

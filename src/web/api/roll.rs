@@ -8,6 +8,7 @@ use crate::web::api::Api;
 use crate::web::api::error::ApiError;
 use crate::web::api::json::Json;
 use crate::web::api::query::NoQuery;
+use crate::web::http::ahead::Ahead;
 use crate::web::http::error::{ErrorJson, HttpError};
 
 /// One roll
@@ -26,7 +27,7 @@ use crate::web::http::error::{ErrorJson, HttpError};
         (status = 410, description = "Pruned", body = ErrorJson),
         (status = 422, description = "Not the id of a roll", body = ErrorJson),
         (status = 500, description = "The roll is damaged and cannot be read", body = ErrorJson),
-        (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now, or this node of a fleet is behind; see `Retry-After`", body = ErrorJson),
     )
 )]
 #[get("/rolls/<id>")]
@@ -34,9 +35,11 @@ pub async fn roll(
     id: &str,
     query: Result<NoQuery, ApiError>,
     api: &State<Api>,
+    ahead: &State<Ahead>,
 ) -> Result<Json, ApiError> {
     query?;
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("id", error))?;
+    ahead.wait_for(id).await.map_err(HttpError::from)?;
     let (roll, kept) = api.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
     Ok(Json::of(&RollJson::from(&roll)).cached_if(true, api.keep))

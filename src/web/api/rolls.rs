@@ -12,7 +12,8 @@ use crate::web::api::json::Json;
 use crate::web::api::links::{self, Links};
 use crate::web::api::parameters::ResultFilter;
 use crate::web::api::query::{Limit, PageQuery, RangeQuery};
-use crate::web::http::error::ErrorJson;
+use crate::web::http::ahead::Ahead;
+use crate::web::http::error::{ErrorJson, HttpError};
 
 /// A page of rolls.
 #[derive(Serialize, ToSchema)]
@@ -61,12 +62,19 @@ pub struct SearchedJson {
         (status = 304, description = "Unchanged since the response that `If-None-Match` names"),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
-        (status = 503, description = "The history cannot be read now; see `Retry-After`", body = ErrorJson),
+        (status = 503, description = "The history cannot be read now, or this node of a fleet is behind; see `Retry-After`", body = ErrorJson),
     )
 )]
 #[get("/rolls")]
-pub async fn rolls(query: Result<PageQuery, ApiError>, api: &State<Api>) -> Result<Json, ApiError> {
+pub async fn rolls(
+    query: Result<PageQuery, ApiError>,
+    api: &State<Api>,
+    ahead: &State<Ahead>,
+) -> Result<Json, ApiError> {
     let query = query?;
+    if let Some(after) = query.range.after {
+        ahead.wait_for(after.id).await.map_err(HttpError::from)?;
+    }
     match query.result {
         None => api.page(&query).await,
         Some(_) => api.filtered_page(&query).await,

@@ -10,6 +10,7 @@ pub mod accept;
 pub mod etag;
 pub mod error;
 pub mod permits;
+pub mod ahead;
 
 use rocket::http::uri::Origin;
 

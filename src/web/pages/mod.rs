@@ -16,13 +16,14 @@ mod verify;
 pub mod offline;
 mod history;
 pub mod stats;
+mod fleet;
 #[cfg(test)]
 mod tests;
 
 use rocket::fairing::AdHoc;
 use rocket::routes;
 
-use crate::config::WebConfig;
+use crate::config::Config;
 use crate::health::Health;
 use crate::store::Store;
 
@@ -35,11 +36,13 @@ struct Pages {
 }
 
 /// Mounts the pages about rolls.
-pub fn stage(config: &WebConfig, store: Store, health: Health) -> AdHoc {
-    let pages = Pages { store, health, page_size: config.page_size };
-    AdHoc::on_ignite("pages", |rocket| async {
+pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
+    let pages = Pages { store, health, page_size: config.web.page_size };
+    let is_in_fleet = config.fleet.is_some();
+    AdHoc::on_ignite("pages", move |rocket| async move {
         let routes =
             routes![live::page, history::page, roll::page, draw::page, verify::page, verify::file];
-        rocket.manage(pages).mount("/", routes)
+        let rocket = rocket.manage(pages).mount("/", routes);
+        if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })
 }

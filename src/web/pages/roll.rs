@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::log::Leaf;
 use crate::roll::{Roll, RollId};
 use crate::store::{Kept, StoreError};
+use crate::web::http::ahead::Ahead;
 use crate::web::http::error::HttpError;
 use crate::web::pages::proof::ProofView;
 use crate::web::pages::templates::Page;
@@ -31,10 +32,17 @@ struct RollView {
 ///
 /// # Errors
 ///
-/// `id` is not the id of a roll, the roll is not stored, or it cannot be read.
+/// `id` is not the id of a roll, the roll is not stored, this node of a fleet does not have it yet, or
+/// it cannot be read.
 #[get("/rolls/<id>")]
-pub async fn page(id: &str, pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
+pub async fn page(
+    id: &str,
+    pages: &State<Pages>,
+    ahead: &State<Ahead>,
+    site: &State<Site>,
+) -> Result<Page, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
+    ahead.wait_for(id).await?;
     let (roll, kept) = pages.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
     let proof = match pages.store.leaf(id).await {

@@ -17,8 +17,8 @@ use crate::web::pages::references::References;
 use crate::web::pages::source::{Source, SourceError};
 
 /// The templates that are rendered. All others are parts of these.
-const PAGES: [&str; 9] =
-    ["api", "draw", "error", "index", "offline", "roll", "rolls", "stats", "verify"];
+const PAGES: [&str; 10] =
+    ["api", "draw", "error", "fleet", "index", "offline", "roll", "rolls", "stats", "verify"];
 /// Rocket wants a folder of templates, or any other path that exists. This one never holds any.
 const NO_FOLDER: &str = "/dev/null";
 

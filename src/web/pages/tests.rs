@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use rocket::http::Method;
+
 use crate::config::WebConfig;
 use crate::web::SiteFiles;
 use crate::web::test_site::{TestResponse, TestSite};
@@ -158,4 +160,23 @@ async fn a_moment_leads_to_the_page_that_has_it_in_its_middle() {
     }
     let empty = self::site(0).await.get("/rolls?at=2026-11-23").await;
     assert_eq!((empty.status, empty.location.as_str()), (303, "/rolls"));
+}
+
+#[tokio::test]
+async fn the_page_about_the_fleet_exists_only_in_a_fleet() {
+    let fleet = "[default.rollcast.fleet]\nservers = ['nats://127.0.0.1:4222']";
+    let node = TestSite::new(3, fleet, SiteFiles::built_in()).await;
+    let page = node.get("/fleet").await;
+    assert_eq!((page.status, page.header("Cache-Control")), (200, "no-store"));
+    assert!(page.body.contains("cannot reach the others"), "{}", page.body);
+    assert!(page.body.contains("<a href=\"/rolls/3\">3</a>"), "{}", page.body);
+    let json = node.request(Method::Get, "/fleet", &[("Accept", "application/json")]).await;
+    let expected = "{\"state\":\"unreachable\",\"reason\":null,\"head\":3,\"log_last\":null,\
+                    \"behind\":null}";
+    assert_eq!(json.body, expected);
+    assert_eq!(link(&node.get("/").await, "Fleet").as_deref(), Some("/fleet"));
+
+    let single = site(3).await;
+    assert_eq!(single.get("/fleet").await.status, 404);
+    assert_eq!(link(&single.get("/").await, "Fleet"), None);
 }

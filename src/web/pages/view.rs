@@ -22,12 +22,14 @@ pub struct Site {
     dice: Dice,
     every: Duration,
     keep: Keep,
+    is_in_fleet: bool,
 }
 
 impl Site {
     pub fn new(config: &Config, assets: Assets) -> Site {
         let RollerConfig { dice, every } = config.roller.clone();
-        Site { assets, dice, every, keep: config.store.keep }
+        let is_in_fleet = config.fleet.is_some();
+        Site { assets, dice, every, keep: config.store.keep, is_in_fleet }
     }
 
     pub fn assets(&self) -> &Assets {
@@ -57,6 +59,7 @@ impl Site {
                 Keep::Age(_) => format!("the rolls of the last {}", self.keep),
                 Keep::Count(_) => format!("the newest {}", self.keep),
             },
+            is_in_fleet: self.is_in_fleet,
         }
     }
 
@@ -78,6 +81,7 @@ pub struct SiteView {
     dice: String,
     every: String,
     kept: String,
+    is_in_fleet: bool,
 }
 
 /// One roll of a list.

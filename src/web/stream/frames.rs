@@ -19,6 +19,8 @@ use crate::web::stream::{BUSY_RETRY_MS, RETRY_MS};
 pub enum Closing {
     /// The server stops.
     Shutdown,
+    /// This node of a fleet does not have the client's roll yet.
+    Behind,
     /// The history cannot be read.
     Unreadable,
 }

@@ -12,9 +12,10 @@ use rocket::tokio::time::timeout;
 use rocket::{Request, Route, State, async_trait, get, head, options, post, routes};
 use tracing::info;
 
-use crate::feed::Feed;
+use crate::feed::{Feed, Start};
 use crate::metrics::Metrics;
 use crate::web::http::accept::Accept;
+use crate::web::http::ahead::Ahead;
 use crate::web::http::client::Client;
 use crate::web::http::error::HttpError;
 use crate::web::http::permits::Permits;
@@ -39,11 +40,12 @@ pub fn routes() -> Vec<Route> {
 async fn listen(
     caller: Caller<'_>,
     feed: &State<Feed>,
+    ahead: &State<Ahead>,
     permits: &State<Arc<Permits>>,
     metrics: &State<Metrics>,
 ) -> Answer {
     let start = caller.params.start();
-    caller.answer(open(caller.client, start, feed, permits, metrics).await)
+    caller.answer(open(caller.client, start, feed, ahead, permits, metrics).await)
 }
 
 /// The same by POST, as in the article. A form may name the start.
@@ -52,6 +54,7 @@ async fn listen_by_post(
     mut caller: Caller<'_>,
     data: Data<'_>,
     feed: &State<Feed>,
+    ahead: &State<Ahead>,
     permits: &State<Arc<Permits>>,
     metrics: &State<Metrics>,
 ) -> Answer {
@@ -61,7 +64,7 @@ async fn listen_by_post(
         None => caller.params.note_unreadable_body(),
     }
     let start = caller.params.start();
-    caller.answer(open(caller.client, start, feed, permits, metrics).await)
+    caller.answer(open(caller.client, start, feed, ahead, permits, metrics).await)
 }
 
 /// The headers without a stream.
@@ -84,11 +87,12 @@ async fn read_form(data: Data<'_>, is_form: bool) -> Option<String> {
     is_readable.then(|| body.into_inner())
 }
 
-/// Acquires a permit and opens a reader.
+/// Acquires a permit, waits until this node has the client's roll, and opens a reader.
 async fn open(
     client: Client,
     start: StreamStart,
     feed: &Feed,
+    ahead: &Ahead,
     permits: &Arc<Permits>,
     metrics: &Metrics,
 ) -> Result<OpenStream, Refusal> {
@@ -106,6 +110,13 @@ async fn open(
         StreamStart::At(start) => Ok(start),
     };
     let start = start.map_err(unreadable)?;
+    if let Start::After(cursor) = start {
+        ahead.wait_for(cursor.id).await.map_err(|behind| {
+            metrics.rejected("behind");
+            info!(%client, ?behind, "stream refused (behind the fleet), client {client}");
+            Refusal::Behind(behind)
+        })?;
+    }
     let reader = feed.after(start).await.map_err(unreadable)?;
     info!(%client, ?start, "stream opened, client {client}");
     Ok(OpenStream::new(reader, client, metrics.stream(), permit))

@@ -3,6 +3,7 @@
 use tracing::warn;
 
 use crate::store::StoreError;
+use crate::web::http::ahead::Behind;
 use crate::web::http::error::HttpError;
 use crate::web::http::error::code::ErrorCode;
 use crate::web::http::permits::{Busy, BusyReason};
@@ -13,6 +14,8 @@ use crate::web::stream::frames::{self, Closing};
 pub enum Refusal {
     /// There are too many streams.
     Busy(Busy),
+    /// This node of a fleet does not have the client's roll yet.
+    Behind(Behind),
     /// The history cannot be read.
     Unreadable(StoreError),
 }
@@ -22,6 +25,7 @@ impl Refusal {
     pub fn frame(self) -> Vec<u8> {
         match self {
             Refusal::Busy(busy) => frames::busy(&busy),
+            Refusal::Behind(_) => frames::closing(Closing::Behind),
             Refusal::Unreadable(error) => {
                 let cause = anyhow::Error::new(error);
                 warn!("rejected stream: cannot read the history: {cause:#}");
@@ -35,6 +39,7 @@ impl From<Refusal> for HttpError {
     fn from(refusal: Refusal) -> HttpError {
         let Busy { reason, limit } = match refusal {
             Refusal::Busy(busy) => busy,
+            Refusal::Behind(behind) => return behind.into(),
             Refusal::Unreadable(error) => return error.into(),
         };
         let message = match reason {

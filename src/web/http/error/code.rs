@@ -24,6 +24,7 @@ pub enum ErrorCode {
     InternalError,
     Busy,
     HistoryUnreadable,
+    Behind,
     TooManyDownloads,
     TooManyStreams,
     /// Sent by nginx, not by rollcast: see `deploy/nginx`.
@@ -32,7 +33,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, by status.
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::InvalidRequest,
         ErrorCode::InvalidHost,
         ErrorCode::NotFound,
@@ -48,6 +49,7 @@ impl ErrorCode {
         ErrorCode::InternalError,
         ErrorCode::Busy,
         ErrorCode::HistoryUnreadable,
+        ErrorCode::Behind,
         ErrorCode::TooManyDownloads,
         ErrorCode::TooManyStreams,
         ErrorCode::Restarting,
@@ -68,6 +70,7 @@ impl ErrorCode {
             }
             ErrorCode::Busy
             | ErrorCode::HistoryUnreadable
+            | ErrorCode::Behind
             | ErrorCode::TooManyDownloads
             | ErrorCode::TooManyStreams
             | ErrorCode::Restarting => Status::ServiceUnavailable,
@@ -92,6 +95,7 @@ impl ErrorCode {
             ErrorCode::InternalError => "internal_error",
             ErrorCode::Busy => "busy",
             ErrorCode::HistoryUnreadable => "history_unreadable",
+            ErrorCode::Behind => "behind",
             ErrorCode::TooManyDownloads => "too_many_downloads",
             ErrorCode::TooManyStreams => "too_many_streams",
             ErrorCode::Restarting => "restarting",
@@ -137,6 +141,10 @@ impl ErrorCode {
             ErrorCode::HistoryUnreadable => {
                 "The database cannot be read. The server's log has the reason. Retry after the \
                  seconds in `Retry-After`."
+            }
+            ErrorCode::Behind => {
+                "This server of a fleet does not have the roll yet, because it is behind the others. \
+                 Retry after the seconds in `Retry-After`."
             }
             ErrorCode::TooManyDownloads => {
                 "All downloads of the server, or of your address, are in use. Retry after the \
