@@ -59,8 +59,9 @@ fn named<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
 type Series = (&'static str, &'static str, &'static str);
 
 /// Each alert with its fault. Below, real faults cause all alerts except RollcastLogGrows and
-/// RollcastMemory, which need much time and space, and RollcastPanics, which needs a bug.
-const FAULTS: [(&str, &[Series]); 15] = [
+/// RollcastMemory, which need much time and space, RollcastPanics, which needs a bug, and those of a
+/// fleet.
+const FAULTS: [(&str, &[Series]); 20] = [
     ("RollcastDown", &[("up", "1+0x59", "0+0x30")]),
     ("RollcastNotReady", &[("rollcast_ready", "1+0x59", "0+0x30")]),
     (
@@ -119,6 +120,24 @@ const FAULTS: [(&str, &[Series]); 15] = [
     ("RollcastRestarts", &[("process_start_time_seconds", "5+0x59", "6+1x30")]),
     ("RollcastPanics", &[("rollcast_panics_total", "0+0x59", "1+0x30")]),
     ("RollcastUnfairDie", &[("rollcast_evidence_alarm{die=\"1D6\"}", "0+0x59", "1+0x30")]),
+    ("RollcastNotFollowing", &[("rollcast_fleet_following", "1+0x59", "0+0x30")]),
+    (
+        "RollcastBehind",
+        &[
+            ("rollcast_fleet_behind", "150+0x59", "151+0x30"),
+            ("rollcast_roll_interval_seconds", "0.2+0x59", "0.2+0x30"),
+        ],
+    ),
+    ("RollcastReturnedRolls", &[("rollcast_fleet_returned_total", "0+0x59", "1+0x30")]),
+    // The clock of this node is ahead, so the other node's timestamps are in its past.
+    ("RollcastClockSkew", &[("rollcast_fleet_clock_skew_seconds", "-1+0x59", "-1.1+0x30")]),
+    (
+        "RollcastUnknownProposals",
+        &[
+            ("rollcast_fleet_proposals_total{outcome=\"lost\"}", "0+2x59", "120+2x30"),
+            ("rollcast_fleet_proposals_total{outcome=\"unknown\"}", "0+1x59", "60+2x30"),
+        ],
+    ),
 ];
 
 /// A test file for promtool: no alert fires in the first hour, and then `alert` does and no other.

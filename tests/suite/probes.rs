@@ -128,6 +128,11 @@ fn explained(instance: &Instance) -> BTreeSet<Explained> {
     explained.collect()
 }
 
+/// The metrics that only a node of a fleet has. The suite `fleet` compares them with the documentation.
+fn is_of_fleet(name: &str) -> bool {
+    name.starts_with("rollcast_fleet_")
+}
+
 fn names(explained: &BTreeSet<Explained>) -> BTreeSet<String> {
     explained.iter().map(|(name, _, _)| name.clone()).collect()
 }
@@ -329,6 +334,7 @@ fn the_documentation_explains_each_metric_as_the_server_does() {
             let [name, kind, help] = cells[..] else { panic!("expected three cells in {row}") };
             (name.trim_matches('`').into(), kind.into(), help.into())
         })
+        .filter(|(name, _, _): &Explained| !is_of_fleet(name))
         .collect();
     assert_eq!(documented, explained(&instance), "documented (left) and served (right)");
 }
@@ -362,5 +368,11 @@ fn every_expression_of_the_dashboard_names_a_metric_and_every_metric_is_drawn() 
             drawn.extend(names.iter().map(|name| name.trim_end_matches("_bucket").to_string()));
         }
     }
+    let (of_fleet, drawn): (BTreeSet<String>, BTreeSet<String>) =
+        drawn.into_iter().partition(|name| is_of_fleet(name));
     assert_eq!(drawn, names(&explained(&instance)), "drawn (left) and served (right)");
+    let documented = project_file("docs/metrics.md");
+    let rows = documented.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter_map(|row| row.split('`').next()).filter(|name| is_of_fleet(name));
+    assert_eq!(of_fleet, rows.map(String::from).collect(), "drawn (left) and documented (right)");
 }
