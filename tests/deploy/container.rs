@@ -132,34 +132,71 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 
 /// podman leaves the health check out of an image, unless the guide's format is used.
 #[test]
-fn the_compose_file_has_the_health_check_of_the_image() {
-    let (compose, file) = (read("compose.yaml"), read("Containerfile"));
-    let check = between(&compose, "    healthcheck:\n", "    restart:");
-    let [interval, timeout, start] = ["interval", "timeout", "start_period"]
-        .map(|key| between(check, &format!("{key}: "), "\n"));
-    let test = between(check, "test: [CMD, ", "]").split(", ").map(|word| format!("\"{word}\""));
-    let words = test.collect::<Vec<_>>().join(", ");
-    let line = format!(
-        "HEALTHCHECK --interval={interval} --timeout={timeout} --start-period={start} CMD [{words}]"
-    );
-    assert!(file.lines().any(|other| other == line), "{line}");
+fn the_compose_files_have_the_health_check_of_the_image() {
+    let file = read("Containerfile");
+    for compose in ["compose.yaml", "compose-fleet.yaml"] {
+        let compose = read(compose);
+        let check = between(&compose, "  image: rollcast\n", "  restart:");
+        let [interval, timeout, start] = ["interval", "timeout", "start_period"]
+            .map(|key| between(check, &format!("{key}: "), "\n"));
+        let test =
+            between(check, "test: [CMD, ", "]").split(", ").map(|word| format!("\"{word}\""));
+        let words = test.collect::<Vec<_>>().join(", ");
+        let line = format!(
+            "HEALTHCHECK --interval={interval} --timeout={timeout} --start-period={start} \
+             CMD [{words}]"
+        );
+        assert!(file.lines().any(|other| other == line), "{line}");
+    }
 }
 
 #[test]
-fn the_compose_file_trusts_the_network_of_its_proxy_and_no_other() {
-    let compose = read("compose.yaml");
+fn the_compose_files_trust_the_network_of_their_proxy_and_no_other() {
     let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
-    let (network, name) =
-        between(&guide, "podman network create --subnet ", "\n").split_once(' ').unwrap();
-    assert_eq!(between(&compose, "    external: true\n    name: ", "\n"), name);
-    let keys = between(&compose, "ROCKET_ROLLCAST: '", "'");
-    assert_eq!(keys, format!("{{trusted_proxies=[\"{network}\"]}}"));
+    let networks: Vec<(&str, &str)> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("    podman network create --subnet "))
+        .map(|rest| rest.split_once(' ').unwrap())
+        .collect();
+    let fleet = ",fleet={servers=[\"nats://nats1\",\"nats://nats2\",\"nats://nats3\"]}";
     let folder = tempfile::tempdir().unwrap();
     let check = |keys: &str| {
         let mut command = Command::new(ROLLCAST);
         run(command.arg("check").current_dir(&folder).env("ROCKET_ROLLCAST", keys))
     };
-    let (code, output) = check(keys);
-    assert_eq!(code, 0, "{output}");
-    assert_ne!(check(&keys.replace("/24", "/33")).0, 0);
+    let files = ["compose.yaml", "compose-fleet.yaml"].into_iter().zip(["", fleet]);
+    assert_eq!(networks.len(), 2);
+    for ((network, name), (compose, more)) in networks.into_iter().zip(files) {
+        let compose = read(compose);
+        assert_eq!(between(&compose, "    external: true\n    name: ", "\n"), name);
+        let keys = between(&compose, "ROCKET_ROLLCAST: '", "'");
+        assert_eq!(keys, format!("{{trusted_proxies=[\"{network}\"]{more}}}"));
+        // Without its servers, a fleet cannot be reached.
+        let keys = keys.replace(fleet, "");
+        let (code, output) = check(&keys);
+        assert_eq!(code, 0, "{output}");
+        assert_ne!(check(&keys.replace("/24", "/33")).0, 0);
+    }
+}
+
+#[test]
+fn each_server_of_the_fleet_has_its_own_name_and_each_container_its_own_volume() {
+    let compose = read("compose-fleet.yaml");
+    let service = |name: String| -> String {
+        let heading = format!("  {name}:");
+        let lines = compose.lines().skip_while(|line| *line != heading).skip(1);
+        lines.take_while(|line| line.starts_with("    ")).map(|line| format!("{line}\n")).collect()
+    };
+    for n in 1..=3 {
+        let server = service(format!("nats{n}"));
+        assert!(server.contains(&format!("environment: {{NAME: nats{n}}}\n")), "{server}");
+        assert!(server.contains(&format!("\"nats{n}:/data\"")), "{server}");
+        let node = service(format!("rollcast{n}"));
+        assert!(node.contains(&format!("\"rolls{n}:/var/lib/rollcast\"")), "{node}");
+        assert!(compose.contains(&format!("\n  rolls{n}: {{external: true, ")), "{compose}");
+    }
+    // The guide creates these volumes.
+    let guide = fs::read_to_string(project().join("deploy/README.md")).unwrap();
+    let volume = between(&guide, "--interactive --volume ", "$n:/var/lib/rollcast");
+    assert_eq!(compose.matches(&format!("name: {volume}")).count(), 3);
 }

@@ -76,6 +76,12 @@ impl Front {
         })
     }
 
+    /// Starts HAProxy in front of three nodes of a fleet, with the delivered file except for ports,
+    /// paths and certificates, after `edit`. The site is also there without TLS.
+    pub fn fleet(nodes: [u16; 3], edit: impl FnOnce(&mut Files)) -> Front {
+        Front::start(Kind::Haproxy, nodes[0], |site| haproxy_fleet(site, nodes, edit))
+    }
+
     fn start(kind: Kind, upstream: u16, configuration: impl FnOnce(&Site<'_>) -> String) -> Front {
         let folder = tempfile::tempdir().unwrap();
         // Apache's processes run as another user.
@@ -170,23 +176,43 @@ fn caddy(site: &Site<'_>) -> String {
 
 fn haproxy(site: &Site<'_>) -> String {
     const NAME: &str = "haproxy.cfg";
-    let Site { folder, upstream, port, tls_port } = site;
     let mut files = Files::read("haproxy");
+    // Within the open file limit of the test run.
+    files.replace(NAME, "maxconn 20000", "maxconn 500");
+    files.replace(NAME, "127.0.0.1:5000\n", &format!("127.0.0.1:{}\n", site.upstream));
+    place_haproxy(&mut files, NAME, site);
+    text(&files, NAME, site.folder)
+}
+
+/// HAProxy's file for a fleet.
+pub const HAPROXY_FLEET: &str = "rollcast-fleet.cfg";
+
+fn haproxy_fleet(site: &Site<'_>, nodes: [u16; 3], edit: impl FnOnce(&mut Files)) -> String {
+    let mut files = Files::read("haproxy");
+    files.replace(HAPROXY_FLEET, "maxconn 60000", "maxconn 500");
+    for (n, node) in nodes.iter().enumerate() {
+        let old = format!("10.0.0.{}:5000\n", n + 1);
+        files.replace(HAPROXY_FLEET, &old, &format!("127.0.0.1:{node}\n"));
+    }
+    place_haproxy(&mut files, HAPROXY_FLEET, site);
+    edit(&mut files);
+    text(&files, HAPROXY_FLEET, site.folder)
+}
+
+/// Replaces ports, paths and certificates in a file of HAProxy.
+fn place_haproxy(files: &mut Files, name: &str, site: &Site<'_>) {
+    let Site { folder, port, tls_port, .. } = site;
     let pem = folder.join("both.pem").display().to_string();
     for (old, new) in [
         ("    user haproxy\n    group haproxy\n    log /dev/log local0\n", ""),
         ("    log global\n", ""),
-        // Within the open file limit of the test run.
-        ("maxconn 20000", "maxconn 500"),
         ("bind :80", &*format!("bind 127.0.0.1:{port}")),
         ("bind :443", &*format!("bind 127.0.0.1:{tls_port}")),
         ("/etc/haproxy/example.com.pem", &*pem),
         ("    http-request redirect scheme https code 308 unless { ssl_fc }\n", ""),
-        ("127.0.0.1:5000\n", &*format!("127.0.0.1:{upstream}\n")),
     ] {
-        files.replace(NAME, old, new);
+        files.replace(name, old, new);
     }
-    text(&files, NAME, folder)
 }
 
 fn apache(site: &Site<'_>) -> String {

@@ -51,9 +51,14 @@ fn doctor(instance: &Instance, url: &str, front: &Front) -> (Vec<(String, String
 
 /// Checks everything that the delivered files of a proxy promise, with one server.
 fn check_delivered(kind: Kind) {
+    check_front(|port| Front::delivered(kind, port));
+}
+
+/// The same with any proxy in front of a port.
+pub fn check_front(start: impl FnOnce(u16) -> Front) {
     let instance = Instance::new("every = '250ms'");
     let mut server = instance.start_rolling();
-    let front = Front::delivered(kind, instance.port());
+    let front = start(instance.port());
 
     arrives_at_once(&instance, front.url("/stream/")).unwrap();
 

@@ -149,6 +149,8 @@ fn each_platform_gets_its_files_with_its_paths() {
         "man/man1/rollcast-backup.1",
         "bash-completion/completions/rollcast",
         "examples/rollcast/prometheus/rollcast.rules.yml",
+        "examples/rollcast/nats/nats-server.conf",
+        "examples/rollcast/nats/fleet.conf",
     ];
 
     let (tree, read) = install("FreeBSD", "/usr/local", "freebsd");

@@ -14,6 +14,9 @@ mod front;
 mod install;
 mod proxy;
 mod fronts;
+mod fleet;
+#[cfg(feature = "fleet")]
+mod nats;
 mod tiles;
 mod supervisor;
 mod prometheus;

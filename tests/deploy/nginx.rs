@@ -15,6 +15,7 @@ pub const SITE: &str = "rollcast.conf";
 pub const TLS: &str = "rollcast-tls.conf";
 pub const LOCATIONS: &str = "rollcast-locations.conf";
 pub const HEADERS: &str = "rollcast-proxy.conf";
+pub const FLEET: &str = "rollcast-fleet.conf";
 
 /// A running nginx. Dropping it stops it.
 pub struct Nginx {

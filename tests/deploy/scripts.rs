@@ -22,6 +22,8 @@ fn shellcheck_finds_no_fault_in_our_scripts() {
         "deploy/backup/410.rollcast",
         "deploy/backup/rollcast-backup",
         "deploy/debian/build.sh",
+        "deploy/nats/as-operator.sh",
+        "deploy/nats/certificates.sh",
         "deploy/debian/postinst",
         "deploy/debian/prerm",
         "deploy/debian/postrm",
