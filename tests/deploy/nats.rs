@@ -15,7 +15,7 @@ use crate::program::{Daemon, run, run_well};
 const MAIN: &str = "nats-server.conf";
 const MACHINE: &str = "machine.conf";
 
-fn nats_server() -> Command {
+pub fn nats_server() -> Command {
     let pinned = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet/venv/bin/nats-server");
     let program = std::env::var_os("NATS_SERVER").filter(|path| !path.is_empty());
     Command::new(program.map_or(pinned, PathBuf::from))
@@ -368,63 +368,4 @@ fn nats_server_accepts_the_configuration_of_the_containers() {
     assert_eq!(check(Some("nats1")).0, 0, "{}", check(Some("nats1")).1);
     // Control: without the variable that the compose file sets.
     assert_ne!(check(None).0, 0);
-}
-
-/// Runs the guide's steps for a NATS server on n1, with systemd. The other two servers run beside it,
-/// each in its own folder.
-#[cfg(feature = "machine")]
-fn guide_script(others: &str) -> String {
-    let program = nats_server().get_program().to_string_lossy().into_owned();
-    let guide = fs::read_to_string(project().join("deploy/nats/README.md")).unwrap();
-    let block = |heading: &str| {
-        let (_, chapter) = guide.split_once(&format!("\n### {heading}\n")).expect("the heading");
-        let blocks = chapter.split("\n### ").next().unwrap().split("\n```sh\n").skip(1);
-        blocks.map(|block| block.split("\n```").next().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let passwords = &block("2. Certificates and passwords, on n1")[0];
-    let server = block("3. The NATS server, on each machine").join("\n");
-    format!(
-        r#"
-for n in 1 2 3; do ip addr add 10.0.0.$n/32 dev lo; done
-install -m 0755 '{program}' /usr/local/bin/nats-server
-mkdir -p /usr/local/share/examples/rollcast
-cp -R deploy/nats /usr/local/share/examples/rollcast/
-export HOME=/root
-(
-{passwords}
-)
-for n in {others}; do
-  etc=/srv/n$n
-  mkdir -p $etc/data
-  sed -e "s|/etc/nats|$etc|; s|/var/lib/nats|$etc/data|; s|127.0.0.1:8222|127.0.0.$n:8222|" \
-    ~/fleet/nats-server.conf >$etc/nats-server.conf
-  cp ~/fleet/n$n.pem $etc/server.pem
-  cp ~/fleet/n$n.key $etc/server.key
-  cp ~/fleet/ca.pem $etc/
-  sed -e "s/n1 /n$n /" -e "s/10\.0\.0\.1/10.0.0.$n/" deploy/nats/machine.conf >$etc/machine.conf
-  nats-server -c $etc/nats-server.conf >/dev/null 2>&1 &
-done
-set -x
-{server}
-test "$(ps -o user= -p $(systemctl show --property MainPID --value nats-server))" = nats
-test $(stat -c %U:%a /etc/nats/server.key) = root:640
-systemctl reload nats-server
-systemctl restart nats-server
-curl -sSf --retry 30 --retry-delay 1 --retry-all-errors http://127.0.0.1:8222/healthz
-{{ set +x; }} 2>/dev/null
-echo completed
-"#
-    )
-}
-
-#[cfg(feature = "machine")]
-#[test]
-fn the_guide_starts_a_nats_server_under_systemd() {
-    use crate::machine::on_a_machine;
-
-    let (code, output) = on_a_machine("systemd", &guide_script("2 3"));
-    assert!(code == 0 && output.ends_with("completed\n"), "exit code {code}:\n{output}");
-    // Control: one of three servers is no majority.
-    let (code, output) = on_a_machine("systemd", &guide_script(""));
-    assert!(code != 0 && output.contains("returned error: 503"), "exit code {code}:\n{output}");
 }
