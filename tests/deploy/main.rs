@@ -31,3 +31,5 @@ mod machine;
 mod container;
 #[cfg(feature = "machine")]
 mod setup;
+#[cfg(all(feature = "machine", feature = "fleet"))]
+mod fleet_guide;
