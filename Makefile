@@ -113,18 +113,22 @@ test: # install missing programs that the tests need, then run all tests
 	@tests/run.sh
 
 # Campaigns run one after the other, because each uses the whole machine.
-torture: # run the whole fault campaign, about 50 minutes; writes target/torture.md
-	features=$$(tests/setup.sh) && rm -rf target/tmp/faults && ROLLCAST_TORTURE=1 \
-		cargo test --locked --features "$$features" --test faults -- --nocapture --test-threads=1; \
+torture: # run the whole fault campaign, about 95 minutes; writes target/torture.md
+	features=$$(tests/setup.sh) && rm -f target/tmp/faults/*.row target/tmp/fleet/*.row && \
+		case ",$$features," in *,fleet,*) fleet='--test fleet' ;; *) fleet= ;; esac && \
+		ROLLCAST_TORTURE=1 cargo test --locked --no-fail-fast --features "$$features" \
+		--test faults $$fleet -- --nocapture --test-threads=1; \
 	code=$$?; \
-	{ echo '| fault | injected | lost | repeated | recovered in | control | `cargo test --test faults …` |'; \
-		echo '|---|---|---|---|---|---|---|'; cat target/tmp/faults/*.row; } >target/torture.md; exit $$code
+	for suite in faults fleet; do \
+		echo "| fault | injected | lost | repeated | recovered in | control | \`cargo test --test $$suite …\` |"; \
+		echo '|---|---|---|---|---|---|---|'; cat target/tmp/$$suite/*.row; echo; \
+	done >target/torture.md; exit $$code
 
 # All features except jemalloc: it adds one line of code, and its C library takes long to build.
 lint: # check formatting and run clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets \
-		--features browser,clients,doctor,deploy,machine -- -D warnings
+		--features browser,clients,fleet,doctor,deploy,machine -- -D warnings
 
 bench: bench-build # compare with similar servers, into docs/bench; 25 minutes on an idle machine
 	bench/setup.sh

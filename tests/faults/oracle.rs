@@ -134,8 +134,13 @@ impl Log {
             self.n_lost,
             self.n_repeated,
             self.n_wrong,
-            self.complaints
+            self.complaints()
         );
+    }
+
+    /// The first few errors, in words.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     fn complain(&mut self, complaint: String) {

@@ -17,7 +17,7 @@ pub struct Row {
     pub recovered: Recovered,
     /// What was broken on purpose, and what the same oracle found then.
     pub control: String,
-    /// The test's name, as `cargo test --test faults NAME` takes it.
+    /// The test's name, as `cargo test --test faults NAME` takes it, or `--test fleet`.
     pub test: &'static str,
 }
 
@@ -72,7 +72,7 @@ impl Row {
             "| {fault} | {n_injected} | {n_lost} | {n_repeated} | {recovered} | {control} | `{test}` |"
         );
         println!("{line}");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join(test.replace("::", "-")).with_extension("row");
         fs::write(file, line + "\n").unwrap();
