@@ -82,6 +82,11 @@ fn nodes() -> String {
     let take = take.replace("/var/lib/rollcast/", "/var/lib/rollcast2/");
     let lost = blocks("## The NATS servers lost the log").join("\n");
     let secret = blocks("## Replace the secret").join("\n");
+    assert_eq!(blocks("## Two histories").join("\n"), secret, "only one of them is run");
+    let restore = blocks("## Restore a node").join("\n");
+    let aside = restore.replace("systemctl stop rollcast\n", "systemctl stop rollcast2\n");
+    let aside = aside.replace("cd /var/lib/rollcast\n", "cd /var/lib/rollcast2\n");
+    assert_eq!(aside.matches("rollcast2").count(), 2, "{aside}");
     let leave = blocks("## Leave the fleet").join("\n");
     format!(
         r#"
@@ -99,9 +104,12 @@ test ! -e node.tar
 cp -Rp /usr/local/etc/rollcast /usr/local/etc/rollcast2
 sed -i 's|/var/lib/rollcast/|/var/lib/rollcast2/|; s/^port = 5000/port = 5002/' \
   /usr/local/etc/rollcast2/Rocket.toml
-systemd-run --quiet --unit=rollcast2 --uid=rollcast -E ROCKET_PROFILE=release \
-  -E ROCKET_CONFIG=/usr/local/etc/rollcast2/Rocket.toml rollcast serve
-ready 5002
+start_second() {{
+  systemd-run --quiet --unit=rollcast2 --uid=rollcast -E ROCKET_PROFILE=release \
+    -E ROCKET_CONFIG=/usr/local/etc/rollcast2/Rocket.toml rollcast serve
+  ready 5002
+}}
+start_second
 leaf() {{ curl -sSf http://127.0.0.1:$1/rolls/1/proof | awk '/^extra/ {{print $2}}'; }}
 test "$(leaf 5000)" = "$(leaf 5002)"
 key() {{ curl -sSf http://127.0.0.1:$1/api/proof | cut -d '"' -f 4; }}
@@ -117,11 +125,20 @@ healthy
 {lost}
 ready 5000
 
-systemctl stop rollcast2
 systemctl stop rollcast
 {secret}
 ready 5000
 test "$old" != "$(key 5000)"
+
+# The second node has the old secret, and is restored.
+{{ curl -s http://127.0.0.1:5002/readyz || true; }} | grep 'does not follow the fleet'
+{aside}
+test -f /var/lib/rollcast2/put-aside-*/rolls.secret.checkpoint
+{give}
+{take}
+start_second
+test "$(key 5000)" = "$(key 5002)"
+systemctl stop rollcast2
 
 systemctl stop rollcast
 {leave}

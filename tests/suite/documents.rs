@@ -77,6 +77,7 @@ fn dependencies_are_used_only_where_the_architecture_page_says() {
         ("tera", &["src/web/pages/"]),
         ("rocket_dyn_templates", &["src/web/"]),
         ("prometheus_client", &["src/metrics/"]),
+        ("async_nats", &["src/fleet/jetstream/", "src/config/fleet.rs"]),
         // The crates do not depend on rollcast.
         ("rollcast", &["src/main.rs"]),
     ];
