@@ -149,7 +149,7 @@ async fn give_back(node: &Node, jetstream: &JetStream, last: RollId) -> Result<(
     result
 }
 
-/// The same. `given` is the newest roll that the log has, and then the newest that it got.
+/// Gives back the rolls after `given`, and sets it to the newest one that the log took.
 async fn give_back_after(
     node: &Node,
     jetstream: &JetStream,

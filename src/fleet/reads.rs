@@ -24,6 +24,7 @@ const MAX_WINDOW: i64 = 256;
 const FAR: i64 = 8;
 /// The most requests without an answer, some of them for the same entry.
 const MAX_REQUESTS: usize = 2 * MAX_WINDOW as usize;
+
 /// An entry that was requested, and what the log says.
 pub type Answer = (RollId, Result<Option<String>, FleetError>);
 

@@ -30,7 +30,6 @@ use crate::store::StoreError;
 const SILENCE: Duration = Duration::from_secs(2);
 /// Without an answer for this time, the session ends, and the next one connects again.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
-
 /// A node that is behind by at most this many rolls follows: they are on their way.
 const FEW: u64 = 4;
 

@@ -58,7 +58,8 @@ pub struct JetStream {
     doorbell: Subscriber,
 }
 
-/// What requests need, so that they can outlive a borrow of the connection.
+/// The parts of a connection that a request needs. Each request owns a copy, so that many of them can
+/// run at once.
 #[derive(Clone)]
 struct Requests {
     client: Client,
@@ -183,7 +184,7 @@ impl JetStream {
                 Reply::Error { error } => return Err(error.into()),
             };
             let text = BASE64_STANDARD.decode(message.message.data).ok();
-            // What is not text is not an entry. The caller says so.
+            // Other bytes than text become a text that the caller refuses.
             let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             Ok(Some(text.unwrap_or_default()))
         }
@@ -291,6 +292,7 @@ impl Requests {
             FleetError::Unreachable(format!("cannot read the reply to `{subject}`: {error}"))
         })
     }
+
     /// Whether the server denied publishing to this subject.
     fn is_denied(&self, subject: &str) -> bool {
         lock(&self.denied).as_ref().is_some_and(|text| is_denial(text, subject))
