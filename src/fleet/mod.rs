@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use event_stream::printable::printable;
 use tokio::select;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::config::FleetConfig;
@@ -106,7 +106,8 @@ impl Node {
 #[derive(Default)]
 pub struct Reported {
     fault: Option<String>,
-    since: Option<Instant>,
+    /// Whether the log knows that this node follows, or why it does not.
+    has_begun: bool,
     /// Whether the log knows that this node never rolls.
     only_follows: bool,
     /// The dice of other nodes that differ.
@@ -118,7 +119,7 @@ impl Reported {
         if self.fault.as_ref() == Some(&text) {
             return;
         }
-        self.since.get_or_insert_with(Instant::now);
+        self.has_begun = true;
         if passing {
             warn!("lost touch with the fleet, trying again: {text}");
         } else {
@@ -129,10 +130,10 @@ impl Reported {
 
     fn follows(&mut self, head: Cursor) {
         let head = head.id;
-        if self.fault.take().is_some() || self.since.is_none() {
+        if self.fault.take().is_some() || !self.has_begun {
             info!(head = head.0, "following the fleet's log from roll {head}");
         }
-        self.since = Some(Instant::now());
+        self.has_begun = true;
     }
 
     fn only_follows(&mut self) {

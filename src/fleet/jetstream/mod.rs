@@ -244,7 +244,7 @@ impl JetStream {
         match self.requests.api("STREAM.CREATE", config, ADMINISTRATION_TIMEOUT).await? {
             Reply::Ok(InfoReply { .. }) => Ok(()),
             Reply::Error { error } if error.err_code == STREAM_EXISTS => {
-                Err(FleetError::NotOurs { stream: self.requests.stream.clone() })
+                Err(FleetError::Exists { stream: self.requests.stream.clone() })
             }
             Reply::Error { error } => Err(error.into()),
         }
