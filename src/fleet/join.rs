@@ -12,6 +12,7 @@ use crate::fleet::error::FleetError;
 use crate::fleet::jetstream::{JetStream, StreamInfo};
 use crate::fleet::turns::{Outcome, within};
 use crate::roll::{Roll, RollId};
+use crate::store::StoreError;
 
 /// Rolls that are read at once to be given back.
 const BATCH: usize = 128;
@@ -125,11 +126,11 @@ fn described(roll: &Roll) -> String {
 
 /// The roll `id` of this node, if it is kept.
 async fn own(node: &Node, id: RollId) -> Result<Option<Roll>, FleetError> {
-    let rows = node.store.after(id.previous(), 1).await.map_err(unreadable)?;
-    Ok(rows.rolls.into_iter().find(|roll| roll.id == id))
+    let (roll, _) = node.store.roll(id).await.map_err(unreadable)?;
+    Ok(roll)
 }
 
-fn unreadable(error: crate::store::StoreError) -> FleetError {
+fn unreadable(error: StoreError) -> FleetError {
     FleetError::Unreachable(format!("cannot read the own history: {:#}", anyhow::Error::new(error)))
 }
 
