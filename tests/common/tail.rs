@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use super::{Instance, signal, wait_for};
 
@@ -12,6 +12,7 @@ pub struct Tail {
     child: Child,
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Tail {
@@ -23,9 +24,9 @@ impl Tail {
     /// Starts a command that runs `rollcast tail`.
     pub fn spawn(command: &mut Command) -> Tail {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
-        Tail { child, stdout, stderr }
+        let (stdout, stdout_reader) = collect(child.stdout.take().unwrap());
+        let (stderr, stderr_reader) = collect(child.stderr.take().unwrap());
+        Tail { child, stdout, stderr, readers: vec![stdout_reader, stderr_reader] }
     }
 
     /// The lines on standard output so far.
@@ -62,9 +63,13 @@ impl Tail {
         self.wait()
     }
 
-    /// Waits for its end, and returns its exit code.
+    /// Waits for its end and for the last of its output, and returns its exit code.
     pub fn wait(&mut self) -> i32 {
-        wait_for("the end", || self.child.try_wait().unwrap()).code().unwrap_or(-1)
+        let status = wait_for("the end", || self.child.try_wait().unwrap());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status.code().unwrap_or(-1)
     }
 }
 
@@ -75,14 +80,14 @@ impl Drop for Tail {
     }
 }
 
-/// Reads the lines of a pipe on a thread of its own.
-fn collect(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+/// Reads the lines of a pipe on a thread of its own, which ends with the pipe.
+fn collect(pipe: impl Read + Send + 'static) -> (Arc<Mutex<Vec<String>>>, JoinHandle<()>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let read = lines.clone();
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             read.lock().unwrap().push(line);
         }
     });
-    lines
+    (lines, reader)
 }
