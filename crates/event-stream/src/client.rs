@@ -158,7 +158,7 @@ impl Client {
         let Config { max_redirects, proxies, .. } = config;
         let connector =
             DefaultConnector::new().chain(ForwardConnector { proxies: proxies.clone() });
-        let resolver = ProxyResolver { proxies: proxies.clone() };
+        let resolver = ProxyResolver::new(proxies.clone());
         let agent = Agent::with_parts(builder.build(), connector, resolver);
         Client { agent, max_redirects, proxies }
     }

@@ -3,6 +3,8 @@
 //! which many proxies refuse except to port 443.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use ureq::Error;
@@ -15,6 +17,10 @@ use ureq::unversioned::transport::{
 use crate::http_url::HttpUrl;
 use crate::proxy::{Proxies, ProxyServer};
 
+/// How long a name is not looked up again. ureq looks it up before each request, on a new thread,
+/// even if a connection is open.
+const LOOKUP_LIFETIME: Duration = Duration::from_secs(5);
+
 /// The proxy that takes requests to `url` without a tunnel.
 pub fn forwarding<'a>(proxies: &'a Proxies, url: &HttpUrl) -> Option<&'a ProxyServer> {
     let proxy = proxies.for_url(url).ok()??;
@@ -24,7 +30,14 @@ pub fn forwarding<'a>(proxies: &'a Proxies, url: &HttpUrl) -> Option<&'a ProxySe
 /// Resolves the name of the proxy instead of the server's.
 #[derive(Debug)]
 pub struct ProxyResolver {
-    pub proxies: Proxies,
+    proxies: Proxies,
+    newest: Newest<ResolvedSocketAddrs>,
+}
+
+impl ProxyResolver {
+    pub fn new(proxies: Proxies) -> ProxyResolver {
+        ProxyResolver { proxies, newest: Newest(Mutex::new(None)) }
+    }
 }
 
 impl Resolver for ProxyResolver {
@@ -38,7 +51,30 @@ impl Resolver for ProxyResolver {
         let proxy = url.and_then(|url| forwarding(&self.proxies, &url));
         let proxy = proxy.map(|proxy| proxy.url().without_credentials().parse::<Uri>());
         let proxy = proxy.transpose().map_err(|error| Error::Http(error.into()))?;
-        DefaultResolver::default().resolve(proxy.as_ref().unwrap_or(uri), config, timeout)
+        let uri = proxy.as_ref().unwrap_or(uri);
+        let server = format!("{:?} {:?}", uri.scheme(), uri.authority());
+        self.newest.get(server, || DefaultResolver::default().resolve(uri, config, timeout))
+    }
+}
+
+/// The newest lookup: its name, its time and its result.
+#[derive(Debug)]
+struct Newest<T>(Mutex<Option<(String, Instant, T)>>);
+
+impl<T: Clone> Newest<T> {
+    /// The result for `name`: that of the newest lookup if it is recent, otherwise that of `lookup`.
+    /// An error is not kept.
+    fn get<E>(&self, name: String, lookup: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let newest = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match newest {
+            Some((of, at, result)) if of == name && at.elapsed() < LOOKUP_LIFETIME => Ok(result),
+            _ => {
+                let result = lookup()?;
+                let newest = Some((name, Instant::now(), result.clone()));
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+                Ok(result)
+            }
+        }
     }
 }
 
@@ -121,6 +157,25 @@ fn absolute_form(output: &[u8], origin: &str, header: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_looked_up_again_after_a_while_and_after_another_name_or_an_error() {
+        let newest = Newest(Mutex::new(None));
+        assert_eq!(newest.get("a".into(), || Err::<u32, _>("no answer")), Err("no answer"));
+        let mut n_lookups = 0;
+        let mut get = |name: &str| {
+            newest.get(name.into(), || {
+                n_lookups += 1;
+                Ok::<u32, ()>(n_lookups)
+            })
+        };
+        let names = ["a", "a", "b", "a", "a"];
+        assert_eq!(names.map(|name| get(name).expect("a lookup")), [1, 1, 2, 3, 3]);
+        if let Some((_, at, _)) = newest.0.lock().expect("the lock").as_mut() {
+            *at -= LOOKUP_LIFETIME;
+        }
+        assert_eq!(get("a"), Ok(4));
+    }
 
     #[test]
     fn a_request_names_its_whole_url_and_later_lines_stay() {
