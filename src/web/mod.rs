@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 use self::http::ahead::Ahead;
-use self::http::{access, client, headers, host, methods};
+use self::http::{access, client, headers, host, methods, public_url};
 use self::pages::assets::Assets;
 use self::pages::offline::Offline;
 use self::pages::templates::Templates;
@@ -97,6 +97,7 @@ fn build(
         .attach(headers::stage())
         .attach(access::stage())
         .attach(client::stage(&config.web))
+        .attach(public_url::stage(&config.store))
         .attach(templates.stage())
         .attach(static_file::stage())
         .attach(error::stage())

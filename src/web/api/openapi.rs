@@ -1,6 +1,6 @@
 //! The description of the API: a document for programs, and a page for people.
 
-use rocket::{State, get};
+use rocket::get;
 use rocket_dyn_templates::context;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +16,6 @@ use crate::web::api::{download, proof, roll, rolls, stats};
 use crate::web::http::error::ErrorJson;
 use crate::web::http::error::code::ErrorCode;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::Site;
 
 const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only and public: no \
     key, no cookies, and pages of other origins may use it. New rolls come over `/stream/` as \
@@ -66,10 +65,10 @@ pub fn document(query: Result<NoQuery, ApiError>) -> Result<Json, ApiError> {
 
 /// The same, for people.
 #[get("/")]
-pub fn page(site: &State<Site>) -> Page {
+pub fn page() -> Page {
     let document = serde_json::to_value(Document::openapi()).unwrap_or(Value::Null);
     let codes = ErrorCode::ALL.map(CodeRow::from);
-    Page::render("api", context! { site: site.view(), title: "API", document, codes })
+    Page::render("api", context! { title: "API", document, codes })
 }
 
 impl From<ErrorCode> for CodeRow {

@@ -48,6 +48,12 @@ pub fn stage(config: &WebConfig) -> AdHoc {
     AdHoc::on_ignite("client addresses", |rocket| async { rocket.manage(proxies) })
 }
 
+impl Proxies {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
 impl Client {
     pub fn of(request: &Request<'_>) -> Client {
         let Some(peer) = request.remote().map(|remote| remote.ip().to_canonical()) else {
@@ -98,17 +104,23 @@ impl Client {
     }
 }
 
+/// Whether a request comes from a proxy whose headers are believed.
+pub fn is_from_trusted_proxy(request: &Request<'_>) -> bool {
+    let proxies = request.rocket().state::<Proxies>();
+    let peer = request.remote().map(|remote| remote.ip().to_canonical());
+    proxies.zip(peer).is_some_and(|(proxies, peer)| proxies.trusts(peer))
+}
+
 /// What a trusted proxy says about its client; `None` if the request came from nobody who is
 /// believed.
 fn claim<'r>(request: &'r Request<'_>, peer: IpAddr) -> Option<Claim<'r>> {
     let proxies = request.rocket().state::<Proxies>()?;
     let header = proxies.header.as_deref()?;
-    let is_trusted = |address| proxies.trusted.iter().any(|network| network.contains(address));
-    if !is_trusted(peer) {
+    if !proxies.trusts(peer) {
         return None;
     }
     let values = |name: &str| request.headers().get(name).collect::<Vec<_>>().into_iter();
-    Some(forwarded::client(header, values, is_trusted))
+    Some(forwarded::client(header, values, |address| proxies.trusts(address)))
 }
 
 /// A request is of this machine if it comes over loopback and no proxy has touched it.

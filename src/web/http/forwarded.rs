@@ -1,4 +1,4 @@
-//! Which client a trusted proxy names in its headers. A pure rule, without I/O.
+//! Which client and which scheme a trusted proxy names in its headers. Pure rules, without I/O.
 //!
 //! Most proxies set one of `X-Real-IP`, `X-Forwarded-For` and `Forwarded` by default, and pass on
 //! the others as the client sent them. One header alone could therefore be the client's own claim.
@@ -12,6 +12,7 @@ pub const DEFAULT_HEADER: &str = "X-Real-IP";
 /// The headers in which proxies name a client, in the order in which they are read.
 pub const HEADERS: [&str; 3] = [DEFAULT_HEADER, "X-Forwarded-For", FORWARDED];
 const FORWARDED: &str = "Forwarded";
+const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// What the headers of a request say about its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,21 @@ where
     }
 }
 
+/// The scheme by which the visitor reached the trusted proxy: the last value of `X-Forwarded-Proto`,
+/// or `proto=` in the last element of `Forwarded`. `None` if neither header names one.
+pub fn scheme<'r, I>(values: impl Fn(&str) -> I) -> Option<&'static str>
+where
+    I: DoubleEndedIterator<Item = &'r str>,
+{
+    let known = |name: &str| SCHEMES.into_iter().find(|scheme| scheme.eq_ignore_ascii_case(name));
+    if let Some(line) = values("X-Forwarded-Proto").next_back() {
+        return known(line.rsplit(',').next().unwrap_or(line).trim());
+    }
+    let line = values(FORWARDED).next_back()?;
+    let element = split_outside_quotes(line, ',').pop()?;
+    parameter(element, "proto").and_then(|name| known(&name))
+}
+
 /// Reads lists of addresses, given with the last line first.
 fn named_in_list<'r>(
     lines: impl Iterator<Item = &'r str>,
@@ -109,7 +125,7 @@ fn named_in_forwarded<'r>(
     let mut outermost = Named::Nothing;
     for line in lines {
         for element in split_outside_quotes(line, ',').into_iter().rev() {
-            let Some(node) = forwarded_for(element) else { return outermost };
+            let Some(node) = parameter(element, "for") else { return outermost };
             match address(&node) {
                 Some(address) if is_trusted(address) => outermost = Named::Proxy(address),
                 Some(address) => return Named::Client(address),
@@ -120,11 +136,11 @@ fn named_in_forwarded<'r>(
     outermost
 }
 
-/// The value of `for=` in one element of a `Forwarded` header, without quotes.
-fn forwarded_for(element: &str) -> Option<String> {
+/// The value of a parameter such as `for=` in one element of a `Forwarded` header, without quotes.
+fn parameter(element: &str, wanted: &str) -> Option<String> {
     split_outside_quotes(element, ';').into_iter().find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        if !name.trim().eq_ignore_ascii_case("for") {
+        if !name.trim().eq_ignore_ascii_case(wanted) {
             return None;
         }
         let value = value.trim();
@@ -168,15 +184,18 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// The claim of a request in words. `headers` has a header in each line. Only `127.0.0.1`,
-    /// `::1` and addresses that begin with `10.` are trusted.
+    /// The values of a header. `headers` has a header in each line.
+    fn values_in<'r>(headers: &'r str, wanted: &str) -> std::vec::IntoIter<&'r str> {
+        let wanted = wanted.to_lowercase();
+        let lines = headers.lines().filter_map(|line| line.split_once(':'));
+        let values = lines.filter(|(name, _)| name.trim().to_lowercase() == wanted);
+        values.map(|(_, value)| value.trim()).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The claim of a request in words. Only `127.0.0.1`, `::1` and addresses that begin with `10.`
+    /// are trusted.
     fn claim_in(header: &str, headers: &str) -> String {
-        let values = |wanted: &str| {
-            let wanted = wanted.to_lowercase();
-            let lines = headers.lines().filter_map(|line| line.split_once(':'));
-            let values = lines.filter(|(name, _)| name.trim().to_lowercase() == wanted);
-            values.map(|(_, value)| value.trim()).collect::<Vec<_>>().into_iter()
-        };
+        let values = |wanted: &str| values_in(headers, wanted);
         let is_trusted = |address: IpAddr| {
             address.is_loopback() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10)
         };
@@ -350,6 +369,25 @@ mod tests {
         // A client that opens a quote hides only its own header.
         check("Forwarded: for=\"6.6.6.6\nForwarded: for=203.0.113.7", "203.0.113.7");
         check("Forwarded: for=\", for=203.0.113.7", "unreadable Forwarded `\", for=203.0.113.7`");
+    }
+
+    #[test]
+    fn the_scheme_is_the_one_that_the_last_proxy_names() {
+        for (headers, expected) in [
+            ("", None),
+            ("X-Forwarded-Proto: https", Some("https")),
+            ("x-forwarded-proto: HTTP", Some("http")),
+            ("X-Forwarded-Proto: http, https", Some("https")),
+            ("X-Forwarded-Proto: http\nX-Forwarded-Proto: https", Some("https")),
+            ("X-Forwarded-Proto: gopher", None),
+            ("X-Forwarded-Proto: \nForwarded: proto=https", None),
+            ("X-Forwarded-Proto: http\nForwarded: proto=https", Some("http")),
+            ("Forwarded: for=203.0.113.7;proto=\"https\"", Some("https")),
+            ("Forwarded: proto=https, for=203.0.113.7", None),
+            ("Forwarded: proto=http, proto=https", Some("https")),
+        ] {
+            assert_eq!(scheme(|name| values_in(headers, name)), expected, "{headers}");
+        }
     }
 
     #[test]

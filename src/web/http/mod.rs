@@ -7,6 +7,7 @@ pub mod headers;
 pub mod methods;
 pub mod host;
 pub mod accept;
+pub mod public_url;
 pub mod etag;
 pub mod error;
 pub mod permits;

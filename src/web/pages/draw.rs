@@ -23,7 +23,7 @@ use crate::web::http::error::HttpError;
 use crate::web::http::require_path;
 use crate::web::pages::proof::why_without_seed;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::{Moment, Site, SiteView};
+use crate::web::pages::view::{Moment, Site};
 use crate::web::pages::{Pages, links};
 
 /// The fields of the query. A form also sends empty fields, which mean the same as missing ones.
@@ -44,8 +44,8 @@ struct Draw {
 /// The template `draw`.
 #[derive(Serialize)]
 struct View {
-    site: SiteView,
     title: String,
+    canonical: String,
     form: FormView,
     newest: Option<RollLink>,
     /// The last roll that is already fixed; 0 if no roll has a seed.
@@ -165,9 +165,10 @@ pub async fn page(
     };
     let newest = kept.head.id;
     let title = draw.as_ref().map_or("Draw".into(), |draw| format!("Draw of roll {}", draw.roll));
+    let canonical = draw.as_ref().map_or("/draw".into(), |draw| draw.link.clone());
     let view = View {
-        site: site.view(),
         title,
+        canonical,
         form,
         newest: (newest > RollId::BEFORE_FIRST).then(|| RollLink::from(newest)),
         last_fixed: chain.map_or(0, |chain| chain.last_fixed.0),

@@ -25,7 +25,7 @@ impl<'r> Responder<'r, 'static> for HttpError {
         let mut response = if prefers_json(request) {
             self.respond_in_json(request)?
         } else {
-            let view = ErrorView::new(request, self.status, self.message.clone());
+            let view = ErrorView::new(self.status, self.message.clone());
             let page = Page::render("error", view).respond_to(request)?;
             self.respond_with(request, page)
         };

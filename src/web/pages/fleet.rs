@@ -11,7 +11,6 @@ use crate::web::http::accept::prefers_json;
 use crate::web::http::error::HttpError;
 use crate::web::pages::Pages;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::{Site, SiteView};
 
 /// The page, or the same as JSON for clients that prefer it.
 pub struct Fleet {
@@ -36,7 +35,6 @@ impl<'r> Responder<'r, 'static> for Fleet {
 /// The template `fleet`.
 #[derive(Serialize)]
 struct FleetView {
-    site: SiteView,
     title: &'static str,
     /// The state in a few words.
     state: &'static str,
@@ -65,11 +63,7 @@ struct FleetJson<'a> {
 ///
 /// The newest roll cannot be read.
 #[get("/fleet")]
-pub async fn page(
-    audience: Audience,
-    pages: &State<Pages>,
-    site: &State<Site>,
-) -> Result<Fleet, HttpError> {
+pub async fn page(audience: Audience, pages: &State<Pages>) -> Result<Fleet, HttpError> {
     let RollId(head) = pages.store.kept().await?.head.id;
     let connecting = || Replication::Unreachable("this node has just started".into());
     let replication = pages.health.replication().unwrap_or_else(connecting);
@@ -112,7 +106,6 @@ pub async fn page(
     let behind = n_behind;
     let json = FleetJson { state: word, reason: reason.as_deref(), head, log_last, behind };
     let json = serde_json::to_string(&json).expect("plain structs become JSON");
-    let (site, title) = (site.view(), "Fleet");
-    let view = FleetView { site, title, state, meaning, reason, head, log_last };
+    let view = FleetView { title: "Fleet", state, meaning, reason, head, log_last };
     Ok(Fleet { page: Page::render("fleet", view), json })
 }

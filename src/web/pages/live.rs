@@ -8,7 +8,7 @@ use crate::roll::Roll;
 use crate::store::Newest;
 use crate::web::http::error::HttpError;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::{RollRow, Site, SiteView, unreadable_notice};
+use crate::web::pages::view::{RollRow, Site, unreadable_notice};
 use crate::web::pages::{Pages, links};
 
 /// Rows that the script keeps on the page, unless a page has more.
@@ -17,7 +17,6 @@ const MAX_ROWS: usize = 300;
 /// The template `index`.
 #[derive(Serialize)]
 struct LiveView {
-    site: SiteView,
     title: &'static str,
     /// The next page, unless the page reaches back to roll 1. It exists also where older rolls are
     /// no longer kept: it says so.
@@ -55,7 +54,6 @@ impl LiveView {
         let oldest = newest.oldest();
         let Newest { rolls, unreadable, head } = newest;
         LiveView {
-            site: site.view(),
             title: "Live rolls",
             older: oldest.filter(|id| id.0 > 1).map(links::before),
             cursor: rolls.first().map_or(head, Roll::cursor).to_string(),

@@ -10,13 +10,12 @@ use crate::web::http::ahead::Ahead;
 use crate::web::http::error::HttpError;
 use crate::web::pages::proof::ProofView;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::{RollRow, Site, SiteView, date};
+use crate::web::pages::view::{RollRow, date};
 use crate::web::pages::{Pages, links};
 
 /// The template `roll`.
 #[derive(Serialize)]
 struct RollView {
-    site: SiteView,
     title: String,
     roll: RollRow,
     proof: ProofView,
@@ -35,12 +34,7 @@ struct RollView {
 /// `id` is not the id of a roll, the roll is not stored, this node of a fleet does not have it yet, or
 /// it cannot be read.
 #[get("/rolls/<id>")]
-pub async fn page(
-    id: &str,
-    pages: &State<Pages>,
-    ahead: &State<Ahead>,
-    site: &State<Site>,
-) -> Result<Page, HttpError> {
+pub async fn page(id: &str, pages: &State<Pages>, ahead: &State<Ahead>) -> Result<Page, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
     ahead.wait_for(id).await?;
     let (roll, kept) = pages.store.roll(id).await?;
@@ -59,17 +53,16 @@ pub async fn page(
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Page::render("roll", RollView::new(&roll, proof, kept, site)))
+    Ok(Page::render("roll", RollView::new(&roll, proof, kept)))
 }
 
 impl RollView {
-    fn new(roll: &Roll, proof: ProofView, kept: Kept, site: &Site) -> RollView {
+    fn new(roll: &Roll, proof: ProofView, kept: Kept) -> RollView {
         let neighbour = |id: RollId| {
             let is_kept = kept.oldest <= id && id <= kept.head.id;
             is_kept.then(|| links::roll(id))
         };
         RollView {
-            site: site.view(),
             title: format!("Roll {}", roll.id),
             roll: RollRow::from(roll),
             proof,

@@ -11,10 +11,12 @@ use rocket::http::ContentType;
 use rocket::response::{self, Responder};
 use rocket_dyn_templates::Template;
 use serde::Serialize;
+use serde_json::Value;
 use tera::Tera;
 
 use crate::web::pages::references::References;
 use crate::web::pages::source::{Source, SourceError};
+use crate::web::pages::view::{Site, SiteView};
 
 /// The templates that are rendered. All others are parts of these.
 const PAGES: [&str; 10] =
@@ -160,22 +162,36 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A rendered HTML page.
+/// An HTML page, rendered when it is sent.
 #[derive(Debug)]
-pub struct Page(Template);
+pub struct Page {
+    template: &'static str,
+    context: Value,
+}
+
+/// What a template gets: the context of its page, and what all pages have.
+#[derive(Serialize)]
+struct Complete {
+    site: SiteView,
+    #[serde(flatten)]
+    page: Value,
+}
 
 impl Page {
-    /// Renders one of the [`PAGES`].
+    /// One of the [`PAGES`]. `context` must be a struct or a map. The page itself adds `site`.
     pub fn render(template: &'static str, context: impl Serialize) -> Page {
         debug_assert!(PAGES.contains(&template), "`{template}` is not one of {PAGES:?}");
-        Page(Template::render(template, context))
+        let context = serde_json::to_value(context).expect("a struct with names as keys");
+        Page { template, context }
     }
 }
 
 impl<'r> Responder<'r, 'static> for Page {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        let site = request.rocket().state::<Site>().expect("the site is managed");
+        let complete = Complete { site: site.view(request), page: self.context };
         // Rocket takes the type from a file's name, and a built-in template has no file.
-        (ContentType::HTML, self.0).respond_to(request)
+        (ContentType::HTML, Template::render(self.template, complete)).respond_to(request)
     }
 }
 

@@ -70,6 +70,44 @@ async fn built_in_files_make_the_same_pages_as_the_folders_of_the_source_tree() 
     }
 }
 
+/// The canonical address of a page.
+fn canonical(page: &TestResponse) -> Option<String> {
+    let (_, link) = page.body.split_once("<link rel=\"canonical\" href=\"")?;
+    Some(link.split('"').next()?.replace("&amp;", "&"))
+}
+
+#[tokio::test]
+async fn a_page_names_its_canonical_address_on_the_host_that_the_visitor_entered() {
+    let site = site(25).await;
+    let get = async |path: &str, host: &str| {
+        let headers = [("Accept", "text/html"), ("Host", host)];
+        canonical(&site.request(Method::Get, path, &headers).await)
+    };
+    for (path, address) in [
+        ("/", "/"),
+        ("/?x=1", "/"),
+        ("/rolls/25", "/rolls/25"),
+        ("/rolls?result=4&die=1D6&day=2026-11-23", "/rolls?day=2026-11-23&die=1D6&result=4"),
+        ("/draw", "/draw"),
+    ] {
+        let expected = format!("http://dice.example.org:5000{address}");
+        assert_eq!(get(path, "Dice.example.org:5000").await, Some(expected), "{path}");
+        let without_host = canonical(&site.get(path).await);
+        assert_eq!(without_host, Some(format!("http://localhost{address}")), "{path}");
+    }
+    assert_eq!(get("/none", "dice.example.org").await, None);
+}
+
+#[tokio::test]
+async fn a_configured_origin_is_the_address_of_the_site_whatever_the_visitor_entered() {
+    let site = TestSite::new(1, "origin = 'dice.example.org'", SiteFiles::built_in()).await;
+    for host in ["127.0.0.1:5000", "other.example"] {
+        let headers = [("Host", host), ("X-Forwarded-Proto", "http")];
+        let page = site.request(Method::Get, "/rolls/1", &headers).await;
+        assert_eq!(canonical(&page).as_deref(), Some("https://dice.example.org/rolls/1"));
+    }
+}
+
 #[tokio::test]
 async fn the_live_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
     let page = site(25).await.get("/").await;

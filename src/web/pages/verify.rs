@@ -7,16 +7,15 @@ use rocket_dyn_templates::context;
 use crate::web::pages::Pages;
 use crate::web::pages::offline::Offline;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::Site;
 
 /// The offline page, as a file.
 const OFFLINE: &str = "/verify/offline.html";
 
 #[get("/verify")]
-pub fn page(pages: &State<Pages>, offline: &State<Offline>, site: &State<Site>) -> Page {
+pub fn page(pages: &State<Pages>, offline: &State<Offline>) -> Page {
     let key = pages.store.key().to_string();
     let offline = context! { href: OFFLINE, sha256: offline.sha256() };
-    Page::render("verify", context! { site: site.view(), title: "Verify a roll", key, offline })
+    Page::render("verify", context! { title: "Verify a roll", key, offline })
 }
 
 /// A page that browsers save instead of showing it.

@@ -13,6 +13,7 @@ use crate::config::{Config, Keep, RollerConfig};
 use crate::dice::{Dice, Die, DieResult, Results};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::Unreadable;
+use crate::web::http::public_url::PublicUrl;
 use crate::web::pages::assets::Assets;
 use crate::web::pages::links;
 
@@ -46,10 +47,12 @@ impl Site {
         self.dice.iter()
     }
 
-    /// The part of every page that describes the server.
-    pub fn view(&self) -> SiteView {
+    /// The part of every page that describes the server, for the visitor who sent `request`.
+    pub fn view(&self, request: &Request<'_>) -> SiteView {
         let every = SignedDuration::try_from(self.every).unwrap_or_default();
         SiteView {
+            url: PublicUrl::of(request),
+            path: request.uri().path().to_string(),
             version: env!("CARGO_PKG_VERSION"),
             assets: links::static_files(&self.assets.version()),
             dice: self.dice.to_string(),
@@ -76,6 +79,10 @@ impl Site {
 
 #[derive(Serialize)]
 pub struct SiteView {
+    /// The address of this server for links that leave the site.
+    url: PublicUrl,
+    /// The path of this page, as the visitor sent it.
+    path: String,
     version: &'static str,
     assets: String,
     dice: String,
@@ -157,7 +164,6 @@ impl From<&DieResult> for DieRow {
 /// The template `error`.
 #[derive(Serialize)]
 pub struct ErrorView {
-    site: SiteView,
     title: &'static str,
     status: u16,
     reason: &'static str,
@@ -165,10 +171,8 @@ pub struct ErrorView {
 }
 
 impl ErrorView {
-    pub fn new(request: &Request<'_>, status: Status, message: String) -> ErrorView {
-        let site = request.rocket().state::<Site>().expect("the site is managed");
+    pub fn new(status: Status, message: String) -> ErrorView {
         ErrorView {
-            site: site.view(),
             title: status.reason_lossy(),
             status: status.code,
             reason: status.reason_lossy(),

@@ -7,13 +7,13 @@ use crate::dice::DieResult;
 use crate::store::{Found, IdRange};
 use crate::web::pages::history::query::Filter;
 use crate::web::pages::links::{self, Place};
-use crate::web::pages::view::{Moment, RollRow, Site, SiteView, date, unreadable_notice};
+use crate::web::pages::view::{Moment, RollRow, Site, date, unreadable_notice};
 
 /// The template `rolls`.
 #[derive(Serialize)]
 pub struct HistoryPage {
-    site: SiteView,
     title: String,
+    canonical: String,
     rolls: Vec<RollRow>,
     unreadable: Option<String>,
     history: HistoryView,
@@ -66,8 +66,8 @@ struct SearchView {
 impl HistoryPage {
     pub fn new(filter: Filter, found: &Found, page_size: usize, site: &Site) -> HistoryPage {
         HistoryPage {
-            site: site.view(),
             title: filter.title(),
+            canonical: filter.link(Place::Newest),
             rolls: found.rolls.iter().map(RollRow::from).collect(),
             unreadable: unreadable_notice(&found.unreadable),
             history: HistoryView::new(filter, found, page_size, site),

@@ -70,7 +70,6 @@ async fn page(stats: &State<Stats>, site: &State<Site>) -> Result<Page, HttpErro
     Ok(Page::render(
         "stats",
         context! {
-            site: site.view(),
             title: "Statistics",
             cursor: statistics.as_of,
             every_ms: site.every().as_millis(),
