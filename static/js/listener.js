@@ -1,5 +1,6 @@
 // Reads the stream after a cursor, and reconnects when the connection is lost.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
+import { parseCursor } from "./cursor.js";
 import { Delays } from "./delays.js";
 import { parseRoll, parseSync } from "./roll.js";
 
@@ -7,6 +8,8 @@ export class Listener {
   #url;
   #on;
   #cursor;
+  #newestId;
+  #headId = 0;
   #source;
   #busy = false;
   #delays = new Delays();
@@ -16,16 +19,32 @@ export class Listener {
    * `on` has onState("connecting" | "live" | "reconnecting" | "busy"), onSync(sync) and
    * onRoll(roll).
    */
-  constructor(url, on) {
+  constructor(url, cursor, on) {
     this.#url = url;
     this.#on = on;
+    this.moveTo(cursor);
+  }
+
+  /** The cursor of the newest roll that was delivered. */
+  get cursor() {
+    return this.#cursor;
+  }
+
+  /** The id of the newest roll that the server is known to have; 0 at first. */
+  get headId() {
+    return this.#headId;
+  }
+
+  /** Sets the roll after which the next stream continues. */
+  moveTo(cursor) {
+    this.#cursor = cursor;
+    this.#newestId = parseCursor(cursor)?.id ?? 0;
   }
 
   /** Delivers every roll after the cursor, in order. Replaces the stream that is open. */
-  listen(cursor) {
-    this.#cursor = cursor;
+  open() {
     this.#on.onState("connecting");
-    this.#open();
+    this.#connect();
   }
 
   close() {
@@ -33,7 +52,7 @@ export class Listener {
     this.#source?.close();
   }
 
-  #open() {
+  #connect() {
     this.close();
     this.#busy = false;
     // A new EventSource has no last event id, so the URL contains the cursor.
@@ -47,6 +66,8 @@ export class Listener {
 
   #synced(sync) {
     this.#busy = false;
+    this.#headId = sync.headId;
+    if (sync.anotherHistory && sync.head) this.moveTo(sync.head);
     this.#on.onState("live");
     this.#on.onSync(sync);
   }
@@ -57,8 +78,9 @@ export class Listener {
   }
 
   #received(roll) {
-    if (!roll) return;
-    this.#cursor = roll.cursor;
+    if (!roll || roll.id <= this.#newestId) return;
+    this.moveTo(roll.cursor);
+    this.#headId = Math.max(this.#headId, roll.id);
     this.#on.onRoll(roll);
   }
 
@@ -68,6 +90,6 @@ export class Listener {
     // restarts, the state is CLOSED and the browser does not reconnect.
     const closed = this.#source.readyState === EventSource.CLOSED;
     if (closed || !this.#busy) this.#on.onState("reconnecting");
-    if (closed) this.#relistening = setTimeout(() => this.#open(), this.#delays.next());
+    if (closed) this.#relistening = setTimeout(() => this.#connect(), this.#delays.next());
   }
 }

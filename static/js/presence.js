@@ -1,6 +1,6 @@
-// Detects when the page stops without being closed, and when it continues: after it was in the
-// back/forward cache or frozen in the background, or after the machine slept or changed networks.
-// Then its stream may be dead without an error.
+// Detects when nobody can see the page, and when its stream may be dead without an error: after the
+// page was hidden, frozen, or in the back/forward cache, and after the machine slept or changed
+// networks.
 // https://wicg.github.io/page-lifecycle/
 
 const TICK_MS = 1_000;
@@ -8,41 +8,49 @@ const SLEPT_MS = 5_000;
 
 export class Presence {
   #on;
-  #away = false;
-  #slept = false;
+  #isAway = document.hidden;
   #tickedAt = Date.now();
 
-  /** `on` has onAway(), before the page may stop, and onBack(), after it may have stopped. */
+  /** `on` has onAway(), when the page is hidden, and onBack(), when its stream must be renewed. */
   constructor(on) {
     this.#on = on;
+    document.addEventListener("visibilitychange", () => this.#look());
     addEventListener("pagehide", () => this.#leave());
-    addEventListener("pageshow", () => this.#comeBack());
+    addEventListener("pageshow", () => this.#look());
     document.addEventListener("freeze", () => this.#leave());
-    document.addEventListener("resume", () => this.#comeBack());
-    addEventListener("online", () => this.#on.onBack());
-    document.addEventListener("visibilitychange", () => this.#tick());
+    document.addEventListener("resume", () => this.#look());
+    addEventListener("online", () => this.#renew());
     setInterval(() => this.#tick(), TICK_MS);
   }
 
+  /** Whether the page is hidden. */
+  get isAway() {
+    return this.#isAway;
+  }
+
+  #look() {
+    if (document.hidden) return this.#leave();
+    if (!this.#isAway) return;
+    this.#isAway = false;
+    this.#tickedAt = Date.now();
+    this.#on.onBack();
+  }
+
   #leave() {
-    this.#away = true;
+    if (this.#isAway) return;
+    this.#isAway = true;
     this.#on.onAway();
   }
 
-  #comeBack() {
-    if (!this.#away) return;
-    this.#away = false;
-    this.#on.onBack();
+  #renew() {
+    if (!this.#isAway) this.#on.onBack();
   }
 
-  // No event announces sleep, but the clock has jumped when the machine wakes. It also seems to
-  // jump in a hidden page with throttled timers. Such a page reacts when it is shown.
+  // No event announces sleep, but the clock has jumped when the machine wakes.
   #tick() {
     const now = Date.now();
-    if (now - this.#tickedAt > SLEPT_MS) this.#slept = true;
+    const hasSlept = now - this.#tickedAt > SLEPT_MS;
     this.#tickedAt = now;
-    if (!this.#slept || this.#away || document.hidden) return;
-    this.#slept = false;
-    this.#on.onBack();
+    if (hasSlept) this.#renew();
   }
 }

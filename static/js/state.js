@@ -25,14 +25,9 @@ export class State {
     element.replaceChildren(this.#text, this.#detail);
   }
 
-  /** "connecting", "live", "reconnecting" or "busy". */
-  connection(name) {
+  /** Takes what Follow's onState gets. */
+  connection(name, seconds) {
     this.#connection = name;
-    this.#show();
-  }
-
-  /** The seconds without a roll; 0 while rolls arrive on time. */
-  silent(seconds) {
     this.#silentSeconds = seconds;
     this.#show();
   }
@@ -51,19 +46,13 @@ export class State {
   }
 
   #show() {
-    const name = this.#name();
+    const name = this.#paused ? "paused" : this.#connection;
     if (this.#element.dataset.state !== name) {
       this.#element.dataset.state = name;
       this.#text.textContent = TEXTS[name];
     }
     const detail = this.#detailOf(name);
     if (this.#detail.textContent !== detail) this.#detail.textContent = detail;
-  }
-
-  #name() {
-    if (this.#paused) return "paused";
-    const open = this.#connection === "live" || this.#connection === "connecting";
-    return open && this.#silentSeconds > 0 ? "stalled" : this.#connection;
   }
 
   #detailOf(name) {
