@@ -1,9 +1,9 @@
 // The page of a roll: verifies it in the browser.
+import { drawingOf, labelOf } from "./die.js";
 import { parseNumber, toHex } from "./proof/bytes.js";
 import { open } from "./proof/checks.js";
 import { PageCheck } from "./proof/page-check.js";
 import { compared, factsShown, textOf, timeShown } from "./proof/shown.js";
-import { drawing } from "./row.js";
 
 const section = document.getElementById("proof");
 const main = document.getElementById("main");
@@ -38,8 +38,8 @@ function diceShown() {
 }
 
 function dieText(name, result) {
-  const { symbol, numbered } = drawing(name, result);
-  return `${name} = ${result} (#${symbol}${numbered ? result : ""})`;
+  const { symbol, mark } = drawingOf(name, result);
+  return `${labelOf(name)} = ${result} (#${symbol}${mark})`;
 }
 
 // The reader asked for this roll by the address. What the page says is what is to be checked.

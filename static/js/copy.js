@@ -1,27 +1,48 @@
-// A button that copies the text of a field. It is hidden until this script shows it.
+// Buttons that copy a text. They are hidden until this script shows them.
 
 const SHOWN_MS = 2_000;
 
+/** Makes each button in `root` copy the element that its `data-copies` names by id. */
+export function copyButtons(root) {
+  for (const button of root.querySelectorAll("[data-copies]")) {
+    new Copy(button, document.getElementById(button.dataset.copies));
+  }
+}
+
 export class Copy {
   #button;
-  #field;
+  #source;
+  #label;
+  #timer;
 
-  constructor(button, field) {
+  /** `source` is a field, or an element with text. */
+  constructor(button, source) {
     this.#button = button;
-    this.#field = field;
+    this.#source = source;
+    this.#label = [...button.childNodes];
     button.addEventListener("click", () => this.#copy());
     button.hidden = false;
   }
 
   async #copy() {
-    this.#field.select();
     try {
-      await navigator.clipboard.writeText(this.#field.value);
+      await navigator.clipboard.writeText(this.#source.value ?? this.#source.textContent);
+      this.#say("Copied");
     } catch {
-      // There is no clipboard without TLS or permission. The text stays selected for copying.
-      return;
+      // There is no clipboard without TLS or permission. The visitor can copy the selected text.
+      this.#select();
+      this.#say("Selected");
     }
-    this.#button.textContent = "Copied";
-    setTimeout(() => (this.#button.textContent = "Copy"), SHOWN_MS);
+  }
+
+  #select() {
+    if (this.#source.select) this.#source.select();
+    else getSelection().selectAllChildren(this.#source);
+  }
+
+  #say(word) {
+    clearTimeout(this.#timer);
+    this.#button.replaceChildren(word);
+    this.#timer = setTimeout(() => this.#button.replaceChildren(...this.#label), SHOWN_MS);
   }
 }

@@ -1,43 +1,87 @@
-// The live page: connects the stream to the rows, the state and the pause button.
+// The live page: connects the stream to the felt, the slots, the state and the pause button.
+import { Aim } from "./aim.js";
+import { copyButtons } from "./copy.js";
+import { parseCursor } from "./cursor.js";
+import { Felt } from "./felt.js";
 import { Follow } from "./follow.js";
+import { Notices } from "./notices.js";
+import { Pace } from "./pace.js";
 import { Pause } from "./pause.js";
-import { Refresh } from "./refresh.js";
-import { Rows } from "./rows.js";
+import { Slots } from "./slots.js";
 import { State } from "./state.js";
 
-const list = document.getElementById("rolls");
-const rows = new Rows(list, {
-  roll: document.getElementById("roll-template"),
-  gap: document.getElementById("gap-template"),
-  older: document.getElementById("older"),
-});
-const state = new State(document.getElementById("state"));
+// With more new rolls than this, only those that the page can show are replayed.
+const FAR = 300;
 
-const { stream: url } = list.dataset;
-const follow = new Follow({ url, cursor: rows.cursor, everyMs: rows.everyMs }, {
-  onState: (name, seconds) => state.connection(name, seconds),
-  onSync: (sync) => {
-    if (sync.anotherHistory || sync.headId - rows.newestId > rows.limit) {
-      // The new rolls do not continue the rows, so read the page again.
-      follow.close();
-      state.connection("reconnecting");
-      refresh.want();
-    }
+const section = document.getElementById("felt");
+const list = document.getElementById("rolls");
+const aim = new Aim(section, () => pace.want());
+const felt = new Felt(section, aim);
+const slots = new Slots(list, document.getElementById("heads"), aim);
+const state = new State(document.getElementById("state"));
+const notices = new Notices(document.getElementById("notices"));
+
+const { stream: url, cursor, everyMs } = list.dataset;
+const start = parseCursor(cursor);
+// The newest roll that arrived, and the newest one that was drawn.
+let newestId = start.id;
+let newestAt = start.id > 0 ? start.rolledAt : undefined;
+let drawnId = newestId;
+let newest;
+// What is not drawn yet, and whether it does not continue what is drawn.
+let fresh = [];
+let isStale = false;
+let isSkipping = false;
+
+const pace = new Pace(() => {
+  if (isStale) slots.clear();
+  isStale = false;
+  slots.draw(fresh);
+  fresh = [];
+  drawnId = newestId;
+  felt.show(newest);
+});
+
+const follow = new Follow({ url, cursor, everyMs: Number(everyMs) }, {
+  onState: (name) => {
+    state.connection(name);
+    notices.connection(name, newestAt);
+  },
+  onSync: ({ anotherHistory, headId }) => {
+    const isFar = headId - newestId > FAR && !isSkipping;
+    if (!anotherHistory && !isFar) return;
+    if (anotherHistory) drawnId = 0;
+    isStale = true;
+    fresh = [];
+    isSkipping = true;
+    newestId = Math.max(0, headId - slots.size);
+    follow.restart(String(newestId));
   },
   onRoll: (roll) => {
-    document.getElementById("trouble")?.remove();
-    rows.add(roll);
-    state.waiting(rows.waiting);
+    isSkipping = false;
+    // Ids have no gaps, so a missing roll was pruned or is damaged.
+    const nMissing = roll.id - newestId - 1;
+    if (nMissing > 0 && newestId > 0) miss(nMissing);
+    newestId = roll.id;
+    newestAt = roll.rolledAt;
+    newest = roll;
+    fresh.push(roll);
+    if (fresh.length > slots.size) fresh.splice(0, fresh.length - slots.size);
+    notices.rolled();
+    // Missed rolls are drawn together, when the newest of them has arrived.
+    if (roll.id >= follow.headId) pace.want();
+    state.waiting(newestId - drawnId);
   },
 });
 
-const refresh = new Refresh((newList) => {
-  rows.replace(newList);
-  follow.restart(rows.cursor, rows.everyMs);
+function miss(nMissing) {
+  fresh.push({ nMissing });
+  notices.missing(nMissing);
+}
+
+new Pause(document.getElementById("pause"), (isPaused) => {
+  pace.hold(isPaused);
+  state.paused(isPaused);
 });
 
-new Pause(document.getElementById("pause"), (paused) => {
-  rows.hold(paused);
-  refresh.hold(paused);
-  state.paused(paused);
-});
+copyButtons(document);

@@ -1,47 +1,55 @@
 // Shows the state of the page. A screen reader announces each change of the state. The changing
-// numbers beside it are hidden from screen readers.
+// number beside it is hidden from screen readers.
 
 const TEXTS = {
   connecting: "Connecting…",
   live: "Live",
   reconnecting: "Reconnecting…",
-  busy: "Too many streams are open, trying again",
-  stalled: "Stalled",
+  busy: "Waiting",
+  stalled: "No new rolls",
   paused: "Paused",
 };
+// A page that is shown again is connected sooner than anybody can read.
+const SOON_MS = 1_000;
 
 export class State {
   #element;
   #text = document.createElement("span");
   #detail = document.createElement("span");
-  #connection = "connecting";
-  #silentSeconds = 0;
+  #connection;
   #paused = false;
-  #n_waiting = 0;
+  #nWaiting = 0;
+  #timer;
 
   constructor(element) {
     this.#element = element;
     this.#detail.setAttribute("aria-hidden", "true");
     element.replaceChildren(this.#text, this.#detail);
+    this.#set("connecting");
   }
 
-  /** Takes what Follow's onState gets. */
-  connection(name, seconds) {
-    this.#connection = name;
-    this.#silentSeconds = seconds;
+  /** Takes the name that Follow's onState gets. */
+  connection(name) {
+    clearTimeout(this.#timer);
+    const isBack = name === "connecting" && this.#connection === "live";
+    if (isBack) this.#timer = setTimeout(() => this.#set(name), SOON_MS);
+    else this.#set(name);
+  }
+
+  paused(isPaused) {
+    this.#paused = isPaused;
+    this.#nWaiting = 0;
     this.#show();
   }
 
-  paused(paused) {
-    this.#paused = paused;
-    this.#n_waiting = 0;
-    this.#show();
+  /** How many rolls are not shown yet. */
+  waiting(nRolls) {
+    this.#nWaiting = nRolls;
+    if (this.#paused) this.#show();
   }
 
-  /** How many rolls arrived during the pause. */
-  waiting(n_rolls) {
-    if (n_rolls === this.#n_waiting) return;
-    this.#n_waiting = n_rolls;
+  #set(connection) {
+    this.#connection = connection;
     this.#show();
   }
 
@@ -51,13 +59,7 @@ export class State {
       this.#element.dataset.state = name;
       this.#text.textContent = TEXTS[name];
     }
-    const detail = this.#detailOf(name);
+    const detail = this.#paused ? ` · ${this.#nWaiting.toLocaleString("en-US")} new` : "";
     if (this.#detail.textContent !== detail) this.#detail.textContent = detail;
-  }
-
-  #detailOf(name) {
-    if (name === "stalled") return `: no roll for ${this.#silentSeconds} s`;
-    if (name === "paused") return ` (${this.#n_waiting} new)`;
-    return "";
   }
 }

@@ -134,17 +134,6 @@ impl Browser {
         self.run("to turn to a tab", self.client().switch_to_window(tab.clone()));
     }
 
-    /// Makes the current tab crash.
-    pub fn crash_tab(&self) {
-        let answer = self.runtime.block_on(self.client().goto("chrome://crash"));
-        assert!(answer.is_err(), "expected a crash");
-    }
-
-    /// Closes the current tab.
-    pub fn close_tab(&self) {
-        self.run("to close a tab", self.client().close_window());
-    }
-
     pub fn back(&self) {
         self.run("to go back", self.client().back());
     }

@@ -3,7 +3,8 @@
 use crate::browser::Browser;
 use crate::common::Instance;
 use crate::common::events::{Ask, Stream};
-use crate::rows::{head, rows_up_to};
+use crate::rows::head;
+use crate::slots::{STATE, slots_up_to};
 
 #[test]
 fn a_rejected_page_says_so_and_connects_by_itself_when_a_stream_is_free() {
@@ -15,12 +16,15 @@ fn a_rejected_page_says_so_and_connects_by_itself_when_a_stream_is_free() {
     other.frames(2);
     browser.goto(&instance.url("/"));
     browser.read("document.body.dataset.mark = 'the same page'");
-    browser.wait_for("document.querySelector('#state').dataset.state === 'busy'");
+    browser.wait_for(&format!("{STATE} === 'busy'"));
+    let says = browser.text("#notices");
+    assert_eq!(says, "Too many people are watching. This page tries again by itself.");
 
     drop(other);
     // EventSource waits for the 15 to 45 s of `retry` and connects again.
-    rows_up_to(head(&instance) + 1, &browser, &instance);
-    browser.wait_for("document.querySelector('#state').dataset.state === 'live'");
+    slots_up_to(head(&instance) + 1, &browser, &instance);
+    browser.wait_for(&format!("{STATE} === 'live'"));
+    assert_eq!(browser.text("#notices"), "");
     assert_eq!(browser.read("document.body.dataset.mark ?? null"), "the same page");
     let log = server.log();
     let n_refused = log.iter().filter(|line| line.contains("stream refused")).count();

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::browser::{Browser, Complaint};
 use crate::common::{Instance, Server, wait_for};
-use crate::rows::{NEWEST, roll_until};
+use crate::rows::roll_until;
+use crate::slots::NEWEST;
 
 const SIXTEEN_DICE: &str = "dice = ['1D2', '1D4', '1D6', '3D6', '1D8', '1D10', '2D10', '1D12', \
     '1D20', '1D100', '1D1000', '100D1000', '2D6', '4D6', '2D20', '10D10']";

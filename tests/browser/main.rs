@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod rows;
 mod session;
+mod slots;
 
 mod accessibility;
 mod article;
@@ -26,6 +27,8 @@ mod scripts;
 mod seam;
 mod state;
 mod stats;
+mod style;
 mod tabs;
+mod trouble;
 mod verify;
 mod wake;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::browser::{Browser, Complaint};
 use crate::common::{Instance, wait_for};
 use crate::proxy::{Answer, Proxy};
-use crate::rows::{NEWEST, head, rows_up_to};
+use crate::rows::head;
+use crate::slots::{NEWEST, assert_followed_up_to, follow, slots_up_to};
 
 /// Marks the page, so that a test can see that it was not reloaded.
 fn mark(browser: &Browser) {
@@ -26,13 +27,16 @@ fn a_page_converges_to_the_database_when_the_server_is_killed_and_restarted_unde
     let mut server = instance.start();
     browser.goto(&instance.url("/"));
     mark(&browser);
+    follow(&browser);
     for _ in 0..3 {
-        rows_up_to(head(&instance) + 10, &browser, &instance);
+        slots_up_to(head(&instance) + 10, &browser, &instance);
         server.kill();
         browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
         server = instance.start();
     }
-    rows_up_to(head(&instance) + 10, &browser, &instance);
+    let newest = head(&instance) + 10;
+    slots_up_to(newest, &browser, &instance);
+    assert_followed_up_to(newest, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
 }
@@ -45,7 +49,7 @@ fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
     let mut server = instance.start();
     browser.goto(&instance.url("/"));
     mark(&browser);
-    rows_up_to(5_005, &browser, &instance);
+    slots_up_to(5_005, &browser, &instance);
 
     server.kill();
     for suffix in ["", "-wal", "-shm"] {
@@ -55,20 +59,20 @@ fn a_page_shows_only_the_new_history_when_the_database_was_replaced_under_it() {
     instance.remove_secret();
     server = instance.start();
     browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
-    rows_up_to(head(&instance) + 10, &browser, &instance);
+    slots_up_to(head(&instance) + 10, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
 }
 
 #[test]
-fn a_page_that_missed_more_rolls_than_it_keeps_starts_afresh() {
+fn a_page_that_missed_very_many_rolls_shows_the_newest() {
     let browser = Browser::open();
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
     browser.goto(&instance.url("/"));
     mark(&browser);
-    let seen = rows_up_to(5, &browser, &instance)[0].id;
+    let seen = slots_up_to(5, &browser, &instance)[0];
 
     server.kill();
     let connection = rusqlite::Connection::open(instance.database()).unwrap();
@@ -81,7 +85,7 @@ fn a_page_that_missed_more_rolls_than_it_keeps_starts_afresh() {
         .unwrap();
     drop(connection);
     let _server = instance.start();
-    rows_up_to(seen + 1_010, &browser, &instance);
+    slots_up_to(seen + 1_010, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
 }
@@ -117,7 +121,7 @@ fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
     let proxy = gateway(&instance, &down, None);
     browser.goto(&proxy.url("/"));
     mark(&browser);
-    rows_up_to(head(&instance) + 5, &browser, &instance);
+    slots_up_to(head(&instance) + 5, &browser, &instance);
 
     let n_requests = requests_of_an_outage(&proxy, &down, usize::MAX);
     assert!((1..10).contains(&n_requests), "expected 1 to 9 requests in 10 s, got {n_requests}");
@@ -125,7 +129,7 @@ fn a_502_for_ten_seconds_costs_fewer_than_ten_requests_and_the_page_recovers() {
     assert_eq!(state, "reconnecting", "the state while there is no stream");
 
     down.store(false, Ordering::SeqCst);
-    rows_up_to(head(&instance) + 5, &browser, &instance);
+    slots_up_to(head(&instance) + 5, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
 }
@@ -140,7 +144,7 @@ fn a_page_that_meets_a_502_from_the_start_recovers_too() {
     browser.goto(&proxy.url("/"));
     browser.wait_for("document.querySelector('#state').dataset.state === 'reconnecting'");
     down.store(false, Ordering::SeqCst);
-    rows_up_to(head(&instance) + 5, &browser, &instance);
+    slots_up_to(head(&instance) + 5, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
 }
 

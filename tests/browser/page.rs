@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::browser::Browser;
 use crate::common::{Instance, Server, http};
-use crate::rows::{NEWEST, Row, roll_until, rows};
+use crate::rows::{NEWEST_ROW, Row, roll_until, rows};
+use crate::slots::{NEWEST, STATE, slots};
 
 /// A server with 121 rolls, of which it made the last. The next one is made in an hour.
 fn start() -> (Instance, Server) {
@@ -25,33 +26,29 @@ fn down(newest: i64, oldest: i64) -> Vec<i64> {
 }
 
 #[test]
-fn the_history_is_in_the_html_before_any_script_runs() {
+fn the_newest_rolls_are_in_the_html_before_any_script_runs() {
     let (instance, _server) = start();
 
     let mut response = http().get(instance.url("/")).call().unwrap();
     let html = response.body_mut().read_to_string().unwrap();
     let (list, _) = html.split_once("</ol>").unwrap();
-    let (start, list) = list.split_once("<ol id=\"rolls\"").unwrap();
-    let all = |marker: &str, end: char| -> Vec<String> {
+    let (_, list) = list.split_once("<ol id=\"rolls\"").unwrap();
+    let all = |marker: &str| -> Vec<String> {
         let parts = list.split(marker).skip(1);
-        parts.map(|part| part.split(end).next().unwrap().to_string()).collect()
+        parts.map(|part| part.split(['"', '<']).next().unwrap().to_string()).collect()
     };
-    assert!(!start.contains("class=\"roll\""), "expected no roll outside of the list: {start}");
-
-    let mut newest = instance.stored();
-    newest.reverse();
-    newest.truncate(50);
-    let cursors: Vec<String> = newest.iter().map(|roll| cursor(roll.0, &roll.1)).collect();
-    // The first cursor is the list's own, where the stream continues.
-    let expected: Vec<String> = [&cursors[..1], &cursors[..]].concat();
-    assert_eq!(all("data-cursor=\"", '"'), expected, "the list's cursor, then its rows'");
-    let moments: Vec<String> = newest.iter().map(|roll| roll.1.clone()).collect();
-    assert_eq!(all("datetime=\"", '"'), moments, "the moments of the rows");
+    let stored = instance.stored();
+    let newest = &stored[stored.len() - 16..];
+    let (id, rolled_at, _) = newest.last().unwrap();
+    assert_eq!(all("data-cursor=\""), [cursor(*id, rolled_at)], "where the stream continues");
+    let links: Vec<String> = newest.iter().map(|(id, ..)| format!("/rolls/{id}")).collect();
+    assert_eq!(all("href=\""), links, "oldest first");
     let dice: Vec<Value> =
         newest.iter().map(|roll| serde_json::from_str(&roll.2).unwrap()).collect();
     let results: Vec<String> =
         dice.iter().flat_map(|dice| [dice["1D6"].to_string(), dice["1D20"].to_string()]).collect();
-    assert_eq!(all("class=\"die-result\">", '<'), results, "the results of the dice");
+    assert_eq!(all("aria-hidden=\"true\">"), results, "the results of the dice");
+    assert!(html.contains(&format!("datetime=\"{rolled_at}\"")), "the time of the newest roll");
 }
 
 fn cursor(id: i64, rolled_at: &str) -> String {
@@ -65,25 +62,25 @@ fn every_page_works_with_scripts_off() {
     let (instance, _server) = start();
 
     browser.goto(&instance.url("/"));
-    assert_eq!(ids(&rows(&browser, &instance)), down(121, 72), "the newest rolls at /");
-    assert_eq!(browser.read("document.querySelector('#state').dataset.state"), "static");
-    let state = browser.text("#state");
-    assert!(
-        state.contains("As of page load"),
-        "expected the state of a page without scripts, got `{state}`"
-    );
+    assert_eq!(slots(&browser, &instance), down(121, 106), "the newest rolls at /");
+    assert_eq!(browser.read(STATE), "static");
+    assert_eq!(browser.text("#state"), "Newest roll");
     assert!(!browser.is_shown("#pause"), "expected no pause button where nothing moves");
 
     let follow = |selector: &str, arrival: &str| {
         browser.click(selector);
         browser.wait_for(&format!("{arrival} && document.readyState === 'complete'"));
     };
-    follow("a[rel=next]", &format!("{NEWEST} === 71"));
+    follow("#rolls [aria-current]", "location.pathname === '/rolls/121'");
+    browser.goto(&instance.url("/"));
+    follow(".doors a", "location.pathname === '/rolls'");
+    assert_eq!(ids(&rows(&browser, &instance)), down(121, 72), "the newest page");
+    follow("a[rel=next]", &format!("{NEWEST_ROW} === 71"));
     assert_eq!(ids(&rows(&browser, &instance)), down(71, 22), "one page older");
-    follow("a[rel=next]", &format!("{NEWEST} === 21"));
+    follow("a[rel=next]", &format!("{NEWEST_ROW} === 21"));
     assert_eq!(ids(&rows(&browser, &instance)), down(21, 1), "the oldest page");
     assert_eq!(browser.read("document.querySelector('a[rel=next]')"), Value::Null);
-    follow("a[rel=prev]", &format!("{NEWEST} === 71"));
+    follow("a[rel=prev]", &format!("{NEWEST_ROW} === 71"));
     assert_eq!(ids(&rows(&browser, &instance)), down(71, 22), "one page newer");
 
     follow("#roll-42 .roll-id", "location.pathname === '/rolls/42'");
@@ -126,7 +123,7 @@ fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
     assert_eq!(behind, serde_json::json!([utc, utc]));
 
     // By the browser's own calendar, in a language that writes ISO dates.
-    let all_local = "[...document.querySelectorAll('#rolls time')].every((time) =>
+    let all_local = "[...document.querySelectorAll('#rolls time, #newest time')].every((time) =>
         new Date(time.dateTime).toLocaleString('sv', { timeZone: 'America/Sao_Paulo' }) ===
             time.querySelector('.day').textContent + ' ' +
             time.querySelector('.clock').textContent)";
@@ -137,6 +134,6 @@ fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
     }
     let newest = browser.read(NEWEST).as_i64().unwrap();
     browser.wait_for(&format!("{NEWEST} > {newest} + 3"));
-    assert_eq!(browser.read(all_local), true, "rows that came in live");
+    assert_eq!(browser.read(all_local), true, "a roll that came in live");
     browser.assert_quiet(&[]);
 }

@@ -1,4 +1,4 @@
-//! Compares the rows on a page with the database. This is the oracle of most tests here.
+//! Compares the rows of the history with the database.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -17,13 +17,13 @@ const SHOWN: &str = r##"[...document.querySelectorAll("#rolls > *")].map((row) =
           rolled_at: row.querySelector("time").getAttribute("datetime"),
           clock: row.querySelector("time").textContent,
           dice: `{${[...row.querySelectorAll(".die")].map((die) =>
-            `"${die.querySelector(".die-name").textContent}":${
+            `"${die.dataset.die}":${
               die.querySelector(".die-result").textContent}`)}}`,
         }
       : row.textContent)"##;
 
 /// The id of the newest row, or 0.
-pub const NEWEST: &str =
+pub const NEWEST_ROW: &str =
     "Number(document.querySelector('#rolls > .roll .roll-number')?.textContent ?? 0)";
 
 /// One row, as a page shows it and as the database has it.
@@ -94,13 +94,6 @@ pub fn compare(browser: &Browser, instance: &Instance) -> Result<Vec<Row>, Strin
 /// The rows of the page, which must equal the database.
 pub fn rows(browser: &Browser, instance: &Instance) -> Vec<Row> {
     compare(browser, instance).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Waits until the page shows roll `id` or a later one, and returns the rows, which must equal the
-/// database.
-pub fn rows_up_to(id: i64, browser: &Browser, instance: &Instance) -> Vec<Row> {
-    browser.wait_for(&format!("{NEWEST} >= {id}"));
-    rows(browser, instance)
 }
 
 /// The newest stored roll's id.

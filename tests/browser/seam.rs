@@ -1,19 +1,21 @@
-//! No roll is missing or repeated between the rows of the loaded page and those of the stream.
+//! No roll is missing or repeated between the rolls of the loaded page and those of the stream.
 
 use std::sync::Arc;
 
 use crate::browser::Browser;
 use crate::common::Instance;
 use crate::proxy::{Answer, Proxy};
-use crate::rows::{compare, head, roll_until};
+use crate::rows::{head, roll_until};
+use crate::slots::{NEWEST, compare};
 
-/// Waits for live rows above the ten rows of the loaded page.
-fn wait_for_live_rows(browser: &Browser) {
-    browser.wait_for("document.querySelectorAll('#rolls > .roll').length >= 13");
+/// Waits for three rolls after those of the loaded page.
+fn wait_for_live_rolls(browser: &Browser) {
+    let loaded = "Number(document.getElementById('rolls').dataset.cursor.split('-')[0])";
+    browser.wait_for(&format!("{NEWEST} >= {loaded} + 3"));
 }
 
 fn rolling_instance() -> Instance {
-    let instance = Instance::new("every = '50ms'\npage_size = 10");
+    let instance = Instance::new("every = '50ms'");
     instance.fill(10, 1);
     instance
 }
@@ -25,7 +27,7 @@ fn the_seam_holds_in_a_hundred_page_loads_at_random_moments() {
     let _server = instance.start();
     for load in 1..=100 {
         browser.goto(&instance.url("/"));
-        wait_for_live_rows(&browser);
+        wait_for_live_rolls(&browser);
         if let Err(error) = compare(&browser, &instance) {
             panic!("load {load}: {error}");
         }
@@ -54,13 +56,13 @@ fn the_seam_holds_when_the_stream_opens_late_and_a_broken_seam_is_found() {
 
     let late = late_streams(&instance, |path| path);
     browser.goto(&late.url("/"));
-    wait_for_live_rows(&browser);
+    wait_for_live_rolls(&browser);
     compare(&browser, &instance).unwrap();
 
     // Control: without the cursor the stream starts at a later roll.
     let broken = late_streams(&instance, |_| "/stream/");
     browser.goto(&broken.url("/"));
-    browser.wait_for("document.querySelector('#rolls').children.length >= 13");
-    let found = compare(&browser, &instance).map(|rows| rows.len());
-    assert!(found.is_err(), "expected a gap to be found, got {found:?} rows without one");
+    wait_for_live_rolls(&browser);
+    let found = compare(&browser, &instance);
+    assert!(found.is_err(), "expected a gap to be found, got {found:?} without one");
 }

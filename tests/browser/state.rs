@@ -1,84 +1,83 @@
 //! The connection state on the page, and the pause button.
 
+use serde_json::Value;
+
 use crate::browser::{Browser, Complaint, ENTER, SPACE, TAB};
 use crate::common::Instance;
-use crate::rows::{head, rows, rows_up_to};
+use crate::rows::head;
+use crate::slots::{STATE, slots, slots_up_to};
 
-fn wait_for_state(name: &str, browser: &Browser) {
+/// Waits for a state by its name and the text that people read.
+fn wait_for_state(name: &str, text: &str, browser: &Browser) {
     // Both in one expression, because the state keeps changing.
-    let state = "document.querySelector('#state')";
-    let says = format!("{state}.textContent.toLowerCase().includes('{name}')");
-    browser.wait_for(&format!("{state}.dataset.state === '{name}' && {says}"));
+    let says = format!("document.querySelector('#state').textContent.startsWith('{text}')");
+    browser.wait_for(&format!("{STATE} === '{name}' && {says}"));
 }
 
 /// Waits until the page says that at least `n_rolls` rolls wait behind the pause.
 fn wait_for_waiting(n_rolls: i64, browser: &Browser) {
-    let n_waiting = r"Number(/\((\d+) new\)/.exec(document.body.textContent)?.[1])";
+    let n_waiting =
+        r"Number(/ · ([\d,]+) new/.exec(document.body.textContent)?.[1].replaceAll(',', ''))";
     browser.wait_for(&format!("{n_waiting} >= {n_rolls}"));
 }
 
 /// Presses Tab until the focus is on the pause button.
 fn tab_to_pause(browser: &Browser) {
-    for _ in 0..10 {
+    for _ in 0..20 {
         browser.press(TAB);
         if browser.read("document.activeElement.id") == "pause" {
             return;
         }
     }
-    panic!("expected the pause button within ten presses of Tab");
+    panic!("expected the pause button within twenty presses of Tab");
 }
 
 #[test]
-fn the_state_says_live_then_stalled_then_live_then_reconnecting_then_live() {
+fn the_state_says_live_then_no_new_rolls_then_live_then_reconnecting_then_live() {
     let browser = Browser::open();
     let instance = Instance::new("every = '100ms'");
     let mut server = instance.start();
     browser.goto(&instance.url("/"));
-    wait_for_state("live", &browser);
+    wait_for_state("live", "Live", &browser);
 
     // The connection stays open, but no rolls arrive.
     server.signal("STOP");
-    wait_for_state("stalled", &browser);
+    wait_for_state("stalled", "No new rolls", &browser);
     server.signal("CONT");
-    wait_for_state("live", &browser);
-    rows_up_to(head(&instance) + 1, &browser, &instance);
+    wait_for_state("live", "Live", &browser);
+    slots_up_to(head(&instance) + 1, &browser, &instance);
 
     server.kill();
-    wait_for_state("reconnecting", &browser);
+    wait_for_state("reconnecting", "Reconnecting", &browser);
     let _server = instance.start();
-    wait_for_state("live", &browser);
-    rows_up_to(head(&instance) + 1, &browser, &instance);
+    wait_for_state("live", "Live", &browser);
+    slots_up_to(head(&instance) + 1, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
 }
 
 #[test]
 fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
     let browser = Browser::open();
-    // More rows than are rolled during the test, on a slow machine too.
-    let instance = Instance::new("every = '50ms'\npage_size = 500");
+    let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     browser.goto(&instance.url("/"));
-    rows_up_to(5, &browser, &instance);
+    slots_up_to(5, &browser, &instance);
 
     tab_to_pause(&browser);
     for key in [SPACE, ENTER] {
         browser.press(key);
-        wait_for_state("paused", &browser);
+        wait_for_state("paused", "Paused", &browser);
         let pressed = "document.querySelector('#pause').getAttribute('aria-pressed')";
         assert_eq!(browser.read(pressed), "true");
-        let held = rows(&browser, &instance);
+        let held = slots(&browser, &instance);
 
         wait_for_waiting(20, &browser);
-        assert_eq!(rows(&browser, &instance), held, "expected a paused page to stay unchanged");
-        let newest = held[0].id + 20;
-
+        assert_eq!(slots(&browser, &instance), held, "expected a paused page to stay unchanged");
         browser.press(key);
-        wait_for_state("live", &browser);
+        wait_for_state("live", "Live", &browser);
         assert_eq!(browser.read(pressed), "false");
         assert_eq!(browser.text("#pause"), "Pause");
-        let shown = rows_up_to(newest, &browser, &instance);
-        let kept = shown.last() == held.last();
-        assert!(kept, "expected the rows to continue where they were paused, got {shown:?}");
+        slots_up_to(held[0] + 20, &browser, &instance);
     }
     browser.assert_quiet(&[]);
 }
@@ -89,39 +88,42 @@ fn a_paused_page_stays_unchanged_during_a_restart_and_catches_up_when_resumed() 
     let instance = Instance::new("every = '50ms'");
     let mut server = instance.start();
     browser.goto(&instance.url("/"));
-    rows_up_to(5, &browser, &instance);
+    slots_up_to(5, &browser, &instance);
     browser.click("#pause");
-    wait_for_state("paused", &browser);
-    let held = rows(&browser, &instance);
+    wait_for_state("paused", "Paused", &browser);
+    let held = slots(&browser, &instance);
 
     server.kill();
     server = instance.start();
     let newest = head(&instance) + 10;
-    wait_for_waiting(newest - held[0].id, &browser);
-    assert_eq!(rows(&browser, &instance), held, "expected a paused page to stay unchanged");
+    wait_for_waiting(newest - held[0], &browser);
+    assert_eq!(slots(&browser, &instance), held, "expected a paused page to stay unchanged");
     browser.click("#pause");
-    rows_up_to(newest, &browser, &instance);
+    slots_up_to(newest, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
 }
 
 #[test]
-fn the_keyboard_reaches_the_skip_link_the_navigation_and_the_pause_button() {
+fn the_keyboard_reaches_the_skip_link_the_navigation_the_newest_roll_and_the_pause_button() {
     let browser = Browser::open();
     let instance = Instance::new("every = '1h'");
+    instance.fill(20, 1);
     let _server = instance.start();
     browser.goto(&instance.url("/"));
     browser.wait_for("!document.querySelector('#pause').hidden");
-    let focused: Vec<_> = (0..6)
-        .map(|_| {
-            browser.press(TAB);
-            browser.read("document.activeElement.textContent.trim()")
-        })
-        .collect();
-    assert_eq!(
-        focused,
-        ["Skip to the content", "rollcast", "Live", "History", "Statistics", "Pause"]
-    );
+    let focused = || browser.read("document.activeElement.textContent.trim()");
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Value::from("Pause")) && seen.len() < 20 {
+        browser.press(TAB);
+        seen.push(focused());
+    }
+    assert_eq!(seen[..3], ["Skip to the content", "rollcast", "Live"], "{seen:?}");
+    let newest = seen[seen.len() - 2].as_str().unwrap();
+    assert!(newest.starts_with("Roll 2"), "expected the newest roll before the button: {seen:?}");
+    // Then the slots, each named by its roll.
+    browser.press(TAB);
+    assert!(focused().as_str().unwrap().starts_with("Roll "), "{}", focused());
 
     browser.goto(&instance.url("/"));
     browser.press(TAB);

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::browser::{Browser, Complaint, Tab};
 use crate::common::{Instance, http, wait_for};
-use crate::rows::{NEWEST, head, roll_until, rows_up_to};
+use crate::rows::{head, roll_until};
+use crate::slots::{NEWEST, slots_up_to};
 
 /// Far longer than a page needs, even on a slow machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -48,7 +49,7 @@ fn ten_tabs_use_one_stream_and_each_catches_up_when_it_is_shown() {
     roll_until(shown_before + 5, &instance);
     for tab in &tabs {
         browser.ask(tab);
-        rows_up_to(head(&instance) + 3, &browser, &instance);
+        slots_up_to(head(&instance) + 3, &browser, &instance);
     }
     wait_for_streams(1, &instance);
     browser.assert_quiet(&[]);
@@ -78,7 +79,7 @@ fn a_tab_shows_only_the_new_history_if_the_database_was_replaced_while_it_was_hi
     instance.fill(5_000, 4_000);
     let mut server = instance.start();
     let tabs = open_live(1, &instance.url("/"), &browser, |_| {});
-    rows_up_to(5_002, &browser, &instance);
+    slots_up_to(5_002, &browser, &instance);
     browser.open_tab();
     wait_for_streams(0, &instance);
 
@@ -91,7 +92,7 @@ fn a_tab_shows_only_the_new_history_if_the_database_was_replaced_while_it_was_hi
     roll_until(30, &instance);
     browser.ask(&tabs[0]);
     browser.wait_for(&format!("0 < {NEWEST} && {NEWEST} < 4_000"));
-    rows_up_to(head(&instance) + 3, &browser, &instance);
+    slots_up_to(head(&instance) + 3, &browser, &instance);
     browser.assert_quiet(&[Complaint::Network]);
     drop(server);
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::common::Instance;
 use crate::proxy::{Answer, Proxy};
-use crate::rows::{NEWEST, head, roll_until, rows_up_to};
+use crate::rows::{head, roll_until};
+use crate::slots::{NEWEST, assert_followed_up_to, follow, slots_up_to};
 
 /// Less than the half minute after which a page reconnects because nothing arrives.
 const SOON: Duration = Duration::from_secs(20);
@@ -20,7 +21,9 @@ fn catches_up(sleep: impl FnOnce(&Browser, &Instance)) -> bool {
     let _server = instance.start();
     let proxy = Proxy::new(&instance, |path| Answer::Forward(path.into()));
     browser.goto(&proxy.url("/"));
-    rows_up_to(head(&instance) + 3, &browser, &instance);
+    slots_up_to(head(&instance) + 3, &browser, &instance);
+    follow(&browser);
+    browser.wait_for("followed.length > 0");
 
     let deaf = Instant::now();
     proxy.go_silent();
@@ -28,7 +31,8 @@ fn catches_up(sleep: impl FnOnce(&Browser, &Instance)) -> bool {
     let missed = head(&instance);
     while deaf.elapsed() < SOON {
         if browser.read(NEWEST).as_i64().unwrap() >= missed {
-            rows_up_to(missed + 3, &browser, &instance);
+            slots_up_to(missed + 3, &browser, &instance);
+            assert_followed_up_to(missed + 3, &browser, &instance);
             return true;
         }
         std::thread::park_timeout(Duration::from_millis(50));
@@ -58,6 +62,8 @@ fn a_page_catches_up_after_it_was_frozen_in_the_background() {
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "frozen" }));
         roll_until(head(instance) + 10, instance);
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "active" }));
+        // The command also hid the page.
+        browser.devtools("Page.bringToFront", json!({}));
     }));
 }
 

@@ -174,7 +174,7 @@ fn rows(page: &str) -> Vec<(i64, String)> {
             .split("<div class=\"die\"")
             .skip(1)
             .map(|die| {
-                let name = between(die, "die-name\">", "<");
+                let name = between(die, "data-die=\"", "\"");
                 format!("\"{name}\":{}", between(die, "die-result\">", "<"))
             })
             .collect();

@@ -16,10 +16,10 @@ fn rows(html: &str) -> Vec<String> {
     let row = |row: &str| {
         let id = row.split('"').next().unwrap();
         let rolled_at = between(row, "datetime=\"", "\"").unwrap();
-        let dice = row.split("class=\"die-name\"").skip(1).map(|die| {
-            let name = between(die, ">", "<").unwrap();
+        let dice = row.split("data-die=\"").skip(1).map(|die| {
+            let (name, die) = die.split_once('"').unwrap();
             let result = between(die, "class=\"die-result\"", "/span").unwrap();
-            format!("\"{}\":{}", name.trim(), between(&result, ">", "<").unwrap().trim())
+            format!("\"{name}\":{}", between(&result, ">", "<").unwrap().trim())
         });
         let dice = dice.collect::<Vec<_>>().join(",");
         format!(r#"{{"id":{id},"rolled_at":"{rolled_at}","dice":{{{dice}}}}}"#)

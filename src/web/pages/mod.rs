@@ -5,6 +5,7 @@ mod references;
 pub mod templates;
 pub mod assets;
 pub mod links;
+pub mod words;
 pub mod view;
 pub mod static_file;
 mod live;

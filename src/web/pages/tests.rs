@@ -28,7 +28,6 @@ async fn site(n_rolls: i64) -> TestSite {
 /// The ids of the rows of a page, in their order.
 fn ids(page: &TestResponse) -> Vec<i64> {
     let rows = page.body.split("<li id=\"roll-").skip(1);
-    // The row that the script clones is roll 0.
     let ids = rows.map(|row| row.split('"').next().expect("an id").parse().expect("an id"));
     ids.filter(|id| *id > 0).collect()
 }
@@ -108,23 +107,35 @@ async fn a_configured_origin_is_the_address_of_the_site_whatever_the_visitor_ent
     }
 }
 
-#[tokio::test]
-async fn the_live_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
-    let page = site(25).await.get("/").await;
-    assert_eq!(ids(&page), descending(16..=25));
+/// The ids of the rolls in the slots of the live page, in their order.
+fn slots(page: &TestResponse) -> Vec<i64> {
     let (_, list) = page.body.split_once("<ol id=\"rolls\"").expect("a list");
-    let (list, _) = list.split_once('>').expect("the end of a tag");
-    assert!(list.contains("data-cursor=\"25-1795392025123\""), "{list}");
-    assert_eq!(link(&page, "Older rolls").as_deref(), Some("/rolls?before=16"));
+    let (list, _) = list.split_once("</ol>").expect("the end of the list");
+    let links = list.split("href=\"/rolls/").skip(1);
+    links.map(|link| link.split('"').next().expect("an id").parse().expect("an id")).collect()
 }
 
 #[tokio::test]
-async fn the_live_page_without_older_rolls_links_none() {
+async fn the_live_page_has_the_newest_rolls_and_the_cursor_of_the_newest() {
+    let page = site(25).await.get("/").await;
+    assert_eq!(slots(&page), (10..=25).collect::<Vec<_>>());
+    assert!(page.body.contains("Roll <span class=\"newest-number\">25</span>"), "{}", page.body);
+    assert_eq!(page.body.matches("aria-current=\"true\"").count(), 1);
+    assert!(page.body.contains("<h1>One die, rolled every hour</h1>"), "{}", page.body);
+    let (_, list) = page.body.split_once("<ol id=\"rolls\"").expect("a list");
+    let (list, _) = list.split_once('>').expect("the end of a tag");
+    assert!(list.contains("data-cursor=\"25-1795392025123\""), "{list}");
+}
+
+#[tokio::test]
+async fn the_live_page_has_sixteen_slots_however_few_rolls_there_are() {
     for n_rolls in [0, 1, 10] {
         let page = site(n_rolls).await.get("/").await;
-        assert_eq!(ids(&page), descending(1..=n_rolls));
-        assert!(page.body.contains("aria-label=\"Pages\" hidden"), "{}", page.body);
-        assert_eq!(page.body.contains("No rolls yet"), n_rolls == 0);
+        assert_eq!(slots(&page), (1..=n_rolls).collect::<Vec<_>>());
+        assert_eq!(page.body.matches("<li class=\"slot\"").count(), 16);
+        let says_none = page.body.contains("<p data-notice=\"none\">No rolls yet.");
+        assert_eq!(says_none, n_rolls == 0);
+        assert_eq!(page.body.contains("not rolled yet"), n_rolls == 0);
     }
 }
 

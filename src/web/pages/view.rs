@@ -10,12 +10,13 @@ use rocket::http::Status;
 use serde::Serialize;
 
 use crate::config::{Config, Keep, RollerConfig};
-use crate::dice::{Dice, Die, DieResult, Results};
-use crate::roll::{Roll, RollId, RolledAt};
+use crate::dice::{Dice, Die, DieResult};
+use crate::roll::{Roll, RolledAt};
+use crate::statistics::words::grouped;
 use crate::store::Unreadable;
 use crate::web::http::public_url::PublicUrl;
 use crate::web::pages::assets::Assets;
-use crate::web::pages::links;
+use crate::web::pages::{links, words};
 
 /// What is the same on all pages.
 pub struct Site {
@@ -57,23 +58,28 @@ impl Site {
             assets: links::static_files(&self.assets.version()),
             dice: self.dice.to_string(),
             every: format!("{every:#}"),
-            kept: match self.keep {
-                Keep::Forever => "every roll".into(),
-                Keep::Age(_) => format!("the rolls of the last {}", self.keep),
-                Keep::Count(_) => format!("the newest {}", self.keep),
-            },
+            kept: self.kept(),
             is_in_fleet: self.is_in_fleet,
         }
     }
 
-    /// A row with the configured dice, for the script to clone.
-    pub fn blank_row(&self) -> RollRow {
-        let lowest = |die: Die| DieResult { die, result: u32::from(die.n_dice()) };
-        RollRow::from(&Roll {
-            id: RollId::BEFORE_FIRST,
-            rolled_at: RolledAt::truncate(jiff::Timestamp::UNIX_EPOCH),
-            dice: Results(self.dice.iter().map(lowest).collect()),
-        })
+    /// What visitors can rely on, as a sentence.
+    pub fn promise(&self) -> String {
+        match self.keep {
+            Keep::Forever => "Every roll is kept, numbered, and can be verified.".into(),
+            _ => format!(
+                "Every roll is numbered and can be verified. This server keeps {}.",
+                self.kept()
+            ),
+        }
+    }
+
+    fn kept(&self) -> String {
+        match self.keep {
+            Keep::Forever => "every roll".into(),
+            Keep::Age(_) => format!("the rolls of the last {}", self.keep),
+            Keep::Count(_) => format!("the newest {}", self.keep),
+        }
     }
 }
 
@@ -95,6 +101,8 @@ pub struct SiteView {
 #[derive(Serialize)]
 pub struct RollRow {
     id: i64,
+    /// The id for people: `12,345`.
+    number: String,
     href: String,
     cursor: String,
     #[serde(flatten)]
@@ -110,21 +118,24 @@ pub struct Moment {
     clock: String,
 }
 
-/// One die of a roll.
+/// One die, of a roll or before the first roll.
 #[derive(Serialize)]
-struct DieRow {
+pub struct DieRow {
     name: String,
-    result: u32,
-    /// The drawing: `d6-4` shows four pips, other dice are an empty shape.
+    label: String,
+    result: Option<u32>,
+    /// The drawing: `d6-4` shows four pips, `cup` holds the dice of a sum, other dice are an empty
+    /// shape.
     symbol: String,
-    /// Whether the result is written on the drawing.
-    numbered: bool,
+    /// What is written on the drawing.
+    mark: String,
 }
 
 impl From<&Roll> for RollRow {
     fn from(roll: &Roll) -> RollRow {
         RollRow {
             id: roll.id.0,
+            number: grouped(roll.id.0.unsigned_abs()),
             href: links::roll(roll.id),
             cursor: roll.cursor().to_string(),
             rolled_at: Moment::from(roll.rolled_at),
@@ -151,13 +162,29 @@ pub fn date(rolled_at: RolledAt) -> Date {
 
 impl From<&DieResult> for DieRow {
     fn from(&DieResult { die, result }: &DieResult) -> DieRow {
-        let pips = die.n_dice() == 1 && die.n_sides() == 6;
-        let symbol = match die.n_sides() {
-            6 if pips => format!("d6-{result}"),
-            sides @ (4 | 6 | 8 | 10 | 12 | 20) => format!("d{sides}"),
+        DieRow::new(die, Some(result))
+    }
+}
+
+impl DieRow {
+    /// A die with a result, or one that was not rolled yet.
+    pub fn new(die: Die, result: Option<u32>) -> DieRow {
+        let (is_sum, n_sides) = (die.n_dice() > 1, die.n_sides());
+        let symbol = match (n_sides, result) {
+            _ if is_sum => "cup".into(),
+            (6, Some(result)) => format!("d6-{result}"),
+            (4 | 6 | 8 | 10 | 12 | 20, _) => format!("d{n_sides}"),
             _ => "die".into(),
         };
-        DieRow { name: die.to_string(), result, symbol, numbered: !pips }
+        let has_pips = !is_sum && n_sides == 6;
+        let mark = result.filter(|_| !has_pips).map(|result| result.to_string());
+        DieRow {
+            name: die.to_string(),
+            label: words::die(die),
+            result,
+            symbol,
+            mark: mark.unwrap_or_default(),
+        }
     }
 }
 
