@@ -15,7 +15,7 @@ target_mb=4700
 
 # What each suite needs. `works` and `packages` define these words.
 building='cargo c make'
-browser='chromium chromedriver firefox-esr node npm'
+browser='chromium chromedriver firefox-esr WebKitWebDriver Xvfb node npm'
 clients='curl sqlite3 node npm python'
 # NATS_SERVER=PATH names another nats-server than the pinned one.
 fleet=python
@@ -58,6 +58,8 @@ packages() {
       systemd-analyze) echo systemd ;;
       c) echo gcc libc6-dev ;;
       chromedriver) echo chromium-driver ;;
+      WebKitWebDriver) echo webkit2gtk-driver ;;
+      Xvfb) echo xvfb ;;
       node) has node || echo nodejs ;;
       npm) comes_from_elsewhere node || echo npm ;;
       python) comes_from_elsewhere python3 || echo python3 python3-venv ;;

@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use crate::browser::Browser;
-use crate::looks::{PAGES, set_scheme, set_width, start, visit};
+use crate::firefox::Firefox;
+use crate::looks::{PAGES, set_width, start, visit};
+use crate::session::{Colours, Scheme, Session};
 
 /// Loads axe-core into every page from now on.
-fn load_axe(browser: &Browser) {
+fn load_axe(browser: &dyn Session) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser/node_modules/axe-core");
     let axe = std::fs::read_to_string(folder.join("axe.min.js")).unwrap_or_else(|error| {
         panic!("expected axe-core in {}, got {error}; tests/setup.sh installs it", folder.display())
@@ -16,7 +18,7 @@ fn load_axe(browser: &Browser) {
 }
 
 /// Violations on the current page: impact, rule, element.
-fn findings(browser: &Browser) -> Vec<String> {
+fn findings(browser: &dyn Session) -> Vec<String> {
     let found = browser.execute_async(
         "const done = arguments[arguments.length - 1];
          const told = ({ impact, id, nodes }) =>
@@ -27,30 +29,40 @@ fn findings(browser: &Browser) -> Vec<String> {
     serde_json::from_value(found).unwrap()
 }
 
-#[test]
-fn no_page_has_a_violation_in_light_or_dark_on_a_desktop_or_a_phone() {
-    let browser = Browser::open();
+/// Expects no violation on any page, in each of these colours and widths.
+fn assert_no_violation(looks: &[(Scheme, u32)], browser: &dyn Colours) {
     let (instance, _server) = start("");
     let mut wrong = Vec::new();
     for path in PAGES {
-        set_width(1280, &browser);
-        visit(path, &browser, &instance);
-        load_axe(&browser);
+        visit(path, browser, &instance);
+        load_axe(browser);
         // The tables below the plots, too.
         browser.read("document.querySelectorAll('details').forEach((table) => table.open = true)");
-        for (scheme, width) in [("light", 1280), ("light", 360), ("dark", 360), ("dark", 1280)] {
-            set_scheme(scheme, &browser);
-            set_width(width, &browser);
-            browser.wait_for(&format!("innerWidth === {width}"));
+        for (scheme, width) in looks {
+            browser.set_scheme(*scheme);
+            set_width(*width, browser);
             // The live page is checked live and paused.
-            for _ in 0..if path == "/" { 2 } else { 1 } {
-                let found = findings(&browser).into_iter();
-                wrong.extend(found.map(|found| format!("{path} {scheme} {width}: {found}")));
+            for _ in 0..if *path == "/" { 2 } else { 1 } {
+                let found = findings(browser).into_iter();
+                wrong.extend(found.map(|found| format!("{path} {scheme:?} {width}: {found}")));
                 browser.read("document.getElementById('pause')?.click()");
             }
         }
     }
     assert!(wrong.is_empty(), "expected no violation, got {wrong:#?}");
+}
+
+#[test]
+fn no_page_has_a_violation_in_any_colours_on_a_desktop_or_a_phone() {
+    let (light, dark, forced) = (Scheme::Light, Scheme::Dark, Scheme::Forced);
+    let looks = [(light, 1280), (light, 360), (dark, 360), (dark, 1280), (forced, 1280)];
+    assert_no_violation(&looks, &Browser::open());
+}
+
+#[test]
+fn no_page_has_a_violation_in_firefox_either() {
+    let looks = [(Scheme::Light, 1280), (Scheme::Dark, 360), (Scheme::Forced, 1280)];
+    assert_no_violation(&looks, &Firefox::open());
 }
 
 /// Control: axe-core finds violations.

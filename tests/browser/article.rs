@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::common::Instance;
 use crate::proxy::{Answer, Proxy};
+use crate::session::{Session, in_each_browser};
 
 /// The article's page. The lines from `function listen` on are copied from the article; those before
 /// replace the five functions of jQuery that it uses.
@@ -41,7 +42,7 @@ listen();
 </script>"##;
 
 /// Expects one entry per die for at least twenty rolls, in order and as stored.
-fn assert_entries(browser: &Browser, instance: &Instance) {
+fn assert_entries(browser: &dyn Session, instance: &Instance) {
     browser.wait_for("document.querySelectorAll('#rolls > li').length >= 40");
     let entries =
         browser.read("[...document.querySelectorAll('#rolls > li')].map((li) => li.textContent)");
@@ -60,15 +61,16 @@ fn assert_entries(browser: &Browser, instance: &Instance) {
 
 #[test]
 fn the_articles_own_listener_works_unchanged() {
-    let browser = Browser::open();
-    let instance = Instance::new("every = '50ms'");
-    let _server = instance.start();
-    let proxy = Proxy::new(&instance, |path| match path {
-        "/" => Answer::Page(PAGE.into()),
-        path => Answer::Forward(path.into()),
+    in_each_browser(|browser| {
+        let instance = Instance::new("every = '50ms'");
+        let _server = instance.start();
+        let proxy = Proxy::new(&instance, |path| match path {
+            "/" => Answer::Page(PAGE.into()),
+            path => Answer::Forward(path.into()),
+        });
+        browser.goto(&proxy.url("/"));
+        assert_entries(browser, &instance);
     });
-    browser.goto(&proxy.url("/"));
-    assert_entries(&browser, &instance);
 }
 
 #[test]

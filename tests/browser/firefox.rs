@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::{TIMEOUT, wait_for};
 use crate::process::{Permit, ProcessGroup};
-use crate::session::Session;
+use crate::session::{Colours, Scheme, Session, Viewport};
 
 /// The driver chooses a free port, and nothing is looked up beyond this machine.
 const PREFERENCES: &str = "user_pref(\"marionette.port\", 0);\n\
@@ -40,7 +40,9 @@ impl Firefox {
         let profile = tempfile::tempdir().unwrap();
         std::fs::write(profile.path().join("user.js"), PREFERENCES).unwrap();
         let mut command = Command::new("firefox-esr");
-        command.args(["--headless", "--no-remote", "--marionette", "--profile"]);
+        // The last one lets tests change preferences.
+        let flags = ["--headless", "--no-remote", "--marionette", "--remote-allow-system-access"];
+        command.args(flags).arg("--profile");
         command.arg(profile.path()).arg("about:blank");
         command.env("HOME", profile.path()).env("TMPDIR", profile.path()).env("TZ", "UTC");
         let processes = ProcessGroup::start(&mut command);
@@ -70,6 +72,13 @@ impl Firefox {
         answer.map(|mut result| result["value"].take())
     }
 
+    /// Runs a script with the rights of the browser itself.
+    fn in_browser(&self, script: &str) {
+        self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
+        self.ask("WebDriver:ExecuteScript", json!({ "script": script, "args": [] }));
+        self.ask("Marionette:SetContext", json!({ "value": "content" }));
+    }
+
     /// The reference to an element.
     fn find(&self, selector: &str) -> String {
         let by_css = json!({ "using": "css selector", "value": selector });
@@ -87,6 +96,11 @@ impl Session for Firefox {
         self.evaluate(expression).unwrap_or_else(|error| panic!("{expression} failed: {error}"))
     }
 
+    fn execute_async(&self, script: &str) -> Value {
+        let script = json!({ "script": script, "args": [] });
+        self.ask("WebDriver:ExecuteAsyncScript", script)["value"].take()
+    }
+
     fn wait_for(&self, expression: &str) -> Value {
         wait_for(expression, || {
             // A page cannot answer while it is being replaced by the next one.
@@ -101,6 +115,50 @@ impl Session for Firefox {
 
     fn fill(&self, selector: &str, keys: &str) {
         self.ask("WebDriver:ElementSendKeys", json!({ "id": self.find(selector), "text": keys }));
+    }
+
+    fn press(&self, key: char) {
+        let key = |kind| json!({ "type": kind, "value": key });
+        let keys =
+            json!({ "type": "key", "id": "keyboard", "actions": [key("keyDown"), key("keyUp")] });
+        self.ask("WebDriver:PerformActions", json!({ "actions": [keys] }));
+    }
+
+    fn back(&self) {
+        self.ask("WebDriver:Back", json!({}));
+    }
+}
+
+impl Viewport for Firefox {
+    fn engine(&self) -> &'static str {
+        "Firefox"
+    }
+
+    /// A window of Firefox is never narrower than 450 pixels, so the page gets a part of it.
+    fn set_size(&self, width: u32, height: u32) {
+        self.in_browser(&format!(
+            "const {{ style }} = window.gBrowser.selectedBrowser;
+             for (const side of ['width', 'min-width', 'max-width'])
+                 style.setProperty(side, '{width}px', 'important');
+             for (const side of ['height', 'min-height', 'max-height'])
+                 style.setProperty(side, '{height}px', 'important');"
+        ));
+        self.wait_for(&format!("innerWidth === {width} && innerHeight === {height}"));
+    }
+}
+
+impl Colours for Firefox {
+    fn set_scheme(&self, scheme: Scheme) {
+        let (is_light, colors) = match scheme {
+            Scheme::Light => (1, 0),
+            Scheme::Dark => (0, 0),
+            Scheme::Forced => (1, 2),
+        };
+        self.in_browser(&format!(
+            "Services.prefs.setIntPref('layout.css.prefers-color-scheme.content-override', {is_light});
+             Services.prefs.setIntPref('browser.display.document_color_use', {colors});"
+        ));
+        self.wait_for(scheme.is_active());
     }
 }
 

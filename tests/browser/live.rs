@@ -6,6 +6,7 @@ use crate::browser::{Browser, Complaint};
 use crate::common::Instance;
 use crate::looks::set_width;
 use crate::rows::{head, roll_until};
+use crate::session::in_each_browser;
 use crate::slots::{NEWEST, STATE, assert_followed_up_to, follow, slots, slots_up_to};
 
 const FIVE_DICE: &str = "dice = ['1D4', '1D6', '1D8', '1D12', '1D20']";
@@ -230,16 +231,16 @@ fn the_felt_and_the_slots_are_the_same_html_as_the_servers_own() {
 
 #[test]
 fn a_page_continues_when_the_visitor_returns_to_it() {
-    let browser = Browser::open();
-    let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
-    browser.goto(&instance.url("/"));
-    slots_up_to(5, &browser, &instance);
-    browser.goto(&instance.url("/rolls"));
-    roll_until(head(&instance) + 5, &instance);
-    browser.back();
-    slots_up_to(head(&instance) + 5, &browser, &instance);
-    browser.assert_quiet(&[]);
+    in_each_browser(|browser| {
+        let instance = Instance::new("every = '100ms'");
+        let _server = instance.start();
+        browser.goto(&instance.url("/"));
+        slots_up_to(5, browser, &instance);
+        browser.goto(&instance.url("/rolls"));
+        roll_until(head(&instance) + 5, &instance);
+        browser.back();
+        slots_up_to(head(&instance) + 5, browser, &instance);
+    });
 }
 
 #[test]

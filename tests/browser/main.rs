@@ -1,4 +1,4 @@
-//! The pages in real browsers: headless Chromium, driven by chromedriver, and Firefox.
+//! The pages in real browsers: all of it in Chromium, and the core also in Firefox and in WebKit.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -13,6 +13,8 @@ mod proxy;
 mod rows;
 mod session;
 mod slots;
+mod webdriver;
+mod webkit;
 
 mod accessibility;
 mod article;

@@ -70,99 +70,95 @@ fn a_roll_passes_five_checks_on_its_page_and_has_no_tick_before() {
 
 #[test]
 fn no_roll_passes_behind_a_proxy_that_falsifies_its_proof() {
-    in_each_browser(|page| {
-        let (instance, _server, _key) = server_with_log(60);
-        let other = server_with_log(60);
-        let proof = |instance: &Instance, id: i64| {
-            get(&instance.url(&format!("/rolls/{id}/proof"))).unwrap()
-        };
-        let lies = Lies::default();
-        let told = lies.clone();
-        let proxy =
-            falsifying_proxy(instance.url(""), Box::new(move |path, body| told.apply(path, body)));
+    let page = &Browser::open();
+    let (instance, _server, _key) = server_with_log(60);
+    let other = server_with_log(60);
+    let proof =
+        |instance: &Instance, id: i64| get(&instance.url(&format!("/rolls/{id}/proof"))).unwrap();
+    let lies = Lies::default();
+    let told = lies.clone();
+    let proxy =
+        falsifying_proxy(instance.url(""), Box::new(move |path, body| told.apply(path, body)));
 
-        let changes = falsified(&proof(&instance, 41), &proof(&instance, 42), &proof(&other.0, 41));
-        assert!(changes.len() >= 12);
-        for change in changes {
-            let false_proof = change.proof;
-            lies.tell(move |path, _| (path == "/rolls/41/proof").then(|| false_proof.clone()));
-            let checked = check_roll_41(page, &proxy.url(""));
-            assert_eq!(checked.outcome, "no", "{}: {checked:#?}", change.what);
-        }
-        // Control. It also shows that the browser noted nothing false.
-        lies.end();
-        check_roll_41(page, &proxy.url("")).assert_passed(5);
-    });
+    let changes = falsified(&proof(&instance, 41), &proof(&instance, 42), &proof(&other.0, 41));
+    assert!(changes.len() >= 12);
+    for change in changes {
+        let false_proof = change.proof;
+        lies.tell(move |path, _| (path == "/rolls/41/proof").then(|| false_proof.clone()));
+        let checked = check_roll_41(page, &proxy.url(""));
+        assert_eq!(checked.outcome, "no", "{}: {checked:#?}", change.what);
+    }
+    // Control. It also shows that the browser noted nothing false.
+    lies.end();
+    check_roll_41(page, &proxy.url("")).assert_passed(5);
 }
 
 #[test]
 fn no_roll_passes_on_a_page_or_with_a_key_that_is_not_of_its_log() {
-    in_each_browser(|page| {
-        let (instance, _server, key) = server_with_log(60);
-        let (other, _other_server, other_key) = server_with_log(60);
-        let lies = Lies::default();
-        let told = lies.clone();
-        let proxy =
-            falsifying_proxy(instance.url(""), Box::new(move |path, body| told.apply(path, body)));
-        let refused_by = |check: &str| {
-            let checked = check_roll_41(page, &proxy.url(""));
-            assert_eq!(checked.outcome, "no", "{check}: {checked:#?}");
-            assert_eq!(checked.outcome_of(check), "no", "{check}: {checked:#?}");
-        };
+    let page = &Browser::open();
+    let (instance, _server, key) = server_with_log(60);
+    let (other, _other_server, other_key) = server_with_log(60);
+    let lies = Lies::default();
+    let told = lies.clone();
+    let proxy =
+        falsifying_proxy(instance.url(""), Box::new(move |path, body| told.apply(path, body)));
+    let refused_by = |check: &str| {
+        let checked = check_roll_41(page, &proxy.url(""));
+        assert_eq!(checked.outcome, "no", "{check}: {checked:#?}");
+        assert_eq!(checked.outcome_of(check), "no", "{check}: {checked:#?}");
+    };
 
-        // A die, as screen readers read it, as it is drawn and as it is listed.
-        for part in ["<span class=\"die-result\">", "<use href=\"#d6-", "<dt>1D20</dt><dd>"] {
-            lies.tell(move |path, body| {
-                assert!(path != "/rolls/41" || body.contains(part), "{part} is not in {body}");
-                (path == "/rolls/41").then(|| body.replacen(part, &format!("{part}9"), 1))
-            });
-            refused_by("page");
-        }
-
-        // Another roll, under the number of this one or under its own.
-        let rolls = instance.url("/rolls");
-        for number in ["41", "3"] {
-            let url = format!("{rolls}/3");
-            lies.tell(move |path, _| {
-                let other = (path == "/rolls/41").then(|| get(&url).unwrap())?;
-                Some(other.replace("Roll 3<", &format!("Roll {number}<")))
-            });
-            refused_by("page");
-        }
-
-        // The time: all of them, and only the one in the list.
-        let rolled_at = instance.stored()[40].1.clone();
-        for before in ["", "<dd>"] {
-            let (from, to) =
-                (format!("{before}{rolled_at}"), format!("{before}{}", later(&rolled_at)));
-            lies.tell(move |path, body| (path == "/rolls/41").then(|| body.replace(&from, &to)));
-            refused_by("page");
-        }
-
-        lies.tell(|path, body| {
-            let (start, end) = body.split_once("<dd id=\"seed\">")?;
-            let (_, end) = end.split_at_checked(64)?;
-            let seed = "0".repeat(64);
-            (path == "/rolls/41").then(|| format!("{start}<dd id=\"seed\">{seed}{end}"))
+    // A die, as screen readers read it, as it is drawn and as it is listed.
+    for part in ["<span class=\"die-result\">", "<use href=\"#d6-", "<dt>1D20</dt><dd>"] {
+        lies.tell(move |path, body| {
+            assert!(path != "/rolls/41" || body.contains(part), "{part} is not in {body}");
+            (path == "/rolls/41").then(|| body.replacen(part, &format!("{part}9"), 1))
         });
         refused_by("page");
+    }
 
-        let (from, to) = (key.clone(), other_key.clone());
-        lies.tell(move |path, body| (path == "/api/proof").then(|| body.replace(&from, &to)));
-        refused_by("signature");
-
-        // All proofs and the key are of another log. Only the page is of this one.
-        let origin = other.url("");
+    // Another roll, under the number of this one or under its own.
+    let rolls = instance.url("/rolls");
+    for number in ["41", "3"] {
+        let url = format!("{rolls}/3");
         lies.tell(move |path, _| {
-            let is_proof = path == "/api/proof" || path.ends_with("/proof");
-            is_proof.then(|| get(&format!("{origin}{path}")).unwrap())
+            let other = (path == "/rolls/41").then(|| get(&url).unwrap())?;
+            Some(other.replace("Roll 3<", &format!("Roll {number}<")))
         });
         refused_by("page");
+    }
 
-        // Control.
-        lies.end();
-        check_roll_41(page, &proxy.url("")).assert_passed(5);
+    // The time: all of them, and only the one in the list.
+    let rolled_at = instance.stored()[40].1.clone();
+    for before in ["", "<dd>"] {
+        let (from, to) = (format!("{before}{rolled_at}"), format!("{before}{}", later(&rolled_at)));
+        lies.tell(move |path, body| (path == "/rolls/41").then(|| body.replace(&from, &to)));
+        refused_by("page");
+    }
+
+    lies.tell(|path, body| {
+        let (start, end) = body.split_once("<dd id=\"seed\">")?;
+        let (_, end) = end.split_at_checked(64)?;
+        let seed = "0".repeat(64);
+        (path == "/rolls/41").then(|| format!("{start}<dd id=\"seed\">{seed}{end}"))
     });
+    refused_by("page");
+
+    let (from, to) = (key.clone(), other_key.clone());
+    lies.tell(move |path, body| (path == "/api/proof").then(|| body.replace(&from, &to)));
+    refused_by("signature");
+
+    // All proofs and the key are of another log. Only the page is of this one.
+    let origin = other.url("");
+    lies.tell(move |path, _| {
+        let is_proof = path == "/api/proof" || path.ends_with("/proof");
+        is_proof.then(|| get(&format!("{origin}{path}")).unwrap())
+    });
+    refused_by("page");
+
+    // Control.
+    lies.end();
+    check_roll_41(page, &proxy.url("")).assert_passed(5);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::browser::Browser;
 use crate::common::{Instance, wait_for};
+use crate::session::Session;
 
 /// All rows of the page, read at once. A row that is not a roll has only text.
 const SHOWN: &str = r##"[...document.querySelectorAll("#rolls > *")].map((row) =>
@@ -69,7 +69,7 @@ impl Row {
 
 /// The current rows of the page, or how they differ from the database. They must hold every roll
 /// from the newest row to the oldest, newest first, each once, as stored.
-pub fn compare(browser: &Browser, instance: &Instance) -> Result<Vec<Row>, String> {
+pub fn compare(browser: &dyn Session, instance: &Instance) -> Result<Vec<Row>, String> {
     let shown = browser.read(SHOWN);
     let shown: Result<Vec<Row>, _> = shown.as_array().unwrap().iter().map(Row::of_page).collect();
     let shown = shown?;
@@ -92,7 +92,7 @@ pub fn compare(browser: &Browser, instance: &Instance) -> Result<Vec<Row>, Strin
 }
 
 /// The rows of the page, which must equal the database.
-pub fn rows(browser: &Browser, instance: &Instance) -> Vec<Row> {
+pub fn rows(browser: &dyn Session, instance: &Instance) -> Vec<Row> {
     compare(browser, instance).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
 use crate::common::Instance;
+use crate::session::Session;
 
 /// The felt, and the rolls in the visible slots, newest first, read at once.
 const SHOWN: &str = r##"(() => {
@@ -41,7 +41,7 @@ pub const STATE: &str = "document.querySelector('#state').dataset.state";
 /// What the page shows, or how it differs from the database: the felt must have the newest of the
 /// rolls in the slots, and these must be neighbours, each once and as stored. Returns their ids,
 /// newest first.
-pub fn compare(browser: &Browser, instance: &Instance) -> Result<Vec<i64>, String> {
+pub fn compare(browser: &dyn Session, instance: &Instance) -> Result<Vec<i64>, String> {
     let shown = browser.read(SHOWN);
     let ids: Vec<i64> = shown["slots"].as_array().unwrap().iter().map(id).collect();
     let [newest, .., oldest] = ids[..] else {
@@ -84,20 +84,20 @@ fn id(roll: &Value) -> i64 {
 }
 
 /// The rolls in the slots, newest first. The page must equal the database.
-pub fn slots(browser: &Browser, instance: &Instance) -> Vec<i64> {
+pub fn slots(browser: &dyn Session, instance: &Instance) -> Vec<i64> {
     compare(browser, instance).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Waits until the page shows roll `id` or a later one, and returns the rolls in the slots, newest
 /// first. The page must equal the database.
-pub fn slots_up_to(id: i64, browser: &Browser, instance: &Instance) -> Vec<i64> {
+pub fn slots_up_to(id: i64, browser: &dyn Session, instance: &Instance) -> Vec<i64> {
     browser.wait_for(&format!("{NEWEST} >= {id}"));
     slots(browser, instance)
 }
 
 /// Follows the stream in the page a second time, by the page's own module, and keeps every roll that
 /// it delivers.
-pub fn follow(browser: &Browser) {
+pub fn follow(browser: &dyn Session) {
     browser.execute_async(
         r##"const done = arguments[arguments.length - 1];
         const script = document.querySelector('script[src*="/js/live.js"]').src;
@@ -117,7 +117,7 @@ pub fn follow(browser: &Browser) {
 
 /// Waits until [`follow`] has received roll `id`. It must have received every stored roll after the
 /// first one, once and in order.
-pub fn assert_followed_up_to(id: i64, browser: &Browser, instance: &Instance) {
+pub fn assert_followed_up_to(id: i64, browser: &dyn Session, instance: &Instance) {
     browser.wait_for(&format!("followed.length > 0 && followed.at(-1)[0] >= {id}"));
     let followed: Vec<(i64, String, String)> =
         serde_json::from_value(browser.read("followed")).unwrap();
