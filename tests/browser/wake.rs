@@ -62,8 +62,10 @@ fn a_page_catches_up_after_it_was_frozen_in_the_background() {
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "frozen" }));
         roll_until(head(instance) + 10, instance);
         browser.devtools("Page.setWebLifecycleState", json!({ "state": "active" }));
-        // The command also hid the page.
-        browser.devtools("Page.bringToFront", json!({}));
+        // The command also hid the page. The visitor returns to it from another tab.
+        let page = browser.tab();
+        browser.open_tab();
+        browser.ask(&page);
     }));
 }
 
