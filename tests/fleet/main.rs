@@ -1,7 +1,7 @@
 //! Fleets: several nodes and real nats-servers, as processes on loopback. Faults are injected into
-//! both. An oracle compares the databases of all nodes, the fleet's log and what clients saw. A
-//! control must fail the same oracle. `tests/setup.sh` installs nats-server. NATS_SERVER=PATH names
-//! another one.
+//! both. An oracle compares the databases of all nodes, the fleet's log and what clients saw. Some
+//! clients are behind a real HAProxy with the delivered file. A control must fail the same oracle.
+//! `tests/setup.sh` installs nats-server and HAProxy. NATS_SERVER=PATH names another nats-server.
 //!
 //! The quick part of each campaign runs with all tests. `make torture` runs the whole campaign.
 
@@ -16,6 +16,15 @@ mod report;
 #[allow(dead_code, reason = "the other suite uses all of it")]
 #[path = "../faults/oracle.rs"]
 mod client_oracle;
+#[path = "../deploy/files.rs"]
+#[allow(dead_code, reason = "the other suite uses all of it")]
+mod files;
+#[path = "../deploy/program.rs"]
+#[allow(dead_code, reason = "the other suite uses all of it")]
+mod program;
+#[path = "../deploy/front.rs"]
+#[allow(dead_code, reason = "the other suite uses all of it")]
+mod front;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the other suite uses all of it")]
 #[path = "../faults/shim.rs"]
@@ -33,7 +42,6 @@ mod fleet;
 mod entries;
 mod oracle;
 mod gate;
-mod balancer;
 mod clients;
 #[cfg(all(target_os = "linux", feature = "machine"))]
 mod hosts;
@@ -53,6 +61,7 @@ mod old_server;
 // Faults.
 mod kills;
 mod outage;
+mod haproxy;
 mod cursors;
 mod restores;
 #[cfg(target_os = "linux")]
