@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 /// Timers and commits are not exact: how late a roll may be beyond three intervals.
 const TOLERANCE: Duration = Duration::from_secs(1);
+/// A node of a fleet that follows says so every 500 ms, unless it waits for its disk.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// The health of one server; cheap to clone.
 #[derive(Clone)]
@@ -28,6 +30,8 @@ struct State {
     fault: Option<String>,
     /// `None` on a single machine.
     replication: Option<Replication>,
+    /// When it was reported.
+    replicated_at: Instant,
 }
 
 /// How a node of a fleet keeps up with the others.
@@ -77,7 +81,13 @@ impl Health {
     /// The health of a server that starts now and makes a roll `every` so often.
     pub fn new(every: Duration) -> Health {
         let progress_at = Instant::now();
-        let state = State { progress_at, last_commit: None, fault: None, replication: None };
+        let state = State {
+            progress_at,
+            last_commit: None,
+            fault: None,
+            replication: None,
+            replicated_at: progress_at,
+        };
         Health(Arc::new(Shared { every, state: Mutex::new(state) }))
     }
 
@@ -96,7 +106,15 @@ impl Health {
 
     /// Reports how this node keeps up with its fleet.
     pub fn replicates(&self, replication: Replication) {
-        self.0.state().replication = Some(replication);
+        let mut state = self.0.state();
+        state.replication = Some(replication);
+        state.replicated_at = Instant::now();
+    }
+
+    /// Whether this node follows its fleet and has just said so.
+    pub fn is_in_touch(&self) -> bool {
+        let state = self.0.state();
+        state.replication == Some(Replication::Following) && state.replicated_at.elapsed() <= FRESH
     }
 
     /// How this node keeps up with its fleet; `None` on a single machine.

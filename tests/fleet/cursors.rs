@@ -192,6 +192,24 @@ fn a_node_that_is_a_few_rolls_behind_never_answers_a_false_reset_however_long_th
 }
 
 #[test]
+fn a_roll_that_no_node_has_is_answered_as_by_a_single_machine_however_long_the_interval() {
+    let fleet = Fleet::start_silent(1);
+    let node = &fleet.nodes[0];
+    let paths = ["/api/rolls/1", "/rolls/1", "/api/rolls/16", "/rolls/16", "/rolls/17"];
+    thread::scope(|scope| {
+        for path in paths {
+            scope.spawn(move || {
+                let (status, body) = node.get(path);
+                assert_eq!(status, 404, "{path}: {body}");
+            });
+        }
+        // A client that names the roll as seen is not told that there is none.
+        let answer = scope.spawn(|| first_answer(&node.url("/stream/"), "1-1795397860123").0);
+        assert_eq!(answer.join().unwrap(), "closing behind");
+    });
+}
+
+#[test]
 fn a_request_for_a_roll_that_comes_soon_waits_and_one_for_a_distant_roll_does_not() {
     let fleet = Fleet::start(1, 1);
     let node = &fleet.nodes[0];

@@ -39,7 +39,7 @@ pub async fn roll(
 ) -> Result<Json, ApiError> {
     query?;
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("id", error))?;
-    ahead.wait_for(id).await.map_err(HttpError::from)?;
+    ahead.wait_for_any(id).await.map_err(HttpError::from)?;
     let (roll, kept) = api.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
     Ok(Json::of(&RollJson::from(&roll)).cached_if(true, api.keep))

@@ -64,6 +64,18 @@ impl Ahead {
         let reached = timeout(MAX_WAIT, self.feed.reach(id)).await;
         reached.map_err(|_elapsed| Behind { id, head: self.feed.head().id })
     }
+
+    /// The same for a request that names a roll which its client need not have seen. If this node
+    /// is in touch with its fleet and did not get the roll within 5 s, there is no such roll: the
+    /// answer is the same as on a single machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Behind`] if this node is not in touch with its fleet.
+    pub async fn wait_for_any(&self, id: RollId) -> Result<(), Behind> {
+        let waited = self.wait_for(id).await;
+        waited.or_else(|behind| if self.health.is_in_touch() { Ok(()) } else { Err(behind) })
+    }
 }
 
 impl From<Behind> for HttpError {
@@ -131,6 +143,35 @@ mod tests {
             health.replicates(replication);
             assert_eq!(waits(&ahead, 1_000_000).await, (false, MAX_WAIT));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_roll_that_a_node_in_touch_does_not_get_within_five_seconds_does_not_exist() {
+        let (_folder, _feed, health, ahead) = node().await;
+        let waits_for_any = async || {
+            let start = Instant::now();
+            (ahead.wait_for_any(RollId(21)).await.is_ok(), start.elapsed())
+        };
+        // The node follows, and then says nothing for 5 s.
+        health.replicates(Replication::Following);
+        assert_eq!(waits_for_any().await, (false, MAX_WAIT));
+        for (replication, expected) in [
+            (Replication::Following, true),
+            (Replication::Unreachable("no route".into()), false),
+            (Replication::CatchingUp { n_behind: 9 }, false),
+        ] {
+            let report = async {
+                for _ in 0..10 {
+                    health.replicates(replication.clone());
+                    tokio::time::sleep(EVERY / 2).await;
+                }
+            };
+            let (waited, ()) = join!(waits_for_any(), report);
+            assert_eq!(waited, (expected, MAX_WAIT), "{replication:?}");
+        }
+        // A client has seen the roll of its cursor.
+        health.replicates(Replication::Following);
+        assert_eq!(waits(&ahead, 21).await, (false, MAX_WAIT));
     }
 
     #[tokio::test(start_paused = true)]

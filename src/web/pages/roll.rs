@@ -36,7 +36,7 @@ struct RollView {
 #[get("/rolls/<id>")]
 pub async fn page(id: &str, pages: &State<Pages>, ahead: &State<Ahead>) -> Result<Page, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
-    ahead.wait_for(id).await?;
+    ahead.wait_for_any(id).await?;
     let (roll, kept) = pages.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
     let proof = match pages.store.leaf(id).await {
