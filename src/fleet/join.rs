@@ -169,7 +169,7 @@ async fn give_back_after(
             }
             let next = roll.cursor();
             let entry = Entry { after: place, key: node.key, roll };
-            propose(jetstream, &entry).await?;
+            propose(jetstream, &entry, node.every).await?;
             node.metrics.fleet().returned();
             (*given, place) = (next.id, next);
         }
@@ -177,10 +177,10 @@ async fn give_back_after(
     Ok(())
 }
 
-async fn propose(jetstream: &JetStream, entry: &Entry) -> Result<(), FleetError> {
+async fn propose(jetstream: &JetStream, entry: &Entry, every: Duration) -> Result<(), FleetError> {
     let start = Instant::now();
     loop {
-        match jetstream.propose(entry.roll.id, entry.to_string()).await {
+        match jetstream.propose(entry.roll.id, entry.to_string(), every).await {
             Outcome::Won => return Ok(()),
             Outcome::Lost => return Err(FleetError::NotShown(entry.roll.id)),
             Outcome::Unknown if jetstream.may_not_propose() => {

@@ -112,6 +112,8 @@ pub struct Reported {
     only_follows: bool,
     /// The dice of other nodes that differ.
     dice: Option<String>,
+    /// The time between rolls of other nodes, if it differs.
+    every: Option<Duration>,
 }
 
 impl Reported {
@@ -140,6 +142,13 @@ impl Reported {
         if !self.only_follows {
             self.only_follows = true;
             info!("the user may not propose rolls: this node only follows the fleet");
+        }
+    }
+
+    fn every_differs(&mut self, theirs: Duration, ours: Duration) {
+        if self.every != Some(theirs) {
+            warn!("another node of the fleet rolls every {theirs:?}, this one every {ours:?}");
+            self.every = Some(theirs);
         }
     }
 

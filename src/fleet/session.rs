@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::draw;
 use crate::fleet::entry::{Entry, roll_after};
 use crate::fleet::error::FleetError;
-use crate::fleet::jetstream::JetStream;
+use crate::fleet::jetstream::{Heard, JetStream};
 use crate::fleet::join::join;
 use crate::fleet::reads::{Answer, Reads};
 use crate::fleet::turns::{Outcome, Turn, Turns};
@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
                         return Ok(error.into());
                     }
                 }
-                id = jetstream.ring() => reads.heard(id, Instant::now()),
+                heard = jetstream.ring() => self.heard(&heard),
                 outcome = proposed => self.proposal_ended(outcome),
                 () = sleep_until(wake_at) => {
                     let silence = self.reads.silence(Instant::now());
@@ -150,6 +150,13 @@ impl<'a> Session<'a> {
                     self.show_progress();
                 }
             }
+        }
+    }
+
+    fn heard(&mut self, Heard { id, every }: &Heard) {
+        self.reads.heard(*id, Instant::now());
+        if let Some(theirs) = every.filter(|theirs| *theirs != self.node.every) {
+            self.reported.every_differs(theirs, self.node.every);
         }
     }
 
@@ -263,7 +270,8 @@ impl<'a> Session<'a> {
         }
         let roll = self.candidate.clone()?;
         let entry = Entry { after: head, key: self.node.key, roll };
-        self.proposal = Some(Box::pin(self.jetstream.propose(id, entry.to_string())));
+        let every = self.node.every;
+        self.proposal = Some(Box::pin(self.jetstream.propose(id, entry.to_string(), every)));
         None
     }
 

@@ -25,6 +25,8 @@ fn three_nodes_have_the_same_rolls_statistics_and_checkpoints_and_the_dice_of_th
         assert_eq!(node.get("/readyz").0, 200);
         assert_eq!(node.metric("rollcast_fleet_following"), Some(1.0));
         assert_eq!(node.metric("rollcast_fleet_returned_total"), Some(0.0));
+        // Control: the warning about other dice and another interval.
+        assert_eq!(node.n_logged("another node of the fleet"), 0, "{:#?}", node.log());
     }
     // Each roll was won by one proposal, and after the first rolls nobody competes.
     let proposals = |outcome: &str| -> f64 {
@@ -120,11 +122,13 @@ fn each_node_prunes_for_itself() {
 }
 
 #[test]
-fn other_dice_on_one_node_are_taken_by_all_and_the_page_of_the_fleet_shows_its_state() {
+fn other_dice_and_another_interval_on_one_node_are_taken_by_all_with_a_warning_and_the_page_of_the_fleet_shows_its_state()
+ {
     let mut fleet = Fleet::start(1, 2);
     fleet.nodes[1].stop();
     let mut settings = fleet.nodes[1].settings.clone();
     settings.rollcast = "dice = ['2D6']".into();
+    settings.every = "300ms".into();
     fleet.nodes[1].configure(settings);
     fleet.nodes[1].start();
     fleet.nodes[1].wait_until_it_follows();
@@ -137,10 +141,14 @@ fn other_dice_on_one_node_are_taken_by_all_and_the_page_of_the_fleet_shows_its_s
     fleet.nodes[0].start();
     fleet.nodes[0].wait_until_it_follows();
     fleet.nodes[0].wait_for_roll(fleet.head());
-    let n_warnings = || fleet.nodes[0].n_logged("another node of the fleet rolls");
-    wait_for("a warning", || (n_warnings() > 0).then_some(()));
+    let differences = ["another node of the fleet rolls 2D6", "fleet rolls every 300ms"];
+    for difference in differences {
+        wait_for(difference, || (fleet.nodes[0].n_logged(difference) > 0).then_some(()));
+    }
     fleet.nodes[0].wait_for_more(5);
-    assert_eq!(n_warnings(), 1, "warned once");
+    for difference in differences {
+        assert_eq!(fleet.nodes[0].n_logged(difference), 1, "warned once");
+    }
     let status = fleet.nodes[0].status();
     for key in ["state", "reason", "head", "log_last", "behind"] {
         assert!(status.get(key).is_some(), "no `{key}` in {status}");

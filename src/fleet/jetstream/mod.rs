@@ -45,6 +45,8 @@ const MAX_ENTRIES: i64 = 1_000_000;
 const MAX_ENTRY_BYTES: i32 = 4_096;
 /// The key of the stream's metadata with the head of the node that created it.
 const ORIGIN: &str = "rollcast.origin";
+/// The header of a proposal with the time between rolls on its node, in milliseconds.
+const EVERY: &str = "Rollcast-Every";
 
 // Error codes of the JetStream API.
 const STREAM_NOT_FOUND: u64 = 10_059;
@@ -69,6 +71,15 @@ struct Requests {
 
 /// The newest permission that the server denied.
 type Denied = Arc<Mutex<Option<String>>>;
+
+/// A proposal of any node, as the servers forward it. It is not a part of the log: the log may
+/// refuse it.
+pub struct Heard {
+    /// The place that it is for.
+    pub id: RollId,
+    /// The time between rolls on its node, if the proposal names it.
+    pub every: Option<Duration>,
+}
 
 /// The state of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,14 +121,15 @@ impl JetStream {
         self.requests.is_denied(&subject(&self.requests.stream))
     }
 
-    /// Waits for a proposal of any node, and returns its place. Only a hint: it may be missed, and the
-    /// log may refuse the proposal.
-    pub async fn ring(&mut self) -> RollId {
+    /// Waits for a proposal of any node. Only a hint: a proposal may be missed.
+    pub async fn ring(&mut self) -> Heard {
         loop {
             match self.doorbell.next().await {
                 Some(proposal) => {
                     if let Some(id) = str::from_utf8(&proposal.payload).ok().and_then(place) {
-                        return id;
+                        let every = proposal.headers.as_ref().and_then(|it| it.get(EVERY));
+                        let every = every.and_then(|every| every.as_str().parse().ok());
+                        return Heard { id, every: every.map(Duration::from_millis) };
                     }
                 }
                 // The client is closed, which the next request reports.
@@ -191,15 +203,18 @@ impl JetStream {
     }
 
     /// Proposes `entry` for the place `id`. The log takes it only if the place before is its last.
+    /// `every` is the time between rolls on this node, with which the other nodes compare theirs.
     pub fn propose(
         &self,
         id: RollId,
         entry: String,
+        every: Duration,
     ) -> impl Future<Output = Outcome> + Send + use<> {
         let (client, subject) = (self.requests.client.clone(), subject(&self.requests.stream));
         async move {
             let mut headers = HeaderMap::new();
             headers.insert(NATS_EXPECTED_LAST_SEQUENCE, id.previous().to_string());
+            headers.insert(EVERY, every.as_millis().to_string());
             let request = Request::new()
                 .headers(headers)
                 .payload(entry.into())
