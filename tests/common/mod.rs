@@ -165,11 +165,19 @@ impl Instance {
                  delete from die_statistics; delete from result_statistics;
                  delete from block_cells; delete from p_value_bins;
                  delete from tile_hashes; delete from seed_runs;
-                 insert into rolls (id, rolled_at, dice)
+                 -- The parts of timestamps, and the dice, which repeat every 60 rolls.
+                 create temp table hours as
                  with recursive n(n) as
-                   (values ({oldest}) union all select n + 1 from n where n < {n_rolls})
-                 select n, strftime('%Y-%m-%dT%H:%M:%S', 1795392000 + n, 'unixepoch') || '.123Z',
-                        json_object('1D6', 1 + n % 6, '1D20', 1 + n % 20) from n where n <= {n_rolls};
+                   (values ({oldest} / 3600) union all select n + 1 from n where n < {n_rolls} / 3600)
+                 select n, strftime('%Y-%m-%dT%H:', 1795392000 + 3600 * n, 'unixepoch') as text from n;
+                 create temp table seconds as
+                 with recursive n(n) as (values (0) union all select n + 1 from n where n < 3599)
+                 select n, strftime('%M:%S', n, 'unixepoch') || '.123Z' as text,
+                        json_object('1D6', 1 + n % 6, '1D20', 1 + n % 20) as dice from n;
+                 insert into rolls (id, rolled_at, dice)
+                 select 3600 * hours.n + seconds.n, hours.text || seconds.text, seconds.dice
+                 from hours cross join seconds
+                 where 3600 * hours.n + seconds.n between {oldest} and {n_rolls};
                  {create_triggers}
                  commit;"
             ))
