@@ -58,6 +58,7 @@ fn of_die(report: &DieReport) -> String {
         let _ = writeln!(out, "{name:<16}{text}");
     };
     line(&report.die, format!("{} rolls", grouped(report.n_rolls)));
+    line("verdict", format!("{}. {}", fairness.verdict.text(), fairness.reason));
     let seen = mean.seen.map_or_else(|| "–".into(), |seen| decimal(seen, 4));
     let range = format!("{} to {}", decimal(mean.low, 4), decimal(mean.high, 4));
     line("mean", format!("{seen} (fair: {range}){}", mark(mean.is_outside())));
@@ -68,12 +69,9 @@ fn of_die(report: &DieReport) -> String {
             line(name, format!("{}{}", run(longest), mark(longest.is_outside())));
         }
     }
-    let verdict = match fairness.alarm_id {
-        Some(id) => format!("ALARM: it reached {:.0} at roll {id}", fairness.alarm),
-        None => format!("no alarm, which would be at {:.0}", fairness.alarm),
-    };
     let (now, highest) = (power_of_ten(fairness.log10_e), power_of_ten(fairness.highest_log10_e));
-    line("evidence", format!("{now}, at its highest {highest} ({verdict})"));
+    let alarm = grouped(fairness.alarm as u64);
+    line("evidence", format!("{now}, at its highest {highest} (alarm at {alarm})"));
     line(
         "blocks",
         match (blocks.last_chi_square, blocks.last_p) {

@@ -159,7 +159,8 @@ fn encode_evidence(encoder: &mut DescriptorEncoder<'_>, evidence: &[Evidence]) -
         evidence.iter().map(move |of| ([("die", of.die.to_string())], value(of)))
     };
     let help = "Decimal logarithm of the evidence against fairness (e-value), by die. The alarm is \
-                at 1.3.";
+                at the logarithm of 20 times the number of dice: at 1.3 with one die, at 1.6 with \
+                two.";
     encode_by(encoder, "evidence_log10", help, by_die(|of| of.log10_e))?;
     let help = "1 if the evidence against fairness ever reached the alarm, otherwise 0, by die.";
     encode_by(encoder, "evidence_alarm", help, by_die(|of| f64::from(of.alarm)))

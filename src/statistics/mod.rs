@@ -7,16 +7,24 @@ mod distribution;
 mod tally;
 mod tallies;
 mod report;
+mod verdict;
 pub mod words;
 
 pub use self::distribution::Distribution;
 pub use self::report::{
-    Bin, BlockReport, Chance, DieReport, Fairness, PValueBin, Range, Run, Statistics,
+    Bin, BlockReport, Chance, DieReport, EvidencePoint, Fairness, PValueBin, Range, Run, Statistics,
 };
 pub use self::tallies::{Change, Tallies};
-pub use self::tally::{Block, DieTally, N_BINS, ResultTally, Streak};
+pub use self::tally::{Block, DieTally, N_BINS, Peak, ResultTally, Streak};
+pub use self::verdict::Verdict;
 
 /// The number of rolls in a block. Each complete block gets one chi-square test.
 pub const N_BLOCK_ROLLS: u64 = 3_600;
-/// The e-value at which a die is called unfair.
-pub const ALARM: f64 = 20.0;
+
+/// The e-value at which one of `n_dice` dice is called unfair: 20 times the number of dice.
+///
+/// A fair die's e-value reaches it in at most one of `20 * n_dice` histories. So at most one of 20
+/// histories of `n_dice` fair dice ever has an alarm, even if the dice depend on each other.
+pub fn alarm(n_dice: usize) -> f64 {
+    20.0 * n_dice.max(1) as f64
+}

@@ -1,12 +1,14 @@
 //! The report: the figures of a tally, compared with a fair die. The page, the API and the terminal
 //! show the same figures.
 
+use std::f64::consts::LN_10;
+
 use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
 use utoipa::ToSchema;
 
-use crate::dice::Dice;
-use crate::statistics::{ALARM, Block, DieTally, N_BINS, N_BLOCK_ROLLS, Tallies};
+use crate::dice::{Dice, Die};
+use crate::statistics::{Block, DieTally, N_BINS, N_BLOCK_ROLLS, Peak, Tallies, Verdict, verdict};
 
 /// The maximum number of rows of results. Neighbouring results of larger dice share a row.
 const MAX_BINS: usize = 60;
@@ -17,8 +19,8 @@ const CENTRAL: [f64; 3] = [0.025, 0.5, 0.975];
 /// Half the width of the same interval of a normal distribution, in standard deviations.
 const TWO_SIDED_95: f64 = 1.959_963_984_540_054;
 
-/// The statistics of all dice.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// The statistics of all dice. The default is that before the first roll.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Statistics {
     /// The id of the newest counted roll; 0 before the first roll.
     pub as_of: i64,
@@ -108,18 +110,41 @@ pub struct Range {
 }
 
 /// The evidence against fairness: an e-value, which stays valid however often you look.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Fairness {
+    /// The answer in words.
+    pub verdict: Verdict,
+    /// The reason for the verdict, as one sentence. Empty before the first roll.
+    pub reason: String,
+    /// By how much a result would have to come too often so that it would probably have caused an
+    /// alarm by now, as a part of its probability: 0.2 is 20 % too often. For a sum of dice, this is
+    /// its most likely result. `null` before the first roll.
+    pub detectable_excess: Option<f64>,
     /// The current e-value, at most the largest number of 64 bits (1.8e308).
     pub e: f64,
     /// The decimal logarithm of the current e-value, without this limit.
     pub log10_e: f64,
     /// The decimal logarithm of the highest e-value so far.
     pub highest_log10_e: f64,
-    /// The e-value at which the die is called unfair.
+    /// How the e-value changed over the rolls, oldest first: about 10 points for each factor of 10
+    /// in the number of rolls. Empty before the first roll. Begins later where older rolls were
+    /// deleted before this was recorded.
+    pub history: Vec<EvidencePoint>,
+    /// The e-value at which the die is called unfair: 20 times the number of dice that were ever
+    /// rolled. So at most one of 20 sites with fair dice ever has an alarm.
     pub alarm: f64,
-    /// The id of the roll at which the e-value first reached `alarm`; `null` if it never did.
+    /// The id of the roll at which the e-value first reached the alarm; `null` if it never reached
+    /// `alarm`. A die that is added later raises `alarm` for all dice.
     pub alarm_id: Option<i64>,
+}
+
+/// The highest e-value in a range of rolls, which begins after the range of the point before.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct EvidencePoint {
+    /// The number of rolls of this die up to the end of the range.
+    pub n_rolls: u64,
+    /// The decimal logarithm of the highest e-value in the range, rounded to four decimals.
+    pub log10_e: f64,
 }
 
 /// The complete blocks of rolls.
@@ -205,6 +230,17 @@ impl Statistics {
         let dice = now.chain(before).map(DieReport::from).collect();
         Statistics { as_of: tallies.last_id().0, dice }
     }
+
+    /// The number of rolls of the die that was rolled most.
+    pub fn n_rolls(&self) -> u64 {
+        self.dice.iter().map(|report| report.n_rolls).max().unwrap_or(0)
+    }
+
+    /// The statistics of a die.
+    pub fn of_die(&self, die: Die) -> Option<&DieReport> {
+        let name = die.to_string();
+        self.dice.iter().find(|report| report.die == name)
+    }
 }
 
 impl From<&DieTally> for DieReport {
@@ -217,15 +253,27 @@ impl From<&DieTally> for DieReport {
             longest_streak: longest_streak(tally),
             longest_drought: longest_drought(tally),
             fairness: Fairness {
+                verdict: Verdict::of(tally),
+                reason: verdict::reason(tally),
+                detectable_excess: verdict::detectable_excess(tally),
                 e: tally.log_e.min(f64::MAX.ln()).exp(),
                 log10_e: tally.log10_e(),
-                highest_log10_e: tally.highest_log_e / std::f64::consts::LN_10,
-                alarm: ALARM,
+                highest_log10_e: tally.highest_log_e / LN_10,
+                history: history(tally),
+                alarm: tally.alarm,
                 alarm_id: tally.alarm_id.map(|id| id.0),
             },
             blocks: blocks(tally),
         }
     }
+}
+
+fn history(tally: &DieTally) -> Vec<EvidencePoint> {
+    let point = |peak: &Peak| EvidencePoint {
+        n_rolls: peak.last_n.min(tally.n_rolls),
+        log10_e: (peak.log_e / LN_10 * 1e4).round() / 1e4,
+    };
+    tally.peaks.iter().map(point).collect()
 }
 
 fn mean(tally: &DieTally) -> Chance {

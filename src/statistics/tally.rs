@@ -6,7 +6,7 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use crate::dice::Die;
 use crate::roll::RollId;
-use crate::statistics::{ALARM, Distribution, N_BLOCK_ROLLS};
+use crate::statistics::{Distribution, N_BLOCK_ROLLS, alarm};
 
 /// The number of equal bins for p-values between 0 and 1.
 pub const N_BINS: usize = 20;
@@ -14,7 +14,7 @@ pub const N_BINS: usize = 20;
 /// The prior of the e-value: its model starts as if each equally likely result had already come
 /// this many times. It detects deviations of about 1/√100 = 10 % fastest. The e-value is valid
 /// for any prior.
-const PRIOR: f64 = 100.0;
+pub const PRIOR: f64 = 100.0;
 
 /// The totals of all rolls of a die.
 #[derive(Clone, Debug)]
@@ -40,7 +40,14 @@ pub struct DieTally {
     pub log_e: f64,
     /// The maximum of `log_e` so far.
     pub highest_log_e: f64,
-    /// The roll at which the e-value first reached [`ALARM`].
+    /// The highest e-value in consecutive ranges of rolls, oldest first. Each range is a quarter
+    /// longer than all rolls before it, so there are about 10 for each factor of 10 in the number of
+    /// rolls. The last range may be incomplete.
+    pub peaks: Vec<Peak>,
+    /// The e-value at which the die is called unfair.
+    pub alarm: f64,
+    /// The roll at which the e-value first reached the alarm of that time. `None` if `alarm` was
+    /// never reached.
     pub alarm_id: Option<RollId>,
     /// The number of rolls in each cell of the incomplete block.
     pub cells: Vec<u64>,
@@ -63,6 +70,15 @@ pub struct ResultTally {
     pub last_n: u64,
     /// The longest run of other results that one of these rolls ended.
     pub longest_drought: u64,
+}
+
+/// The highest e-value in a range of rolls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// The last roll of the range, as a number among the die's own rolls, from 1.
+    pub last_n: u64,
+    /// The natural logarithm of the e-value.
+    pub log_e: f64,
 }
 
 /// A run of equal results.
@@ -99,6 +115,8 @@ impl DieTally {
             longest_id: RollId::BEFORE_FIRST,
             log_e: 0.0,
             highest_log_e: 0.0,
+            peaks: Vec::new(),
+            alarm: alarm(1),
             alarm_id: None,
             cells: vec![0; fair.cell_chances().len()],
             n_block_rolls: 0,
@@ -114,6 +132,14 @@ impl DieTally {
         self.log_e / std::f64::consts::LN_10
     }
 
+    /// Sets the e-value at which the die is called unfair. Forgets an alarm of a lower one.
+    pub fn set_alarm(&mut self, alarm: f64) {
+        self.alarm = alarm;
+        if self.highest_log_e < alarm.ln() {
+            self.alarm_id = None;
+        }
+    }
+
     /// Adds a roll. Returns the index of its result. Returns `None`, and counts nothing, if the die
     /// does not have this result.
     pub fn add(&mut self, id: RollId, result: u32) -> Option<usize> {
@@ -122,10 +148,11 @@ impl DieTally {
         self.log_e += self.log_bet(index);
         if self.log_e > self.highest_log_e {
             self.highest_log_e = self.log_e;
-            if self.alarm_id.is_none() && self.log_e >= ALARM.ln() {
+            if self.alarm_id.is_none() && self.log_e >= self.alarm.ln() {
                 self.alarm_id = Some(id);
             }
         }
+        self.note_peak();
         self.n_rolls += 1;
         self.total += u64::from(result);
         let of_result = &mut self.results[index];
@@ -155,13 +182,22 @@ impl DieTally {
     /// is k(a + c)/(ka + n).
     /// Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data" (2022),
     /// <https://arxiv.org/abs/2011.03567>. The product is a martingale if the die is fair.
-    /// So the probability that it ever reaches 20 is at most 1/20, however often it is checked
+    /// So the probability that it ever reaches x is at most 1/x, however often it is checked
     /// (Ville's inequality).
     fn log_bet(&self, index: usize) -> f64 {
         let chance = self.fair.chances()[index];
         let prior = PRIOR * self.fair.chances().len() as f64;
         let seen = self.results[index].n_rolls as f64;
         ((prior * chance + seen) / (prior + self.n_rolls as f64) / chance).ln()
+    }
+
+    /// Adds the current e-value to the range of the next roll.
+    fn note_peak(&mut self) {
+        let (log_e, n_before) = (self.log_e, self.n_rolls);
+        match self.peaks.last_mut() {
+            Some(peak) if n_before < peak.last_n => peak.log_e = peak.log_e.max(log_e),
+            _ => self.peaks.push(Peak { last_n: n_before + (n_before / 4).max(1), log_e }),
+        }
     }
 
     fn complete_block(&mut self, id: RollId) {
@@ -276,6 +312,88 @@ mod tests {
         let n_alarms = caught.iter().flatten().count();
         println!("{n_alarms} false alarms of a naive chi-square in {N_RUNS} fair histories");
         assert!(n_alarms as u64 > N_RUNS / 2, "{n_alarms} of {N_RUNS}");
+    }
+
+    /// How many of 400 servers with these fair dice ever have an alarm: at 20 times the number of
+    /// dice, and at 20 for each die alone.
+    fn servers_with_an_alarm(dice: &[&str], n_rolls: i64) -> (u64, u64) {
+        let at = alarm(dice.len());
+        let (mut n_alarms, mut n_alone) = (0, 0);
+        for seed in 0..N_RUNS {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut tallies: Vec<DieTally> = dice.iter().map(|name| die(name)).collect();
+            tallies.iter_mut().for_each(|tally| tally.set_alarm(at));
+            for id in 1..=n_rolls {
+                for tally in &mut tallies {
+                    let (n_dice, n_sides) = (tally.die.n_dice(), u32::from(tally.die.n_sides()));
+                    let sum = (0..n_dice).map(|_| rng.random_range(1..=n_sides)).sum();
+                    tally.add(RollId(id), sum);
+                }
+            }
+            let alone = |tally: &DieTally| tally.highest_log_e >= alarm(1).ln();
+            n_alarms += u64::from(tallies.iter().any(|tally| tally.alarm_id.is_some()));
+            n_alone += u64::from(tallies.iter().any(alone));
+        }
+        println!("{n_alarms} of {N_RUNS} fair servers with {} dice, {n_alone} at 20", dice.len());
+        (n_alarms, n_alone)
+    }
+
+    #[test]
+    fn at_most_one_of_twenty_fair_servers_ever_has_an_alarm_however_many_dice_it_rolls() {
+        let five = ["1D2", "1D4", "1D6", "2D6", "1D8"];
+        let twelve =
+            ["1D2", "1D3", "1D4", "1D5", "1D6", "1D7", "1D8", "2D2", "2D3", "2D4", "2D5", "2D6"];
+        for (dice, n_rolls) in [(&five[..], 2_000), (&twelve[..], 800)] {
+            let (n_alarms, n_alone) = servers_with_an_alarm(dice, n_rolls);
+            // At most 20 of 400 are expected. 33 or more would come once in 300 tests.
+            assert!(n_alarms < 33, "{n_alarms} of {N_RUNS}");
+            // Control: an alarm at 20 for each die breaks the promise.
+            assert!(n_alone > 40, "control: {n_alone} of {N_RUNS}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_below_a_raised_threshold_is_forgotten_and_may_come_again() {
+        let mut tally = die("1D6");
+        let mut id = 0;
+        let mut roll_sixes_to = |tally: &mut DieTally, e: f64| {
+            while tally.log_e < e.ln() {
+                id += 1;
+                tally.add(RollId(id), 6);
+            }
+            id
+        };
+        let first = roll_sixes_to(&mut tally, 20.0);
+        assert_eq!(tally.alarm_id, Some(RollId(first)));
+        tally.set_alarm(40.0);
+        assert_eq!(tally.alarm_id, None);
+        let second = roll_sixes_to(&mut tally, 40.0);
+        assert!(second > first);
+        assert_eq!(tally.alarm_id, Some(RollId(second)));
+        tally.set_alarm(40.0);
+        assert_eq!(tally.alarm_id, Some(RollId(second)), "the same threshold changes nothing");
+    }
+
+    #[test]
+    fn peaks_are_the_highest_evidence_of_ranges_that_grow_with_the_history() {
+        let mut tally = die("1D6");
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut evidence = Vec::new();
+        for id in 1..=100_000 {
+            tally.add(RollId(id), rng.random_range(1..=6));
+            evidence.push(tally.log_e);
+        }
+        let (mut after, mut n_peaks) = (0, 0);
+        for peak in &tally.peaks {
+            let to = (peak.last_n as usize).min(evidence.len());
+            let highest = evidence[after..to].iter().copied().fold(f64::MIN, f64::max);
+            assert_eq!(peak.log_e.to_bits(), highest.to_bits(), "rolls {after} to {to}");
+            (after, n_peaks) = (to, n_peaks + 1);
+        }
+        assert_eq!(after, evidence.len(), "every roll is in a range");
+        assert!((40..60).contains(&n_peaks), "{n_peaks} for 100,000 rolls");
+        let ends: Vec<u64> = tally.peaks.iter().take(9).map(|peak| peak.last_n).collect();
+        assert_eq!(ends, [1, 2, 3, 4, 5, 6, 7, 8, 10]);
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub fn power_of_ten(log10: f64) -> String {
     }
 }
 
-fn superscript(n: i64) -> String {
+/// The number in superscript digits: `⁻³⁸`.
+pub fn superscript(n: i64) -> String {
     let raise = |c| match c {
         '0'..='9' => "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth((c as u8 - b'0').into()),
         // The minus sign.

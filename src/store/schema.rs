@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_damaged_rows.sql"),
     include_str!("../../migrations/0005_clock_steps.sql"),
     include_str!("../../migrations/0006_log.sql"),
+    include_str!("../../migrations/0007_evidence.sql"),
 ];
 /// The newest schema version that this program supports.
 const SCHEMA: usize = MIGRATIONS.len();

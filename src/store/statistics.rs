@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::dice::Die;
 use crate::roll::RollId;
-use crate::statistics::{Block, Change, DieTally, ResultTally, Streak, Tallies};
+use crate::statistics::{Block, Change, DieTally, Peak, ResultTally, Streak, Tallies};
 use crate::store::StoreError;
 
 /// The name of the statistics in the table `projections`.
@@ -25,6 +25,7 @@ pub fn load(connection: &Connection) -> Result<Tallies, StoreError> {
     }
     let mut tallies = load_dice(connection)?;
     load_results(connection, &mut tallies)?;
+    load_peaks(connection, &mut tallies)?;
     let sql = "select die, cell, n_rolls from block_cells order by die, cell";
     load_counts(connection, sql, &mut tallies, |tally| &mut tally.cells)?;
     let sql = "select die, bin, n_blocks from p_value_bins order by die, bin";
@@ -106,6 +107,26 @@ fn load_results(
     Ok(())
 }
 
+fn load_peaks(
+    connection: &Connection,
+    tallies: &mut BTreeMap<String, DieTally>,
+) -> Result<(), StoreError> {
+    // Schema 7 began with them.
+    if !exists(connection, "evidence_peaks")? {
+        return Ok(());
+    }
+    let sql = "select die, last_n, log_e from evidence_peaks order by die, last_n";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let die: String = row.get(0)?;
+        if let Some(tally) = tallies.get_mut(&die) {
+            tally.peaks.push(Peak { last_n: row.get(1)?, log_e: row.get(2)? });
+        }
+    }
+    Ok(())
+}
+
 /// Loads rows of a die, an index and a count into the `counts` of each tally.
 fn load_counts(
     connection: &Connection,
@@ -138,6 +159,8 @@ struct UnsavedDie {
     cells: BTreeSet<usize>,
     /// Whether the saved cells belong to a block that is complete by now.
     block: bool,
+    /// The lowest index of a changed peak.
+    first_peak: Option<usize>,
 }
 
 impl Unsaved {
@@ -145,6 +168,7 @@ impl Unsaved {
     pub fn add(&mut self, change: Change) {
         let die = self.0.entry(change.die).or_default();
         die.results.insert(change.result);
+        die.first_peak = die.first_peak.or(change.peak);
         if change.completes_block {
             die.cells.clear();
             die.block = true;
@@ -161,6 +185,7 @@ impl Unsaved {
             die.results = shown.map(|(index, _)| index).collect();
             die.cells = (0..tally.cells.len()).collect();
             die.block = true;
+            die.first_peak = Some(0);
         }
     }
 
@@ -174,6 +199,9 @@ impl Unsaved {
             let tally = tallies.get(name).expect("a changed die has a tally");
             save_die(connection, name, tally)?;
             save_results(connection, name, tally, &unsaved.results)?;
+            if let Some(first) = unsaved.first_peak {
+                save_peaks(connection, name, &tally.peaks[first..])?;
+            }
             if unsaved.block {
                 save_block(connection, name, tally)?;
             }
@@ -231,6 +259,15 @@ fn save_results(
         let ResultTally { n_rolls, last_n, longest_drought } = tally.results[*index];
         let result = tally.fair.result(*index);
         statement.execute(params![name, result, n_rolls, last_n, longest_drought])?;
+    }
+    Ok(())
+}
+
+fn save_peaks(connection: &Connection, name: &str, peaks: &[Peak]) -> Result<(), StoreError> {
+    let sql = "insert or replace into evidence_peaks (die, last_n, log_e) values (?1, ?2, ?3)";
+    let mut statement = connection.prepare_cached(sql)?;
+    for Peak { last_n, log_e } in peaks {
+        statement.execute(params![name, last_n, log_e])?;
     }
     Ok(())
 }

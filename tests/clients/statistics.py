@@ -71,7 +71,7 @@ def highest_evidence(indices, chances):
     return highest
 
 
-def of_die(report, results):
+def of_die(report, results, alarm):
     name = report["die"]
     n_dice, n_sides = map(int, name.split("D"))
     chances = fair_sum(n_dice, n_sides)
@@ -108,7 +108,8 @@ def of_die(report, results):
     compare(f"{name} evidence", evidence["log10_e"], log_evidence(counts, chances) / ten, 1e-6)
     highest = highest_evidence(indices, chances)
     compare(f"{name} highest evidence", evidence["highest_log10_e"], highest / ten, 1e-9)
-    compare(f"{name} alarm", evidence["alarm_id"] is not None, highest >= math.log(20))
+    compare(f"{name} alarm at", evidence["alarm"], alarm)
+    compare(f"{name} alarm", evidence["alarm_id"] is not None, highest >= math.log(alarm))
 
     cells = cells_of(chances)
     expected = [BLOCK * chances[cell].sum() for cell in cells]
@@ -137,7 +138,8 @@ def main():
     rows = database.execute("select dice from rolls where id <= ? order by id", [seen["as_of"]])
     rolls = [json.loads(dice) for (dice,) in rows]
     for report in seen["dice"]:
-        of_die(report, [roll[report["die"]] for roll in rolls if report["die"] in roll])
+        results = [roll[report["die"]] for roll in rolls if report["die"] in roll]
+        of_die(report, results, 20 * len(seen["dice"]))
     print(f"same {n_compared}")
 
 

@@ -163,7 +163,7 @@ impl Instance {
                  {drop_triggers}
                  delete from rolls; delete from sqlite_sequence; update projections set last_id = 0;
                  delete from die_statistics; delete from result_statistics;
-                 delete from block_cells; delete from p_value_bins;
+                 delete from block_cells; delete from p_value_bins; delete from evidence_peaks;
                  delete from tile_hashes; delete from seed_runs;
                  -- The parts of timestamps, and the dice, which repeat every 60 rolls.
                  create temp table hours as

@@ -18,7 +18,7 @@ use rollcast::dice::Results;
 use rollcast::log::{Checkpoint, Frontier, Hash, Leaf, TILE_LEN, leaf_hash};
 use rollcast::roll::{Roll, RollId};
 use rollcast::seeds::{Block, Secret, Seed, Seeds};
-use rollcast::statistics::DieTally;
+use rollcast::statistics::{Peak, Tallies};
 use rusqlite::OptionalExtension;
 
 use crate::common::events::{Ask, Stream};
@@ -342,17 +342,15 @@ struct Expected {
 impl Expected {
     fn new(instance: &Instance) -> Expected {
         let rolls = instance.stored();
-        let mut tallies = BTreeMap::<String, DieTally>::new();
+        let mut tallies = Tallies::default();
         let mut results = BTreeMap::<(String, u32), u64>::new();
         let mut statistics = vec![String::new()];
-        for (id, _, dice) in &rolls {
-            for result in dice.parse::<Results>().unwrap().0 {
-                let name = result.die.to_string();
-                let tally = tallies.entry(name.clone());
-                let tally = tally.or_insert_with(|| DieTally::new(result.die));
-                tally.add(RollId(*id), result.result);
-                *results.entry((name, result.result)).or_default() += 1;
+        for (id, rolled_at, dice) in &rolls {
+            let dice: Results = dice.parse().unwrap();
+            for result in &dice.0 {
+                *results.entry((result.die.to_string(), result.result)).or_default() += 1;
             }
+            tallies.add(&Roll { id: RollId(*id), rolled_at: rolled_at.parse().unwrap(), dice });
             statistics.push(statistics_text(&tallies, &results));
         }
         let secret = fs::read_to_string(instance.path().join("rolls.secret")).unwrap();
@@ -378,15 +376,13 @@ fn log_of(rolls: &[(i64, String, String)], seeds: &Seeds) -> Vec<(Option<Seed>, 
 }
 
 /// The expected statistics, one line for each row, in the form of [`stored_statistics`].
-fn statistics_text(
-    tallies: &BTreeMap<String, DieTally>,
-    results: &BTreeMap<(String, u32), u64>,
-) -> String {
+fn statistics_text(tallies: &Tallies, results: &BTreeMap<(String, u32), u64>) -> String {
     let mut lines = BTreeSet::new();
     for ((die, result), n_rolls) in results {
         lines.insert(format!("tally {die} {result} {n_rolls}"));
     }
-    for (die, tally) in tallies {
+    for tally in tallies.iter() {
+        let die = tally.die;
         lines.insert(format!(
             "die {die} {} {} {} {} {} {} {} {} {} {} {:?} {} {}",
             tally.last_id.0,
@@ -407,6 +403,9 @@ fn statistics_text(
             let (n_rolls, last_n) = (result.n_rolls, result.last_n);
             let (result, drought) = (tally.fair.result(index), result.longest_drought);
             lines.insert(format!("result {die} {result} {n_rolls} {last_n} {drought}"));
+        }
+        for Peak { last_n, log_e } in &tally.peaks {
+            lines.insert(format!("peak {die} {last_n} {log_e}"));
         }
         for (cell, n_rolls) in tally.cells.iter().enumerate().filter(|(_, n)| **n > 0) {
             lines.insert(format!("cell {die} {cell} {n_rolls}"));
@@ -434,6 +433,7 @@ fn stored_statistics(connection: &rusqlite::Connection) -> rusqlite::Result<Stri
             "select die, result, n_rolls, last_n, longest_drought from result_statistics
              where n_rolls > 0",
         ),
+        ("peak", "select die, last_n, log_e from evidence_peaks"),
         ("cell", "select die, cell, n_rolls from block_cells where n_rolls > 0"),
         ("bin", "select die, bin, n_blocks from p_value_bins where n_blocks > 0"),
     ] {
@@ -445,7 +445,7 @@ fn stored_statistics(connection: &rusqlite::Connection) -> rusqlite::Result<Stri
             for column in 0..n_columns {
                 let value = match (kind, column) {
                     (_, 0) => row.get::<_, String>(0)?,
-                    ("die", 9 | 10) => row.get::<_, f64>(column)?.to_string(),
+                    ("die", 9 | 10) | ("peak", 2) => row.get::<_, f64>(column)?.to_string(),
                     ("die", 11) => format!("{:?}", row.get::<_, Option<i64>>(column)?),
                     _ => row.get::<_, i64>(column)?.to_string(),
                 };

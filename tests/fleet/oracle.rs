@@ -36,11 +36,12 @@ pub struct Verdict {
 }
 
 /// Everything that is computed from the rolls alone.
-const COMPUTED: [&str; 6] = [
+const COMPUTED: [&str; 7] = [
     "die_statistics",
     "result_statistics",
     "block_cells",
     "p_value_bins",
+    "evidence_peaks",
     "projections",
     "tile_hashes",
 ];

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
 
+use rollcast::roll::RollId;
+use rollcast::statistics::DieTally;
 use rollcast::statistics::words::grouped;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -22,6 +24,31 @@ fn api(instance: &Instance) -> Value {
 
 fn dice_of(stored: &(i64, String, String)) -> BTreeMap<String, u64> {
     serde_json::from_str(&stored.2).unwrap()
+}
+
+/// The evidence over rolls in a report: numbers of rolls, and decimal logarithms times 10,000.
+fn history_of(die: &Value) -> Vec<(u64, i64)> {
+    let points = die["fairness"]["history"].as_array().unwrap().iter();
+    let log10_e = |point: &Value| (point["log10_e"].as_f64().unwrap() * 1e4).round() as i64;
+    points.map(|point| (point["n_rolls"].as_u64().unwrap(), log10_e(point))).collect()
+}
+
+/// The same, computed from all results of a die.
+fn evidence_of(name: &str, results: &[u64]) -> Vec<(u64, i64)> {
+    let mut tally = DieTally::new(name.parse().unwrap());
+    let (mut points, mut end): (Vec<(u64, i64)>, u64) = (Vec::new(), 0);
+    let mut highest = f64::MIN;
+    for (n, result) in (1..).zip(results) {
+        tally.add(RollId(n as i64), *result as u32);
+        if n > end {
+            end = (n - 1) + ((n - 1) / 4).max(1);
+            points.push((0, 0));
+            highest = f64::MIN;
+        }
+        highest = highest.max(tally.log10_e());
+        *points.last_mut().unwrap() = (n, (highest * 1e4).round() as i64);
+    }
+    points
 }
 
 /// Computes the statistics of all stored rolls up to `as_of` of `seen`, and compares them.
@@ -54,6 +81,7 @@ fn assert_right(seen: &Value, instance: &Instance) {
         }
         assert_eq!(die["longest_drought"]["length"], most, "{name}");
         assert_eq!(die["blocks"]["n_blocks"], results.len() as u64 / 3_600);
+        assert_eq!(history_of(die), evidence_of(name, &results), "{name} as of {as_of}");
     }
 }
 
@@ -88,6 +116,7 @@ pub const TO_SCHEMA_2: &str = "
     drop view earlier_than_the_roll_before; drop table clock_steps;
     drop table tile_hashes; drop table seed_runs; drop table new_secrets;
     drop trigger refuse_distant_id; drop trigger refuse_distant_id_update;
+    drop table evidence_peaks;
     create table tallies (
       die text not null, face integer not null, n_rolls integer not null, primary key (die, face)
     ) strict, without rowid;
@@ -170,6 +199,45 @@ fn a_database_of_schema_2_keeps_the_statistics_of_its_pruned_rolls() {
     server.stop();
     assert_eq!(number(&instance, SAVED_ID), before + 1, "saved at the stop");
     assert_eq!(number(&instance, "pragma user_version"), newest_schema);
+}
+
+/// Turns a database into one of schema 6, as an old server would have left it.
+const TO_SCHEMA_6: &str = "drop table evidence_peaks; pragma user_version = 6;";
+
+#[test]
+fn a_database_of_schema_6_gets_its_evidence_by_a_recount_if_all_rolls_are_kept() {
+    for n_deleted in [0, 5_000] {
+        let instance = Instance::new("every = '1h'");
+        instance.fill(8_000, 1);
+        instance.start().stop();
+        let n_rolls = number(&instance, "select max(id) from rolls");
+        let outside = Connection::open(instance.database()).unwrap();
+        outside.execute_batch(TO_SCHEMA_6).unwrap();
+        let pruned = format!("delete from rolls where id <= {n_deleted}");
+        outside.execute_batch(&pruned).unwrap();
+        drop(outside);
+        if n_deleted > 0 {
+            instance.rekey();
+        }
+        for n_starts in 1..=2 {
+            let mut server = instance.start();
+            let seen = wait_for("one roll more", || {
+                let seen = api(&instance);
+                (seen["as_of"] == n_rolls + n_starts).then_some(seen)
+            });
+            let die = &seen["dice"][0];
+            assert_eq!(die["n_rolls"], n_rolls + n_starts, "each roll is counted once");
+            let history = history_of(die);
+            if n_deleted == 0 {
+                assert_right(&seen, &instance);
+                assert!(history.len() > 30, "{history:?}");
+            } else {
+                let newest = (n_rolls + n_starts) as u64;
+                assert!(history.len() == 1 && history[0].0 == newest, "{history:?}");
+            }
+            server.stop();
+        }
+    }
 }
 
 #[test]
@@ -320,7 +388,7 @@ fn page_api_and_terminal_show_the_same_statistics() {
         assert!(page.contains(text), "expected {text} on the page");
     }
     // Rolls in a fixed order are perfectly even, so the last chi-square is 0.
-    for text in ["7,301 rolls", "365", "no alarm", "2 of 3,600 rolls; the last: chi-square 0.00"] {
+    for text in ["7,301 rolls", "365", "alarm at 80", "2 of 3,600 rolls; the last: chi-square 0.00"] {
         assert!(live.contains(text), "expected {text} in {live}");
     }
     assert!(live.contains('█'), "{live}");
@@ -390,7 +458,10 @@ fn the_command_exits_with_4_if_a_die_reached_the_alarm() {
     Connection::open(instance.database()).unwrap().execute_batch(loaded).unwrap();
     let (code, stdout, stderr) = stats();
     assert_eq!(code, 4, "{stdout}{stderr}");
-    assert!(stdout.contains("ALARM: it reached 20 at roll"), "{stdout}");
+    assert!(
+        stdout.contains("alarm. The evidence against it reached the alarm at roll"),
+        "{stdout}"
+    );
     assert!(stderr.contains("reached its alarm: 1D6"), "{stderr}");
 }
 

@@ -170,7 +170,8 @@ fn insert(
     }
     transaction.execute_batch(
         "delete from rolls; delete from die_statistics; delete from result_statistics;
-         delete from block_cells; delete from p_value_bins; update projections set last_id = 0;
+         delete from block_cells; delete from p_value_bins; delete from evidence_peaks;
+         update projections set last_id = 0;
          delete from tile_hashes; delete from seed_runs;",
     )?;
     let mut rng = StdRng::seed_from_u64(seed);

@@ -29,7 +29,7 @@ fn history(oldest: i64) -> Instance {
     // As a version before the log left it.
     let sql = "drop table tile_hashes; drop table seed_runs; drop table new_secrets;
                drop trigger refuse_distant_id; drop trigger refuse_distant_id_update;
-               pragma user_version = 5";
+               drop table evidence_peaks; pragma user_version = 5";
     Connection::open(instance.database()).unwrap().execute_batch(sql).unwrap();
     instance
 }
