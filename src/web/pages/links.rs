@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use rocket::http::RawStr;
 
-use crate::dice::DieResult;
+use crate::dice::{Die, DieResult};
 use crate::draw::Label;
 use crate::roll::RollId;
 
@@ -21,6 +21,11 @@ pub enum Place {
 /// One roll.
 pub fn roll(id: RollId) -> String {
     format!("/rolls/{id}")
+}
+
+/// The statistics of a die.
+pub fn die_statistics(die: Die) -> String {
+    format!("/stats/{die}")
 }
 
 /// The proof of a roll.
@@ -111,6 +116,7 @@ mod tests {
         let date: Date = "2026-11-23".parse().expect("a day");
         assert_eq!(before(RollId(7)), "/rolls?before=7");
         assert_eq!(day(date), "/rolls?day=2026-11-23");
+        assert_eq!(die_statistics("2d6".parse().expect("a die")), "/stats/2D6");
         assert_eq!(static_files("0123456789abcdef"), "/static/0123456789abcdef");
     }
 }

@@ -19,8 +19,19 @@ use crate::web::pages::source::{Source, SourceError};
 use crate::web::pages::view::{Site, SiteView};
 
 /// The templates that are rendered. All others are parts of these.
-const PAGES: [&str; 10] =
-    ["api", "draw", "error", "fleet", "index", "offline", "roll", "rolls", "stats", "verify"];
+const PAGES: [&str; 11] = [
+    "api",
+    "die_stats",
+    "draw",
+    "error",
+    "fleet",
+    "index",
+    "offline",
+    "roll",
+    "rolls",
+    "stats",
+    "verify",
+];
 /// Rocket wants a folder of templates, or any other path that exists. This one never holds any.
 const NO_FOLDER: &str = "/dev/null";
 

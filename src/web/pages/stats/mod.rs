@@ -1,6 +1,9 @@
-//! The statistics page with its plots. `api` returns the same statistics as JSON.
+//! The pages of statistics: all dice, and one die. `api` returns the same statistics as JSON.
 
-mod plot;
+mod axis;
+mod deviations;
+mod evidence;
+mod view;
 
 use std::sync::Arc;
 
@@ -11,16 +14,17 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::dice::Dice;
-use crate::roll::RollId;
-use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
-use crate::statistics::{DieReport, Range, Run, Statistics};
+use crate::dice::{Dice, Die};
+use crate::statistics::Statistics;
+use crate::statistics::words::grouped;
 use crate::store::{Store, StoreError};
 use crate::web::http::error::HttpError;
+use crate::web::http::error::code::ErrorCode;
+use crate::web::pages::links;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
-use self::plot::{Counts, Meter, PValues};
+use self::view::{Details, DieView, label, question};
 
 /// The statistics as of the newest roll, computed at most once per roll.
 pub struct Stats {
@@ -34,15 +38,13 @@ pub struct Stats {
 pub fn stage(config: &Config, store: Store) -> AdHoc {
     let stats = Stats::new(store, config.roller.dice.clone());
     AdHoc::on_ignite("statistics", |rocket| async {
-        rocket.manage(stats).mount("/", routes![page])
+        rocket.manage(stats).mount("/", routes![all, one])
     })
 }
 
 impl Stats {
     fn new(store: Store, dice: Dice) -> Stats {
-        // The statistics before the first roll.
-        let statistics = Statistics { as_of: RollId::BEFORE_FIRST.0, dice: Vec::new() };
-        Stats { store, dice, newest: Mutex::new(Arc::new(statistics)) }
+        Stats { store, dice, newest: Mutex::default() }
     }
 
     /// The statistics as of the roll that is the newest now, or of a later one.
@@ -62,149 +64,62 @@ impl Stats {
     }
 }
 
-/// The page with the plots of all dice. Its script replaces them when rolls arrive.
+/// All dice: a table of verdicts, then the plots of each die.
 #[get("/stats")]
-async fn page(stats: &State<Stats>, site: &State<Site>) -> Result<Page, HttpError> {
+async fn all(stats: &State<Stats>, site: &State<Site>) -> Result<Page, HttpError> {
     let statistics = stats.newest().await?;
-    let dice: Vec<DieView> = statistics.dice.iter().map(DieView::from).collect();
+    let dice: Vec<DieView> = statistics.dice.iter().filter_map(DieView::parse).collect();
     Ok(Page::render(
         "stats",
         context! {
             title: "Statistics",
-            cursor: statistics.as_of,
+            as_of: grouped(statistics.as_of as u64),
             every_ms: site.every().as_millis(),
+            n_rolls: statistics.n_rolls(),
             dice,
         },
     ))
 }
 
-/// One die on the page, with formatted numbers.
-#[derive(Serialize)]
-struct DieView {
-    name: String,
-    n_rolls: String,
-    mean: String,
-    mean_range: String,
-    mean_outside: bool,
-    /// Left out while it says nothing about the die.
-    streak: Option<RunView>,
-    drought: Option<RunView>,
-    counts: Counts,
-    rows: Vec<ResultRow>,
-    /// Whether each row shows a single result, so that it has a longest drought.
-    single: bool,
-    meter: Meter,
-    e: String,
-    highest_e: String,
-    alarm_id: Option<i64>,
-    n_blocks: String,
-    n_to_go: String,
-    block: Option<BlockRow>,
-    p_values: PValues,
-    p_rows: Vec<PValueRow>,
+/// One die, with all of its figures.
+///
+/// # Errors
+///
+/// `die` is not a die, or was never rolled here.
+#[get("/stats/<die>")]
+async fn one(die: &str, stats: &State<Stats>, site: &State<Site>) -> Result<Page, HttpError> {
+    let die = die.parse::<Die>().map_err(|error| HttpError::invalid("die", error))?;
+    let statistics = stats.newest().await?;
+    let Some(report) = statistics.of_die(die) else {
+        let message = format!("{die} was never rolled here.");
+        return Err(HttpError::new(ErrorCode::NotFound, message));
+    };
+    Ok(Page::render(
+        "die_stats",
+        context! {
+            title: question(die),
+            canonical: links::die_statistics(die),
+            as_of: grouped(statistics.as_of as u64),
+            every_ms: site.every().as_millis(),
+            n_rolls: statistics.n_rolls(),
+            die: DieView::new(die, report),
+            details: Details::from(report),
+            others: others(die, &statistics),
+        },
+    ))
+}
+
+/// The other dice, for links to them.
+fn others(die: Die, statistics: &Statistics) -> Vec<OtherDie> {
+    let dice = statistics.dice.iter().filter_map(|report| report.die.parse::<Die>().ok());
+    let others = dice.filter(|other| *other != die);
+    others.map(|die| OtherDie { label: label(die), href: links::die_statistics(die) }).collect()
 }
 
 #[derive(Serialize)]
-struct RunView {
-    seen: String,
-    expected: String,
-    outside: bool,
-}
-
-#[derive(Serialize)]
-struct ResultRow {
-    result: String,
-    n_rolls: String,
-    expected: String,
-    range: String,
-    outside: bool,
-    n_since: String,
-    longest_drought: String,
-}
-
-#[derive(Serialize)]
-struct BlockRow {
-    id: i64,
-    chi_square: String,
-    degrees_of_freedom: u64,
-    p: String,
-}
-
-#[derive(Serialize)]
-struct PValueRow {
-    range: String,
-    n_blocks: u64,
-    expected: String,
-    between: String,
-    outside: bool,
-}
-
-impl From<&DieReport> for DieView {
-    fn from(report: &DieReport) -> DieView {
-        let DieReport { mean, results, fairness, blocks, .. } = report;
-        let rows = results.iter().map(|bin| ResultRow {
-            result: span(bin.from, bin.to),
-            n_rolls: grouped(bin.n_rolls),
-            expected: decimal(bin.expected, 1),
-            range: between(bin.low, bin.high),
-            outside: bin.is_outside(),
-            n_since: grouped(bin.n_since),
-            longest_drought: bin.longest_drought.map_or_else(|| "–".into(), grouped),
-        });
-        let p_rows = blocks.p_values.iter().map(|bin| PValueRow {
-            range: format!("{:.2} to {:.2}", bin.from, bin.to),
-            n_blocks: bin.n_blocks,
-            expected: decimal(bin.expected, 2),
-            between: between(bin.low, bin.high),
-            outside: bin.is_outside(),
-        });
-        let block = blocks.last_id.zip(blocks.last_chi_square).zip(blocks.last_p);
-        DieView {
-            n_rolls: grouped(report.n_rolls),
-            mean: mean.seen.map_or_else(|| "–".into(), |seen| decimal(seen, 4)),
-            mean_range: format!("{} to {}", decimal(mean.low, 4), decimal(mean.high, 4)),
-            mean_outside: mean.is_outside(),
-            streak: RunView::new(&report.longest_streak, report.n_rolls),
-            drought: RunView::new(&report.longest_drought, report.n_rolls),
-            counts: Counts::of(results),
-            rows: rows.collect(),
-            single: results.iter().all(|bin| bin.from == bin.to),
-            meter: Meter::of(fairness),
-            e: power_of_ten(fairness.log10_e),
-            highest_e: power_of_ten(fairness.highest_log10_e),
-            alarm_id: fairness.alarm_id,
-            n_blocks: grouped(blocks.n_blocks),
-            n_to_go: grouped(blocks.size - blocks.n_rolls_since),
-            block: block.map(|((id, chi_square), p)| BlockRow {
-                id,
-                chi_square: decimal(chi_square, 2),
-                degrees_of_freedom: blocks.degrees_of_freedom,
-                p: decimal(p, 4),
-            }),
-            p_values: PValues::of(blocks),
-            p_rows: p_rows.collect(),
-            name: report.die.clone(),
-        }
-    }
-}
-
-impl RunView {
-    /// `None` if the run says nothing about a die after `n_rolls`.
-    fn new(run: &Run, n_rolls: u64) -> Option<RunView> {
-        run.is_telling(n_rolls).then(|| RunView {
-            outside: run.is_outside(),
-            seen: match run.result {
-                Some(result) => format!("{} ({result})", grouped(run.length)),
-                None => "–".into(),
-            },
-            expected: match run.expected {
-                Some(Range { low, median, high }) => {
-                    format!("{}, mostly {}", grouped(median), between(low, high))
-                }
-                None => "–".into(),
-            },
-        })
-    }
+struct OtherDie {
+    label: String,
+    href: String,
 }
 
 #[cfg(test)]

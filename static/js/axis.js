@@ -1,0 +1,23 @@
+// Positions and texts of the plots, as the server computes them in src/web/pages/stats.
+
+/** A position or length in an SVG, in percent. */
+export function percent(n) {
+  // Adding 0 removes the sign of a negative zero.
+  return `${(n + 0).toFixed(2)}%`;
+}
+
+/** Sets attributes of an element. Changes nothing that is the same. */
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
+}
+
+/**
+ * Makes `n` elements like the first one of `parent`, and keeps those that exist. Returns them.
+ */
+export function repeat(parent, n) {
+  while (parent.children.length > n) parent.lastElementChild.remove();
+  while (parent.children.length < n) parent.append(parent.firstElementChild.cloneNode(true));
+  return [...parent.children];
+}

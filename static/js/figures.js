@@ -1,0 +1,90 @@
+// Reads the statistics from the server: at most once per pace, which grows with the history, and
+// never while the page is hidden. The browser revalidates its copy, so unchanged statistics cost a
+// 304 without a body.
+
+const MIN_MS = 3_000;
+const MAX_MS = 60_000;
+// The figures of a long history hardly change. They are read again after this part of it.
+const PART = 0.005;
+
+/** The time between two requests for statistics of `nRolls`, one every `everyMs`. */
+export function pace(nRolls, everyMs) {
+  return Math.min(MAX_MS, Math.max(MIN_MS, PART * nRolls * everyMs));
+}
+
+export class Figures {
+  #url;
+  #everyMs;
+  #nRolls;
+  #on;
+  #wanted = false;
+  #held = false;
+  #isReading = false;
+  #readAt = performance.now();
+  #timer;
+
+  /**
+   * `on` has onFigures(statistics), and may have onRequest() and onState("live" |
+   * "reconnecting").
+   */
+  constructor({ url, everyMs, nRolls }, on) {
+    this.#url = url;
+    this.#everyMs = everyMs;
+    this.#nRolls = nRolls;
+    this.#on = on;
+    document.addEventListener("visibilitychange", () => this.#schedule());
+  }
+
+  /** Call this when the statistics may have changed. */
+  want() {
+    this.#wanted = true;
+    this.#schedule();
+  }
+
+  /** While held, nothing is read or called. Afterwards the statistics are read at once. */
+  hold(held) {
+    this.#held = held;
+    this.#readAt = -Infinity;
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.#held || document.hidden) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    } else if (this.#wanted && !this.#isReading) {
+      // Jitter keeps all pages from asking at the same moment.
+      const wait = pace(this.#nRolls, this.#everyMs) * (1 + Math.random() / 2);
+      this.#timer ??= setTimeout(() => this.#read(), this.#readAt + wait - performance.now());
+    }
+  }
+
+  async #read() {
+    this.#timer = undefined;
+    this.#wanted = false;
+    this.#isReading = true;
+    this.#on.onRequest?.();
+    const statistics = await read(this.#url);
+    this.#isReading = false;
+    this.#readAt = performance.now();
+    if (this.#held || !statistics) this.#wanted = true;
+    if (!this.#held) this.#deliver(statistics);
+    this.#schedule();
+  }
+
+  #deliver(statistics) {
+    this.#on.onState?.(statistics ? "live" : "reconnecting");
+    if (!statistics) return;
+    this.#nRolls = Math.max(0, ...statistics.dice.map((die) => die.n_rolls));
+    this.#on.onFigures(statistics);
+  }
+}
+
+async function read(url) {
+  try {
+    const response = await fetch(url, { cache: "no-cache" });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
