@@ -2,6 +2,7 @@
 import { Aim } from "./aim.js";
 import { copyButtons } from "./copy.js";
 import { parseCursor } from "./cursor.js";
+import { Fairness } from "./fairness.js";
 import { Felt } from "./felt.js";
 import { Follow } from "./follow.js";
 import { Notices } from "./notices.js";
@@ -20,6 +21,7 @@ const felt = new Felt(section, aim);
 const slots = new Slots(list, document.getElementById("heads"), aim);
 const state = new State(document.getElementById("state"));
 const notices = new Notices(document.getElementById("notices"));
+const fairness = new Fairness(document.getElementById("fairness"));
 
 const { stream: url, cursor, everyMs } = list.dataset;
 const start = parseCursor(cursor);
@@ -71,6 +73,7 @@ const follow = new Follow({ url, cursor, everyMs: Number(everyMs) }, {
     // Missed rolls are drawn together, when the newest of them has arrived.
     if (roll.id >= follow.headId) pace.want();
     state.waiting(newestId - drawnId);
+    fairness.add(roll);
   },
 });
 
@@ -81,6 +84,7 @@ function miss(nMissing) {
 
 new Pause(document.getElementById("pause"), (isPaused) => {
   pace.hold(isPaused);
+  fairness.hold(isPaused);
   state.paused(isPaused);
 });
 

@@ -19,6 +19,7 @@ mod webkit;
 mod accessibility;
 mod article;
 mod draw;
+mod fairness;
 mod limits;
 mod live;
 mod looks;

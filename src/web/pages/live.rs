@@ -11,6 +11,8 @@ use crate::roll::Roll;
 use crate::statistics::words::grouped;
 use crate::store::Newest;
 use crate::web::http::error::HttpError;
+use crate::web::pages::stats::Stats;
+use crate::web::pages::stats::card::Fairness;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{DieRow, RollRow, Site, unreadable_notice};
 use crate::web::pages::{Pages, links, words};
@@ -42,6 +44,7 @@ struct LiveView {
     /// The cursor of the newest roll, so that the stream continues exactly where the page ends.
     cursor: String,
     every_ms: u128,
+    fairness: Fairness,
     /// How often there is a roll, if that is more often than the script draws them.
     fast: Option<String>,
     /// Digits of the longest result.
@@ -77,13 +80,24 @@ struct Cell {
 ///
 /// The history cannot be read.
 #[get("/")]
-pub async fn page(pages: &State<Pages>, site: &State<Site>) -> Result<Page, HttpError> {
+pub async fn page(
+    pages: &State<Pages>,
+    stats: &State<Stats>,
+    site: &State<Site>,
+) -> Result<Page, HttpError> {
     let newest = pages.store.newest(N_SLOTS).await?;
-    Ok(Page::render("index", LiveView::new(newest, trouble(&pages.health), site)))
+    // After the rolls, so that the cards count all of them.
+    let fairness = stats.cards().await;
+    Ok(Page::render("index", LiveView::new(newest, trouble(&pages.health), fairness, site)))
 }
 
 impl LiveView {
-    fn new(newest: Newest, trouble: Option<&'static str>, site: &Site) -> LiveView {
+    fn new(
+        newest: Newest,
+        trouble: Option<&'static str>,
+        fairness: Fairness,
+        site: &Site,
+    ) -> LiveView {
         let Newest { rolls, unreadable, head } = newest;
         let dice: Vec<Die> = match rolls.first() {
             Some(newest) => newest.dice.0.iter().map(|result| result.die).collect(),
@@ -107,6 +121,7 @@ impl LiveView {
             trouble,
             cursor: rolls.first().map_or(head, Roll::cursor).to_string(),
             every_ms: site.every().as_millis(),
+            fairness,
             fast: (site.every() < DRAWN_EVERY).then(|| words::pace(site.every())),
             n_digits: dice.iter().map(|die| highest(*die).to_string().len()).max().unwrap_or(1),
         }

@@ -1,6 +1,7 @@
 //! The pages of statistics: all dice, and one die. `api` returns the same statistics as JSON.
 
 mod axis;
+pub mod card;
 mod deviations;
 mod evidence;
 mod view;
@@ -24,6 +25,7 @@ use crate::web::pages::links;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 
+use self::card::Fairness;
 use self::view::{Details, DieView, label, question};
 
 /// The statistics as of the newest roll, computed at most once per roll.
@@ -61,6 +63,13 @@ impl Stats {
             *newest = Arc::new(self.store.statistics(self.dice.clone()).await?);
         }
         Ok(newest.clone())
+    }
+
+    /// The fairness cards as of the newest roll. Without statistics, the cards of dice that were
+    /// never rolled: the live page must not fail because of them.
+    pub async fn cards(&self) -> Fairness {
+        let statistics = self.newest().await.unwrap_or_default();
+        card::cards(&statistics, self.dice.iter())
     }
 }
 
