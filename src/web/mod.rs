@@ -94,6 +94,7 @@ fn build(
         .attach(host::stage())
         .attach(methods::stage())
         .attach(headers::shield())
+        .attach(headers::frames())
         .attach(headers::stage())
         .attach(access::stage())
         .attach(client::stage(&config.web))

@@ -23,6 +23,8 @@ pub const PAGES: &[&str] = &[
     "/draw?roll=1&dice=1D6,6D250&label=x",
     "/draw?roll=9999&dice=1D6",
     "/draw?roll=x",
+    "/screen",
+    "/embed",
     "/no/such/page",
     "/rolls/999999",
 ];
@@ -63,8 +65,8 @@ pub fn visit(path: &str, browser: &dyn Session, instance: &Instance) {
 fn no_page_writes_to_the_console_in_light_or_dark() {
     let browser = Browser::open();
     let (instance, _server) = start("");
-    let background = "getComputedStyle(document.documentElement).backgroundColor + \
-                      getComputedStyle(document.body).backgroundColor";
+    let background = "[document.documentElement, document.body].map(getComputedStyle)\
+                      .map((style) => style.backgroundColor + style.backgroundImage).join()";
     for path in PAGES {
         let seen = [Scheme::Light, Scheme::Dark].map(|scheme| {
             browser.set_scheme(scheme);

@@ -26,6 +26,7 @@ mod looks;
 mod outage;
 mod page;
 mod proof;
+mod screen;
 mod scripts;
 mod seam;
 mod state;

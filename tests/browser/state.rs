@@ -105,7 +105,7 @@ fn a_paused_page_stays_unchanged_during_a_restart_and_catches_up_when_resumed() 
 }
 
 #[test]
-fn the_keyboard_reaches_the_skip_link_the_navigation_the_newest_roll_and_the_pause_button() {
+fn the_keyboard_reaches_the_skip_link_the_navigation_the_newest_roll_and_the_buttons() {
     let browser = Browser::open();
     let instance = Instance::new("every = '1h'");
     instance.fill(20, 1);
@@ -121,6 +121,8 @@ fn the_keyboard_reaches_the_skip_link_the_navigation_the_newest_roll_and_the_pau
     assert_eq!(seen[..3], ["Skip to the content", "rollcast", "Live"], "{seen:?}");
     let newest = seen[seen.len() - 2].as_str().unwrap();
     assert!(newest.starts_with("Roll 2"), "expected the newest roll before the button: {seen:?}");
+    browser.press(TAB);
+    assert_eq!(focused(), "Big screen");
     // Then the slots, each named by its roll.
     browser.press(TAB);
     assert!(focused().as_str().unwrap().starts_with("Roll "), "{}", focused());

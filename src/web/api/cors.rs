@@ -1,19 +1,20 @@
-//! Cross-origin access: pages of any origin may read all responses of the API, errors included.
+//! Cross-origin access: pages of any origin may read all responses of the API, of the log and of
+//! oEmbed, errors included.
 //!
 //! Source: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use rocket::fairing::AdHoc;
 use rocket::http::Method;
 
-/// Whether pages of other origins may read what is at this path: the API and the log.
+/// Whether pages of other origins may read what is at this path: the API, the log and oEmbed.
 fn is_public(path: &str) -> bool {
     let path = path.trim_start_matches('/');
     let is_below = |folder| path == folder || path.starts_with(&format!("{folder}/"));
-    ["api", "checkpoint", "tile"].into_iter().any(is_below)
+    ["api", "checkpoint", "tile", "oembed"].into_iter().any(is_below)
         || (path.starts_with("rolls/") && path.ends_with("/proof"))
 }
 
-/// Adds the headers to every response of the API and of the log.
+/// Adds the headers to every response of these.
 pub fn stage() -> AdHoc {
     AdHoc::on_response("the API is public", |request, response| {
         Box::pin(async move {

@@ -6,10 +6,16 @@ use futures::FutureExt;
 use rocket::fairing::{AdHoc, Fairing};
 use rocket::http::Header;
 use rocket::http::uncased::UncasedStr;
+use rocket::response::{self, Responder};
 use rocket::shield::{Frame, NoSniff, Permission, Policy, Referrer, Shield};
 use rocket::{Request, Response};
 
 /// No inline content, nothing from other origins; forms only to our own pages (the jump to a time).
+const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                                img-src 'self'; connect-src 'self'; base-uri 'none'; \
+                                form-action 'self'";
+
+/// The same in no frame.
 #[derive(Default)]
 struct ContentSecurity;
 
@@ -17,10 +23,7 @@ impl Policy for ContentSecurity {
     const NAME: &'static str = "Content-Security-Policy";
 
     fn header(&self) -> Header<'static> {
-        let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'self'; \
-                      frame-ancestors 'none'";
-        Header::new(Self::NAME, policy)
+        Header::new(Self::NAME, format!("{CONTENT_SECURITY}; frame-ancestors 'none'"))
     }
 }
 
@@ -43,6 +46,31 @@ pub fn shield() -> Shield {
         .enable(Referrer::NoReferrer)
         .enable(ContentSecurity)
         .enable(OpenerIsolation)
+}
+
+/// A response that pages of any site may show in a frame.
+pub struct Framed<R>(pub R);
+
+/// Whether the response to a request is [`Framed`].
+struct IsFramed(bool);
+
+impl<'r, R: Responder<'r, 'static>> Responder<'r, 'static> for Framed<R> {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        request.local_cache(|| IsFramed(true));
+        self.0.respond_to(request)
+    }
+}
+
+/// Lets frames have [`Framed`] responses. Attach it after [`shield`], which forbids all frames.
+pub fn frames() -> AdHoc {
+    AdHoc::on_response("frames", |request, response| {
+        Box::pin(async move {
+            if request.local_cache(|| IsFramed(false)).0 {
+                response.remove_header(Frame::NAME);
+                response.set_raw_header(ContentSecurity::NAME, CONTENT_SECURITY);
+            }
+        })
+    })
 }
 
 /// The same for a response that no fairing sees.

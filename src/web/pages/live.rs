@@ -20,7 +20,7 @@ use crate::web::pages::{Pages, links, words};
 /// Rolls in the list. A narrow screen shows fewer.
 const N_SLOTS: usize = 16;
 /// The script draws new rolls at most this often.
-const DRAWN_EVERY: Duration = Duration::from_millis(250);
+pub const DRAWN_EVERY: Duration = Duration::from_millis(250);
 /// From this number of sides on, the highest result is so rare that it is marked.
 const RARE_SIDES: u16 = 20;
 

@@ -17,6 +17,7 @@ mod verify;
 pub mod offline;
 mod history;
 pub mod stats;
+mod show;
 mod fleet;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,8 @@ pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
     AdHoc::on_ignite("pages", move |rocket| async move {
         let routes =
             routes![live::page, history::page, roll::page, draw::page, verify::page, verify::file];
-        let rocket = rocket.manage(pages).mount("/", routes);
+        let routes = [routes, routes![show::screen::page, show::embed::page, show::oembed::frame]];
+        let rocket = rocket.manage(pages).mount("/", routes.concat());
         if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })
 }

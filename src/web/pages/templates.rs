@@ -19,16 +19,18 @@ use crate::web::pages::source::{Source, SourceError};
 use crate::web::pages::view::{Site, SiteView};
 
 /// The templates that are rendered. All others are parts of these.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 13] = [
     "api",
     "die_stats",
     "draw",
+    "embed",
     "error",
     "fleet",
     "index",
     "offline",
     "roll",
     "rolls",
+    "screen",
     "stats",
     "verify",
 ];
