@@ -34,7 +34,7 @@ SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ET
 # Rocket.toml in the repository keeps the database beside itself.
 SET_CONFIG = sed -e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
 
-.PHONY: help run build install uninstall deb test torture lint bench bench-smoke bench-build bench-test deny fuzz
+.PHONY: help run build install uninstall deb test torture targets lint bench bench-smoke bench-build bench-test deny fuzz
 
 help: # list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
@@ -123,6 +123,10 @@ torture: # run the whole fault campaign, about 95 minutes; writes target/torture
 		echo "| fault | injected | lost | repeated | recovered in | control | \`cargo test --test $$suite …\` |"; \
 		echo '|---|---|---|---|---|---|---|'; cat target/tmp/$$suite/*.row; echo; \
 	done >target/torture.md; exit $$code
+
+targets: # measure what the live page costs and moves, in three browsers; 25 minutes, alone
+	features=$$(tests/setup.sh) && ROLLCAST_TARGETS=1 cargo test --locked --features "$$features" \
+		--test browser targets:: -- --nocapture --test-threads=1
 
 # All features except jemalloc: it adds one line of code, and its C library takes long to build.
 lint: # check formatting and run clippy

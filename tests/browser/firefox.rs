@@ -23,7 +23,7 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// A browser with an empty profile and one tab. Ends when dropped.
 pub struct Firefox {
     connection: RefCell<Connection>,
-    _processes: ProcessGroup,
+    processes: ProcessGroup,
     _profile: TempDir,
     _permit: Permit,
 }
@@ -51,8 +51,7 @@ impl Firefox {
             port.ok()?.trim().parse().ok()
         });
         let connection = RefCell::new(Connection::open(port));
-        let firefox =
-            Firefox { connection, _processes: processes, _profile: profile, _permit: permit };
+        let firefox = Firefox { connection, processes, _profile: profile, _permit: permit };
         let milliseconds = TIMEOUT.as_millis() as u64;
         let timeouts = json!({ "pageLoad": milliseconds, "script": milliseconds });
         firefox.ask("WebDriver:NewSession", json!({}));
@@ -77,6 +76,11 @@ impl Firefox {
         self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
         self.ask("WebDriver:ExecuteScript", json!({ "script": script, "args": [] }));
         self.ask("Marionette:SetContext", json!({ "value": "content" }));
+    }
+
+    /// The id of the group of its processes.
+    pub fn pid(&self) -> u32 {
+        self.processes.pid()
     }
 
     /// The reference to an element.
@@ -126,6 +130,10 @@ impl Session for Firefox {
 
     fn back(&self) {
         self.ask("WebDriver:Back", json!({}));
+    }
+
+    fn perform(&self, actions: Value) {
+        self.ask("WebDriver:PerformActions", actions);
     }
 }
 

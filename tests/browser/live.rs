@@ -64,7 +64,7 @@ fn rolls_that_are_too_fast_are_drawn_four_times_a_second_and_the_page_says_so() 
 }
 
 /// Where every visible element of the page is, except texts and drawings that change.
-const PLACES: &str = "[...document.querySelectorAll('main *, footer')]
+pub const PLACES: &str = "[...document.querySelectorAll('main *, footer')]
     .filter((element) => !element.closest(
         '#newest, .state, .sprite, .die-shape, .visually-hidden, .fairness svg, .fairness p'))
     .map((element) => {

@@ -13,6 +13,7 @@ mod proxy;
 mod rows;
 mod session;
 mod slots;
+mod usage;
 mod webdriver;
 mod webkit;
 
@@ -34,5 +35,6 @@ mod stats;
 mod style;
 mod tabs;
 mod trouble;
+mod targets;
 mod verify;
 mod wake;

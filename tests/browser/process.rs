@@ -55,6 +55,11 @@ impl ProcessGroup {
         let _ = Command::new("sh").args(["-c", &kill]).status();
     }
 
+    /// The id of the process that was started, which is also that of the group.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal("KILL");

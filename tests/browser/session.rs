@@ -31,6 +31,27 @@ pub trait Session: Viewport {
 
     /// Presses a key in the focused element.
     fn press(&self, key: char);
+
+    /// Performs actions of an input device: <https://www.w3.org/TR/webdriver/#perform-actions>.
+    fn perform(&self, actions: Value);
+
+    /// Moves the mouse to a place in the window.
+    fn move_mouse(&self, x: &Value, y: &Value) {
+        self.perform(mouse(json!([{ "type": "pointerMove", "duration": 0, "x": x, "y": y }])));
+    }
+
+    /// Clicks where the mouse is.
+    fn press_mouse(&self) {
+        let kinds = ["pointerDown", "pointerUp"];
+        self.perform(mouse(json!(kinds.map(|kind| json!({ "type": kind, "button": 0 })))));
+    }
+}
+
+fn mouse(actions: Value) -> Value {
+    let parameters = json!({ "pointerType": "mouse" });
+    json!({ "actions": [
+        { "type": "pointer", "id": "mouse", "parameters": parameters, "actions": actions },
+    ] })
 }
 
 /// What each engine does in its own way.
@@ -102,6 +123,10 @@ impl<Driven: Deref<Target = WebDriver> + Viewport> Session for Driven {
 
     fn press(&self, key: char) {
         WebDriver::press(self, key);
+    }
+
+    fn perform(&self, actions: Value) {
+        self.post("actions", actions);
     }
 }
 

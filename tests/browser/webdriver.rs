@@ -124,6 +124,11 @@ impl WebDriver {
         self.processes.signal(name);
     }
 
+    /// The id of the group of all processes of the browser and its driver.
+    pub fn pid(&self) -> u32 {
+        self.processes.pid()
+    }
+
     /// Sends a command for which fantoccini has no method.
     pub fn post(&self, command: &str, parameters: Value) -> Value {
         let session = self.run("its session", self.client().session_id()).unwrap();
