@@ -133,6 +133,21 @@ impl DieResult {
     }
 }
 
+/// What a search asks of a roll: a die, perhaps with a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DieFilter {
+    /// The die that the roll must have.
+    pub die: Die,
+    /// The result that the die must show; any if `None`.
+    pub result: Option<u32>,
+}
+
+impl From<DieResult> for DieFilter {
+    fn from(DieResult { die, result }: DieResult) -> DieFilter {
+        DieFilter { die, result: Some(result) }
+    }
+}
+
 /// The results of a roll, in the order of its dice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results(pub Vec<DieResult>);

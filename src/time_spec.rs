@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::roll::RolledAt;
@@ -65,20 +65,25 @@ fn days(text: &str) -> Option<SignedDuration> {
     Some(SignedDuration::from_secs(n_days.checked_mul(24 * 60 * 60)?))
 }
 
-/// Reads a timestamp, or a date in UTC with or without a time of day, as a form's `datetime-local`
-/// field sends it.
+/// Reads a timestamp, or a date in UTC with or without a time of day.
 ///
 /// # Errors
 ///
 /// The text is neither.
 pub fn moment(text: &str) -> Result<RolledAt, ValueError> {
-    if let Ok(timestamp) = text.parse() {
-        return Ok(timestamp);
-    }
     let expected = "a timestamp such as `2026-11-23T01:37:40Z`, or in UTC `2026-11-23T01:37`";
-    let civil = text.parse::<DateTime>().ok();
-    let timestamp = civil.and_then(|civil| Offset::UTC.to_timestamp(civil).ok());
-    timestamp.map(RolledAt::truncate).ok_or_else(|| ValueError::new(expected, text))
+    moment_in(&TimeZone::UTC, text).ok_or_else(|| ValueError::new(expected, text))
+}
+
+/// Reads a timestamp, or a date in this time zone with or without a time of day. `None` for any other
+/// text. A time that a clock shows twice is the first one. A time that it skips is as much later as
+/// the clock was set forward.
+pub fn moment_in(zone: &TimeZone, text: &str) -> Option<RolledAt> {
+    if let Ok(timestamp) = text.parse() {
+        return Some(timestamp);
+    }
+    let zoned = text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok()?;
+    Some(RolledAt::truncate(zoned.timestamp()))
 }
 
 #[cfg(test)]

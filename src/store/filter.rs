@@ -50,7 +50,7 @@ pub fn filtered(
     let oldest_first = order == Order::OldestFirst;
     let mut searched = bounded(all, order);
     let after = oldest_first.then_some(searched.after);
-    let search = Search { result: Some(result), after, before: None, day: None };
+    let search = Search { die: Some(result.into()), after, before: None, day: None };
     let rows = matching(&transaction, searched, &search, limit)?;
     // A full page ends at its last row, even if more rows were searched.
     if let (Some(oldest), Some(newest), true) = (rows.oldest(), rows.newest(), rows.len() == limit)

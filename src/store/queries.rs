@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::cursor::Cursor;
-use crate::dice::{Dice, DieResult};
+use crate::dice::{Dice, Die, DieResult};
 use crate::log::{Checkpoint, Hash, Leaf, TILE_LEN, Tile};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::Statistics;
@@ -213,6 +213,11 @@ impl Store {
         self.0.reads.read(QueryClass::Short, query).await
     }
 
+    /// The dice of all rolls ever stored, in no order. From memory, without a query.
+    pub fn dice_ever(&self) -> Vec<Die> {
+        self.0.tallies.dice().1
+    }
+
     /// At most `limit` rolls of a range: the first ones, or the last ones with the newest first.
     ///
     /// # Errors
@@ -274,8 +279,8 @@ impl Store {
         Ok(self.logged(rows))
     }
 
-    /// A page of the rolls that match, at most `limit`. A search for a result reads a bounded
-    /// number of rolls: see [`Found::looked_at`].
+    /// A page of the rolls that match, at most `limit`. A search for a die or a result reads a
+    /// bounded number of rolls: see [`Found::looked_at`].
     ///
     /// # Errors
     ///
@@ -332,7 +337,7 @@ mod tests {
     async fn while_long_queries_run_only_queries_of_few_rows_find_a_connection() {
         let (_folder, store) = Store::with_rolls(0).await;
         let _running = store.0.reads.all_long_permits().await;
-        let search = |result| Search { result, ..Search::default() };
+        let search = |die| Search { die, ..Search::default() };
         let result = DieResult { die: "1D6".parse().expect("a die"), result: 6 };
         let range = RollRange::default();
         let all = IdRange { after: RollId(0), before: RollId(1) };
@@ -344,7 +349,7 @@ mod tests {
             ("a page of 500", true, store.page(range, Order::NewestFirst, 500).await.map(drop)),
             ("a day's 128", false, store.search(search(None), 128).await.map(drop)),
             ("a day's 500", true, store.search(search(None), 500).await.map(drop)),
-            ("a result's 10", true, store.search(search(Some(result)), 10).await.map(drop)),
+            ("a result's 10", true, store.search(search(Some(result.into())), 10).await.map(drop)),
             ("an extent", false, store.extent(range).await.map(drop)),
             ("a download", true, store.between(all, 10).await.map(drop)),
             ("one roll", false, store.roll(RollId(1)).await.map(drop)),

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use crate::cursor::Cursor;
-use crate::dice::DieResult;
+use crate::dice::{DieFilter, DieResult};
 use crate::roll::{RollId, RolledAt};
 use crate::store::extent::extent;
 use crate::store::history::{after, at, between, cursor, kept, newest, page, roll, since};
@@ -129,7 +129,7 @@ fn every_query_finds_its_rows_by_key_at_any_depth() {
     fn time(seconds: u8) -> RolledAt {
         format!("1970-01-01T00:00:{seconds}Z").parse().expect("a time")
     }
-    let queries: [(&str, Query); 18] = [
+    let queries: [(&str, Query); 19] = [
         ("after", |c| after(c, RollId(40), 10).is_ok()),
         ("between", |c| between(c, IdRange { after: RollId(4), before: RollId(9) }, 3).is_ok()),
         ("newest", |c| newest(c, 10).is_ok()),
@@ -150,8 +150,13 @@ fn every_query_finds_its_rows_by_key_at_any_depth() {
         }),
         ("a search for a result", |c| {
             let result = DieResult { die: "1D6".parse().expect("a die"), result: 1 };
-            let by_result = Search { result: Some(result), ..Search::default() };
+            let by_result = Search { die: Some(result.into()), ..Search::default() };
             search(c, &by_result, 10).is_ok_and(|found| found.n_ever == Some(100))
+        }),
+        ("a search for a die", |c| {
+            let die = DieFilter { die: "1D6".parse().expect("a die"), result: None };
+            let by_die = Search { die: Some(die), ..Search::default() };
+            search(c, &by_die, 10).is_ok_and(|found| found.rolls.len() == 10)
         }),
         ("a search by day", |c| {
             let of_day = Search { day: Some((time(40), time(50))), ..Search::default() };

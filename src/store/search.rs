@@ -1,30 +1,40 @@
-//! Searching for rolls: by day and by result.
+//! Searching for rolls: by day, by die and by result.
 //!
 //! A day is found by binary search between clock steps. A result is found by reading rolls, at most
 //! [`MAX_READ`] at a time: at 0.3 to 0.8 µs a roll this keeps a page within its 5 ms, however large
 //! the history and however rare the result. The next page continues where the search stopped. An
 //! index over the results would find the rarest at once, but it needs a row per die of each roll:
 //! about as much space and writing as the rolls themselves.
+//!
+//! A die alone is found by the statistics, which know the last roll of each die: the search begins
+//! there. Rolls usually have the same dice as their neighbours, so it reads little more than a page.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::dice::{Die, DieResult};
+use crate::dice::{Die, DieFilter};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::store::history::kept;
 use crate::store::row::{Rows, Unreadable};
 use crate::store::times::{Period, period, time};
 use crate::store::{IdRange, IdRanges, Kept, StoreError};
 
-/// The most rolls that a search for a result reads for one page.
+/// The most rolls that a search for a die or a result reads for one page.
 pub const MAX_READ: usize = 5_000;
+
+/// Whether a row matches: `?1` is the path of a die, `$` for any, and `?2` its result, or null.
+const MATCHES: &str = "case
+    when ?1 = '$' then true
+    when json_valid(dice) then
+      case when ?2 is null then json_type(dice, ?1) is not null else json_extract(dice, ?1) = ?2 end
+    end";
 
 /// What to search for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// Only rolls whose timestamp is at or after the first time, and before the second one.
     pub day: Option<(RolledAt, RolledAt)>,
-    /// Only rolls with this result.
-    pub result: Option<DieResult>,
+    /// Only rolls with this die, or with this result.
+    pub die: Option<DieFilter>,
     /// The page of the oldest rolls after this one.
     pub after: Option<RollId>,
     /// The page of the newest rolls before this one.
@@ -34,7 +44,7 @@ pub struct Search {
 impl Search {
     /// The most rows that a page of `limit` rolls reads.
     pub fn max_rows(&self, limit: usize) -> usize {
-        if self.result.is_some() { MAX_READ } else { limit }
+        if self.die.is_some() { MAX_READ } else { limit }
     }
 }
 
@@ -47,12 +57,12 @@ pub struct Found {
     pub unreadable: Vec<Unreadable>,
     /// Which rolls were stored at that moment.
     pub kept: Kept,
-    /// The rolls of the day, or all stored rolls.
+    /// The rolls of the day, or all stored rolls; of a die alone, up to its last roll.
     pub all: IdRanges,
     /// From the first to the last roll that was read for this page. Rolls of other days between them
     /// were not read.
     pub looked_at: IdRange,
-    /// How often the die has ever shown the result.
+    /// How many rolls have ever matched the search for a die or a result.
     pub n_ever: Option<u64>,
     /// The time of the oldest stored roll, if it can be read.
     pub oldest_rolled_at: Option<RolledAt>,
@@ -73,14 +83,18 @@ pub fn search(
     // One transaction, so that the rows and the links around them agree.
     let transaction = connection.transaction()?;
     let kept = kept(&transaction)?;
-    let Period { ids: all, kept: kept_from_to } = match search.day {
+    let Period { ids: mut all, kept: kept_from_to } = match search.day {
         Some(day) => period(&transaction, kept, day)?,
         None => Period { ids: kept.ids().into(), kept: None },
     };
+    let ever = search.die.map(|die| ever(&transaction, die)).transpose()?;
+    if let Some(Ever { last: Some(last), .. }) = ever {
+        all = all.within(IdRange { before: last.next().min(all.hull().before), ..all.hull() });
+    }
     let ids = search.ids_to_read(&all, limit);
     let rows = matching_in(&transaction, &ids, search, limit)?;
     let looked_at = search.ids_read(ids.hull(), &rows, limit);
-    let n_ever = search.result.map(|result| n_ever(&transaction, result)).transpose()?;
+    let n_ever = ever.map(|ever| ever.n_rolls);
     let oldest_rolled_at = time(&transaction, kept.oldest)?;
     let Rows { rolls, unreadable } = rows;
     Ok(Found { rolls, unreadable, kept, all, looked_at, n_ever, oldest_rolled_at, kept_from_to })
@@ -155,24 +169,18 @@ pub fn matching(
     search: &Search,
     limit: usize,
 ) -> Result<Rows, StoreError> {
-    let (path, result) = match search.result {
-        Some(DieResult { die, result }) => (path(die), Some(result)),
+    let upward = search.is_upward();
+    let (path, result) = match search.die {
+        Some(DieFilter { die, result }) => (path(die), result),
         None => ("$".into(), None),
     };
-    let upward = search.is_upward();
-    let sql = if upward {
-        "select id, rolled_at, dice from rolls
-         where id > ?1 and id < ?2 and
-           (?4 is null or case when json_valid(dice) then json_extract(dice, ?3) end = ?4)
-         order by id limit ?5"
-    } else {
-        "select id, rolled_at, dice from rolls
-         where id > ?1 and id < ?2 and
-           (?4 is null or case when json_valid(dice) then json_extract(dice, ?3) end = ?4)
-         order by id desc limit ?5"
-    };
-    let mut statement = connection.prepare_cached(sql)?;
-    let values = params![ids.after.0, ids.before.0, path, result, limit as i64];
+    let direction = if upward { "asc" } else { "desc" };
+    let sql = format!(
+        "select id, rolled_at, dice from rolls where {MATCHES} and id > ?3 and id < ?4
+         order by id {direction} limit ?5"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let values = params![path, result, ids.after.0, ids.before.0, limit as i64];
     let mut rows = Rows::read(statement.query(values)?)?;
     if upward {
         rows.rolls.reverse();
@@ -186,16 +194,32 @@ fn path(die: Die) -> String {
     format!("$.\"{die}\"")
 }
 
-/// How often the die has ever shown this result: as saved, and in the rolls after that.
-fn n_ever(connection: &Connection, result: DieResult) -> Result<u64, StoreError> {
-    let sql = "select
-        ifnull((select n_rolls from result_statistics where die = ?1 and result = ?2), 0)
-        + (select count(*) from rolls
-           where id > (select last_id from projections where name = 'statistics')
-           and case when json_valid(dice) then json_extract(dice, ?3) end = ?2)";
-    let DieResult { die, result } = result;
-    let values = params![die.to_string(), result, path(die)];
-    Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+/// The rolls of all time that match a filter.
+struct Ever {
+    n_rolls: u64,
+    /// No later roll matches; `None` if that is not known.
+    last: Option<RollId>,
+}
+
+/// The rolls of all time that match: those in the saved statistics, and the rolls after them.
+fn ever(connection: &Connection, DieFilter { die, result }: DieFilter) -> Result<Ever, StoreError> {
+    let sql = "select n_rolls, null from result_statistics where die = ?1 and result = ?2
+               union all
+               select n_rolls, last_id from die_statistics where die = ?1 and ?2 is null";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut statement = connection.prepare_cached(sql)?;
+    let saved = statement.query_row(params![die.to_string(), result], read).optional()?;
+    let (n_saved, saved_last): (u64, Option<i64>) = saved.unwrap_or_default();
+    let sql = format!(
+        "select count(*), max(id) from rolls where {MATCHES}
+         and id > (select last_id from projections where name = 'statistics')"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let (n_later, later): (u64, Option<i64>) =
+        statement.query_row(params![path(die), result], read)?;
+    // The statistics do not know the last roll of a result.
+    let last = result.is_none().then(|| later.or(saved_last).map_or(RollId::BEFORE_FIRST, RollId));
+    Ok(Ever { n_rolls: n_saved + n_later, last })
 }
 
 #[cfg(test)]
@@ -210,11 +234,11 @@ mod tests {
         IdRange { after: RollId(after), before: RollId(before) }
     }
 
-    /// A search for any roll or for a result, with these bounds.
+    /// A search for any roll or for a 6 on 1D6, with these bounds.
     fn search(result: bool, after: Option<i64>, before: Option<i64>) -> Search {
         let die = "1D6".parse().expect("a die");
         Search {
-            result: result.then_some(DieResult { die, result: 6 }),
+            die: result.then_some(DieFilter { die, result: Some(6) }),
             after: after.map(RollId),
             before: before.map(RollId),
             day: None,
@@ -240,11 +264,42 @@ mod tests {
         for (search, expected, looked_at) in table {
             let found = super::search(&mut connection, &search, 3).expect("a page");
             assert_eq!((ids(&found), found.looked_at), (expected, range(looked_at)), "{search:?}");
-            assert_eq!(found.n_ever, search.result.map(|_| 16), "{search:?}");
+            assert_eq!(found.n_ever, search.die.map(|_| 16), "{search:?}");
             assert_eq!(found.oldest_rolled_at, Some(second(1)), "{search:?}");
             assert_eq!(found.all, range((0, 101)).into(), "{search:?}");
             assert_eq!(found.kept_from_to, None, "{search:?}");
         }
+    }
+
+    #[test]
+    fn a_search_for_a_die_begins_at_its_last_roll() {
+        let mut connection = history(20_000);
+        // Rolls 1 to 8,000 have a 1D12 too.
+        let rolls = "
+            update rolls set dice = '{\"1D6\":1,\"1D12\":7}' where id <= 8000;
+            insert into die_statistics
+              values ('1D12', 8000, 8000, 0, 0, 0, 0, 0, 0, 0, 0, null, 0, 0, null, null, null);
+            update projections set last_id = 19900 where name = 'statistics';";
+        connection.execute_batch(rolls).expect("rolls");
+        let of = |die: &str, before: Option<i64>| {
+            let die = DieFilter { die: die.parse().expect("a die"), result: None };
+            Search { die: Some(die), before: before.map(RollId), ..Search::default() }
+        };
+        let mut find = |search: &Search| {
+            let found = super::search(&mut connection, search, 3).expect("a page");
+            (ids(&found), found.looked_at, found.all.hull(), found.n_ever)
+        };
+        let all = range((0, 8_001));
+        let newest = (vec![8_000, 7_999, 7_998], range((7_997, 8_001)), all, Some(8_000));
+        assert_eq!(find(&of("1D12", None)), newest);
+        assert_eq!(find(&of("1D12", Some(15_000))), newest);
+        let next = (vec![7_997, 7_996, 7_995], range((7_994, 7_998)), all, Some(8_000));
+        assert_eq!(find(&of("1D12", Some(7_998))), next);
+        let none = range((0, 1));
+        assert_eq!(find(&of("1D4", None)), (vec![], none, none, Some(0)));
+        // The statistics do not know this die yet: its rolls come after them.
+        let d6 = find(&of("1D6", None));
+        assert_eq!((d6.0, d6.3), (vec![20_000, 19_999, 19_998], Some(100)));
     }
 
     #[test]

@@ -205,8 +205,8 @@ fn a_search_for_a_result_on_a_day_reads_only_that_day() {
     insert(&connection, None, 500);
     insert(&connection, None, 9);
     let die = "1D6".parse().expect("a die");
-    let result = Some(crate::dice::DieResult { die, result: 1 });
-    let of_day = Search { day: Some((second(6), second(100))), result, ..Search::default() };
+    let die = Some(crate::dice::DieFilter { die, result: Some(1) });
+    let of_day = Search { day: Some((second(6), second(100))), die, ..Search::default() };
     let found = search(&mut connection, &of_day, LIMIT).expect("a page");
     // Roll n has 1 + n % 6 on its 1D6.
     let ids: Vec<i64> = found.rolls.iter().map(|roll| roll.id.0).collect();

@@ -18,7 +18,7 @@ async function comparePage({ id, rolledAt, results, seed }) {
     [diceShown(), dice.map(([name, result]) => dieText(name, result)).join(", ")],
     factsShown(main.querySelectorAll("#main > .facts :is(dt, dd)"), [
       ...dice,
-      ["Rolled at", rolledAt],
+      ["Rolled at (UTC)", rolledAt],
       ["Cursor", `${id}-${Date.parse(rolledAt)}`],
     ]),
     [textOf(section.querySelector("#seed")), seed ? toHex(seed) : ""],

@@ -1,14 +1,20 @@
-// Formats times in the viewer's time zone. The server writes UTC, which remains in the `datetime`
-// and `title` of each element.
+// Formats times in the time zone of the page. A page with days has its zone in its address, and the
+// server writes its times. All other pages show the viewer's zone: the server writes UTC, which
+// remains in the `datetime` and `title` of each element.
 
-const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const viewerZone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** The date and the time of day in the viewer's time zone. */
-export function local(moment) {
-  const two = (number) => String(number).padStart(2, "0");
-  const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())];
-  const clock = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two);
-  return { day: day.join("-"), clock: clock.join(":") };
+const formats = new Map();
+
+/** The time zone of the page. */
+export function pageZone() {
+  return document.getElementById("zone")?.dataset.zone ?? viewerZone;
+}
+
+/** The date and the time of day in a time zone, as the server writes them. */
+export function local(moment, zone = pageZone()) {
+  const { year, month, day, hour, minute, second } = partsOf(moment, zone);
+  return { day: `${year.padStart(4, "0")}-${month}-${day}`, clock: `${hour}:${minute}:${second}` };
 }
 
 /** Writes a time into a `<time>` element. */
@@ -26,7 +32,23 @@ export function writeTimes(root) {
   }
 }
 
-/** Writes the name of the time zone into each `.zone` element in an element. */
+/** Writes the name of the page's time zone into each `.zone` element in an element. */
 export function nameZone(root) {
-  for (const name of root.querySelectorAll(".zone")) name.textContent = zone;
+  for (const name of root.querySelectorAll(".zone")) name.textContent = pageZone();
+}
+
+function partsOf(moment, timeZone) {
+  const parts = formatIn(timeZone).formatToParts(moment);
+  return Object.fromEntries(parts.map(({ type, value }) => [type, value]));
+}
+
+// A format takes longer to make than to use.
+function formatIn(timeZone) {
+  const [year, rest] = ["numeric", "2-digit"];
+  const options = { year, month: rest, day: rest, hour: rest, minute: rest, second: rest };
+  if (!formats.has(timeZone)) {
+    const format = new Intl.DateTimeFormat("en-u-ca-gregory-nu-latn-hc-h23", { ...options, timeZone });
+    formats.set(timeZone, format);
+  }
+  return formats.get(timeZone);
 }

@@ -21,6 +21,7 @@ mod accessibility;
 mod article;
 mod draw;
 mod fairness;
+mod history;
 mod limits;
 mod live;
 mod looks;

@@ -1,6 +1,5 @@
 //! Compares the rows of the history with the database.
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::common::{Instance, wait_for};
@@ -8,29 +7,22 @@ use crate::session::Session;
 
 /// All rows of the page, read at once. A row that is not a roll has only text.
 const SHOWN: &str = r##"[...document.querySelectorAll("#rolls > *")].map((row) =>
-    row.matches("li.roll")
+    row.matches("li.entry")
       ? {
           id: Number(row.querySelector(".roll-number").textContent),
-          cursor: row.dataset.cursor,
           anchor: row.id,
-          href: row.querySelector(".roll-id").getAttribute("href"),
+          href: row.querySelector("a").getAttribute("href"),
           rolled_at: row.querySelector("time").getAttribute("datetime"),
           clock: row.querySelector("time").textContent,
-          dice: `{${[...row.querySelectorAll(".die")].map((die) =>
-            `"${die.dataset.die}":${
-              die.querySelector(".die-result").textContent}`)}}`,
+          dice: `{${[...row.querySelectorAll(".entry-result")].map((cell) =>
+            `"${cell.dataset.die}":${cell.querySelector(".die-result").textContent}`)}}`,
         }
       : row.textContent)"##;
-
-/// The id of the newest row, or 0.
-pub const NEWEST_ROW: &str =
-    "Number(document.querySelector('#rolls > .roll .roll-number')?.textContent ?? 0)";
 
 /// One row, as a page shows it and as the database has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub id: i64,
-    cursor: String,
     anchor: String,
     href: String,
     rolled_at: String,
@@ -44,7 +36,6 @@ impl Row {
         let text = |key: &str| shown[key].as_str().unwrap_or_default().to_string();
         Ok(Row {
             id,
-            cursor: text("cursor"),
             anchor: text("anchor"),
             href: text("href"),
             rolled_at: text("rolled_at"),
@@ -54,10 +45,8 @@ impl Row {
     }
 
     fn of_database((id, rolled_at, dice): (i64, String, String)) -> Row {
-        let moment: Timestamp = rolled_at.parse().unwrap();
         Row {
             id,
-            cursor: format!("{id}-{}", moment.as_millisecond()),
             anchor: format!("roll-{id}"),
             href: format!("/rolls/{id}"),
             clock: format!("{} {}", &rolled_at[..10], &rolled_at[11..19]),
@@ -69,7 +58,7 @@ impl Row {
 
 /// The current rows of the page, or how they differ from the database. They must hold every roll
 /// from the newest row to the oldest, newest first, each once, as stored.
-pub fn compare(browser: &dyn Session, instance: &Instance) -> Result<Vec<Row>, String> {
+fn compare(browser: &dyn Session, instance: &Instance) -> Result<Vec<Row>, String> {
     let shown = browser.read(SHOWN);
     let shown: Result<Vec<Row>, _> = shown.as_array().unwrap().iter().map(Row::of_page).collect();
     let shown = shown?;

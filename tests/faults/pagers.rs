@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::common::{Instance, http};
-use crate::oracle::{Log, roll_of_line};
+use crate::oracle::{Log, roll_of_line, roll_text};
 
 /// How many rolls before the newest known one a download starts.
 const N_BACK: i64 = 3_000;
@@ -124,7 +124,7 @@ impl Walker {
                 let (id, rolled_at) = (roll["id"].as_i64().unwrap(), roll["rolled_at"].as_str());
                 let dice = &roll["dice"];
                 let dice = format!(r#"{{"1D6":{},"1D20":{}}}"#, dice["1D6"], dice["1D20"]);
-                log.see(id, crate::oracle::roll_text(id, rolled_at.unwrap(), &dice));
+                log.see(id, roll_text(id, rolled_at.unwrap(), &dice));
             }
             drop(log);
             thread::park_timeout(Duration::from_millis(2));
@@ -171,16 +171,16 @@ fn rows(page: &str) -> Vec<(i64, String)> {
     let list = page.split("id=\"rolls\"").nth(1).unwrap().split("</ol>").next().unwrap();
     let row = |row: &str| {
         let dice: Vec<String> = row
-            .split("<div class=\"die\"")
+            .split("data-die=\"")
             .skip(1)
             .map(|die| {
-                let name = between(die, "data-die=\"", "\"");
+                let (name, _) = die.split_once('"').unwrap();
                 format!("\"{name}\":{}", between(die, "die-result\">", "<"))
             })
             .collect();
-        let cursor = between(row, "data-cursor=\"", "\"");
-        let id = cursor.split('-').next().unwrap().parse().unwrap();
-        (id, format!("{cursor} {{{}}}", dice.join(",")))
+        let id = row.split('"').next().unwrap().parse().unwrap();
+        let rolled_at = between(row, "datetime=\"", "\"");
+        (id, roll_text(id, &rolled_at, &format!("{{{}}}", dice.join(","))))
     };
     list.split("<li id=\"roll-").skip(1).map(row).collect()
 }

@@ -1,4 +1,4 @@
-//! The history by day and by result.
+//! The history by day, by die and by result.
 
 use rusqlite::Connection;
 
@@ -38,7 +38,7 @@ fn a_search_shows_the_newest_match_first() {
     assert_eq!(page.status, 200);
     let seen: Vec<i64> = row_ids(&page.body).into_iter().filter(stored).collect();
     assert_eq!(seen, [119, 99, 79, 59, 39]);
-    assert!(page.body.contains("A result of 20 on 1D20 has come up"), "{}", page.body);
+    assert!(page.body.contains("A result of 20 on d20 has come up"), "{}", page.body);
     // A form also sends its empty fields.
     let empty = get(&instance.url("/rolls?day=&die=1D20&result="), &[]);
     assert_eq!(row_ids(&empty.body), descending(121, 112));
@@ -46,7 +46,7 @@ fn a_search_shows_the_newest_match_first() {
     assert_eq!(row_ids(&of_a_day.body), (4..=20).rev().map(|n| n * 6).take(10).collect::<Vec<_>>());
     let never = get(&instance.url("/rolls?die=1D12&result=12"), &[]);
     assert_eq!((row_ids(&never.body), link(&never.body, "next")), (vec![], None));
-    assert!(never.body.contains("A result of 12 on 1D12 has never come up."), "{}", never.body);
+    assert!(never.body.contains("A result of 12 on d12 has never come up."), "{}", never.body);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_search_for_a_rare_result_continues_page_by_page_in_both_directions() {
     back.reverse();
     assert_eq!(back.concat(), rare);
     let page = get(&instance.url("/rolls?die=1D100&result=77&before=10000"), &[]);
-    assert!(page.body.contains("A result of 77 on 1D100 has come up 4 times."), "{}", page.body);
+    assert!(page.body.contains("A result of 77 on d100 has come up 4 times."), "{}", page.body);
     assert!(page.body.contains("rolls 5000 to 9999"), "{}", page.body);
     // A full page ends at its last roll, and the next page continues without a gap.
     let mut of_many = walk(&instance, "/rolls?die=1D20&result=5&before=1000", "next").concat();
@@ -106,19 +106,47 @@ fn a_day_has_its_own_rolls_and_links_to_the_days_around_it() {
 }
 
 #[test]
+fn a_day_of_another_time_zone_has_the_rolls_between_its_own_midnights() {
+    let instance = Instance::new("every = '1h'\npage_size = 500");
+    instance.fill(90_000, 70_001);
+    let _server = start(&instance, 90_000);
+    // In Berlin the next day begins an hour earlier, with roll 82,800.
+    let first = walk(&instance, "/rolls?day=2026-11-23&tz=Europe/Berlin", "next").concat();
+    assert_eq!(first, descending(82_799, 70_001));
+    let second = walk(&instance, "/rolls?day=2026-11-24&tz=Europe/Berlin", "next").concat();
+    assert_eq!(second, descending(90_000, 82_800));
+    let page = get(&instance.url("/rolls?day=2026-11-23&tz=Europe/Berlin"), &[]).body;
+    let next = "href=\"/rolls?day=2026-11-24&amp;tz=Europe/Berlin\"";
+    assert!(page.contains(next), "expected a link to the next day in the same zone: {page}");
+    let file = link_of(&page, "/api/rolls.csv?after");
+    let csv = get(&instance.url(&file), &[]).body;
+    let ids: Vec<&str> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!((ids.len(), ids[0], *ids.last().unwrap()), (12_799, "70001", "82799"));
+}
+
+/// The first address on a page that begins like this.
+fn link_of(page: &str, start: &str) -> String {
+    let (_, address) = page.split_once(&format!("href=\"{start}")).expect("a link");
+    let (address, _) = address.split_once('"').unwrap();
+    format!("{start}{}", address.replace("&amp;", "&"))
+}
+
+#[test]
 fn an_invalid_search_is_an_error_that_names_the_value() {
     let (instance, _server) = quiet_instance(1);
     let table = [
-        ("day=yesterday", "day: expected a day"),
+        ("day=yesterday", "expected a day"),
         ("day=2026-11-31", "got `2026-11-31`"),
         ("day=2026-11-23T01", "got `2026-11-23T01`"),
         ("day=9999-12-31", "calendar"),
-        ("result=5", "die: expected dice notation"),
+        ("result=5", "choose the die of this result"),
+        ("time=12:00", "choose the day of this time"),
+        ("tz=Mars", "got `Mars`"),
         ("die=W6&result=5", "got `W6`"),
-        ("die=1D20&result=21", "result: expected a result that the die can show, got `21`"),
+        ("die=1D20&result=21", "expected a result that the die can show, got `21`"),
         ("die=2D6&result=1", "got `1`"),
         ("die=1D6&result=x", "got `x`"),
-        ("after=x", "after: expected a roll"),
+        ("after=x", "expected a roll"),
     ];
     for (query, text) in table {
         let page = get(&instance.url(&format!("/rolls?{query}")), &[]);

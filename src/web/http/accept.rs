@@ -3,11 +3,13 @@
 //! Source: <https://www.rfc-editor.org/rfc/rfc9110#name-accept>.
 
 use std::cmp::Reverse;
+use std::convert::Infallible;
 use std::str::FromStr;
 
-use rocket::Request;
 use rocket::http::MediaType;
 use rocket::http::uncased::UncasedStr;
+use rocket::request::{FromRequest, Outcome};
+use rocket::{Request, async_trait};
 
 /// The most ranges of a request that are read. Real clients send about ten.
 const MAX_RANGES: usize = 64;
@@ -18,6 +20,18 @@ const MAX_RANGE_BYTES: usize = 1_024;
 pub fn prefers_json(request: &Request<'_>) -> bool {
     let offered = [MediaType::HTML, MediaType::Plain, MediaType::JSON];
     *Accept::of(request).preferred(&offered) == MediaType::JSON
+}
+
+/// Whether the client prefers JSON, for handlers.
+pub struct PrefersJson(pub bool);
+
+#[async_trait]
+impl<'r> FromRequest<'r> for PrefersJson {
+    type Error = Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<PrefersJson, Infallible> {
+        Outcome::Success(PrefersJson(prefers_json(request)))
+    }
 }
 
 /// The media ranges of a request.

@@ -21,6 +21,7 @@ use crate::store::{Chain, Fixed, Kept, StoreError};
 use crate::text::ValueError;
 use crate::web::http::error::HttpError;
 use crate::web::http::require_path;
+use crate::web::pages::form::{Field, field};
 use crate::web::pages::proof::why_without_seed;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{Moment, Site};
@@ -53,18 +54,11 @@ struct View {
     draw: Option<DrawView>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct FormView {
     roll: Field,
     dice: Field,
     label: Field,
-}
-
-/// A field of the form, as it was sent.
-#[derive(Serialize)]
-struct Field {
-    value: String,
-    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -210,19 +204,14 @@ impl DrawQuery<'_> {
             [self.roll, self.dice, self.label].into_iter().flatten().any(|it| !it.is_empty());
         let first_die = site.dice().next().map_or(String::new(), |die| die.to_string());
         if !is_given {
-            let field = |value: String| Field { value, error: None };
-            let form = FormView {
-                roll: field("".into()),
-                dice: field(first_die),
-                label: field("".into()),
-            };
+            let form = FormView { dice: Field::of(first_die), ..FormView::default() };
             return (form, None);
         }
         let (roll, id) = field(self.roll, parse_id);
         let (dice, names) = field(self.dice, parse_dice);
         let (label_field, label) = match self.label.filter(|label| !label.is_empty()) {
             Some(label) => field(Some(label), |label| label.parse::<Label>().map(Some)),
-            None => (Field { value: "".into(), error: None }, Some(None)),
+            None => (Field::default(), Some(None)),
         };
         let draw = match (id, names, label) {
             (Some(id), Some(dice), Some(label)) => Some(Draw { id, dice, label }),
@@ -236,19 +225,6 @@ impl FormView {
     fn has_error(&self) -> bool {
         [&self.roll, &self.dice, &self.label].into_iter().any(|field| field.error.is_some())
     }
-}
-
-/// A field as sent, and its value if it can be used.
-fn field<T>(
-    given: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, ValueError>,
-) -> (Field, Option<T>) {
-    let text = given.unwrap_or_default();
-    let (value, error) = match parse(text) {
-        Ok(value) => (Some(value), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    (Field { value: text.into(), error }, value)
 }
 
 fn parse_id(text: &str) -> Result<RollId, ValueError> {

@@ -3,9 +3,13 @@
 use jiff::civil::Date;
 use rocket::http::RawStr;
 
-use crate::dice::{Die, DieResult};
+use crate::dice::{Die, DieFilter};
 use crate::draw::Label;
+use crate::export_format::Format;
 use crate::roll::RollId;
+use crate::store::IdRange;
+use crate::web::pages::history::Filter;
+use crate::web::pages::zone::Zone;
 
 /// A page of the history, by the roll next to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,38 +44,62 @@ pub fn draw(id: RollId, dice: &str, label: Option<&Label>) -> String {
     format!("/draw?roll={id}&dice={dice}{}", label.unwrap_or_default())
 }
 
-/// The history, of one day and with one result, as far as these are given.
-pub fn history(day: Option<Date>, result: Option<DieResult>, place: Place) -> String {
-    let mut query = Vec::new();
-    query.extend(day.map(|day| format!("day={day}")));
-    query.extend(result.map(|DieResult { die, result }| format!("die={die}&result={result}")));
-    match place {
-        Place::Newest => {}
-        Place::Before(id) => query.push(format!("before={id}")),
-        Place::After(id) => query.push(format!("after={id}")),
-    }
-    if query.is_empty() { "/rolls".into() } else { format!("/rolls?{}", query.join("&")) }
+/// One roll, in this time zone.
+pub fn roll_in(zone: &Zone, id: RollId) -> String {
+    address(&roll(id), [zone.field()])
 }
 
-/// The history before a roll.
-pub fn before(id: RollId) -> String {
-    history(None, None, Place::Before(id))
+/// The history with this filter.
+pub fn history(filter: &Filter, place: Place) -> String {
+    address("/rolls", fields(filter, place))
+}
+
+/// The rolls of a page of the history as a file: `csv` or `json`.
+pub fn history_file(filter: &Filter, ids: IdRange, format: Format) -> String {
+    let after = Some(format!("after={}", ids.after));
+    let all = fields(filter, Place::Before(ids.before)).into_iter().chain([after]);
+    address(&format!("/rolls.{format}"), all)
+}
+
+/// A range of rolls as a file of any size: `csv` or `ndjson`.
+pub fn download(ids: IdRange, format: Format) -> String {
+    format!("/api/rolls.{format}?after={}&before={}", ids.after, ids.before)
 }
 
 /// The history of a day.
-pub fn day(day: Date) -> String {
-    history(Some(day), None, Place::Newest)
+pub fn day(zone: &Zone, day: Date) -> String {
+    history(&Filter { day: Some(day), zone: zone.clone(), ..Filter::default() }, Place::Newest)
 }
 
 /// A roll in the history, as the newest of its page.
-pub fn in_history(id: RollId) -> String {
-    format!("{}#roll-{id}", before(id.next()))
+pub fn in_history(zone: &Zone, id: RollId) -> String {
+    let filter = Filter { zone: zone.clone(), ..Filter::default() };
+    format!("{}#roll-{id}", history(&filter, Place::Before(id.next())))
 }
 
 /// A roll in the history, in the middle of its page of `page_size` rolls.
-pub fn around(id: RollId, page_size: usize) -> String {
+pub fn around(filter: &Filter, id: RollId, page_size: usize) -> String {
     let newest = RollId(id.0 + page_size as i64 / 2 + 1);
-    format!("{}#roll-{id}", before(newest))
+    format!("{}#roll-{id}", history(filter, Place::Before(newest)))
+}
+
+fn fields(filter: &Filter, place: Place) -> [Option<String>; 4] {
+    let Filter { day, die, zone } = filter;
+    let place = match place {
+        Place::Newest => None,
+        Place::Before(id) => Some(format!("before={id}")),
+        Place::After(id) => Some(format!("after={id}")),
+    };
+    let die = die.map(|DieFilter { die, result }| match result {
+        Some(result) => format!("die={die}&result={result}"),
+        None => format!("die={die}"),
+    });
+    [day.map(|day| format!("day={day}")), die, zone.field(), place]
+}
+
+fn address(path: &str, fields: impl IntoIterator<Item = Option<String>>) -> String {
+    let query: Vec<String> = fields.into_iter().flatten().collect();
+    if query.is_empty() { path.into() } else { format!("{path}?{}", query.join("&")) }
 }
 
 /// The folder of the static files: their addresses change with their content.
@@ -85,37 +113,58 @@ mod tests {
 
     #[test]
     fn a_page_of_the_history_has_the_filter_and_then_the_place() {
-        let day: Date = "2026-11-23".parse().expect("a day");
-        let result = DieResult { die: "3D6".parse().expect("a die"), result: 11 };
+        let day: Option<Date> = Some("2026-11-23".parse().expect("a day"));
+        let of_die = |result| Some(DieFilter { die: "3D6".parse().expect("a die"), result });
+        let zone: Zone = "Europe/Berlin".parse().expect("a zone");
         let (before, after) = (Place::Before(RollId(41)), Place::After(RollId(40)));
+        let utc = Zone::default();
         let table = [
-            (None, None, Place::Newest, "/rolls"),
-            (None, None, before, "/rolls?before=41"),
-            (None, None, after, "/rolls?after=40"),
-            (Some(day), None, Place::Newest, "/rolls?day=2026-11-23"),
-            (Some(day), None, before, "/rolls?day=2026-11-23&before=41"),
-            (None, Some(result), Place::Newest, "/rolls?die=3D6&result=11"),
-            (Some(day), Some(result), after, "/rolls?day=2026-11-23&die=3D6&result=11&after=40"),
+            (None, None, &utc, Place::Newest, "/rolls"),
+            (None, None, &utc, before, "/rolls?before=41"),
+            (None, None, &zone, after, "/rolls?tz=Europe/Berlin&after=40"),
+            (day, None, &utc, Place::Newest, "/rolls?day=2026-11-23"),
+            (day, None, &zone, before, "/rolls?day=2026-11-23&tz=Europe/Berlin&before=41"),
+            (None, of_die(None), &utc, Place::Newest, "/rolls?die=3D6"),
+            (None, of_die(Some(11)), &utc, Place::Newest, "/rolls?die=3D6&result=11"),
+            (
+                day,
+                of_die(Some(11)),
+                &utc,
+                after,
+                "/rolls?day=2026-11-23&die=3D6&result=11&after=40",
+            ),
         ];
-        for (day, result, place, expected) in table {
-            assert_eq!(history(day, result, place), expected);
+        for (day, die, zone, place, expected) in table {
+            let filter = Filter { day, die, zone: zone.clone() };
+            assert_eq!(history(&filter, place), expected);
         }
+        let filter = Filter { die: of_die(Some(11)), zone, ..Filter::default() };
+        let ids = IdRange { after: RollId(4), before: RollId(41) };
+        assert_eq!(
+            history_file(&filter, ids, Format::Csv),
+            "/rolls.csv?die=3D6&result=11&tz=Europe/Berlin&before=41&after=4"
+        );
+        assert_eq!(download(ids, Format::Ndjson), "/api/rolls.ndjson?after=4&before=41");
     }
 
     #[test]
     fn a_link_to_a_roll_in_the_history_leads_to_a_page_that_has_it() {
+        let (utc, berlin) = (Zone::default(), "Europe/Berlin".parse().expect("a zone"));
         assert_eq!(roll(RollId(41)), "/rolls/41");
-        assert_eq!(in_history(RollId(41)), "/rolls?before=42#roll-41");
+        assert_eq!(roll_in(&utc, RollId(41)), "/rolls/41");
+        assert_eq!(roll_in(&berlin, RollId(41)), "/rolls/41?tz=Europe/Berlin");
+        assert_eq!(in_history(&utc, RollId(41)), "/rolls?before=42#roll-41");
+        assert_eq!(in_history(&berlin, RollId(41)), "/rolls?tz=Europe/Berlin&before=42#roll-41");
         // Pages of 10 hold rolls 46 to 37, and of 1 only roll 41 itself.
-        assert_eq!(around(RollId(41), 10), "/rolls?before=47#roll-41");
-        assert_eq!(around(RollId(41), 1), "/rolls?before=42#roll-41");
+        let around = |page_size| around(&Filter::default(), RollId(41), page_size);
+        assert_eq!(around(10), "/rolls?before=47#roll-41");
+        assert_eq!(around(1), "/rolls?before=42#roll-41");
     }
 
     #[test]
     fn a_link_names_its_roll_its_day_or_its_version() {
         let date: Date = "2026-11-23".parse().expect("a day");
-        assert_eq!(before(RollId(7)), "/rolls?before=7");
-        assert_eq!(day(date), "/rolls?day=2026-11-23");
+        assert_eq!(day(&Zone::default(), date), "/rolls?day=2026-11-23");
         assert_eq!(die_statistics("2d6".parse().expect("a die")), "/stats/2D6");
         assert_eq!(static_files("0123456789abcdef"), "/static/0123456789abcdef");
     }

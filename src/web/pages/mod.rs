@@ -6,6 +6,8 @@ pub mod templates;
 pub mod assets;
 pub mod links;
 pub mod words;
+mod zone;
+mod form;
 pub mod view;
 pub mod static_file;
 mod live;
@@ -42,10 +44,20 @@ pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
     let pages = Pages { store, health, page_size: config.web.page_size };
     let is_in_fleet = config.fleet.is_some();
     AdHoc::on_ignite("pages", move |rocket| async move {
-        let routes =
-            routes![live::page, history::page, roll::page, draw::page, verify::page, verify::file];
-        let routes = [routes, routes![show::screen::page, show::embed::page, show::oembed::frame]];
-        let rocket = rocket.manage(pages).mount("/", routes.concat());
+        let routes = routes![
+            live::page,
+            history::page,
+            history::csv,
+            history::json,
+            roll::page,
+            draw::page,
+            verify::page,
+            verify::file,
+            show::screen::page,
+            show::embed::page,
+            show::oembed::frame
+        ];
+        let rocket = rocket.manage(pages).mount("/", routes);
         if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })
 }

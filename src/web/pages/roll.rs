@@ -10,7 +10,8 @@ use crate::web::http::ahead::Ahead;
 use crate::web::http::error::HttpError;
 use crate::web::pages::proof::ProofView;
 use crate::web::pages::templates::Page;
-use crate::web::pages::view::{RollRow, date};
+use crate::web::pages::view::{Moment, RollRow};
+use crate::web::pages::zone::{Zone, ZoneView};
 use crate::web::pages::{Pages, links};
 
 /// The template `roll`.
@@ -18,6 +19,9 @@ use crate::web::pages::{Pages, links};
 struct RollView {
     title: String,
     roll: RollRow,
+    zone: ZoneView,
+    /// When it was made, in that zone.
+    made: Moment,
     proof: ProofView,
     previous: Option<String>,
     next: Option<String>,
@@ -31,11 +35,18 @@ struct RollView {
 ///
 /// # Errors
 ///
-/// `id` is not the id of a roll, the roll is not stored, this node of a fleet does not have it yet, or
-/// it cannot be read.
-#[get("/rolls/<id>")]
-pub async fn page(id: &str, pages: &State<Pages>, ahead: &State<Ahead>) -> Result<Page, HttpError> {
+/// `id` is not the id of a roll, `tz` is no time zone, the roll is not stored, this node of a fleet
+/// does not have it yet, or it cannot be read.
+#[get("/rolls/<id>?<tz>")]
+pub async fn page(
+    id: &str,
+    tz: Option<&str>,
+    pages: &State<Pages>,
+    ahead: &State<Ahead>,
+) -> Result<Page, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
+    let zone = tz.filter(|tz| !tz.is_empty()).map(str::parse::<Zone>).transpose();
+    let zone = zone.map_err(|error| HttpError::invalid("tz", error))?.unwrap_or_default();
     ahead.wait_for_any(id).await?;
     let (roll, kept) = pages.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
@@ -53,23 +64,25 @@ pub async fn page(id: &str, pages: &State<Pages>, ahead: &State<Ahead>) -> Resul
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Page::render("roll", RollView::new(&roll, proof, kept)))
+    Ok(Page::render("roll", RollView::new(&roll, &zone, proof, kept)))
 }
 
 impl RollView {
-    fn new(roll: &Roll, proof: ProofView, kept: Kept) -> RollView {
+    fn new(roll: &Roll, zone: &Zone, proof: ProofView, kept: Kept) -> RollView {
         let neighbour = |id: RollId| {
             let is_kept = kept.oldest <= id && id <= kept.head.id;
-            is_kept.then(|| links::roll(id))
+            is_kept.then(|| links::roll_in(zone, id))
         };
         RollView {
             title: format!("Roll {}", roll.id),
             roll: RollRow::from(roll),
+            zone: zone.view(links::roll(roll.id)),
+            made: Moment::in_zone(zone, roll.rolled_at),
             proof,
             previous: neighbour(roll.id.previous()),
             next: neighbour(roll.id.next()),
-            in_history: links::in_history(roll.id),
-            day: links::day(date(roll.rolled_at)),
+            in_history: links::in_history(zone, roll.id),
+            day: links::day(zone, zone.date(roll.rolled_at)),
         }
     }
 }

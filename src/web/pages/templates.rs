@@ -254,7 +254,7 @@ mod tests {
         for (file, used_by) in [
             ("stats.html.tera", "rollcast"),
             ("base.html.tera", "`api`"),
-            ("_die.html.tera", "`_roll`"),
+            ("_prose.html.tera", "`_field_error`"),
         ] {
             let folder = copy();
             fs::remove_file(folder.path().join(file)).expect("a template");
@@ -289,7 +289,7 @@ mod tests {
             r#"{% include "x" ignore missing %}"#,
             r#"{# {% include "x" %} #}"#,
             r#"{% raw %}{% include "x" %}{% endraw %}"#,
-            r#"{% include ["x", "_roll"] %}"#,
+            r#"{% include ["x", "_die"] %}"#,
         ] {
             let folder = with(text);
             let loaded = Templates::load(Some(folder.path()));

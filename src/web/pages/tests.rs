@@ -9,10 +9,12 @@ use crate::web::SiteFiles;
 use crate::web::test_site::{TestResponse, TestSite};
 
 /// The pages that exist where rolls 1 to 25 are stored, and pages of errors.
-const PATHS: [(&str, u16); 9] = [
+const PATHS: [(&str, u16); 11] = [
     ("/", 200),
     ("/rolls", 200),
-    ("/rolls?day=2026-11-23&die=1D6&result=4", 200),
+    ("/rolls?day=2026-11-23&die=1D6&result=4&tz=Asia/Kolkata", 200),
+    ("/rolls?day=%3Cb%3E&tz=%3Cb%3E", 422),
+    ("/rolls/25?tz=Europe/Berlin", 200),
     ("/rolls/25", 200),
     ("/stats", 200),
     ("/api", 200),
@@ -32,7 +34,7 @@ fn ids(page: &TestResponse) -> Vec<i64> {
     ids.filter(|id| *id > 0).collect()
 }
 
-/// The address of a link by its text.
+/// The address of the first link with this text.
 fn link(page: &TestResponse, text: &str) -> Option<String> {
     let (before, _) = page.body.split_once(&format!(">{text}</a>"))?;
     let (_, tag) = before.rsplit_once("<a ")?;
@@ -196,6 +198,101 @@ async fn a_filter_stays_in_the_links_to_other_pages() {
 }
 
 #[tokio::test]
+async fn a_die_alone_finds_its_rolls_without_reading_others() {
+    let site = site(25).await;
+    let page = site.get("/rolls?die=1d6").await;
+    assert_eq!(ids(&page), descending(16..=25));
+    assert!(page.body.contains("The d6 has been rolled 25 times."), "{}", page.body);
+    assert!(page.body.contains("<option value=\"1D6\" selected>d6</option>"), "{}", page.body);
+    let older = link(&page, "Search older rolls").expect("an older page");
+    assert_eq!(older, "/rolls?die=1D6&before=16");
+    let none = site.get("/rolls?die=1D12").await;
+    assert_eq!((none.status, ids(&none)), (200, vec![]));
+    assert!(none.body.contains("The d12 has never been rolled."), "{}", none.body);
+    assert!(none.body.contains("<option value=\"1D12\" selected>d12</option>"), "{}", none.body);
+    assert_eq!(link(&none, "Search older rolls"), None);
+}
+
+#[tokio::test]
+async fn a_field_that_cannot_be_used_has_its_error_and_all_fields_keep_their_values() {
+    let site = site(25).await;
+    let query = "day=2026-13-01&time=12:00&die=1D6&result=9&tz=Europe/Berlin";
+    let page = site.get(&format!("/rolls?{query}")).await;
+    assert_eq!((page.status, ids(&page)), (422, vec![]));
+    let fields = [
+        "name=\"day\" value=\"2026-13-01\" aria-invalid=\"true\" aria-describedby=\"day-error\"",
+        "<p id=\"day-error\" class=\"field-error\">expected a day such as <code>2026-11-23</code>",
+        "name=\"time\" value=\"12:00\">",
+        "<option value=\"1D6\" selected>d6</option>",
+        "<p id=\"result-error\" class=\"field-error\">expected a result",
+        "list=\"zones\" value=\"Europe/Berlin\">",
+    ];
+    for text in fields {
+        assert!(page.body.contains(text), "{text} is not in {}", page.body);
+    }
+    let json = [("Accept", "application/json")];
+    let error = site.request(Method::Get, &format!("/rolls?{query}"), &json).await;
+    assert_eq!((error.status, error.content_type.as_str()), (422, "application/json"));
+    assert!(error.body.contains("day: expected a day"), "{}", error.body);
+    let file = site.get(&format!("/rolls.csv?{query}")).await;
+    assert_eq!(file.status, 422);
+}
+
+#[tokio::test]
+async fn a_page_has_one_time_zone_and_its_links_keep_it() {
+    let site = site(25).await;
+    // Rolls 1 to 25 are the first seconds of 2026-11-23 in UTC, and the last ones of 2026-11-22 in
+    // New York minus five hours.
+    let query = "day=2026-11-22&tz=America/New_York";
+    let page = site.get(&format!("/rolls?{query}")).await;
+    assert_eq!(ids(&page), descending(16..=25));
+    let shown = "title=\"2026-11-23T00:00:25.123Z\"><span class=\"day\">2026-11-22</span> \
+                 <span class=\"clock\">19:00:25</span>";
+    assert!(page.body.contains(shown), "{}", page.body);
+    assert!(page.body.contains("<h1>Rolls of 2026-11-22</h1>"), "{}", page.body);
+    assert_eq!(link(&page, "Older rolls"), Some(format!("/rolls?{query}&before=16")));
+    assert_eq!(link(&page, "Show UTC").as_deref(), Some("/rolls?day=2026-11-22"));
+    let rows = page.body.split("class=\"entry-link\" href=\"").skip(1);
+    let hrefs: Vec<&str> = rows.filter_map(|row| row.split('"').next()).collect();
+    assert_eq!(hrefs[0], "/rolls/25?tz=America/New_York");
+
+    let roll = site.get(hrefs[0]).await;
+    assert!(roll.body.contains(shown), "{}", roll.body);
+    assert_eq!(link(&roll, "Previous roll").as_deref(), Some("/rolls/24?tz=America/New_York"));
+    assert_eq!(link(&roll, "All rolls of this day"), Some(format!("/rolls?{query}")));
+    assert_eq!(link(&roll, "Show UTC").as_deref(), Some("/rolls/25"));
+    let in_utc = site.get("/rolls/25").await;
+    assert_eq!(link(&in_utc, "Show UTC"), None);
+    let no_zone = site.get("/rolls/25?tz=Mars").await;
+    assert_eq!(no_zone.status, 422);
+}
+
+#[tokio::test]
+async fn a_page_of_the_history_is_also_a_file_with_the_same_rolls() {
+    let site = TestSite::new(80, "page_size = 10", SiteFiles::built_in()).await;
+    let page = site.get("/rolls?die=1D6&result=1&before=50").await;
+    let shown = ids(&page);
+    assert_eq!(shown, [48, 42, 36, 30, 24, 18, 12, 6]);
+    let csv = site.get(&link(&page, "CSV").expect("a file")).await;
+    assert_eq!((csv.status, csv.content_type.as_str()), (200, "text/csv; charset=utf-8"));
+    assert_eq!(csv.header("Content-Disposition"), "attachment; filename=\"rolls.csv\"");
+    let rows: Vec<&str> = csv.body.lines().collect();
+    assert_eq!((rows[0], rows[1]), ("id,rolled_at,1D6", "48,2026-11-23T00:00:48.123Z,1"));
+    let of_csv = rows[1..].iter().map(|row| row.split(',').next().expect("an id"));
+    let of_csv: Vec<i64> = of_csv.map(|id| id.parse().expect("an id")).collect();
+    assert_eq!(of_csv, shown);
+    let json = site.get(&link(&page, "JSON").expect("a file")).await;
+    let json: serde_json::Value = serde_json::from_str(&json.body).expect("JSON");
+    let rolls = json.as_array().expect("an array").iter();
+    let of_json: Vec<i64> = rolls.map(|roll| roll["id"].as_i64().expect("an id")).collect();
+    assert_eq!(of_json, shown);
+
+    let day = site.get("/rolls?day=2026-11-23").await;
+    assert!(day.body.contains("href=\"/api/rolls.csv?after=0&amp;before=81\""), "{}", day.body);
+    assert!(!page.body.contains("/api/rolls.csv?after"), "a day that nobody asked for");
+}
+
+#[tokio::test]
 async fn a_moment_leads_to_the_page_that_has_it_in_its_middle() {
     let site = site(25).await;
     let table = [
@@ -206,6 +303,19 @@ async fn a_moment_leads_to_the_page_that_has_it_in_its_middle() {
     for (at, location) in table {
         let redirect = site.get(&format!("/rolls?at={at}")).await;
         assert_eq!((redirect.status, redirect.location.as_str()), (303, location), "{at}");
+    }
+    let redirects = [
+        ("at=2026-11-23T01:00:12&tz=Europe/Berlin", "?tz=Europe/Berlin&before=18#roll-12"),
+        ("day=2026-11-23&time=00:00:12", "?day=2026-11-23&before=18#roll-12"),
+        (
+            "day=2026-11-23&time=00:00:12&die=1D6&result=1",
+            "?day=2026-11-23&die=1D6&result=1&after=11",
+        ),
+    ];
+    for (query, location) in redirects {
+        let redirect = site.get(&format!("/rolls?{query}")).await;
+        let location = format!("/rolls{location}");
+        assert_eq!((redirect.status, redirect.location), (303, location), "{query}");
     }
     let empty = self::site(0).await.get("/rolls?at=2026-11-23").await;
     assert_eq!((empty.status, empty.location.as_str()), (303, "/rolls"));

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use jiff::civil::Date;
-use jiff::tz::Offset;
 use rocket::Request;
 use rocket::http::Status;
 use serde::Serialize;
@@ -16,6 +14,7 @@ use crate::statistics::words::grouped;
 use crate::store::Unreadable;
 use crate::web::http::public_url::PublicUrl;
 use crate::web::pages::assets::Assets;
+use crate::web::pages::zone::Zone;
 use crate::web::pages::{links, words};
 
 /// What is the same on all pages.
@@ -110,7 +109,7 @@ pub struct RollRow {
     dice: Vec<DieRow>,
 }
 
-/// A timestamp as a page shows it, in UTC.
+/// A timestamp as a page shows it.
 #[derive(Serialize)]
 pub struct Moment {
     rolled_at: String,
@@ -146,18 +145,20 @@ impl From<&Roll> for RollRow {
 
 impl From<RolledAt> for Moment {
     fn from(rolled_at: RolledAt) -> Moment {
-        let moment = rolled_at.timestamp();
-        Moment {
-            rolled_at: rolled_at.to_string(),
-            day: moment.strftime("%Y-%m-%d").to_string(),
-            clock: moment.strftime("%H:%M:%S").to_string(),
-        }
+        Moment::in_zone(&Zone::default(), rolled_at)
     }
 }
 
-/// The day of a roll, in UTC.
-pub fn date(rolled_at: RolledAt) -> Date {
-    Offset::UTC.to_datetime(rolled_at.timestamp()).date()
+impl Moment {
+    /// A timestamp as a page in this time zone shows it.
+    pub fn in_zone(zone: &Zone, rolled_at: RolledAt) -> Moment {
+        let shown = zone.civil(rolled_at);
+        Moment {
+            rolled_at: rolled_at.to_string(),
+            day: shown.strftime("%Y-%m-%d").to_string(),
+            clock: shown.strftime("%H:%M:%S").to_string(),
+        }
+    }
 }
 
 impl From<&DieResult> for DieRow {

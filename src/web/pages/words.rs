@@ -21,9 +21,15 @@ const UNITS: [(&str, u128); 5] = [
 
 /// The name of a die: `d20`. Several dice are a sum: `2d6, sum`.
 pub fn die(die: Die) -> String {
+    let sum = if die.n_dice() == 1 { "" } else { ", sum" };
+    format!("{}{sum}", die_in_text(die))
+}
+
+/// The name of a die within a sentence: `d20`, `2d6`.
+pub fn die_in_text(die: Die) -> String {
     match die.n_dice() {
         1 => format!("d{}", die.n_sides()),
-        n_dice => format!("{n_dice}d{}, sum", die.n_sides()),
+        n_dice => format!("{n_dice}d{}", die.n_sides()),
     }
 }
 

@@ -1,49 +1,68 @@
-//! The history, `/rolls`: page by page, of a day, with a result, or from a moment on. Every page
-//! has an address of its own.
+//! The history, `/rolls`: page by page, of a day, with a die or a result, or from a time on. Every
+//! page has an address of its own, which also names its time zone.
 
 mod query;
 mod view;
+mod file;
 
+use rocket::http::Status;
 use rocket::response::Redirect;
 use rocket::{Either, State, get};
 
-use crate::time_spec::moment;
+use crate::roll::RolledAt;
+use crate::web::http::accept::PrefersJson;
 use crate::web::http::error::HttpError;
 use crate::web::pages::links::Place;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
 use crate::web::pages::{Pages, links};
 
-use self::query::HistoryQuery;
+use self::query::{Asked, Goal, HistoryQuery};
 use self::view::HistoryPage;
 
-/// A page of the history, or a redirect from a moment to the page that has it.
+pub use self::file::{csv, json};
+pub use self::query::Filter;
+
+/// A page of the history, or a redirect from a time to the page that has it.
 ///
 /// # Errors
 ///
-/// A parameter cannot be used, or the history cannot be read.
+/// The history cannot be read. A field that cannot be used is shown with the form, with status 422;
+/// to a client that prefers JSON it is an error.
 #[get("/rolls?<query..>")]
 pub async fn page(
     query: HistoryQuery<'_>,
+    accepts: PrefersJson,
     pages: &State<Pages>,
     site: &State<Site>,
-) -> Result<Either<Page, Redirect>, HttpError> {
-    if let Some(at) = query.at() {
-        return Ok(Either::Right(pages.redirect_to(at).await?));
-    }
-    let filter = query.filter()?;
-    let found = pages.store.search(query.search(filter)?, pages.page_size).await?;
-    let page = HistoryPage::new(filter, &found, pages.page_size, site);
-    Ok(Either::Left(Page::render("rolls", page)))
+) -> Result<Either<(Status, Page), Redirect>, HttpError> {
+    let (form, asked) = query.read();
+    let dice = pages.store.dice_ever();
+    let Some(Asked { filter, goal }) = asked else {
+        if accepts.0 {
+            return Err(form.first_error());
+        }
+        let page = Page::render("rolls", HistoryPage::unusable(form, &dice, site));
+        return Ok(Either::Left((Status::UnprocessableEntity, page)));
+    };
+    let (after, before) = match goal {
+        Goal::At(time) => return Ok(Either::Right(pages.redirect_to(time, &filter).await?)),
+        Goal::Between { after, before } => (after, before),
+    };
+    let search = filter.search(after, before).map_err(|error| HttpError::invalid("day", error))?;
+    let found = pages.store.search(search, pages.page_size).await?;
+    let page = HistoryPage::new(form, &dice, &filter, &found, pages.page_size, site);
+    Ok(Either::Left((Status::Ok, Page::render("rolls", page))))
 }
 
 impl Pages {
-    /// To the page that has the first roll at or after a moment in its middle.
-    async fn redirect_to(&self, at: &str) -> Result<Redirect, HttpError> {
-        let moment = moment(at).map_err(|error| HttpError::invalid("at", error))?;
-        Ok(Redirect::to(match self.store.at(moment).await? {
-            Some(id) => links::around(id, self.page_size),
-            None => links::history(None, None, Place::Newest),
+    /// To the page that has the first roll at or after a time in its middle. With a die, to the page
+    /// of the first such rolls from there on.
+    async fn redirect_to(&self, time: RolledAt, filter: &Filter) -> Result<Redirect, HttpError> {
+        Ok(Redirect::to(match self.store.at(time).await? {
+            Some(id) if filter.die.is_some() => filter.link(Place::After(id.previous())),
+            Some(id) => links::around(filter, id, self.page_size),
+            None => filter.link(Place::Newest),
         }))
     }
 }
