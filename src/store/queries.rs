@@ -10,10 +10,11 @@ use crate::dice::{Dice, Die, DieResult};
 use crate::log::{Checkpoint, Hash, Leaf, TILE_LEN, Tile};
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::statistics::Statistics;
+use crate::store::occurrence::{Counted, Occurrence};
 use crate::store::read_pool::QueryClass;
 use crate::store::{
     Chain, Extent, FilteredPage, Found, IdRange, Kept, Newest, Order, Page, RollRange, Rows,
-    Search, Store, StoreError, extent, filter, history, log, search,
+    Search, Store, StoreError, extent, filter, history, log, occurrence, search,
 };
 
 impl Store {
@@ -211,6 +212,29 @@ impl Store {
     pub async fn since(&self, time: RolledAt) -> Result<Cursor, StoreError> {
         let query = move |connection: &mut _| history::since(connection, time);
         self.0.reads.read(QueryClass::Short, query).await
+    }
+
+    /// The place of the rarest result of a roll among all rolls with this result. `None` while the
+    /// statistics do not know the die yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of a query.
+    pub async fn occurrence(&self, roll: &Roll) -> Result<Option<Occurrence>, StoreError> {
+        let rarest = self.0.tallies.read(|tallies| {
+            let results = roll.dice.0.iter().filter_map(|of| {
+                let tally = tallies.get(&of.die.to_string())?;
+                let index = tally.fair.index(of.result)?;
+                let n_rolls = tally.results[index].n_rolls;
+                Some((*of, tally.fair.chances()[index], n_rolls))
+            });
+            let rarest = results.min_by(|(_, one, _), (_, other, _)| one.total_cmp(other));
+            rarest.map(|(of, _, n_rolls)| (of, Counted { n_rolls, up_to: tallies.last_id() }))
+        });
+        let (id, Some((of, counted))) = (roll.id, rarest) else { return Ok(None) };
+        let query = move |connection: &mut _| occurrence::occurrence(connection, id, of, counted);
+        let class = QueryClass::of_rows(search::MAX_READ);
+        self.0.reads.read(class, query).await.map(Some)
     }
 
     /// The dice of all rolls ever stored, in no order. From memory, without a query.

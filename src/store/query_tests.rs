@@ -11,6 +11,7 @@ use crate::dice::{DieFilter, DieResult};
 use crate::roll::{RollId, RolledAt};
 use crate::store::extent::extent;
 use crate::store::history::{after, at, between, cursor, kept, newest, page, roll, since};
+use crate::store::occurrence::{Counted, occurrence};
 use crate::store::search::{Search, search};
 use crate::store::times::{first_at, nearest_at};
 use crate::store::{Cutoff, IdRange, Kept, Order, RollRange, log, prune, schema};
@@ -129,7 +130,7 @@ fn every_query_finds_its_rows_by_key_at_any_depth() {
     fn time(seconds: u8) -> RolledAt {
         format!("1970-01-01T00:00:{seconds}Z").parse().expect("a time")
     }
-    let queries: [(&str, Query); 19] = [
+    let queries: [(&str, Query); 20] = [
         ("after", |c| after(c, RollId(40), 10).is_ok()),
         ("between", |c| between(c, IdRange { after: RollId(4), before: RollId(9) }, 3).is_ok()),
         ("newest", |c| newest(c, 10).is_ok()),
@@ -157,6 +158,12 @@ fn every_query_finds_its_rows_by_key_at_any_depth() {
             let die = DieFilter { die: "1D6".parse().expect("a die"), result: None };
             let by_die = Search { die: Some(die), ..Search::default() };
             search(c, &by_die, 10).is_ok_and(|found| found.rolls.len() == 10)
+        }),
+        ("the place of a result", |c| {
+            let die = "1D6".parse().expect("a die");
+            let counted = Counted { n_rolls: 100, up_to: RollId(100) };
+            occurrence(c, RollId(40), DieResult { die, result: 1 }, counted)
+                .is_ok_and(|found| found.nth == Some(40))
         }),
         ("a search by day", |c| {
             let of_day = Search { day: Some((time(40), time(50))), ..Search::default() };

@@ -22,7 +22,7 @@ use crate::store::{IdRange, IdRanges, Kept, StoreError};
 pub const MAX_READ: usize = 5_000;
 
 /// Whether a row matches: `?1` is the path of a die, `$` for any, and `?2` its result, or null.
-const MATCHES: &str = "case
+pub const MATCHES: &str = "case
     when ?1 = '$' then true
     when json_valid(dice) then
       case when ?2 is null then json_type(dice, ?1) is not null else json_extract(dice, ?1) = ?2 end
@@ -190,7 +190,7 @@ pub fn matching(
 }
 
 /// The JSON path of a die's result.
-fn path(die: Die) -> String {
+pub fn path(die: Die) -> String {
     format!("$.\"{die}\"")
 }
 

@@ -1,9 +1,11 @@
-// The page of a roll: verifies it in the browser.
+// The page of a roll: verifies it in the browser, and shares its link.
+import { copyButtons } from "./copy.js";
 import { drawingOf, labelOf } from "./die.js";
 import { parseNumber, toHex } from "./proof/bytes.js";
 import { open } from "./proof/checks.js";
 import { PageCheck } from "./proof/page-check.js";
 import { compared, factsShown, textOf, timeShown } from "./proof/shown.js";
+import { offerShare } from "./share.js";
 
 const section = document.getElementById("proof");
 const main = document.getElementById("main");
@@ -45,3 +47,8 @@ function dieText(name, result) {
 // The reader asked for this roll by the address. What the page says is what is to be checked.
 const id = parseNumber(location.pathname.split("/").at(-1));
 new PageCheck(section, id, comparePage);
+
+// The link has no time zone: each reader chooses one.
+copyButtons(document);
+const url = document.getElementById("link").value;
+offerShare(document.getElementById("share"), { title: document.title, url });

@@ -265,3 +265,23 @@ fn a_past_day_and_an_older_page_count_nothing() {
     browser.goto(&instance.url("/rolls"));
     assert_eq!(browser.read("document.getElementById('new-rolls') === null"), false, "control");
 }
+
+#[test]
+fn the_page_of_a_roll_copies_its_link_without_a_time_zone() {
+    let browser = Browser::open();
+    let (instance, _server) = start(10);
+    browser.goto(&instance.url("/rolls/60?tz=Asia/Kolkata"));
+    browser.wait_for("document.querySelector('[data-copies=link]:not([hidden])') !== null");
+    let permission = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+    browser.devtools("Browser.grantPermissions", permission);
+    browser.click("[data-copies=link]");
+    browser.wait_for("document.querySelector('[data-copies=link]').textContent === 'Copied'");
+    let copied = browser.execute_async(
+        "const done = arguments[arguments.length - 1];
+         navigator.clipboard.readText().then(done, (error) => done(`${error}`))",
+    );
+    assert_eq!(copied, instance.url("/rolls/60"));
+    let json = "document.querySelector('.link-line a').getAttribute('href')";
+    assert_eq!(browser.read(json), "/api/rolls/60");
+    browser.assert_quiet(&[]);
+}

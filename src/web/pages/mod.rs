@@ -13,6 +13,7 @@ pub mod static_file;
 mod live;
 pub mod error;
 mod proof;
+mod meaning;
 mod roll;
 mod draw;
 mod verify;

@@ -8,6 +8,7 @@ use crate::roll::{Roll, RollId};
 use crate::store::{Kept, StoreError};
 use crate::web::http::ahead::Ahead;
 use crate::web::http::error::HttpError;
+use crate::web::pages::meaning::MeaningView;
 use crate::web::pages::proof::ProofView;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::{Moment, RollRow};
@@ -22,6 +23,7 @@ struct RollView {
     zone: ZoneView,
     /// When it was made, in that zone.
     made: Moment,
+    meaning: Option<MeaningView>,
     proof: ProofView,
     previous: Option<String>,
     next: Option<String>,
@@ -64,11 +66,20 @@ pub async fn page(
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Page::render("roll", RollView::new(&roll, &zone, proof, kept)))
+    // It reads thousands of rows. A page of a busy server is complete without it.
+    let meaning = pages.store.occurrence(&roll).await.ok().flatten();
+    let meaning = meaning.map(|place| MeaningView::new(id, place, &zone));
+    Ok(Page::render("roll", RollView::new(&roll, &zone, meaning, proof, kept)))
 }
 
 impl RollView {
-    fn new(roll: &Roll, zone: &Zone, proof: ProofView, kept: Kept) -> RollView {
+    fn new(
+        roll: &Roll,
+        zone: &Zone,
+        meaning: Option<MeaningView>,
+        proof: ProofView,
+        kept: Kept,
+    ) -> RollView {
         let neighbour = |id: RollId| {
             let is_kept = kept.oldest <= id && id <= kept.head.id;
             is_kept.then(|| links::roll_in(zone, id))
@@ -78,6 +89,7 @@ impl RollView {
             roll: RollRow::from(roll),
             zone: zone.view(links::roll(roll.id)),
             made: Moment::in_zone(zone, roll.rolled_at),
+            meaning,
             proof,
             previous: neighbour(roll.id.previous()),
             next: neighbour(roll.id.next()),

@@ -293,6 +293,23 @@ async fn a_page_of_the_history_is_also_a_file_with_the_same_rolls() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_roll_says_what_its_rarest_result_means() {
+    let site = site(25).await;
+    // 1 comes up on rolls 6, 12, 18 and 24.
+    let table = [
+        (
+            18,
+            "This is the 3rd 1 on d6; the one before was 6 rolls earlier, in <a href=\"/rolls/12\">roll 12</a>.",
+        ),
+        (6, "This is the first 1 on d6."),
+    ];
+    for (id, text) in table {
+        let page = site.get(&format!("/rolls/{id}")).await;
+        assert!(page.body.contains(text), "{id}: {}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn a_moment_leads_to_the_page_that_has_it_in_its_middle() {
     let site = site(25).await;
     let table = [
