@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::clients::Clients;
 use crate::common::wait_for;
 use crate::engine::{Engine, Options};
@@ -63,6 +65,11 @@ fn a_host_that_is_cut_off_makes_no_roll_and_is_equal_again_soon_after() {
             fleet.nodes.iter().all(|node| node.head() >= newest).then_some(())
         });
         healed.push(end.elapsed());
+        let seconds = end.elapsed().as_secs_f64();
+        println!(
+            "host {minority} (leader {leader}): equal {seconds:.1} s after the partition, at {}",
+            Timestamp::now()
+        );
         fleet.engine.wait_for_replicas();
         fleet.nodes.iter().for_each(Node::wait_until_it_follows);
     }
