@@ -113,7 +113,7 @@ test: # install missing programs that the tests need, then run all tests
 	@tests/run.sh
 
 # Campaigns run one after the other, because each uses the whole machine.
-torture: # run the whole fault campaign, about 95 minutes; writes target/torture.md
+torture: # run the whole fault campaign, about 105 minutes; writes target/torture.md
 	features=$$(tests/setup.sh) && rm -f target/tmp/faults/*.row target/tmp/fleet/*.row && \
 		case ",$$features," in *,fleet,*) fleet='--test fleet' ;; *) fleet= ;; esac && \
 		ROLLCAST_TORTURE=1 cargo test --locked --no-fail-fast --features "$$features" \
