@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::events::{Ask, Stream};
 use crate::common::{Instance, Server, run, wait_for};
-use crate::pages::{get, link, row_ids, wait_for_head};
+use crate::pages::{get, row_ids, wait_for_head};
 
 /// Before schema 3, SQLite took every text for a time.
 const NO_TRIGGERS: &str = "
