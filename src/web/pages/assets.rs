@@ -1,4 +1,5 @@
-//! Static files: scripts, style sheets and the icon, read into memory once.
+//! Static files: scripts, style sheets and icons, read into memory once. Scripts and style sheets
+//! are served together with the files that they import.
 //!
 //! A page links them under a path that names their content. So a browser may keep them forever,
 //! and still sees an update at once. In a debug build a folder is read again for every request, as
@@ -15,7 +16,8 @@ use rocket::http::{ContentType, Status};
 use rocket::response::{self, Responder, Response};
 
 use crate::web::http::etag;
-use crate::web::pages::source::{Source, SourceError};
+use crate::web::pages::joined::{imports, joined};
+use crate::web::pages::source::{Contents, Source, SourceError};
 use crate::web::pages::templates::Templates;
 
 /// Files that were read at the same time.
@@ -27,6 +29,8 @@ struct Files {
 
 struct File {
     content: Cow<'static, [u8]>,
+    /// The files that it imports, by their path.
+    imports: Vec<String>,
     content_type: ContentType,
     /// A hash of the content, in quotes.
     etag: String,
@@ -39,8 +43,8 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// Reads all files. Checks that they include every file that `templates` link, and every module
-    /// that a script imports.
+    /// Reads all files. Checks that they include every file that `templates` link, and every file
+    /// that a script or a style sheet imports.
     ///
     /// # Errors
     ///
@@ -65,8 +69,8 @@ impl Assets {
         while let Some((path, used_by)) = needed.pop() {
             let file = loaded.by_path.get(&path).ok_or_else(|| source.missing(&path, &used_by))?;
             if found.insert(path.clone()) {
-                let script = format!("the script `{path}`");
-                needed.extend(file.imports(&path).map(|module| (module, script.clone())));
+                let imports = file.imports.iter().cloned();
+                needed.extend(imports.map(|imported| (imported, format!("the file `{path}`"))));
             }
         }
         Ok(Assets { source, loaded: Arc::new(loaded) })
@@ -87,15 +91,10 @@ impl Assets {
         self.current().find(path)
     }
 
-    /// The text of a file, if there is one.
+    /// The text of a file with those that it imports, if there is one.
     pub fn text(&self, path: &str) -> Option<String> {
         let file = self.loaded.by_path.get(path)?;
         Some(String::from_utf8_lossy(&file.content).into_owned())
-    }
-
-    /// The modules that a script imports, in their order.
-    pub fn imports(&self, path: &str) -> Vec<String> {
-        self.loaded.by_path.get(path).map_or(Vec::new(), |file| file.imports(path).collect())
     }
 
     fn current(&self) -> Arc<Files> {
@@ -112,8 +111,9 @@ impl Assets {
 
 impl Files {
     fn read(source: &Source) -> Result<Files, SourceError> {
+        let contents = source.read()?;
         let by_path: BTreeMap<String, Arc<File>> =
-            source.read()?.into_iter().map(|(path, content)| File::entry(path, content)).collect();
+            contents.keys().map(|path| File::entry(path, &contents)).collect();
         let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
         let version = etag::content_hash(&etags);
         Ok(Files { by_path, version })
@@ -136,23 +136,18 @@ impl Files {
 }
 
 impl File {
-    fn entry(path: String, content: Cow<'static, [u8]>) -> (String, Arc<File>) {
-        let content_type = Path::new(&path)
+    /// The file at a path of `contents`, joined with those that it imports.
+    fn entry(path: &str, contents: &Contents) -> (String, Arc<File>) {
+        let content_type = Path::new(path)
             .extension()
             .and_then(|extension| ContentType::from_extension(extension.to_str()?))
             .unwrap_or(ContentType::Binary);
+        let source = &contents[path];
+        let imports = imports(path, &String::from_utf8_lossy(source));
+        let whole = joined(path, contents);
+        let content = whole.map_or_else(|| source.clone(), |text| Cow::Owned(text.into_bytes()));
         let etag = etag::of(&content);
-        (path, Arc::new(File { content, content_type, etag }))
-    }
-
-    /// The modules that a script at `path` imports: `from "./row.js"`.
-    fn imports(&self, path: &str) -> impl Iterator<Item = String> {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let is_script = self.content_type == ContentType::JavaScript;
-        let text = if is_script { String::from_utf8_lossy(&self.content) } else { "".into() };
-        let imports = text.split("from \"./").skip(1).filter_map(|rest| rest.split('"').next());
-        let path = |name| format!("{folder}/{name}").trim_start_matches('/').to_string();
-        imports.map(path).collect::<Vec<_>>().into_iter()
+        (path.into(), Arc::new(File { content, imports, content_type, etag }))
     }
 }
 
@@ -188,8 +183,10 @@ mod tests {
     use super::*;
 
     fn files(names: &[&str]) -> Files {
-        let file = |name: &&str| File::entry(name.to_string(), Cow::Borrowed(b"content"));
-        Files { by_path: names.iter().map(file).collect(), version: "0123456789abcdef".into() }
+        let content = |name: &&str| (name.to_string(), Cow::Borrowed(&b"content"[..]));
+        let contents: Contents = names.iter().map(content).collect();
+        let by_path = names.iter().map(|name| File::entry(name, &contents)).collect();
+        Files { by_path, version: "0123456789abcdef".into() }
     }
 
     #[test]
@@ -216,18 +213,6 @@ mod tests {
         }
         let exact = files.find("0000000000000000/a.css").expect("a file").file;
         assert!(Arc::ptr_eq(&exact, &files.by_path["0000000000000000/a.css"]));
-    }
-
-    #[test]
-    fn a_script_names_the_modules_that_it_imports() {
-        let script =
-            b"import { A } from \"./a.js\";\nimport { B } from \"./b.js\";\nlet c = \"./c.js\";";
-        let (_, script) = File::entry("js/live.js".into(), Cow::Borrowed(script));
-        let imports = |path| script.imports(path).collect::<Vec<_>>();
-        assert_eq!(imports("js/live.js"), ["js/a.js", "js/b.js"]);
-        assert_eq!(imports("live.js"), ["a.js", "b.js"]);
-        let (_, style) = File::entry("a.css".into(), Cow::Borrowed(b"from \"./a.js\""));
-        assert_eq!(style.imports("a.css").count(), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod source;
 mod references;
+mod joined;
 pub mod templates;
 pub mod assets;
 pub mod links;
