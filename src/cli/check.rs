@@ -14,13 +14,17 @@ use crate::store::{Compared, Inspection, Store};
 /// A configured folder cannot be used: exit code 2. The database is damaged or cannot be read: exit
 /// code 1.
 pub fn check(config: Config) -> Result<(), Failure> {
-    let Config { roller, store, .. } = &config;
+    let Config { roller, store, about, .. } = &config;
     // Each line is printed at once, because checking a large database takes a while.
     say("configuration", config.source().to_string())?;
     say("profile", config.profile.clone())?;
     say("address", app::address(&config)?)?;
     say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
     say("kept", store.keep.to_string())?;
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+    say("operator", or_none(&about.operator))?;
+    say("contact", or_none(&about.contact))?;
+    say("source", or_none(&about.source))?;
     let files = site_files(&config)?;
     say("templates", files.templates())?;
     say("static files", files.static_files())?;

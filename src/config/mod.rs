@@ -27,7 +27,7 @@ use self::table::Table;
 pub use self::error::ConfigError;
 pub use self::keep::Keep;
 pub use self::sections::{
-    FeedConfig, FleetConfig, LogFormat, RollerConfig, StoreConfig, WebConfig,
+    AboutConfig, FeedConfig, FleetConfig, LogFormat, RollerConfig, StoreConfig, WebConfig,
 };
 
 /// The whole configuration.
@@ -42,6 +42,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub feed: FeedConfig,
     pub web: WebConfig,
+    pub about: AboutConfig,
     /// `None`: a single machine.
     pub fleet: Option<FleetConfig>,
     /// The keys of Rocket itself.
@@ -157,6 +158,11 @@ impl Config {
                 template_dir,
                 static_dir: table.static_dir.map(|folder| root.join(folder)),
             },
+            about: AboutConfig {
+                operator: table.operator,
+                contact: table.contact,
+                source: table.source,
+            },
             fleet,
             rocket,
         })
@@ -209,8 +215,8 @@ mod tests {
         let delivered = include_str!("../../Rocket.toml");
         let default = delivered.split("[debug.rollcast]").next().expect("a first part");
         let all_sections = |config: &Config| {
-            let Config { roller, store, feed, web, fleet, log_format, .. } = config;
-            format!("{roller:?} {store:?} {feed:?} {web:?} {fleet:?} {log_format:?}")
+            let Config { roller, store, feed, web, about, fleet, log_format, .. } = config;
+            format!("{roller:?} {store:?} {feed:?} {web:?} {about:?} {fleet:?} {log_format:?}")
         };
         let [delivered, empty] = [default, ""].map(|toml| read(toml).expect("a configuration"));
         assert_eq!(all_sections(&delivered), all_sections(&empty));
@@ -235,6 +241,19 @@ mod tests {
             let config = read(&format!("[default.rollcast]\ndatabase = '{name}'")).expect(name);
             assert_eq!(config.store.database, Path::new("/srv").join(name));
         }
+    }
+
+    #[test]
+    fn the_operator_may_name_themselves_a_contact_and_the_source() {
+        let config = read(
+            "[default.rollcast]\noperator = 'Ada Lovelace'\ncontact = 'mailto:ada@example.org'\n\
+             source = 'https://example.org/rollcast'",
+        );
+        let about = config.expect("a configuration").about;
+        let [operator, contact, source] =
+            [about.operator, about.contact, about.source].map(|value| value.expect("a value"));
+        let given = ["Ada Lovelace", "mailto:ada@example.org", "https://example.org/rollcast"];
+        assert_eq!([operator, contact, source], given);
     }
 
     #[test]
@@ -286,6 +305,18 @@ mod tests {
             ("trusted_proxies = ['10.0.0.1/8']", "`10.0.0.0/8`, got `10.0.0.1/8`"),
             ("trusted_proxies = ['10.0.0.0/33']", "a prefix length of 1 to 32 bits, got `33`"),
             ("trusted_proxies = ['::1', '::/0']", "got `::/0`, which is every address"),
+            ("operator = ''", "expected a name of 1 to 100 characters, got ``"),
+            ("operator = \"Ada\\nLovelace\"", "expected a name of 1 to 100 characters, got `Ada"),
+            (
+                "contact = 'ada@example.org'",
+                "such as `mailto:ada@example.org`, got `ada@example.org`",
+            ),
+            ("contact = 'javascript:alert(1)'", "begins with `mailto:`, `https:` or `tel:`"),
+            (
+                "source = 'git@example.org:dice'",
+                "such as `https://example.org/rollcast`, got `git@",
+            ),
+            ("source = 'https://'", "got `https://`"),
             ("log_format = 'xml'", "unknown variant: found `xml`"),
         ];
         for (line, expected) in table {

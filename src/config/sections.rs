@@ -65,6 +65,17 @@ pub struct FleetConfig {
     pub ca: Option<PathBuf>,
 }
 
+/// What the operator tells visitors.
+#[derive(Clone, Debug, Default)]
+pub struct AboutConfig {
+    /// Who runs the server.
+    pub operator: Option<String>,
+    /// Where to reach the operator: a `mailto:`, `https:` or `tel:` URL.
+    pub contact: Option<String>,
+    /// The source code of the server: an `https:` or `http:` URL.
+    pub source: Option<String>,
+}
+
 /// Pages, streams and who may open them.
 #[derive(Clone, Debug)]
 pub struct WebConfig {

@@ -29,6 +29,12 @@ pub struct Table {
     pub secret: Option<PathBuf>,
     #[serde(deserialize_with = "values::origin")]
     pub origin: Option<String>,
+    #[serde(deserialize_with = "values::operator")]
+    pub operator: Option<String>,
+    #[serde(deserialize_with = "values::contact")]
+    pub contact: Option<String>,
+    #[serde(deserialize_with = "values::source")]
+    pub source: Option<String>,
     pub static_dir: Option<PathBuf>,
     #[serde(deserialize_with = "values::dice")]
     pub dice: Dice,
@@ -59,6 +65,9 @@ impl Default for Table {
             database: PathBuf::from("var/rolls.db"),
             secret: None,
             origin: None,
+            operator: None,
+            contact: None,
+            source: None,
             static_dir: None,
             dice: Dice::try_from(Vec::from(dice)).expect("the default dice are valid"),
             every: Duration::from_secs(1),

@@ -56,11 +56,61 @@ pub fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D
 ///
 /// The value cannot name a log.
 pub fn origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let expected = "a name without spaces and `+`, such as `dice.example.org`";
+    text_that(deserializer, is_origin, expected)
+}
+
+/// Reads `operator`.
+///
+/// # Errors
+///
+/// The value is empty, longer than 100 characters, or has several lines.
+pub fn operator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let is_name = |text: &str| {
+        !text.trim().is_empty() && text.chars().count() <= 100 && !text.contains(char::is_control)
+    };
+    text_that(deserializer, is_name, "a name of 1 to 100 characters")
+}
+
+/// Reads `contact`.
+///
+/// # Errors
+///
+/// The value is no address that a visitor can write to, or it is longer than 300 characters.
+pub fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let expected = "an address of at most 300 characters that begins with `mailto:`, `https:` or \
+                    `tel:`, such as `mailto:ada@example.org`";
+    text_that(deserializer, |text| is_url(text, &["mailto:", "https://", "tel:"]), expected)
+}
+
+/// Reads `source`.
+///
+/// # Errors
+///
+/// The value is no address on the web, or it is longer than 300 characters.
+pub fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let expected = "an address of at most 300 characters on the web, such as \
+                    `https://example.org/rollcast`";
+    text_that(deserializer, |text| is_url(text, &["https://", "http://"]), expected)
+}
+
+fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    // Spaces and quotes would end the address where it is written.
+    let is_plain =
+        |text: &str| !text.contains(|c: char| !c.is_ascii_graphic() || "\"<>`".contains(c));
+    text.len() <= 300 && rest.is_some_and(|rest| !rest.is_empty() && is_plain(rest))
+}
+
+fn text_that<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    is_valid: impl Fn(&str) -> bool,
+    expected: &'static str,
+) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if is_origin(&text) {
+    if is_valid(&text) {
         return Ok(Some(text));
     }
-    let expected = "a name without spaces and `+`, such as `dice.example.org`";
     Err(D::Error::custom(ValueError::new(expected, text)))
 }
 

@@ -86,7 +86,7 @@ pub use self::occurrence::Occurrence;
 pub use self::prune::{Cutoff, Pruned};
 pub use self::range::{IdRange, Kept, Order, RollRange};
 pub use self::row::{Rows, Unreadable};
-pub use self::search::{Found, Search};
+pub use self::search::{Found, MAX_READ, Search};
 
 /// The rolls of one database file; cheap to clone.
 #[derive(Clone)]

@@ -88,7 +88,7 @@ fn build(
 ) -> Rocket<Build> {
     let SiteFiles { templates, assets, offline } = files;
     rocket::custom(templates.configure(config.rocket.clone()))
-        .manage(Site::new(config, assets))
+        .manage(Site::new(config, assets, health.clone()))
         .manage(offline)
         .manage(Ahead::new(feed.clone(), health.clone(), config.roller.every))
         .attach(host::stage())

@@ -19,8 +19,10 @@ mod webkit;
 
 mod accessibility;
 mod article;
+mod developers;
 mod draw;
 mod fairness;
+mod first_load;
 mod history;
 mod limits;
 mod live;

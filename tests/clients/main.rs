@@ -12,6 +12,7 @@ mod oracle;
 mod curl;
 mod event_source_polyfill;
 mod eventsource;
+mod examples;
 mod fetch_event_source;
 mod httpx_sse;
 mod launchdarkly;

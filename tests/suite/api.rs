@@ -225,8 +225,7 @@ fn errors_of_the_api_are_json_that_names_the_value() {
 #[test]
 fn the_api_is_read_only_and_open_to_pages_of_any_origin() {
     let (instance, _server) = quiet_instance(1);
-    let known =
-        ["/api", "/api/rolls", "/api/rolls/1", "/api/rolls.csv", "/api/stats", "/api/openapi.json"];
+    let known = ["/api/rolls", "/api/rolls/1", "/api/rolls.csv", "/api/stats", "/api/openapi.json"];
     for path in known {
         let url = instance.url(path);
         let got = get(&url, &[("Origin", "https://elsewhere.example")]);
@@ -434,7 +433,9 @@ fn the_document_describes_every_endpoint_and_the_page_shows_it() {
     let document: Value = serde_json::from_str(&document.body).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
-    let page = get(&instance.url("/api"), &[]);
+    let moved = get(&instance.url("/api"), &[]);
+    assert_eq!((moved.status, moved.header("location")), (308, "/developers#reference"));
+    let page = get(&instance.url("/developers"), &[]);
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
     for (path, item) in paths {

@@ -203,7 +203,9 @@ fn the_program_alone_serves_from_an_empty_folder() {
     let mut serve = command("serve");
     serve.env("ROCKET_ROLLCAST", "{log_format=\"json\"}");
     let mut server = Instance::new("").start_with(&mut serve);
-    for path in ["/", "/rolls", "/stats", "/api", "/static/favicon.svg", "/static/js/live.js"] {
+    for path in
+        ["/", "/rolls", "/stats", "/developers", "/static/favicon.svg", "/static/js/live.js"]
+    {
         assert_eq!(http().get(server.url(path)).call().unwrap().status(), 200, "{path}");
     }
     server.stop();

@@ -229,6 +229,8 @@ fn every_response_has_the_security_headers_and_no_cookie() {
         "/stats",
         "/api/stats",
         "/rolls/x",
+        "/developers",
+        "/about",
         "/api",
         "/none",
         "/static/css/base.css",

@@ -18,8 +18,8 @@ use crate::web::http::permits::{Busy, BusyReason, Permit, Permits};
 
 /// The most downloads at the same time: each holds a descriptor and some buffers for as long as its
 /// client takes to read.
-const MAX_DOWNLOADS: usize = 64;
-const MAX_DOWNLOADS_PER_ADDRESS: usize = 8;
+pub const MAX_DOWNLOADS: usize = 64;
+pub const MAX_DOWNLOADS_PER_ADDRESS: usize = 8;
 /// When a rejected client may retry: a random value for each.
 const RETRY_SECONDS: RangeInclusive<u64> = 15..=45;
 
@@ -47,7 +47,7 @@ pub fn permits() -> Arc<Permits> {
          headers(
              ("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"),
              ("Rollcast-Unreadable" = String, description = "The ids of damaged rolls before the file's first and after its last roll, if there are any; at most 100"),
-         )),
+         ), example = "id,rolled_at,1D6,1D20\r\n41,2026-11-23T01:37:40.123Z,4,17\r\n"),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
         (status = 503, description = "The history cannot be read now, or there are too many downloads; see `Retry-After`", body = ErrorJson),
@@ -80,7 +80,7 @@ pub async fn csv(
          headers(
              ("Rollcast-Last" = String, description = "The id of the file's last roll; 0 if it has none"),
              ("Rollcast-Unreadable" = String, description = "The ids of damaged rolls before the file's first and after its last roll, if there are any; at most 100"),
-         )),
+         ), example = "{\"id\":41,\"rolled_at\":\"2026-11-23T01:37:40.123Z\",\"dice\":{\"1D6\":4,\"1D20\":17}}\n"),
         (status = 409, description = "A cursor of another history", body = ErrorJson),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
         (status = 503, description = "The history cannot be read now, or there are too many downloads; see `Retry-After`", body = ErrorJson),

@@ -13,6 +13,7 @@ mod download;
 mod stats;
 mod proof;
 mod openapi;
+mod reference;
 mod cors;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,10 @@ use rocket::{catchers, routes};
 use crate::config::{Config, Keep};
 use crate::store::Store;
 use crate::web::http::permits::Permits;
+
+pub use self::download::{MAX_DOWNLOADS, MAX_DOWNLOADS_PER_ADDRESS};
+pub use self::query::Limit;
+pub use self::reference::Reference;
 
 /// What the handlers share.
 struct Api {
@@ -45,7 +50,7 @@ pub fn stage(config: &Config, store: Store) -> AdHoc {
         stats::stats,
         proof::proof,
         openapi::document,
-        openapi::page
+        openapi::redirect
     ];
     AdHoc::on_ignite("the API", |rocket| async {
         rocket

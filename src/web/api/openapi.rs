@@ -1,9 +1,7 @@
-//! The description of the API: a document for programs, and a page for people.
+//! The description of the API for programs. The page for people is `/developers`.
 
 use rocket::get;
-use rocket_dyn_templates::context;
-use serde::Serialize;
-use serde_json::Value;
+use rocket::response::Redirect;
 use utoipa::OpenApi;
 
 use crate::export_format::RollJson;
@@ -15,7 +13,7 @@ use crate::web::api::rolls::{RollsJson, SearchedJson};
 use crate::web::api::{download, proof, roll, rolls, stats};
 use crate::web::http::error::ErrorJson;
 use crate::web::http::error::code::ErrorCode;
-use crate::web::pages::templates::Page;
+use crate::web::pages::links;
 
 const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only and public: no \
     key, no cookies, and pages of other origins may use it. New rolls come over `/stream/` as \
@@ -35,15 +33,7 @@ const ABOUT: &str = "Past rolls, as JSON and as files. Everything is read-only a
         (name = "about", description = "This description"),
     )
 )]
-struct Document;
-
-/// An error code in the table of the page.
-#[derive(Serialize)]
-struct CodeRow {
-    name: &'static str,
-    status: u16,
-    meaning: &'static str,
-}
+pub struct Document;
 
 /// This description, for programs
 ///
@@ -53,7 +43,9 @@ struct CodeRow {
     path = "/api/openapi.json",
     tag = "about",
     responses(
-        (status = 200, description = "The document", body = Object),
+        (status = 200, description = "The document", body = Object, example = json!({
+            "openapi": "3.1.0", "info": { "title": "rollcast", "version": "0.2.0" }, "paths": {}
+        })),
         (status = 304, description = "Unchanged since the response that `If-None-Match` names"),
         (status = 422, description = "A parameter that cannot be used", body = ErrorJson),
     )
@@ -65,14 +57,6 @@ pub fn document(query: Result<NoQuery, ApiError>) -> Result<Json, ApiError> {
 
 /// The same, for people.
 #[get("/")]
-pub fn page() -> Page {
-    let document = serde_json::to_value(Document::openapi()).unwrap_or(Value::Null);
-    let codes = ErrorCode::ALL.map(CodeRow::from);
-    Page::render("api", context! { title: "API", document, codes })
-}
-
-impl From<ErrorCode> for CodeRow {
-    fn from(code: ErrorCode) -> CodeRow {
-        CodeRow { name: code.name(), status: code.status().code, meaning: code.meaning() }
-    }
+pub fn redirect() -> Redirect {
+    Redirect::permanent(links::REFERENCE)
 }

@@ -1,5 +1,6 @@
 //! The parameters of the API as OpenAPI describes them.
 
+use serde_json::Value;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
@@ -31,9 +32,9 @@ impl IntoParams for RangeQuery {
                           `rolled_at` is at or after it. If the clock was set back, some rolls \
                           that follow have an earlier `rolled_at`. `after` overrides it.";
         vec![
-            parameter("after", after, cursor()),
-            parameter("before", "Only rolls before this one: a cursor or an id.", cursor()),
-            parameter("since", since_text, Schema::AnyOf(since.build())),
+            parameter("after", after, cursor(), None),
+            parameter("before", "Only rolls before this one: a cursor or an id.", cursor(), None),
+            parameter("since", since_text, Schema::AnyOf(since.build()), Some("10m".into())),
         ]
     }
 }
@@ -41,7 +42,8 @@ impl IntoParams for RangeQuery {
 impl IntoParams for Limit {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let limit = integer(1).maximum(Some(Limit::MAX)).default(Some(Limit::default().0.into()));
-        vec![parameter("limit", "The maximum number of rolls on a page.", limit)]
+        let about = "The maximum number of rolls on a page.";
+        vec![parameter("limit", about, limit, Some(2.into()))]
     }
 }
 
@@ -49,18 +51,25 @@ impl IntoParams for ResultFilter {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let die = text("^([1-9][0-9]?|100)[dD]([2-9]|[1-9][0-9]{1,2}|1000)$", "1D20");
         vec![
-            parameter("die", "With `result`: the die, such as `1D20`.", die),
-            parameter("result", "Only rolls with this result of `die`.", integer(1)),
+            parameter("die", "With `result`: the die, such as `1D20`.", die, None),
+            parameter("result", "Only rolls with this result of `die`.", integer(1), None),
         ]
     }
 }
 
-fn parameter(name: &str, description: &str, schema: impl Into<RefOr<Schema>>) -> Parameter {
+/// `example` is the value in the example of a request, which leaves out parameters without one.
+fn parameter(
+    name: &str,
+    description: &str,
+    schema: impl Into<RefOr<Schema>>,
+    example: Option<Value>,
+) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)
         .description(Some(description))
         .schema(Some(schema))
+        .example(example)
         .build()
 }
 

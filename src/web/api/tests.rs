@@ -208,7 +208,7 @@ async fn every_error_has_a_code_that_says_what_is_wrong() {
 async fn the_document_and_the_page_list_every_error_code() {
     let site = site().await;
     let document = json(&site.get("/api/openapi.json").await);
-    let page = site.get("/api").await;
+    let page = site.get("/developers").await;
     let names = document["components"]["schemas"]["ErrorCode"]["enum"].as_array().expect("names");
     assert_eq!(names.len(), ErrorCode::ALL.len());
     for code in ErrorCode::ALL {

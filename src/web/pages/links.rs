@@ -22,6 +22,9 @@ pub enum Place {
     After(RollId),
 }
 
+/// The reference of the API.
+pub const REFERENCE: &str = "/developers#reference";
+
 /// One roll.
 pub fn roll(id: RollId) -> String {
     format!("/rolls/{id}")

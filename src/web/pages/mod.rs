@@ -9,6 +9,7 @@ pub mod links;
 pub mod words;
 mod zone;
 mod form;
+mod status;
 pub mod view;
 pub mod static_file;
 mod live;
@@ -23,6 +24,8 @@ mod history;
 pub mod stats;
 mod show;
 mod fleet;
+mod about;
+mod developers;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +36,8 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::store::Store;
 
+use self::developers::Limits;
+
 /// What the handlers share.
 struct Pages {
     store: Store,
@@ -41,9 +46,10 @@ struct Pages {
     page_size: usize,
 }
 
-/// Mounts the pages about rolls.
+/// Mounts the pages.
 pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
     let pages = Pages { store, health, page_size: config.web.page_size };
+    let (limits, about) = (Limits::of(config), config.about.clone());
     let is_in_fleet = config.fleet.is_some();
     AdHoc::on_ignite("pages", move |rocket| async move {
         let routes = routes![
@@ -57,9 +63,12 @@ pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
             verify::file,
             show::screen::page,
             show::embed::page,
-            show::oembed::frame
+            show::oembed::frame,
+            developers::page,
+            about::page,
         ];
-        let rocket = rocket.manage(pages).mount("/", routes);
+        let rocket = rocket.manage(pages).manage(limits).manage(about);
+        let rocket = rocket.mount("/", routes);
         if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })
 }

@@ -19,8 +19,9 @@ use crate::web::pages::source::{Source, SourceError};
 use crate::web::pages::view::{Site, SiteView};
 
 /// The templates that are rendered. All others are parts of these.
-const PAGES: [&str; 13] = [
-    "api",
+const PAGES: [&str; 14] = [
+    "about",
+    "developers",
     "die_stats",
     "draw",
     "embed",
@@ -253,7 +254,7 @@ mod tests {
     fn a_folder_that_lacks_a_page_or_a_part_is_refused() {
         for (file, used_by) in [
             ("stats.html.tera", "rollcast"),
-            ("base.html.tera", "`api`"),
+            ("base.html.tera", "`about`"),
             ("_prose.html.tera", "`_field_error`"),
         ] {
             let folder = copy();

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use crate::config::{Config, Keep, RollerConfig};
 use crate::dice::{Dice, Die, DieResult};
+use crate::health::Health;
 use crate::roll::{Roll, RolledAt};
 use crate::statistics::words::grouped;
 use crate::store::Unreadable;
 use crate::web::http::public_url::PublicUrl;
 use crate::web::pages::assets::Assets;
+use crate::web::pages::status::StatusView;
 use crate::web::pages::zone::Zone;
 use crate::web::pages::{links, words};
 
@@ -24,13 +26,14 @@ pub struct Site {
     every: Duration,
     keep: Keep,
     is_in_fleet: bool,
+    health: Health,
 }
 
 impl Site {
-    pub fn new(config: &Config, assets: Assets) -> Site {
+    pub fn new(config: &Config, assets: Assets, health: Health) -> Site {
         let RollerConfig { dice, every } = config.roller.clone();
         let is_in_fleet = config.fleet.is_some();
-        Site { assets, dice, every, keep: config.store.keep, is_in_fleet }
+        Site { assets, dice, every, keep: config.store.keep, is_in_fleet, health }
     }
 
     pub fn assets(&self) -> &Assets {
@@ -59,6 +62,7 @@ impl Site {
             every: format!("{every:#}"),
             kept: self.kept(),
             is_in_fleet: self.is_in_fleet,
+            status: StatusView::of(&self.health),
         }
     }
 
@@ -94,6 +98,7 @@ pub struct SiteView {
     every: String,
     kept: String,
     is_in_fleet: bool,
+    status: StatusView,
 }
 
 /// One roll of a list.

@@ -1,0 +1,81 @@
+//! The status of the server in people's words, for every page. `/readyz` and the log have details.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::health::{Audience, Health, Replication};
+
+/// Whether new rolls are stored, and what that means for viewers.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct StatusView {
+    /// `well`, `catching_up` or `stopped`.
+    name: &'static str,
+    words: String,
+}
+
+impl StatusView {
+    /// The status at this moment.
+    pub fn of(health: &Health) -> StatusView {
+        if health.problems(Audience::Anyone).is_empty() {
+            return StatusView { name: "well", words: "All is well: new rolls arrive.".into() };
+        }
+        if let Some(Replication::CatchingUp { n_behind }) = health.replication() {
+            let words = format!(
+                "This server is catching up with the others. It still reads {n_behind} older rolls."
+            );
+            return StatusView { name: "catching_up", words };
+        }
+        StatusView { name: "stopped", words: stopped(health.last_commit(), Timestamp::now()) }
+    }
+}
+
+fn stopped(last_commit: Option<Timestamp>, now: Timestamp) -> String {
+    let since = match last_commit {
+        Some(at) if now.duration_since(at).as_hours() < 24 => at.strftime("since %H:%M:%S UTC"),
+        Some(at) => at.strftime("since %Y-%m-%d %H:%M:%S UTC"),
+        None => now.strftime("since this server started"),
+    };
+    format!("No new rolls {since}. The history is fine, and we keep trying.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    #[test]
+    fn a_stop_names_the_last_roll_and_its_day_if_that_is_not_recent() {
+        let at: Timestamp = "2026-11-23T12:18:56.9Z".parse().expect("a timestamp");
+        let after = |hours: i64| at + jiff::SignedDuration::from_hours(hours);
+        let text = "The history is fine, and we keep trying.";
+        for (last, now, since) in [
+            (Some(at), after(23), "since 12:18:56 UTC"),
+            (Some(at), after(24), "since 2026-11-23 12:18:56 UTC"),
+            (None, at, "since this server started"),
+        ] {
+            assert_eq!(stopped(last, now), format!("No new rolls {since}. {text}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_has_stopped_until_a_roll_is_stored() {
+        let health = Health::new(Duration::from_secs(1));
+        assert_eq!(StatusView::of(&health).name, "well");
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(StatusView::of(&health).name, "stopped");
+        health.committed();
+        assert_eq!(StatusView::of(&health).name, "well");
+        health.failed("/srv/rolls.db is locked".into());
+        let status = StatusView::of(&health);
+        assert_eq!(status.name, "stopped");
+        assert!(!status.words.contains("rolls.db"), "{status:?}");
+        health.committed();
+        health.replicates(Replication::CatchingUp { n_behind: 7 });
+        let status = StatusView::of(&health);
+        assert_eq!(status.name, "catching_up");
+        assert!(status.words.ends_with("reads 7 older rolls."), "{status:?}");
+    }
+}

@@ -1,0 +1,38 @@
+//! How much a browser loads for the first page: requests and bytes.
+
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::common::Instance;
+use crate::rows::roll_until;
+
+/// The page and all that it loaded, as `[name, bytes]`. Without a proxy nothing is compressed.
+const LOADED: &str = "[...performance.getEntriesByType('navigation'), \
+    ...performance.getEntriesByType('resource')].map(({ name, encodedBodySize }) => \
+    [name, encodedBodySize])";
+
+fn loaded(browser: &Browser) -> Vec<(String, u64)> {
+    serde_json::from_value::<Vec<(String, u64)>>(browser.read(LOADED)).unwrap()
+}
+
+#[test]
+fn the_first_page_loads_with_at_most_12_requests_and_100_kb() {
+    let browser = Browser::open();
+    let instance = Instance::new("");
+    let _server = instance.start();
+    roll_until(3, &instance);
+    for (path, may_be_live) in [("/", true), ("/rolls", false), ("/developers", false)] {
+        browser.goto(&instance.url(path));
+        if may_be_live {
+            // The stream is open, so the page has loaded everything.
+            browser.wait_for("document.getElementById('state').dataset.state === 'live'");
+        }
+        browser.wait_for("document.readyState === 'complete'");
+        let loaded = loaded(&browser);
+        let n_bytes: u64 = loaded.iter().map(|(_, n_bytes)| n_bytes).sum();
+        println!("{path}: {} requests, {n_bytes} bytes", loaded.len());
+        assert!(loaded.len() > 3, "expected a page with its files, got {loaded:#?}");
+        assert!(loaded.len() <= 12, "expected at most 12 requests at {path}, got {loaded:#?}");
+        assert!(n_bytes <= 100_000, "expected at most 100 KB at {path}, got {loaded:#?}");
+    }
+}
