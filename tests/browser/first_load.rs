@@ -36,3 +36,21 @@ fn the_first_page_loads_with_at_most_12_requests_and_100_kb() {
         assert!(n_bytes <= 100_000, "expected at most 100 KB at {path}, got {loaded:#?}");
     }
 }
+
+/// Control: a file that the page loads counts.
+#[test]
+fn another_file_is_another_request() {
+    let browser = Browser::open();
+    let instance = Instance::new("every = '1h'");
+    let _server = instance.start();
+    roll_until(1, &instance);
+    browser.goto(&instance.url("/about"));
+    let before = loaded(&browser);
+    browser.read("document.querySelector('main').append(Object.assign(new Image(), { src: '/picture.png' }))");
+    let image: Value = browser.wait_for(
+        "performance.getEntriesByName(location.origin + '/picture.png')[0]?.encodedBodySize",
+    );
+    let after = loaded(&browser);
+    assert_eq!(after.len(), before.len() + 1);
+    assert!(image.as_u64().unwrap() > 10_000, "{after:?}");
+}

@@ -28,6 +28,7 @@ mod proxy;
 mod ready;
 mod retention;
 mod server_lock;
+mod site;
 mod signals;
 mod statistics;
 mod store;

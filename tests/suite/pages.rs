@@ -214,7 +214,7 @@ fn errors_name_the_value_as_a_page_or_as_json_if_the_client_prefers_it() {
 fn every_response_has_the_security_headers_and_no_cookie() {
     let (instance, _server) = quiet_instance(1);
     let csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-               connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+               connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
     let expected = [
         ("content-security-policy", csp),
         ("x-content-type-options", "nosniff"),
@@ -231,6 +231,10 @@ fn every_response_has_the_security_headers_and_no_cookie() {
         "/rolls/x",
         "/developers",
         "/about",
+        "/robots.txt",
+        "/favicon.ico",
+        "/rolls/60/picture.png",
+        "/events.atom",
         "/api",
         "/none",
         "/static/css/base.css",

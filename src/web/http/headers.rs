@@ -12,8 +12,8 @@ use rocket::{Request, Response};
 
 /// No inline content, nothing from other origins; forms only to our own pages (the jump to a time).
 const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                                img-src 'self'; connect-src 'self'; base-uri 'none'; \
-                                form-action 'self'";
+                                img-src 'self'; connect-src 'self'; manifest-src 'self'; \
+                                base-uri 'none'; form-action 'self'";
 
 /// The same in no frame.
 #[derive(Default)]

@@ -35,6 +35,11 @@ pub fn die_statistics(die: Die) -> String {
     format!("/stats/{die}")
 }
 
+/// The picture of a roll.
+pub fn picture(id: RollId) -> String {
+    format!("/rolls/{id}/picture.png")
+}
+
 /// The proof of a roll.
 pub fn proof(id: RollId) -> String {
     format!("/rolls/{id}/proof")

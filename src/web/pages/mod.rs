@@ -26,6 +26,10 @@ mod show;
 mod fleet;
 mod about;
 mod developers;
+mod picture;
+mod preview;
+mod fixed;
+mod events;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +41,7 @@ use crate::health::Health;
 use crate::store::Store;
 
 use self::developers::Limits;
+use self::preview::Artist;
 
 /// What the handlers share.
 struct Pages {
@@ -46,7 +51,7 @@ struct Pages {
     page_size: usize,
 }
 
-/// Mounts the pages.
+/// Mounts the pages, and the files that belong to them.
 pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
     let pages = Pages { store, health, page_size: config.web.page_size };
     let (limits, about) = (Limits::of(config), config.about.clone());
@@ -66,8 +71,18 @@ pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
             show::oembed::frame,
             developers::page,
             about::page,
+            events::feed,
+            preview::of_roll,
+            preview::of_site,
+            fixed::robots,
+            fixed::security,
+            fixed::favicon,
+            fixed::apple_touch_icon,
+            fixed::icon_192,
+            fixed::icon_512,
+            fixed::manifest,
         ];
-        let rocket = rocket.manage(pages).manage(limits).manage(about);
+        let rocket = rocket.manage(pages).manage(limits).manage(about).manage(Artist::new());
         let rocket = rocket.mount("/", routes);
         if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })

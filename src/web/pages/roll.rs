@@ -19,6 +19,9 @@ use crate::web::pages::{Pages, links};
 #[derive(Serialize)]
 struct RollView {
     title: String,
+    description: String,
+    /// The picture of link previews.
+    picture: String,
     roll: RollRow,
     zone: ZoneView,
     /// When it was made, in that zone.
@@ -86,6 +89,8 @@ impl RollView {
         };
         RollView {
             title: format!("Roll {}", roll.id),
+            description: description(roll),
+            picture: links::picture(roll.id),
             roll: RollRow::from(roll),
             zone: zone.view(links::roll(roll.id)),
             made: Moment::in_zone(zone, roll.rolled_at),
@@ -97,4 +102,11 @@ impl RollView {
             day: links::day(zone, zone.date(roll.rolled_at)),
         }
     }
+}
+
+/// What link previews and search engines show: `1D6 4, 1D20 17.` and the time.
+fn description(roll: &Roll) -> String {
+    let dice = roll.dice.0.iter().map(|it| format!("{} {}", it.die, it.result));
+    let time = roll.rolled_at.timestamp().strftime("%Y-%m-%d at %H:%M:%S UTC");
+    format!("{}. Rolled on {time}; anyone can verify it.", dice.collect::<Vec<_>>().join(", "))
 }

@@ -19,13 +19,14 @@ use crate::web::pages::source::{Source, SourceError};
 use crate::web::pages::view::{Site, SiteView};
 
 /// The templates that are rendered. All others are parts of these.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "about",
     "developers",
     "die_stats",
     "draw",
     "embed",
     "error",
+    "events",
     "fleet",
     "index",
     "offline",
@@ -176,11 +177,12 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// An HTML page, rendered when it is sent.
+/// A page, rendered when it is sent.
 #[derive(Debug)]
 pub struct Page {
     template: &'static str,
     context: Value,
+    content_type: ContentType,
 }
 
 /// What a template gets: the context of its page, and what all pages have.
@@ -196,7 +198,12 @@ impl Page {
     pub fn render(template: &'static str, context: impl Serialize) -> Page {
         debug_assert!(PAGES.contains(&template), "`{template}` is not one of {PAGES:?}");
         let context = serde_json::to_value(context).expect("a struct with names as keys");
-        Page { template, context }
+        Page { template, context, content_type: ContentType::HTML }
+    }
+
+    /// The same page in another format than HTML.
+    pub fn with_type(self, content_type: ContentType) -> Page {
+        Page { content_type, ..self }
     }
 }
 
@@ -205,7 +212,7 @@ impl<'r> Responder<'r, 'static> for Page {
         let site = request.rocket().state::<Site>().expect("the site is managed");
         let complete = Complete { site: site.view(request), page: self.context };
         // Rocket takes the type from a file's name, and a built-in template has no file.
-        (ContentType::HTML, Template::render(self.template, complete)).respond_to(request)
+        (self.content_type, Template::render(self.template, complete)).respond_to(request)
     }
 }
 

@@ -126,13 +126,13 @@ pub struct Moment {
 #[derive(Serialize)]
 pub struct DieRow {
     name: String,
-    label: String,
+    pub label: String,
     result: Option<u32>,
     /// The drawing: `d6-4` shows four pips, `cup` holds the dice of a sum, other dice are an empty
     /// shape.
-    symbol: String,
+    pub symbol: String,
     /// What is written on the drawing.
-    mark: String,
+    pub mark: String,
 }
 
 impl From<&Roll> for RollRow {

@@ -1,0 +1,88 @@
+//! Files that browsers and crawlers ask for at fixed addresses.
+
+use jiff::{SignedDuration, Timestamp};
+use rocket::http::ContentType;
+use rocket::{State, get};
+use serde_json::json;
+
+use crate::config::AboutConfig;
+use crate::web::http::public_url::PublicUrl;
+use crate::web::pages::picture;
+use crate::web::pages::preview::Image;
+
+/// What crawlers should leave alone: addresses without end, and those that are not pages.
+const ROBOTS: &str = "\
+User-agent: *
+Disallow: /api/
+Disallow: /checkpoint
+Disallow: /draw?
+Disallow: /rolls?
+Disallow: /rolls.
+Disallow: /rolls/*/proof
+Disallow: /stream
+Disallow: /tile/
+";
+
+/// How long a copy of security.txt is valid.
+const SECURITY_EXPIRES: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+#[get("/robots.txt")]
+pub fn robots() -> &'static str {
+    ROBOTS
+}
+
+/// Where to report vulnerabilities, if the operator has configured a contact.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc9116>.
+#[get("/.well-known/security.txt")]
+pub fn security(about: &State<AboutConfig>, url: PublicUrl) -> Option<String> {
+    let contact = about.contact.as_ref()?;
+    let expires = (Timestamp::now() + SECURITY_EXPIRES).strftime("%Y-%m-%dT00:00:00Z");
+    Some(format!(
+        "Contact: {contact}\nExpires: {expires}\nPreferred-Languages: en\n\
+         Canonical: {url}/.well-known/security.txt\nPolicy: {url}/about#security\n"
+    ))
+}
+
+#[get("/favicon.ico")]
+pub fn favicon() -> Image {
+    Image::new(picture::favicon(), ContentType::Icon)
+}
+
+#[get("/apple-touch-icon.png")]
+pub fn apple_touch_icon() -> Image {
+    Image::new(picture::icon(180), ContentType::PNG)
+}
+
+#[get("/icon-192.png")]
+pub fn icon_192() -> Image {
+    Image::new(picture::icon(192), ContentType::PNG)
+}
+
+#[get("/icon-512.png")]
+pub fn icon_512() -> Image {
+    Image::new(picture::icon(512), ContentType::PNG)
+}
+
+/// How a phone shows the site on its home screen.
+///
+/// Source: <https://www.w3.org/TR/appmanifest/>.
+#[get("/manifest.webmanifest")]
+pub fn manifest() -> (ContentType, String) {
+    let icon = |side: u16| {
+        let size = format!("{side}x{side}");
+        let src = format!("/icon-{side}.png");
+        json!({ "src": src, "sizes": size, "type": "image/png", "purpose": "any maskable" })
+    };
+    let manifest = json!({
+        "name": "rollcast",
+        "description": "Dice rolled on a clock, live",
+        "id": "/",
+        "start_url": "/",
+        "display": "minimal-ui",
+        "background_color": "#f5f0e4",
+        "theme_color": "#1d5b45",
+        "icons": [icon(192), icon(512)],
+    });
+    (ContentType::new("application", "manifest+json"), manifest.to_string())
+}
