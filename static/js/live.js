@@ -88,4 +88,6 @@ new Pause(document.getElementById("pause"), (isPaused) => {
   state.paused(isPaused);
 });
 
+// The footer has the status of when the page was sent.
+document.querySelector(".status").hidden = true;
 copyButtons(document);

@@ -26,6 +26,7 @@ fn a_locked_database_is_told_in_words_on_open_pages_and_on_new_ones() {
     let says = format!("No new rolls since {clock}. The history is fine; we keep trying.");
     let notice = "document.querySelector('#notices').innerText";
     browser.wait_for(&format!("{notice} === '{says}' && {STATE} === 'stalled'"));
+    assert_eq!(browser.read("document.body.innerText.includes('All is well')"), false);
 
     // The details are for the operator only.
     let mut readyz = http().get(instance.url("/readyz")).call().unwrap();

@@ -6,7 +6,6 @@ use rocket::{State, get};
 use serde::Serialize;
 
 use crate::dice::{Die, DieResult};
-use crate::health::{Audience, Health, Replication};
 use crate::roll::Roll;
 use crate::statistics::words::grouped;
 use crate::store::Newest;
@@ -39,8 +38,6 @@ struct LiveView {
     /// Oldest first. Before them there are empty ones, if there are too few rolls.
     slots: Vec<Slot>,
     unreadable: Option<String>,
-    /// Why there are no new rolls: `stopped` or `catching_up`.
-    trouble: Option<&'static str>,
     /// The cursor of the newest roll, so that the stream continues exactly where the page ends.
     cursor: String,
     every_ms: u128,
@@ -88,16 +85,11 @@ pub async fn page(
     let newest = pages.store.newest(N_SLOTS).await?;
     // After the rolls, so that the cards count all of them.
     let fairness = stats.cards().await;
-    Ok(Page::render("index", LiveView::new(newest, trouble(&pages.health), fairness, site)))
+    Ok(Page::render("index", LiveView::new(newest, fairness, site)))
 }
 
 impl LiveView {
-    fn new(
-        newest: Newest,
-        trouble: Option<&'static str>,
-        fairness: Fairness,
-        site: &Site,
-    ) -> LiveView {
+    fn new(newest: Newest, fairness: Fairness, site: &Site) -> LiveView {
         let Newest { rolls, unreadable, head } = newest;
         let dice: Vec<Die> = match rolls.first() {
             Some(newest) => newest.dice.0.iter().map(|result| result.die).collect(),
@@ -118,7 +110,6 @@ impl LiveView {
             heads: dice.iter().copied().map(Head::from).collect(),
             slots,
             unreadable: unreadable_notice(&unreadable),
-            trouble,
             cursor: rolls.first().map_or(head, Roll::cursor).to_string(),
             every_ms: site.every().as_millis(),
             fairness,
@@ -160,15 +151,6 @@ impl From<Die> for Head {
     fn from(die: Die) -> Head {
         Head { die: die.to_string(), label: words::die(die).replace(", sum", " Σ") }
     }
-}
-
-/// Why there are no new rolls, if there are none. `/readyz` and the log have the details.
-fn trouble(health: &Health) -> Option<&'static str> {
-    if health.problems(Audience::Anyone).is_empty() {
-        return None;
-    }
-    let is_behind = matches!(health.replication(), Some(Replication::CatchingUp { .. }));
-    Some(if is_behind { "catching_up" } else { "stopped" })
 }
 
 /// The result of a die in a roll.
