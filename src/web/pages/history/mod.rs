@@ -6,8 +6,8 @@ mod view;
 mod file;
 
 use rocket::http::Status;
-use rocket::response::Redirect;
-use rocket::{Either, State, get};
+use rocket::response::{self, Redirect, Responder, Response};
+use rocket::{Request, State, get};
 
 use crate::roll::RolledAt;
 use crate::web::http::accept::PrefersJson;
@@ -23,6 +23,27 @@ use self::view::HistoryPage;
 pub use self::file::{csv, json};
 pub use self::query::Filter;
 
+/// The response to a request for a page.
+pub enum Answer {
+    Page(Page),
+    /// The form with its errors.
+    Unusable(Page),
+    Redirect(Redirect),
+}
+
+impl<'r> Responder<'r, 'static> for Answer {
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
+        match self {
+            Answer::Page(page) => page.respond_to(request),
+            Answer::Redirect(redirect) => redirect.respond_to(request),
+            Answer::Unusable(page) => Response::build_from(page.respond_to(request)?)
+                .status(Status::UnprocessableEntity)
+                .raw_header("Vary", "Accept")
+                .ok(),
+        }
+    }
+}
+
 /// A page of the history, or a redirect from a time to the page that has it.
 ///
 /// # Errors
@@ -35,24 +56,24 @@ pub async fn page(
     accepts: PrefersJson,
     pages: &State<Pages>,
     site: &State<Site>,
-) -> Result<Either<(Status, Page), Redirect>, HttpError> {
+) -> Result<Answer, HttpError> {
     let (form, asked) = query.read();
     let dice = pages.store.dice_ever();
     let Some(Asked { filter, goal }) = asked else {
         if accepts.0 {
             return Err(form.first_error());
         }
-        let page = Page::render("rolls", HistoryPage::unusable(form, &dice, site));
-        return Ok(Either::Left((Status::UnprocessableEntity, page)));
+        let page = HistoryPage::unusable(form, &dice, site);
+        return Ok(Answer::Unusable(Page::render("rolls", page)));
     };
     let (after, before) = match goal {
-        Goal::At(time) => return Ok(Either::Right(pages.redirect_to(time, &filter).await?)),
+        Goal::At(time) => return Ok(Answer::Redirect(pages.redirect_to(time, &filter).await?)),
         Goal::Between { after, before } => (after, before),
     };
     let search = filter.search(after, before).map_err(|error| HttpError::invalid("day", error))?;
     let found = pages.store.search(search, pages.page_size).await?;
     let page = HistoryPage::new(form, &dice, &filter, &found, pages.page_size, site);
-    Ok(Either::Left((Status::Ok, Page::render("rolls", page))))
+    Ok(Answer::Page(Page::render("rolls", page)))
 }
 
 impl Pages {
