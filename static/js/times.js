@@ -14,7 +14,7 @@ function offerZones(zone) {
   here.hidden = viewerZone === zone;
   if (zone === "UTC") return;
   // The links to the history outside of the main part keep the zone, too.
-  for (const link of document.querySelectorAll('a[href="/rolls"]')) {
+  for (const link of document.querySelectorAll(':is(header, footer) a[href="/rolls"]')) {
     link.search = new URLSearchParams({ tz: zone });
   }
 }

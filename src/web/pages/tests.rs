@@ -221,7 +221,7 @@ async fn a_field_that_cannot_be_used_has_its_error_and_all_fields_keep_their_val
     let page = site.get(&format!("/rolls?{query}")).await;
     assert_eq!((page.status, ids(&page)), (422, vec![]));
     let fields = [
-        "name=\"day\" value=\"2026-13-01\" aria-invalid=\"true\" aria-describedby=\"day-error\"",
+        "name=\"day\" value=\"\" aria-invalid=\"true\" aria-describedby=\"day-error\"",
         "<p id=\"day-error\" class=\"field-error\">expected a day such as <code>2026-11-23</code>",
         "name=\"time\" value=\"12:00\">",
         "<option value=\"1D6\" selected>d6</option>",
