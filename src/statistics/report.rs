@@ -382,8 +382,13 @@ fn blocks(tally: &DieTally) -> BlockReport {
 /// The central 95 % interval of a binomial distribution: its 2.5 % and 97.5 % quantiles.
 fn binomial(n: u64, chance: f64) -> [u64; 2] {
     let Ok(hits) = Binomial::new(chance, n) else { return [0, n] };
+    let mean = n as f64 * chance;
+    // At most 1/6.4² = 2.4 % are further from the mean than 6.4 deviations (Chebyshev). So both
+    // quantiles are within, and the search need not begin with all numbers.
+    let reach = 6.4 * (mean * (1.0 - chance)).sqrt() + 1.0;
+    let (lowest, highest) = ((mean - reach).max(0.0) as u64, ((mean + reach) as u64 + 1).min(n));
     [CENTRAL[0], CENTRAL[2]].map(|p| {
-        let (mut low, mut high) = (0, n);
+        let (mut low, mut high) = (lowest, highest);
         while low < high {
             let middle = low + (high - low) / 2;
             if hits.cdf(middle) >= p { high = middle } else { low = middle + 1 }
@@ -415,6 +420,18 @@ mod tests {
             (run(29, Some([30; 3])), 30, true),
         ] {
             assert_eq!(run.is_telling(n_rolls), is_telling, "{run:?} of {n_rolls}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_a_range_are_the_quantiles_of_all_numbers() {
+        for (n, chance) in
+            [(0, 0.5), (1, 0.05), (7, 1e-9), (100, 0.5), (5_000, 0.999), (40_000, 0.05)]
+        {
+            let hits = Binomial::new(chance, n).expect("a distribution");
+            let quantile = |p: f64| (0..=n).find(|k| hits.cdf(*k) >= p).unwrap_or(n);
+            let expected = [quantile(CENTRAL[0]), quantile(CENTRAL[2])];
+            assert_eq!(binomial(n, chance), expected, "{n} with {chance}");
         }
     }
 
