@@ -73,7 +73,7 @@ fn the_cards_are_complete_without_scripts_and_name_an_alarm() {
     let _server = instance.start();
     roll_until(3_001, &instance);
     browser.goto(&instance.url("/"));
-    let card = |die: &str| browser.text(&format!("[data-die=\"{die}\"]"));
+    let card = |die: &str| browser.text(&format!(".fairness-card[data-die=\"{die}\"]"));
     let (six, twenty) = (card("1D6"), card("1D20"));
     for text in ["Is the d6 fair?", "Fair so far", "3,001 rolls, mean 3.5", "(fair: 3.5)"] {
         assert!(six.contains(text), "expected {text} in {six}");
@@ -83,6 +83,7 @@ fn the_cards_are_complete_without_scripts_and_name_an_alarm() {
         assert!(twenty.contains(text), "expected {text} in {twenty}");
     }
     assert_eq!(shares("1D20", &browser).len(), 20);
-    let link = browser.read("document.querySelector('[data-die=\"1D20\"] a').getAttribute('href')");
+    let link = browser
+        .read("document.querySelector('.fairness-card[data-die=\"1D20\"] a').getAttribute('href')");
     assert_eq!(link, Value::from("/stats/1D20"));
 }

@@ -20,6 +20,7 @@ pub const PAGES: &[&str] = &[
     "/rolls/1",
     "/rolls/1?tz=Asia/Kolkata",
     "/stats",
+    "/stats/1D20",
     "/developers",
     "/about",
     "/verify",

@@ -374,7 +374,7 @@ fn page_api_and_terminal_show_the_same_statistics() {
     let names: Vec<_> = seen["dice"].as_array().unwrap().iter().map(|die| &die["die"]).collect();
     assert_eq!(names, ["1D20", "2D6", "100D1000", "1D6"]);
     assert_eq!(seen["dice"][2]["results"].as_array().unwrap().len(), 60);
-    let page = get(&instance.url("/stats"));
+    let (page, one) = (get(&instance.url("/stats")), get(&instance.url("/stats/1D20")));
     let terminal = || String::from_utf8(instance.command().arg("stats").output().unwrap().stdout);
     let live = terminal().unwrap();
     server.stop();
@@ -387,7 +387,6 @@ fn page_api_and_terminal_show_the_same_statistics() {
         assert!(live.contains(&verdict), "expected {verdict} in {live}");
         assert!(live.contains(name), "expected {name} in {live}");
     }
-    let one = get(&instance.url("/stats/1D20"));
     for text in ["7,301", "365", "alarm at 80"] {
         assert!(page.contains("7,301") && one.contains(text), "expected {text} on the page");
     }

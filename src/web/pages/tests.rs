@@ -9,7 +9,7 @@ use crate::web::SiteFiles;
 use crate::web::test_site::{TestResponse, TestSite};
 
 /// The pages that exist where rolls 1 to 25 are stored, and pages of errors.
-const PATHS: [(&str, u16); 12] = [
+const PATHS: [(&str, u16); 15] = [
     ("/", 200),
     ("/rolls", 200),
     ("/rolls?day=2026-11-23&die=1D6&result=4&tz=Asia/Kolkata", 200),
@@ -17,6 +17,9 @@ const PATHS: [(&str, u16); 12] = [
     ("/rolls/25?tz=Europe/Berlin", 200),
     ("/rolls/25", 200),
     ("/stats", 200),
+    ("/stats/1D6", 200),
+    ("/stats/1D8", 404),
+    ("/stats/d6", 422),
     ("/developers", 200),
     ("/about", 200),
     ("/none", 404),
