@@ -232,8 +232,6 @@ fn every_response_has_the_security_headers_and_no_cookie() {
         "/developers",
         "/about",
         "/robots.txt",
-        "/favicon.ico",
-        "/rolls/60/picture.png",
         "/events.atom",
         "/api",
         "/none",

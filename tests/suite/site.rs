@@ -18,6 +18,9 @@ fn meta<'p>(page: &'p str, name: &str) -> &'p str {
 fn bytes(url: &str) -> (String, Vec<u8>) {
     let mut response = http().get(url).call().unwrap();
     assert_eq!(response.status(), 200, "{url}");
+    for name in ["content-security-policy", "x-content-type-options", "cache-control", "etag"] {
+        assert!(response.headers().contains_key(name), "{url} lacks {name}");
+    }
     let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
     let mut bytes = Vec::new();
     response.body_mut().as_reader().read_to_end(&mut bytes).unwrap();
