@@ -56,7 +56,7 @@ pub async fn of_roll(
     artist: &State<Artist>,
 ) -> Result<Image, HttpError> {
     let id = id.parse::<RollId>().map_err(|error| HttpError::invalid("roll", error))?;
-    ahead.wait_for(id).await?;
+    ahead.wait_for_any(id).await?;
     let (roll, kept) = pages.store.roll(id).await?;
     let roll = roll.ok_or_else(|| HttpError::no_roll(id, kept))?;
     artist.draw(roll.dice.0.iter().map(DieRow::from).collect(), format!("Roll {id}")).await
