@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::browser::{Browser, Complaint};
 use crate::common::{Instance, wait_for};
 use crate::proxy::{Answer, Proxy};
-use crate::rows::head;
-use crate::slots::{NEWEST, assert_followed_up_to, follow, slots_up_to};
+use crate::rows::{head, roll_until};
+use crate::session::in_each_other_browser;
+use crate::slots::{NEWEST, STATE, assert_followed_up_to, follow, slots, slots_up_to};
 
 /// Marks the page, so that a test can see that it was not reloaded.
 fn mark(browser: &Browser) {
@@ -39,6 +40,30 @@ fn a_page_converges_to_the_database_when_the_server_is_killed_and_restarted_unde
     assert_followed_up_to(newest, &browser, &instance);
     assert_same_page(&browser);
     browser.assert_quiet(&[Complaint::Network]);
+}
+
+#[test]
+fn a_page_of_another_engine_recovers_from_a_restart_and_can_be_paused() {
+    in_each_other_browser(|page| {
+        let instance = Instance::new("every = '100ms'");
+        let server = instance.start();
+        page.goto(&instance.url("/"));
+        page.read("document.body.dataset.mark = 'the same page'");
+        slots_up_to(5, page, &instance);
+        drop(server);
+        page.wait_for(&format!("{STATE} === 'reconnecting'"));
+        let _server = instance.start();
+        slots_up_to(head(&instance) + 10, page, &instance);
+        assert_eq!(page.read("document.body.dataset.mark"), "the same page");
+
+        page.click("#pause");
+        page.wait_for(&format!("{STATE} === 'paused'"));
+        let held = slots(page, &instance);
+        roll_until(head(&instance) + 10, &instance);
+        assert_eq!(slots(page, &instance), held, "a paused page stays unchanged");
+        page.click("#pause");
+        slots_up_to(head(&instance), page, &instance);
+    });
 }
 
 #[test]
