@@ -71,10 +71,13 @@ fn each_example_listens_to_every_roll() {
     let instance = Instance::new("every = '50ms'");
     let _server = instance.start();
     wait_until_rolled(&instance, 3);
-    let runs: [(&str, fn(&str) -> Client); 3] =
-        [("listen-curl", shell), ("listen-javascript", script), ("listen-python", program)];
-    for (id, run) in runs {
-        let mut client = run(&example(&instance, id));
+    let code = |id: &str| example(&instance, id);
+    let clients = [
+        shell(&code("listen-curl")),
+        script(&code("listen-javascript")),
+        program(&code("listen-python")),
+    ];
+    for mut client in clients {
         assert_without_gap(&wait_for_rolls(20, &mut client));
     }
 }
