@@ -185,7 +185,7 @@ fn the_server_stops_during_a_start_that_counts_many_rolls_and_the_next_start_con
 
     let started = Instant::now();
     let mut server = instance.start();
-    // Its statistics are saved up to 15 s later, or at the stop.
+    // Its statistics are saved up to 20 s later, or at the stop.
     let newest = || -> i64 {
         instance.sqlite().query_row("select max(id) from rolls", [], |row| row.get(0)).unwrap()
     };

@@ -456,16 +456,16 @@ async fn log_bytes_per_roll(has_seed: bool) -> u64 {
     for n in 1..=N_ROLLS {
         times.push(store_roll(n).await);
     }
-    // At one roll a second, 15 of them share a save of the statistics.
+    // At one roll a second, 20 of them share a save of the statistics.
     let n_roll_bytes = (n_bytes() - n_before) / N_ROLLS as u64;
     let n_before = n_bytes();
     store.finish().await.unwrap();
     let n_save_bytes = n_bytes() - n_before;
-    let n_bytes_per_roll = n_roll_bytes + n_save_bytes / 15;
+    let n_bytes_per_roll = n_roll_bytes + n_save_bytes / 20;
     times.sort_unstable();
     println!(
         "with a seed: {has_seed}; {n_bytes_per_roll} bytes of log per roll ({n_roll_bytes}, and \
-         1/15 of {n_save_bytes} for the statistics), median commit {:?}",
+         1/20 of {n_save_bytes} for the statistics), median commit {:?}",
         times[N_ROLLS / 2]
     );
     assert!(n_save_bytes > 0, "the statistics were not saved");
