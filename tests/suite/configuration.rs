@@ -274,13 +274,13 @@ fn an_unusable_folder_of_templates_stops_the_start_and_check() {
     expect(&["cannot read", "No such file"]);
     fs::create_dir(&folder).unwrap();
     expect(&[
-        "expected the file `api.html.tera`, which rollcast needs",
+        "expected the file `about.html.tera`, which rollcast needs",
         "add it, or remove the key",
     ]);
     fs::remove_dir(&folder).unwrap();
     copy_folder("templates", &folder);
     fs::remove_file(folder.join("_die.html.tera")).unwrap();
-    expect(&["`_die.html.tera`, which the template `_roll` needs"]);
+    expect(&["`_die.html.tera`, which the template `_show` needs"]);
     fs::write(folder.join("_die.html.tera"), "{% for roll in %}").unwrap();
     expect(&["_die", "expected"]);
 }
@@ -305,7 +305,7 @@ fn an_unusable_folder_of_static_files_stops_the_start_and_check() {
     copy_folder("static", &folder);
     let file = |name: &str| folder.join(name);
     // Linked by a template, and imported by a script that one links.
-    for (name, used_by) in [("js/live.js", "template `index`"), ("js/state.js", "script `js/")] {
+    for (name, used_by) in [("js/live.js", "template `index`"), ("js/state.js", "file `js/")] {
         let content = fs::read(file(name)).unwrap();
         fs::remove_file(file(name)).unwrap();
         expect(&[&format!("`{name}`, which the {used_by}")]);

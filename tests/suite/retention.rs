@@ -199,17 +199,18 @@ fn pages_show_which_rolls_were_pruned_and_link_the_oldest_stored_one() {
     let (instance, _server) = quiet_instance(1);
     let page = get(&instance.url("/rolls?before=5"), &[]).body;
     assert!(!page.contains("no longer kept"), "{page}");
+    let page = get(&instance.url("/about"), &[]).body;
     assert!(page.contains("keeps every roll"), "{page}");
 }
 
 #[test]
-fn every_page_shows_which_rolls_are_kept() {
+fn the_live_page_and_about_show_which_rolls_are_kept() {
     for (keep, notice) in
         [("'30d'", "keeps the rolls of the last 30d"), ("70", "keeps the newest 70 rolls")]
     {
         let instance = Instance::new(&format!("keep = {keep}"));
         let _server = instance.start();
-        for path in ["/", "/nothing"] {
+        for path in ["/", "/about"] {
             let page = get(&instance.url(path), &[]).body;
             assert!(page.contains(notice), "{path}: {page}");
         }
