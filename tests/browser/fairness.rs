@@ -75,7 +75,7 @@ fn the_cards_are_complete_without_scripts_and_name_an_alarm() {
     browser.goto(&instance.url("/"));
     let card = |die: &str| browser.text(&format!(".fairness-card[data-die=\"{die}\"]"));
     let (six, twenty) = (card("1D6"), card("1D20"));
-    for text in ["Is the d6 fair?", "Fair so far", "3,001 rolls, mean 3.5", "(fair: 3.5)"] {
+    for text in ["Is the d6 fair?", "Fair so far", "3,001 rolls,\nmean 3.5", "(fair: 3.5)"] {
         assert!(six.contains(text), "expected {text} in {six}");
     }
     assert!(!six.contains("evidence"), "{six}");
