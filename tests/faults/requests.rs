@@ -259,16 +259,18 @@ fn assault(port: u16, numbers: std::ops::Range<u64>) -> Vec<(u64, u16)> {
     seen.into_inner().unwrap()
 }
 
-/// Whether a status is 5xx. So few clients reach no limit that would justify a 503.
-fn is_server_error(status: u16) -> bool {
-    status >= 500
+/// Whether a status is 5xx. So few clients reach no limit that would justify a 503. But `/readyz`
+/// says 503 with good reason while a busy machine delays the rolls.
+fn is_server_error(status: u16, request: &str) -> bool {
+    status >= 500 && !(status == 503 && request.contains("/readyz"))
 }
 
 /// The log lines with a panic or a 5xx status, including responses after [`SILENCE`].
 fn faults(log: &[String]) -> Vec<&String> {
     let is_fault = |line: &&String| {
         let status = serde_json::from_str::<Value>(line).ok().and_then(|l| l["status"].as_u64());
-        line.contains("panicked") || status.is_some_and(|status| is_server_error(status as u16))
+        let is_error = |status: u64| is_server_error(status as u16, line);
+        line.contains("panicked") || status.is_some_and(is_error)
     };
     log.iter().filter(is_fault).collect()
 }
@@ -351,8 +353,9 @@ fn mutated_requests_are_answered_or_refused_and_leave_nothing_behind() {
     );
     let server_errors: Vec<String> = answers
         .iter()
-        .filter(|(_, status)| is_server_error(*status))
-        .map(|(n, status)| format!("{status}: {:?}", String::from_utf8_lossy(&mutant(*n))))
+        .map(|(n, status)| (status, String::from_utf8_lossy(&mutant(*n)).into_owned()))
+        .filter(|(status, request)| is_server_error(**status, request))
+        .map(|(status, request)| format!("{status}: {request:?}"))
         .collect();
     assert!(server_errors.is_empty(), "{server_errors:#?}");
     assert!(faults(&log).is_empty(), "{:#?}", faults(&log));
@@ -391,7 +394,7 @@ fn planted_fault() -> String {
     });
     let n_mutants = 1_000;
     let answers = assault(server.port(), 0..n_mutants);
-    let n_errors = answers.iter().filter(|(_, status)| is_server_error(*status)).count();
+    let n_errors = answers.iter().filter(|(_, status)| is_server_error(*status, "")).count();
     let log = log.lock().unwrap();
     assert!(n_errors > 0, "none of {n_mutants} mutants triggered the planted fault");
     assert!(faults(&log).len() >= n_errors, "the log of the planted fault was not detected");
