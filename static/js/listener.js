@@ -4,6 +4,10 @@ import { parseCursor } from "./cursor.js";
 import { Delays } from "./delays.js";
 import { parseRoll, parseSync } from "./roll.js";
 
+// A server counts a stream until it notices that the stream was closed. If the next one came before,
+// it could be over the limit of streams.
+const SETTLE_MS = 500;
+
 export class Listener {
   #url;
   #on;
@@ -11,9 +15,10 @@ export class Listener {
   #newestId;
   #headId = 0;
   #source;
+  #closedAt = -Infinity;
   #busy = false;
   #delays = new Delays();
-  #relistening;
+  #connecting;
 
   /**
    * `on` has onState("connecting" | "live" | "reconnecting" | "busy"), onSync(sync) and
@@ -43,24 +48,31 @@ export class Listener {
 
   /** Delivers every roll after the cursor, in order. Replaces the stream that is open. */
   open() {
+    this.close();
     this.#on.onState("connecting");
-    this.#connect();
+    this.#connectIn(Math.max(0, this.#closedAt + SETTLE_MS - performance.now()));
   }
 
   close() {
-    clearTimeout(this.#relistening);
-    this.#source?.close();
+    clearTimeout(this.#connecting);
+    if (!this.#source) return;
+    this.#source.close();
+    this.#source = undefined;
+    this.#closedAt = performance.now();
+  }
+
+  #connectIn(ms) {
+    this.#connecting = setTimeout(() => this.#connect(), ms);
   }
 
   #connect() {
-    this.close();
     this.#busy = false;
     // A new EventSource has no last event id, so the URL contains the cursor.
     const source = new EventSource(`${this.#url}?after=${encodeURIComponent(this.#cursor)}`);
     source.addEventListener("sync", (event) => this.#synced(parseSync(event)));
     source.addEventListener("busy", () => this.#refused());
     source.addEventListener("message", (event) => this.#received(parseRoll(event)));
-    source.addEventListener("error", () => this.#lost());
+    source.addEventListener("error", () => this.#lost(source));
     this.#source = source;
   }
 
@@ -84,12 +96,12 @@ export class Listener {
     this.#on.onRoll(roll);
   }
 
-  #lost() {
+  #lost(source) {
     // In the state CONNECTING, the browser reconnects automatically, after the time in the server's
     // `retry` field. After a response that is not a stream, such as a 502 while the server
     // restarts, the state is CLOSED and the browser does not reconnect.
-    const closed = this.#source.readyState === EventSource.CLOSED;
+    const closed = source.readyState === EventSource.CLOSED;
     if (closed || !this.#busy) this.#on.onState("reconnecting");
-    if (closed) this.#relistening = setTimeout(() => this.#connect(), this.#delays.next());
+    if (closed) this.#connectIn(this.#delays.next());
   }
 }
