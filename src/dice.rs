@@ -1,6 +1,7 @@
 //! Dice and their results, in dice notation and as a flat JSON object.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -28,6 +29,12 @@ impl Die {
     /// How many sides each of them has, 2 to 1,000.
     pub fn n_sides(self) -> u16 {
         self.n_sides
+    }
+
+    /// The results that it can show: from `n_dice` to `n_dice * n_sides`.
+    pub fn results(self) -> RangeInclusive<u32> {
+        let n_dice = u32::from(self.n_dice);
+        n_dice..=n_dice * u32::from(self.n_sides)
     }
 }
 
@@ -110,7 +117,7 @@ impl fmt::Display for Dice {
 pub struct DieResult {
     /// The die.
     pub die: Die,
-    /// The sum of its dice, from `n_dice` to `n_dice * n_sides`.
+    /// The sum of its dice.
     pub result: u32,
 }
 
@@ -128,8 +135,7 @@ impl DieResult {
 
     /// Whether the die can show this result.
     pub fn is_possible(self) -> bool {
-        let n_dice = u32::from(self.die.n_dice());
-        (n_dice..=n_dice * u32::from(self.die.n_sides())).contains(&self.result)
+        self.die.results().contains(&self.result)
     }
 }
 
@@ -151,6 +157,13 @@ impl From<DieResult> for DieFilter {
 /// The results of a roll, in the order of its dice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results(pub Vec<DieResult>);
+
+impl Results {
+    /// The result of a die, if the roll has this die.
+    pub fn of(&self, die: Die) -> Option<u32> {
+        self.0.iter().find(|shown| shown.die == die).map(|shown| shown.result)
+    }
+}
 
 impl fmt::Display for Results {
     /// A flat JSON object of die names and results, as stored and sent: `{"1D6":4,"1D20":17}`.

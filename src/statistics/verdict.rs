@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::statistics::DieTally;
 use crate::statistics::tally::PRIOR;
-use crate::statistics::words::{decimal, grouped, power_of_ten};
+use crate::statistics::words::{capitalized, decimal, grouped, power_of_ten};
 
 /// A normal distribution is above its mean minus this many deviations in four of five cases.
 const MARGIN: f64 = 0.84;
@@ -105,13 +105,6 @@ fn likeliest(tally: &DieTally) -> String {
     }
     let middle = (tally.fair.chances().len() - 1) / 2;
     format!("a sum of {}", grouped(tally.fair.result(middle).into()))
-}
-
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }
 
 #[cfg(test)]

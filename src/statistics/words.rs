@@ -1,4 +1,4 @@
-//! Formats numbers for people.
+//! Writes numbers for people.
 
 /// Groups the digits in threes: `12,345`.
 pub fn grouped(n: u64) -> String {
@@ -51,6 +51,13 @@ pub fn span(from: u32, to: u32) -> String {
 /// A range of counts: `17`, or `1 to 17`.
 pub fn between(low: u64, high: u64) -> String {
     if low == high { grouped(low) } else { format!("{} to {}", grouped(low), grouped(high)) }
+}
+
+/// The text with a capital letter at its start.
+pub fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(chars).collect()
 }
 
 #[cfg(test)]

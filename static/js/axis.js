@@ -6,6 +6,12 @@ export function percent(n) {
   return `${(n + 0).toFixed(2)}%`;
 }
 
+/** The smallest of 1, 2, 5, 10, 20, … and 0.5, 0.2, 0.1, … that is at least `x`. */
+export function roundUp(x) {
+  const power = 10 ** Math.floor(Math.log10(x));
+  return [1, 2, 5].map((n) => n * power).find((round) => round >= x) ?? 10 * power;
+}
+
 /** Sets attributes of an element. Changes nothing that is the same. */
 export function set(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {

@@ -1,8 +1,9 @@
 // The dice of the newest roll, each with the results before it. Only values change: every element
 // keeps its place.
 import { parseCursor } from "./cursor.js";
-import { drawDie, write } from "./die.js";
+import { drawDie } from "./die.js";
 import { Pace } from "./pace.js";
+import { grouped, write } from "./words.js";
 
 export class Columns {
   #root;
@@ -59,7 +60,7 @@ export class Columns {
 
   #draw() {
     const [{ id, results }, ...before] = this.#recent;
-    write(document.getElementById("roll"), id.toLocaleString("en-US"));
+    write(document.getElementById("roll"), grouped(id));
     document.getElementById("roll-link")?.setAttribute("href", `/rolls/${id}`);
     for (const { name, die, tail } of this.#columns) {
       drawDie(die, { name, result: results.get(name) });

@@ -1,5 +1,5 @@
 // Updates the plot of deviations. The server draws the same in src/web/pages/stats/deviations.rs.
-import { percent, set } from "./axis.js";
+import { percent, roundUp, set } from "./axis.js";
 import { write } from "./words.js";
 
 const MIN_LIKELY = 0.1;
@@ -39,11 +39,6 @@ function reach(results) {
   );
   const widest = Math.max(0, ...deviations);
   return widest > 0 ? roundUp(widest) : NO_REACH;
-}
-
-function roundUp(x) {
-  const power = 10 ** Math.floor(Math.log10(x));
-  return [1, 2, 5].map((n) => n * power).find((round) => round >= x) ?? 10 * power;
 }
 
 function signedPercent(n) {

@@ -1,4 +1,5 @@
 // Draws a die, by the same rules as the server.
+import { write } from "./words.js";
 
 // From this number of sides on, the highest result is so rare that it is marked.
 const RARE_SIDES = 20;
@@ -42,14 +43,6 @@ export function labelOf(name) {
 export function isRare({ name, result }) {
   const { nDice, nSides } = parse(name);
   return nDice === 1 && nSides >= RARE_SIDES && result === nSides;
-}
-
-/** Changes the text of an element, and keeps its text node, so that a selection survives. */
-export function write(element, value) {
-  const text = String(value);
-  const node = element.firstChild;
-  if (!node) element.textContent = text;
-  else if (node.data !== text) node.data = text;
 }
 
 function parse(name) {

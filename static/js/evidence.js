@@ -1,5 +1,5 @@
 // Updates the plot of the evidence. The server draws the same in src/web/pages/stats/evidence.rs.
-import { percent, repeat, set } from "./axis.js";
+import { percent, repeat, roundUp, set } from "./axis.js";
 import { grouped, superscript, write } from "./words.js";
 
 const MARGIN = 0.08;
@@ -38,7 +38,7 @@ export function drawEvidence(plot, { n_rolls: nRolls, fairness }) {
     write(tick, power(rolls[i]));
   });
 
-  const step = stepOf((top - bottom) / MAX_STEPS);
+  const step = roundUp(Math.max(1, (top - bottom) / MAX_STEPS));
   const first = Math.floor(top / step);
   const exponents = Array.from(
     { length: first - Math.ceil(bottom / step) + 1 },
@@ -57,13 +57,6 @@ function decades(nRolls) {
   let n = 1;
   while (10 ** n < nRolls) n += 1;
   return n;
-}
-
-function stepOf(least) {
-  for (let unit = 1; ; unit *= 10) {
-    const step = [1, 2, 5].map((n) => n * unit).find((n) => n >= least);
-    if (step) return step;
-  }
 }
 
 function power(exponent) {

@@ -1,5 +1,6 @@
 // The newest roll, large, at a fixed place.
-import { drawDie, write } from "./die.js";
+import { drawDie } from "./die.js";
+import { grouped, write } from "./words.js";
 import { writeTime } from "./zone.js";
 
 export class Felt {
@@ -26,7 +27,7 @@ export class Felt {
     this.#shownId = roll.id;
     this.#newest.hidden = false;
     this.#link.setAttribute("href", `/rolls/${roll.id}`);
-    write(this.#number, roll.id.toLocaleString("en-US"));
+    write(this.#number, grouped(roll.id));
     writeTime(this.#time, roll.rolledAt);
     this.#fill(roll.dice.length);
     roll.dice.forEach((die, i) => drawDie(this.#cup.children[i], die));

@@ -2,9 +2,9 @@
 import { Columns } from "./columns.js";
 import { parseCursor } from "./cursor.js";
 import { Delays } from "./delays.js";
-import { write } from "./die.js";
 import { Follow } from "./follow.js";
 import { settle } from "./settle.js";
+import { write } from "./words.js";
 import { local } from "./zone.js";
 
 // A page that was hidden for long asks for the newest rolls instead of all that it missed.

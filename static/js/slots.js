@@ -1,6 +1,7 @@
 // The last rolls, in fixed slots. Each new roll takes the place of the oldest, so that everything
 // else stays where the visitor is reading or aiming.
-import { isRare, labelOf, write } from "./die.js";
+import { isRare, labelOf } from "./die.js";
+import { grouped, write } from "./words.js";
 
 const MISSING = "⋯";
 
@@ -158,5 +159,5 @@ function wordsOf(entry) {
   if (!entry) return "";
   if (entry.nMissing) return `${entry.nMissing} missing`;
   const dice = entry.dice.map(({ name, result }) => `${labelOf(name).replace(",", "")} ${result}`);
-  return `Roll ${entry.id.toLocaleString("en-US")}: ${dice.join(", ")}`;
+  return `Roll ${grouped(entry.id)}: ${dice.join(", ")}`;
 }

@@ -1,5 +1,6 @@
 // Shows the state of the page. A screen reader announces each change of the state. The changing
 // number beside it is hidden from screen readers.
+import { grouped } from "./words.js";
 
 const TEXTS = {
   connecting: "Connecting…",
@@ -59,7 +60,7 @@ export class State {
       this.#element.dataset.state = name;
       this.#text.textContent = TEXTS[name];
     }
-    const detail = this.#paused ? ` · ${this.#nWaiting.toLocaleString("en-US")} new` : "";
+    const detail = this.#paused ? ` · ${grouped(this.#nWaiting)} new` : "";
     if (this.#detail.textContent !== detail) this.#detail.textContent = detail;
   }
 }

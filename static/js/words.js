@@ -1,4 +1,4 @@
-// Writes numbers for people, as the server does.
+// Writes numbers for people, as the server does, and puts texts into the page.
 
 /** Digits in groups of three: `12,345`. */
 export function grouped(n) {
@@ -35,7 +35,8 @@ export function capitalized(text) {
 }
 
 /** Sets the text of an element, and keeps a selection in it. Changes nothing if it is the same. */
-export function write(element, text) {
+export function write(element, value) {
+  const text = String(value);
   const node = element.firstChild;
   if (element.textContent === text) return;
   if (node?.nodeType !== Node.TEXT_NODE || element.childNodes.length > 1) {

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use crate::roll::RollId;
 use crate::web::api::openapi::Document;
+use crate::web::http::address::address;
 use crate::web::http::error::code::ErrorCode;
 
 /// Nested deeper than any schema here.
@@ -27,7 +27,7 @@ struct Operation {
     summary: String,
     description: String,
     path: String,
-    /// A path and query to try.
+    /// A path and query to try, with `{id}` for the id of a roll.
     example: String,
     parameters: Vec<Parameter>,
     responses: Vec<Response>,
@@ -79,12 +79,12 @@ impl From<ErrorCode> for CodeRow {
 }
 
 impl Reference {
-    /// The reference. Its examples ask for the roll `newest`.
-    pub fn new(newest: RollId) -> Reference {
+    /// The reference. `{id}` in the address of an example stands for the id of a roll.
+    pub fn new() -> Reference {
         let document = serde_json::to_value(Document::openapi()).expect("a document is JSON");
         let schemas = &document["components"]["schemas"];
         let operation =
-            |(path, item): (&String, &Value)| Operation::new(path, &item["get"], newest, schemas);
+            |(path, item): (&String, &Value)| Operation::new(path, &item["get"], schemas);
         Reference {
             operations: pairs(&document["paths"]).map(operation).collect(),
             codes: ErrorCode::ALL.map(CodeRow::from),
@@ -98,16 +98,13 @@ impl Reference {
 }
 
 impl Operation {
-    fn new(path: &str, operation: &Value, newest: RollId, schemas: &Value) -> Operation {
+    fn new(path: &str, operation: &Value, schemas: &Value) -> Operation {
         let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
-        let query: Vec<String> = parameters
-            .iter()
-            .filter(|parameter| parameter["in"] == "query" && !parameter["example"].is_null())
-            .map(|parameter| {
-                format!("{}={}", text(&parameter["name"]), text(&parameter["example"]))
-            })
-            .collect();
-        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let field = |parameter: &Value| {
+            let is_shown = parameter["in"] == "query" && !parameter["example"].is_null();
+            is_shown
+                .then(|| format!("{}={}", text(&parameter["name"]), text(&parameter["example"])))
+        };
         let responses = &operation["responses"];
         let (_, content) = media(&responses["200"]);
         let body = match &content["example"] {
@@ -120,7 +117,7 @@ impl Operation {
             summary: text(&operation["summary"]),
             description: text(&operation["description"]),
             path: path.into(),
-            example: format!("{}{query}", path.replace("{id}", &newest.to_string())),
+            example: address(path, parameters.iter().map(field)),
             parameters: parameters.iter().map(Parameter::from).collect(),
             responses: pairs(responses)
                 .map(|(status, response)| Response {
@@ -249,12 +246,12 @@ mod tests {
 
     #[test]
     fn everything_is_in_its_declared_order_and_has_an_example() {
-        let reference = Reference::new(RollId(41));
+        let reference = Reference::new();
         let examples: Vec<&str> =
             reference.operations.iter().map(|operation| &*operation.example).collect();
         let expected = [
             "/api/rolls?since=10m&limit=2",
-            "/api/rolls/41",
+            "/api/rolls/{id}",
             "/api/rolls.csv?since=10m",
             "/api/rolls.ndjson?since=10m",
             "/api/stats",

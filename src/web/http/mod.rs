@@ -8,6 +8,7 @@ pub mod methods;
 pub mod host;
 pub mod accept;
 pub mod public_url;
+pub mod address;
 pub mod etag;
 pub mod error;
 pub mod permits;

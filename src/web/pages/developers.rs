@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::roll::RollId;
 use crate::store::MAX_READ;
 use crate::web::api::{Limit, MAX_DOWNLOADS, MAX_DOWNLOADS_PER_ADDRESS, Reference};
+use crate::web::http::address::address;
 use crate::web::http::error::HttpError;
 use crate::web::pages::Pages;
 use crate::web::pages::templates::Page;
@@ -25,17 +26,18 @@ pub struct LookBackQuery<'r> {
 
 /// The template `developers`.
 #[derive(Serialize)]
-struct DevelopersView {
+struct DevelopersView<'r> {
     title: &'static str,
     description: &'static str,
     canonical: &'static str,
     /// The cursor of the newest roll.
     cursor: String,
-    newest: i64,
     every_ms: u128,
     look_back: LookBackView,
-    limits: Limits,
-    reference: Reference,
+    limits: &'r Limits,
+    reference: &'r Reference,
+    /// For the examples of the reference.
+    example_id: String,
 }
 
 /// The form as sent.
@@ -51,9 +53,15 @@ struct LookBackView {
     address: String,
 }
 
+/// What is the same in each response.
+pub struct Facts {
+    limits: Limits,
+    reference: Reference,
+}
+
 /// What this server accepts.
-#[derive(Clone, Serialize)]
-pub struct Limits {
+#[derive(Serialize)]
+struct Limits {
     streams: usize,
     streams_per_address: usize,
     downloads: usize,
@@ -72,7 +80,7 @@ pub struct Limits {
 pub async fn page(
     query: LookBackQuery<'_>,
     pages: &State<Pages>,
-    limits: &State<Limits>,
+    facts: &State<Facts>,
     site: &State<Site>,
 ) -> Result<Page, HttpError> {
     let head = pages.store.kept().await?.head;
@@ -82,17 +90,23 @@ pub async fn page(
                       a gap, JSON, and files. No key and no sign-up.",
         canonical: "/developers",
         cursor: head.to_string(),
-        newest: head.id.0,
         every_ms: site.every().as_millis(),
         look_back: LookBackView::new(&query, site),
-        limits: limits.inner().clone(),
-        reference: Reference::new(head.id.max(RollId(1))),
+        limits: &facts.limits,
+        reference: &facts.reference,
+        example_id: head.id.max(RollId(1)).to_string(),
     };
     Ok(Page::render("developers", view))
 }
 
+impl Facts {
+    pub fn of(config: &Config) -> Facts {
+        Facts { limits: Limits::of(config), reference: Reference::new() }
+    }
+}
+
 impl Limits {
-    pub fn of(config: &Config) -> Limits {
+    fn of(config: &Config) -> Limits {
         Limits {
             streams: config.web.max_streams,
             streams_per_address: config.web.max_streams_per_address,
@@ -119,13 +133,10 @@ impl LookBackView {
             ("result", result),
             ("limit", query.limit),
         ];
-        let given = fields.into_iter().filter_map(|(name, value)| {
+        let field = |(name, value): (&str, Option<&str>)| {
             let value = value.filter(|value| !value.is_empty())?;
             Some(format!("{name}={}", RawStr::new(value).percent_encode()))
-        });
-        let given: Vec<String> = given.collect();
-        let query_text =
-            if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) };
+        };
         let text = |value: Option<&str>| value.unwrap_or_default().to_string();
         LookBackView {
             since: text(since),
@@ -133,7 +144,7 @@ impl LookBackView {
             result: text(query.result),
             limit: text(query.limit),
             dice: site.dice().map(|die| die.to_string()).collect(),
-            address: format!("/api/rolls{query_text}"),
+            address: address("/api/rolls", fields.map(field)),
         }
     }
 }

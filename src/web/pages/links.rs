@@ -8,6 +8,7 @@ use crate::draw::Label;
 use crate::export_format::Format;
 use crate::roll::RollId;
 use crate::store::IdRange;
+use crate::web::http::address::address;
 use crate::web::pages::history::Filter;
 use crate::web::pages::zone::Zone;
 
@@ -103,11 +104,6 @@ fn fields(filter: &Filter, place: Place) -> [Option<String>; 4] {
         None => format!("die={die}"),
     });
     [day.map(|day| format!("day={day}")), die, zone.field(), place]
-}
-
-fn address(path: &str, fields: impl IntoIterator<Item = Option<String>>) -> String {
-    let query: Vec<String> = fields.into_iter().flatten().collect();
-    if query.is_empty() { path.into() } else { format!("{path}?{}", query.join("&")) }
 }
 
 /// The folder of the static files: their addresses change with their content.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rocket::{State, get};
 use serde::Serialize;
 
-use crate::dice::{Die, DieResult};
+use crate::dice::Die;
 use crate::roll::Roll;
 use crate::statistics::words::grouped;
 use crate::store::Newest;
@@ -95,7 +95,7 @@ impl LiveView {
             Some(newest) => newest.dice.0.iter().map(|result| result.die).collect(),
             None => site.dice().collect(),
         };
-        let result = |die: Die| Some(find(rolls.first()?, die)?.result);
+        let result = |die: Die| rolls.first()?.dice.of(die);
         let mut slots: Vec<Slot> = rolls.iter().map(|roll| Slot::new(roll, &dice)).collect();
         if let Some(newest) = slots.first_mut() {
             newest.is_newest = true;
@@ -114,7 +114,11 @@ impl LiveView {
             every_ms: site.every().as_millis(),
             fairness,
             fast: (site.every() < DRAWN_EVERY).then(|| words::pace(site.every())),
-            n_digits: dice.iter().map(|die| highest(*die).to_string().len()).max().unwrap_or(1),
+            n_digits: dice
+                .iter()
+                .map(|die| die.results().end().to_string().len())
+                .max()
+                .unwrap_or(1),
         }
     }
 }
@@ -123,9 +127,10 @@ impl Slot {
     /// A roll, with one result for each of `dice`.
     fn new(roll: &Roll, dice: &[Die]) -> Slot {
         let cell = |die: &Die| {
-            let result = find(roll, *die)?.result;
-            let is_rare = die.n_dice() == 1 && die.n_sides() >= RARE_SIDES;
-            Some(Cell { result: result.to_string(), is_rare: is_rare && result == highest(*die) })
+            let result = roll.dice.of(*die)?;
+            let has_rare = die.n_dice() == 1 && die.n_sides() >= RARE_SIDES;
+            let is_rare = has_rare && result == *die.results().end();
+            Some(Cell { result: result.to_string(), is_rare })
         };
         let missing = || Cell { result: "–".into(), is_rare: false };
         let spoken =
@@ -151,14 +156,4 @@ impl From<Die> for Head {
     fn from(die: Die) -> Head {
         Head { die: die.to_string(), label: words::die(die).replace(", sum", " Σ") }
     }
-}
-
-/// The result of a die in a roll.
-fn find(roll: &Roll, die: Die) -> Option<&DieResult> {
-    roll.dice.0.iter().find(|result| result.die == die)
-}
-
-/// The highest result of a die.
-fn highest(die: Die) -> u32 {
-    u32::from(die.n_dice()) * u32::from(die.n_sides())
 }

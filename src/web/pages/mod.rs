@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::store::Store;
 
-use self::developers::Limits;
+use self::developers::Facts;
 use self::preview::Artist;
 
 /// What the handlers share.
@@ -54,7 +54,7 @@ struct Pages {
 /// Mounts the pages, and the files that belong to them.
 pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
     let pages = Pages { store, health, page_size: config.web.page_size };
-    let (limits, about) = (Limits::of(config), config.about.clone());
+    let (facts, about) = (Facts::of(config), config.about.clone());
     let is_in_fleet = config.fleet.is_some();
     AdHoc::on_ignite("pages", move |rocket| async move {
         let routes = routes![
@@ -82,7 +82,7 @@ pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
             fixed::icon_512,
             fixed::manifest,
         ];
-        let rocket = rocket.manage(pages).manage(limits).manage(about).manage(Artist::new());
+        let rocket = rocket.manage(pages).manage(facts).manage(about).manage(Artist::new());
         let rocket = rocket.mount("/", routes);
         if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })

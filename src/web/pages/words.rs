@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dice::Die;
-use crate::statistics::words::grouped;
+use crate::statistics::words::{capitalized, grouped};
 
 const NUMBERS: [&str; 13] = [
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -65,11 +65,6 @@ pub fn pace(every: Duration) -> String {
     // "every second", not "every 1 second".
     let one = parts.strip_prefix("1 ").filter(|unit| !unit.contains(' '));
     format!("every {}", one.unwrap_or(&parts))
-}
-
-fn capitalized(word: &str) -> String {
-    let (first, rest) = word.split_at(1);
-    first.to_uppercase() + rest
 }
 
 #[cfg(test)]

@@ -232,7 +232,7 @@ pub fn dice_of(dice: impl IntoIterator<Item = Die>, rolls: &[Roll]) -> Vec<Die> 
     }
     if !rolls.is_empty() {
         // A die that is rolled now may have no result on this page.
-        let has = |die: &Die| rolls.iter().any(|roll| roll.dice.0.iter().any(|of| of.die == *die));
+        let has = |die: &Die| rolls.iter().any(|roll| roll.dice.of(*die).is_some());
         dice.retain(has);
     }
     dice
@@ -263,12 +263,11 @@ fn newer(filter: &Filter, found: &Found, page_size: usize) -> Option<String> {
 
 impl Row {
     fn new(roll: &Roll, dice: &[Die], zone: &Zone) -> Row {
-        let cell = |die: &Die| Some(roll.dice.0.iter().find(|of| of.die == *die)?.result);
         Row {
             id: roll.id.0,
             href: links::roll_in(zone, roll.id),
             rolled_at: Moment::in_zone(zone, roll.rolled_at),
-            cells: dice.iter().map(cell).collect(),
+            cells: dice.iter().map(|die| roll.dice.of(*die)).collect(),
         }
     }
 }

@@ -95,11 +95,8 @@ fn columns(rolls: &[Roll], show: &Show, site: &Site) -> Vec<Column> {
     let wanted = newest.dice.0.iter().filter(|shown| show.has(shown.die));
     wanted
         .map(|shown| {
-            let result = |roll: &Roll| {
-                let same = roll.dice.0.iter().find(|other| other.die == shown.die);
-                same.map(|same| same.result)
-            };
-            let mut tail: Vec<Option<u32>> = before.iter().map(result).collect();
+            let mut tail: Vec<Option<u32>> =
+                before.iter().map(|roll| roll.dice.of(shown.die)).collect();
             tail.resize(show.tail, None);
             Column { die: DieRow::from(shown), tail }
         })

@@ -7,6 +7,7 @@ use rocket::form::FromForm;
 
 use crate::dice::Die;
 use crate::text::{ValueError, canonical_number};
+use crate::web::http::address::address;
 use crate::web::http::error::HttpError;
 
 /// The results before the newest that are shown by default, and at most.
@@ -66,23 +67,16 @@ impl Show {
     /// The query of an address that shows the same: empty, or `?` and what differs from the
     /// defaults.
     pub fn query(&self) -> String {
-        let mut fields = Vec::new();
-        match self.backdrop {
-            Backdrop::Felt => {}
-            Backdrop::None => fields.push("bg=none".into()),
-            Backdrop::Colour(colour) => fields.push(format!("bg={}", &colour.to_string()[1..])),
-        }
-        if !self.dice.is_empty() {
-            let names: Vec<String> = self.dice.iter().map(Die::to_string).collect();
-            fields.push(format!("dice={}", names.join(",")));
-        }
-        if self.tail != DEFAULT_TAIL {
-            fields.push(format!("tail={}", self.tail));
-        }
-        if self.has_sound {
-            fields.push("sound=1".into());
-        }
-        if fields.is_empty() { String::new() } else { format!("?{}", fields.join("&")) }
+        let backdrop = match self.backdrop {
+            Backdrop::Felt => None,
+            Backdrop::None => Some("bg=none".into()),
+            Backdrop::Colour(colour) => Some(format!("bg={}", &colour.to_string()[1..])),
+        };
+        let names: Vec<String> = self.dice.iter().map(Die::to_string).collect();
+        let dice = (!names.is_empty()).then(|| format!("dice={}", names.join(",")));
+        let tail = (self.tail != DEFAULT_TAIL).then(|| format!("tail={}", self.tail));
+        let sound = self.has_sound.then(|| "sound=1".into());
+        address("", [backdrop, dice, tail, sound])
     }
 
     /// Whether all dice are shown.

@@ -8,7 +8,7 @@ use crate::statistics::Bin;
 /// Each bin has its own label up to this number of bins.
 const MAX_LABELLED: usize = 12;
 /// The maximum number of steps of an axis with more bins.
-const MAX_STEPS: u32 = 5;
+const MAX_STEPS: f64 = 5.0;
 
 /// A text at a position.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,7 +41,7 @@ pub fn labels(bins: &[Bin]) -> Vec<Tick> {
     let (Some(first), Some(last)) = (bins.first(), bins.last()) else { return Vec::new() };
     let step = match bins.len() {
         ..=MAX_LABELLED => 1,
-        _ => round_step((last.to - first.from).div_ceil(MAX_STEPS)),
+        _ => round_up(f64::from(last.to - first.from) / MAX_STEPS) as u32,
     };
     let text = |bin: &Bin| {
         let multiple = bin.to / step * step;
@@ -59,15 +59,12 @@ pub fn labels(bins: &[Bin]) -> Vec<Tick> {
     all.map(|(index, result)| Tick::new(middle(index), result.to_string())).collect()
 }
 
-/// The smallest of 1, 2, 5, 10, 20, 50, … that is at least `least`.
-fn round_step(least: u32) -> u32 {
-    let mut power = 1;
-    loop {
-        if let Some(step) = [1, 2, 5].map(|n| n * power).into_iter().find(|step| *step >= least) {
-            return step;
-        }
-        power *= 10;
-    }
+/// The smallest of 1, 2, 5, 10, 20, … and 0.5, 0.2, 0.1, … that is at least `x`, which is positive.
+pub fn round_up(x: f64) -> f64 {
+    let power = 10_f64.powi(x.log10().floor() as i32);
+    let round = [1.0, 2.0, 5.0].map(|n| n * power);
+    // Without rounding errors, the last one is 10 times the power.
+    round.into_iter().find(|round| *round >= x).unwrap_or(10.0 * power)
 }
 
 #[cfg(test)]

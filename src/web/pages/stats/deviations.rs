@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::statistics::Bin;
-use crate::web::pages::stats::axis::{Tick, labels, percent, slot};
+use crate::web::pages::stats::axis::{Tick, labels, percent, round_up, slot};
 
 /// The scale fits all results that are at least this likely, as a part of the likeliest one.
 /// Deviations of rarer results, which are much larger by chance, end at the edge of the plot.
@@ -89,14 +89,6 @@ fn reach(bins: &[Bin]) -> f64 {
         0.0 => NO_REACH,
         widest => round_up(widest),
     }
-}
-
-/// The smallest of 1, 2, 5, 10, 20, … and 0.5, 0.2, 0.1, … that is at least `x`.
-fn round_up(x: f64) -> f64 {
-    let power = 10_f64.powi(x.log10().floor() as i32);
-    let round = [1.0, 2.0, 5.0].map(|n| n * power);
-    // Without rounding errors, the last one is 10 times the power.
-    round.into_iter().find(|round| *round >= x).unwrap_or(10.0 * power)
 }
 
 /// `+2.5 %`, with the minus sign U+2212, which is as wide as the plus sign.

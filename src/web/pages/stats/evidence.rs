@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::statistics::words::{grouped, superscript};
 use crate::statistics::{DieReport, EvidencePoint};
-use crate::web::pages::stats::axis::{Tick, percent};
+use crate::web::pages::stats::axis::{Tick, percent, round_up};
 
 /// Free space above and below the values, as a part of their range.
 const MARGIN: f64 = 0.08;
@@ -45,7 +45,7 @@ impl Evidence {
             format!("{:.2},{:.2}", x(point.n_rolls), y(point.log10_e) + 0.0)
         };
         let line: Vec<String> = fairness.history.iter().map(point).collect();
-        let step = f64::from(step((top - bottom) / MAX_STEPS));
+        let step = round_up(((top - bottom) / MAX_STEPS).max(1.0));
         let (first, last) = ((top / step).floor() as i32, (bottom / step).ceil() as i32);
         let exponents = (last..=first).rev().map(|n| n * step as i32);
         let first = fairness.history.first().map_or(1, |point| point.n_rolls);
@@ -71,18 +71,6 @@ fn n_decades(n_rolls: u64) -> u32 {
         n_decades += 1;
     }
     n_decades
-}
-
-/// The smallest of 1, 2, 5, 10, 20, … that is at least `least`.
-fn step(least: f64) -> u32 {
-    let mut power = 1;
-    loop {
-        let steps = [1, 2, 5].map(|n| n * power);
-        if let Some(step) = steps.into_iter().find(|step| f64::from(*step) >= least) {
-            return step;
-        }
-        power *= 10;
-    }
 }
 
 /// A power of ten: `0.01`, `1`, `1,000`, `10⁶` or `10⁻²⁰`.

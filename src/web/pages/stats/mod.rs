@@ -21,12 +21,12 @@ use crate::statistics::words::grouped;
 use crate::store::{Store, StoreError};
 use crate::web::http::error::HttpError;
 use crate::web::http::error::code::ErrorCode;
-use crate::web::pages::links;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
+use crate::web::pages::{links, words};
 
 use self::card::Fairness;
-use self::view::{Details, DieView, label, question};
+use self::view::{Details, DieView, question};
 
 /// The statistics as of the newest roll, computed at most once per roll.
 pub struct Stats {
@@ -122,7 +122,9 @@ async fn one(die: &str, stats: &State<Stats>, site: &State<Site>) -> Result<Page
 fn others(die: Die, statistics: &Statistics) -> Vec<OtherDie> {
     let dice = statistics.dice.iter().filter_map(|report| report.die.parse::<Die>().ok());
     let others = dice.filter(|other| *other != die);
-    others.map(|die| OtherDie { label: label(die), href: links::die_statistics(die) }).collect()
+    others
+        .map(|die| OtherDie { label: words::die_in_text(die), href: links::die_statistics(die) })
+        .collect()
 }
 
 #[derive(Serialize)]

@@ -7,9 +7,9 @@ use crate::dice::Die;
 use crate::roll::RollId;
 use crate::statistics::words::{between, decimal, grouped, power_of_ten, span};
 use crate::statistics::{BlockReport, DieReport, Range, Run};
-use crate::web::pages::links;
 use crate::web::pages::stats::deviations::Deviations;
 use crate::web::pages::stats::evidence::Evidence;
+use crate::web::pages::{links, words};
 
 /// One die.
 #[derive(Serialize)]
@@ -93,7 +93,7 @@ impl DieView {
         let DieReport { mean, fairness, results, .. } = report;
         let alarm_roll = fairness.alarm_id.map(|id| links::roll(RollId(id)));
         DieView {
-            label: label(die),
+            label: words::die_in_text(die),
             question: question(die),
             href: links::die_statistics(die),
             verdict: fairness.verdict.text(),
@@ -184,16 +184,8 @@ impl From<&BlockReport> for BlocksView {
     }
 }
 
-/// The name of the die in a sentence: `d6`, or `2d6`.
-pub fn label(die: Die) -> String {
-    match die.n_dice() {
-        1 => format!("d{}", die.n_sides()),
-        n_dice => format!("{n_dice}d{}", die.n_sides()),
-    }
-}
-
 /// The question that the verdict answers.
 pub fn question(die: Die) -> String {
     let verb = if die.n_dice() == 1 { "Is" } else { "Are" };
-    format!("{verb} the {} fair?", label(die))
+    format!("{verb} the {} fair?", words::die_in_text(die))
 }
