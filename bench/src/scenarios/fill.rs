@@ -202,19 +202,19 @@ fn insert(
 mod tests {
     use super::*;
 
-    const SCHEMA: &str = concat!(
-        include_str!("../../../migrations/0001_rolls.sql"),
-        include_str!("../../../migrations/0002_statistics.sql"),
-        include_str!("../../../migrations/0003_projections.sql"),
-        include_str!("../../../migrations/0004_damaged_rows.sql"),
-        include_str!("../../../migrations/0005_clock_steps.sql"),
-        include_str!("../../../migrations/0006_log.sql"),
-    );
+    /// All migrations of rollcast, in order.
+    fn schema() -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+        let mut files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
+    }
 
     #[test]
     fn tallies_agree_with_rolls_and_go_on_being_kept() {
         let mut connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(SCHEMA).unwrap();
+        connection.execute_batch(&schema()).unwrap();
         let roll = "insert into rolls (rolled_at, dice) values ('2026-11-25T00:00:01.000Z', '{\"1D6\":1,\"1D20\":2}')";
         connection.execute(roll, []).unwrap();
         let run = "insert into seed_runs (first_id, last_id, seed) values (1, 1, zeroblob(32))";
