@@ -15,6 +15,7 @@ mod session;
 mod status;
 mod create;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -111,9 +112,9 @@ pub struct Reported {
     /// Whether the log knows that this node never rolls.
     only_follows: bool,
     /// The dice of other nodes that differ.
-    dice: Option<String>,
-    /// The time between rolls of other nodes, if it differs.
-    every: Option<Duration>,
+    dice: BTreeSet<String>,
+    /// The times between rolls of other nodes that differ.
+    every: BTreeSet<Duration>,
 }
 
 impl Reported {
@@ -146,16 +147,15 @@ impl Reported {
     }
 
     fn every_differs(&mut self, theirs: Duration, ours: Duration) {
-        if self.every != Some(theirs) {
+        if self.every.insert(theirs) {
             warn!("another node of the fleet rolls every {theirs:?}, this one every {ours:?}");
-            self.every = Some(theirs);
         }
     }
 
     fn dice_differ(&mut self, theirs: String, ours: &Dice) {
-        if self.dice.as_ref() != Some(&theirs) {
+        if !self.dice.contains(&theirs) {
             warn!("another node of the fleet rolls {theirs}, this one {ours}");
-            self.dice = Some(theirs);
+            self.dice.insert(theirs);
         }
     }
 }
