@@ -1,9 +1,10 @@
 // Positions and texts of the plots, as the server computes them in src/web/pages/stats.
+import { fixed } from "./words.js";
 
 /** A position or length in an SVG, in percent. */
 export function percent(n) {
   // Adding 0 removes the sign of a negative zero.
-  return `${(n + 0).toFixed(2)}%`;
+  return `${fixed(n + 0, 2)}%`;
 }
 
 /** The smallest of 1, 2, 5, 10, 20, … and 0.5, 0.2, 0.1, … that is at least `x`. */

@@ -1,6 +1,6 @@
 // Updates the plot of the evidence. The server draws the same in src/web/pages/stats/evidence.rs.
 import { percent, repeat, roundUp, set } from "./axis.js";
-import { grouped, superscript, write } from "./words.js";
+import { fixed, grouped, superscript, write } from "./words.js";
 
 const MARGIN = 0.08;
 const MAX_STEPS = 5;
@@ -19,7 +19,7 @@ export function drawEvidence(plot, { n_rolls: nRolls, fairness }) {
   const y = (log10) => (100 * (top - log10)) / (top - bottom);
 
   const line = fairness.history.map(
-    (point) => `${x(point.n_rolls).toFixed(2)},${y(point.log10_e).toFixed(2)}`,
+    (point) => `${fixed(x(point.n_rolls), 2)},${fixed(y(point.log10_e), 2)}`,
   );
   set(plot.querySelector(".line"), { points: line.join(" ") });
   set(plot.querySelector(".now"), { cx: percent(x(nRolls)), cy: percent(y(now)) });

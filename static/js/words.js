@@ -5,12 +5,20 @@ export function grouped(n) {
   return n.toLocaleString("en-US");
 }
 
-/** Digits in groups of three, and this number of decimals: `12,345.70`. */
+/** This number of decimals. Rounds a tie to the even digit, as the server does. */
+export function fixed(x, nDigits) {
+  const isTie = Math.abs(x * 2 ** (nDigits + 1)) % 2 === 1;
+  // Without a tie, toFixed rounds the exact value. It rounds a tie up.
+  if (!isTie) return x.toFixed(nDigits);
+  const power = 10 ** nDigits;
+  const lower = Math.floor(x * power);
+  return ((lower % 2 === 0 ? lower : lower + 1) / power).toFixed(nDigits);
+}
+
+/** Digits in groups of three, and this number of decimals, at least one: `12,345.70`. */
 export function decimal(x, nDigits) {
-  return x.toLocaleString("en-US", {
-    minimumFractionDigits: nDigits,
-    maximumFractionDigits: nDigits,
-  });
+  const [whole, fraction] = fixed(x, nDigits).split(".");
+  return `${grouped(Number(whole))}.${fraction}`;
 }
 
 /** The number with this decimal logarithm: `0.0123`, or `10⁻³⁸` below 0.001 and from 10⁶. */
