@@ -2,22 +2,19 @@
 // statistics.
 import { percent, set } from "./axis.js";
 import { Figures } from "./figures.js";
-import { capitalized, decimal, grouped, write } from "./words.js";
+import { Pace } from "./pace.js";
+import { capitalized, decimal, fixed, grouped, write } from "./words.js";
 
-// Rolls that arrive faster are drawn together.
-const DRAW_EVERY_MS = 250;
-// The free space above the highest bar, as a part of its height.
+// The free space above the highest bar, as a fraction of its height.
 const HEADROOM = 0.08;
 
 export class Fairness {
   #cards = new Map();
   #figures;
   #asOf;
+  #pace = new Pace(() => this.#draw());
   // Rolls since the statistics were requested, which they may lack.
   #newer;
-  #isHeld = false;
-  #drawnAt = -Infinity;
-  #timer;
 
   /** `root` is the element of the template `_fairness`. */
   constructor(root) {
@@ -42,19 +39,19 @@ export class Fairness {
     for (const { name, result } of roll.dice) this.#cards.get(name)?.mark(result);
     this.#newer?.push(roll);
     this.#count(roll);
-    this.#schedule();
+    this.#pace.want();
+  }
+
+  /** Call this when the page skips rolls. */
+  skip() {
+    this.#figures.renew();
   }
 
   /** While held, nothing changes on the page. */
   hold(held) {
-    this.#isHeld = held;
+    this.#newer = undefined;
     this.#figures.hold(held);
-    this.#schedule();
-  }
-
-  #schedule() {
-    if (this.#isHeld) return;
-    this.#timer ??= setTimeout(() => this.#draw(), this.#drawnAt + DRAW_EVERY_MS - performance.now());
+    this.#pace.hold(held);
   }
 
   #count(roll) {
@@ -68,14 +65,10 @@ export class Fairness {
     for (const report of dice) this.#cards.get(report.die)?.replace(report);
     for (const roll of this.#newer) this.#count(roll);
     this.#newer = undefined;
-    this.#draw();
+    this.#pace.want();
   }
 
   #draw() {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#isHeld) return;
-    this.#drawnAt = performance.now();
     for (const card of this.#cards.values()) card.draw();
   }
 }
@@ -144,7 +137,7 @@ class Card {
     const width = 100 / this.#bars.length;
     return this.#bars.flatMap((bar, i) => {
       const y = 100 - 100 * height(bar);
-      return [i, i + 1].map((n) => `${(n * width).toFixed(2)},${y.toFixed(2)}`);
+      return [i, i + 1].map((n) => `${fixed(n * width, 2)},${fixed(y, 2)}`);
     });
   }
 }
@@ -152,7 +145,7 @@ class Card {
 // The bar of one result, or of several neighbouring ones.
 class Bar {
   nRolls;
-  // The range of a fair die and its middle, as parts of all rolls.
+  // The range of a fair die and its middle, as fractions of all rolls.
   low;
   high;
   expected;

@@ -19,8 +19,8 @@ export class Figures {
   #on;
   #wanted = false;
   #held = false;
-  #isReading = false;
-  #readAt = performance.now();
+  #reading;
+  #dueAt;
   #timer;
 
   /**
@@ -32,6 +32,7 @@ export class Figures {
     this.#everyMs = everyMs;
     this.#nRolls = nRolls;
     this.#on = on;
+    this.#dueAt = this.#nextAt();
     document.addEventListener("visibilitychange", () => this.#schedule());
   }
 
@@ -41,34 +42,51 @@ export class Figures {
     this.#schedule();
   }
 
+  /** Call this when the page lacks rolls that the statistics have. They are read soon. */
+  renew() {
+    // Jitter, because all pages lack rolls after an interruption.
+    this.#dueAt = performance.now() + MIN_MS * Math.random();
+    this.#stopTimer();
+    this.want();
+  }
+
   /** While held, nothing is read or called. Afterwards the statistics are read at once. */
   hold(held) {
     this.#held = held;
-    this.#readAt = -Infinity;
+    this.#dueAt = performance.now();
+    if (held) this.#reading?.abort();
     this.#schedule();
   }
 
+  /** The time of the next regular request. Jitter keeps all pages from asking at the same moment. */
+  #nextAt() {
+    return performance.now() + pace(this.#nRolls, this.#everyMs) * (1 + Math.random() / 2);
+  }
+
+  #stopTimer() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   #schedule() {
-    if (this.#held || document.hidden) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-    } else if (this.#wanted && !this.#isReading) {
-      // Jitter keeps all pages from asking at the same moment.
-      const wait = pace(this.#nRolls, this.#everyMs) * (1 + Math.random() / 2);
-      this.#timer ??= setTimeout(() => this.#read(), this.#readAt + wait - performance.now());
+    if (this.#held || document.hidden) this.#stopTimer();
+    else if (this.#wanted && !this.#reading) {
+      this.#timer ??= setTimeout(() => this.#read(), this.#dueAt - performance.now());
     }
   }
 
   async #read() {
     this.#timer = undefined;
     this.#wanted = false;
-    this.#isReading = true;
+    this.#reading = new AbortController();
+    this.#dueAt = undefined;
     this.#on.onRequest?.();
-    const statistics = await read(this.#url);
-    this.#isReading = false;
-    this.#readAt = performance.now();
-    if (this.#held || !statistics) this.#wanted = true;
-    if (!this.#held) this.#deliver(statistics);
+    const { signal } = this.#reading;
+    const statistics = await read(this.#url, signal);
+    this.#reading = undefined;
+    this.#dueAt ??= this.#nextAt();
+    if (!statistics) this.#wanted = true;
+    if (!signal.aborted) this.#deliver(statistics);
     this.#schedule();
   }
 
@@ -80,9 +98,9 @@ export class Figures {
   }
 }
 
-async function read(url) {
+async function read(url, signal) {
   try {
-    const response = await fetch(url, { cache: "no-cache" });
+    const response = await fetch(url, { cache: "no-cache", signal });
     return response.ok ? await response.json() : null;
   } catch {
     return null;

@@ -20,11 +20,11 @@ const aim = new Aim(section, () => pace.want());
 const felt = new Felt(section, aim);
 const slots = new Slots(list, document.getElementById("heads"), aim);
 const state = new State(document.getElementById("state"));
-const notices = new Notices(document.getElementById("notices"));
 const fairness = new Fairness(document.getElementById("fairness"));
 
 const { stream: url, cursor, everyMs } = list.dataset;
 const start = parseCursor(cursor);
+const notices = new Notices(document.getElementById("notices"), start.id);
 // The newest roll that arrived, and the newest one that was drawn.
 let newestId = start.id;
 let newestAt = start.id > 0 ? start.rolledAt : undefined;
@@ -58,6 +58,7 @@ const follow = new Follow({ url, cursor, everyMs: Number(everyMs) }, {
     isSkipping = true;
     newestId = Math.max(0, headId - slots.size);
     follow.restart(String(newestId));
+    fairness.skip();
   },
   onRoll: (roll) => {
     isSkipping = false;
@@ -69,7 +70,7 @@ const follow = new Follow({ url, cursor, everyMs: Number(everyMs) }, {
     newest = roll;
     fresh.push(roll);
     if (fresh.length > slots.size) fresh.splice(0, fresh.length - slots.size);
-    notices.rolled();
+    notices.rolled(roll.id);
     // Missed rolls are drawn together, when the newest of them has arrived.
     if (roll.id >= follow.headId) pace.want();
     state.waiting(newestId - drawnId);

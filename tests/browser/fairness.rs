@@ -1,6 +1,7 @@
 //! The fairness cards of the live page.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -60,6 +61,29 @@ fn bars_follow_each_roll_and_the_mean_follows_the_statistics() {
     let marked = "[...document.querySelectorAll('.bar.last')]\
         .map((bar) => Number(bar.dataset.from))";
     assert_eq!(browser.read(marked), json!([last["1D6"], last["1D20"]]), "the newest results");
+}
+
+#[test]
+fn the_cards_count_the_rolls_that_the_page_skips() {
+    let browser = Browser::open();
+    // With so long a history, the page asks for the figures once a minute.
+    let instance = Instance::new("every = '1s'");
+    instance.fill(12_000, 1);
+    let mut server = instance.start();
+    roll_until(12_001, &instance);
+    browser.goto(&instance.url("/"));
+    browser.wait_for("document.getElementById('state').dataset.state === 'live'");
+    server.kill();
+    let missed = "insert into rolls (rolled_at, dice)
+                  with recursive n(n) as (values (1) union all select n + 1 from n where n < 1000)
+                  select (select max(rolled_at) from rolls), json_object('1D6', 6, '1D20', 20) from n";
+    Connection::open(instance.database()).unwrap().execute_batch(missed).unwrap();
+    let _server = instance.start();
+    browser.wait_for(&format!("{NEWEST} > 13001"));
+    let caught_up = Instant::now();
+    browser.wait_for(&format!("{N_ROLLS} === {NEWEST}"));
+    let took = caught_up.elapsed();
+    assert!(took < Duration::from_secs(30), "the cards counted all rolls only after {took:?}");
 }
 
 #[test]
