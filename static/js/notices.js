@@ -10,9 +10,13 @@ export class Notices {
   #root;
   #timer;
   #missing;
+  // The server has caught up with the others at this roll.
+  #caughtUpId;
 
-  constructor(root) {
+  /** `newestId` is the newest roll on the page as the server sent it. */
+  constructor(root, newestId) {
     this.#root = root;
+    this.#caughtUpId = newestId + Number(this.#find("behind").dataset.nBehind);
   }
 
   /** Takes the name that Follow's onState gets, and the time of the newest roll, if there is one. */
@@ -27,9 +31,10 @@ export class Notices {
     this.#show("stalled", true);
   }
 
-  /** A roll has arrived. */
-  rolled() {
-    for (const name of ["stalled", "behind", "none"]) this.#show(name, false);
+  /** The roll with this id has arrived. */
+  rolled(id) {
+    for (const name of ["stalled", "none"]) this.#show(name, false);
+    if (id >= this.#caughtUpId) this.#show("behind", false);
   }
 
   /** Rolls between those on the page cannot be read. */

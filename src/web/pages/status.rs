@@ -11,21 +11,25 @@ pub struct StatusView {
     /// `well`, `catching_up` or `stopped`.
     name: &'static str,
     words: String,
+    /// How many rolls of the others this server still lacks.
+    n_behind: u64,
 }
 
 impl StatusView {
     /// The status at this moment.
     pub fn of(health: &Health) -> StatusView {
         if health.problems(Audience::Anyone).is_empty() {
-            return StatusView { name: "well", words: "All is well: new rolls arrive.".into() };
+            let words = "All is well: new rolls arrive.".into();
+            return StatusView { name: "well", words, n_behind: 0 };
         }
         if let Some(Replication::CatchingUp { n_behind }) = health.replication() {
             let words = format!(
                 "This server is catching up with the others. It still reads {n_behind} older rolls."
             );
-            return StatusView { name: "catching_up", words };
+            return StatusView { name: "catching_up", words, n_behind };
         }
-        StatusView { name: "stopped", words: stopped(health.last_commit(), Timestamp::now()) }
+        let words = stopped(health.last_commit(), Timestamp::now());
+        StatusView { name: "stopped", words, n_behind: 0 }
     }
 }
 
@@ -77,5 +81,6 @@ mod tests {
         let status = StatusView::of(&health);
         assert_eq!(status.name, "catching_up");
         assert!(status.words.ends_with("reads 7 older rolls."), "{status:?}");
+        assert_eq!(status.n_behind, 7);
     }
 }
