@@ -30,6 +30,8 @@ struct ShowView {
     /// Whether text is dark, because the colour is light.
     is_ink_dark: bool,
     has_sound: bool,
+    /// The parameters, such as `?dice=1D6`, without those that have their default.
+    query: String,
     /// Whether all dice of a roll are shown.
     shows_all: bool,
     roll: Option<NewestRoll>,
@@ -68,6 +70,7 @@ impl ShowView {
             },
             is_ink_dark: matches!(show.backdrop, Backdrop::Colour(colour) if colour.is_light()),
             has_sound: show.has_sound,
+            query: show.query(),
             shows_all: show.shows_all(),
             cursor: newest.rolls.first().map_or(newest.head, Roll::cursor).to_string(),
             roll: newest.rolls.first().map(NewestRoll::from),

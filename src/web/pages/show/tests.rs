@@ -69,10 +69,11 @@ async fn only_the_embedded_page_may_be_framed() {
     assert!(!policy.contains("frame-ancestors"), "{policy}");
 }
 
+const HOST: (&str, &str) = ("Host", "dice.example.org");
+
 /// The answer of `/oembed` to a server that embeds a link.
 async fn oembed(site: &TestSite, query: &str) -> TestResponse {
-    let host = ("Host", "dice.example.org");
-    site.request(Method::Get, &format!("/oembed?{query}"), &[host]).await
+    site.request(Method::Get, &format!("/oembed?{query}"), &[HOST]).await
 }
 
 #[tokio::test]
@@ -89,6 +90,11 @@ async fn a_link_becomes_a_frame_that_shows_the_same() {
     assert_eq!(frame["html"], expected);
     assert_eq!((&frame["type"], &frame["version"]), (&"rich".into(), &"1.0".into()));
     assert_eq!((&frame["width"], &frame["height"]), (&300.into(), &270.into()));
+
+    let screen =
+        site.request(Method::Get, "/screen?sound=1&tail=2&dice=d6&x=1", &[HOST]).await.body;
+    let link = "/oembed?url=http%3A%2F%2Fdice%2Eexample%2Eorg%2Fscreen%3Fdice%3D1D6%26tail%3D2%26sound%3D1\"";
+    assert!(screen.contains(link), "{screen}");
 
     for link in
         ["https://dice.example.org", "http://dice.example.org/", "http://dice.example.org/embed"]
