@@ -13,6 +13,7 @@ use crate::config::AboutConfig;
 use crate::roll::RollId;
 use crate::statistics::words::grouped;
 use crate::statistics::{DieReport, Statistics};
+use crate::store::StoreError;
 use crate::web::http::error::HttpError;
 use crate::web::pages::stats::Stats;
 use crate::web::pages::templates::Page;
@@ -66,9 +67,11 @@ pub async fn feed(
     let statistics = stats.newest().await?;
     let mut views = Vec::new();
     for event in events(&statistics, site.every()) {
-        // The time of a pruned roll is not known.
-        if let (Some(roll), _) = pages.store.roll(event.roll).await? {
-            views.push(EventView::new(event, roll.rolled_at.to_string()));
+        // The time of a pruned or damaged roll is not known.
+        match pages.store.roll(event.roll).await {
+            Ok((Some(roll), _)) => views.push(EventView::new(event, roll.rolled_at.to_string())),
+            Ok((None, _)) | Err(StoreError::Unreadable(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     let first = || Timestamp::UNIX_EPOCH.to_string();
