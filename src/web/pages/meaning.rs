@@ -17,8 +17,9 @@ pub struct MeaningView {
     nth: Option<String>,
     is_first: bool,
     previous: Option<PreviousView>,
-    /// How many rolls before this one have another result.
-    n_others: String,
+    /// The rolls before this one that were read: `1 roll`, `13 rolls`. All have another result.
+    /// `None` if older rolls are gone.
+    n_others: Option<String>,
 }
 
 /// The roll before it with the same result.
@@ -47,7 +48,7 @@ impl MeaningView {
             nth: place.nth.map(ordinal),
             is_first: place.nth == Some(1),
             previous,
-            n_others: n_rolls(place.n_read),
+            n_others: (place.n_read > 0).then(|| n_rolls(place.n_read)),
         }
     }
 }
