@@ -14,9 +14,13 @@ export class Aim {
     for (const type of ["pointerover", "pointermove", "pointerdown", "focusin"]) {
       root.addEventListener(type, ({ target }) => this.#at(target.closest("a")));
     }
-    for (const type of ["pointerleave", "pointercancel", "focusout"]) {
+    for (const type of ["pointercancel", "focusout"]) {
       root.addEventListener(type, () => this.#at(null));
     }
+    root.addEventListener("pointerleave", ({ pointerType }) => {
+      // A finger leaves before the click.
+      if (pointerType === "mouse") this.#at(null);
+    });
     addEventListener("pagehide", () => this.#at(null));
   }
 

@@ -78,6 +78,7 @@ export class Console {
     this.#newest.length = Math.min(this.#newest.length, this.#rows.length);
     this.#cut.disabled = false;
     if (isMissed) this.#fill(roll.id);
+    else if (this.#gap) this.#endGap();
     this.#painting ??= setTimeout(() => this.#paint(), PAINT_MS);
   }
 
@@ -124,6 +125,12 @@ export class Console {
     gap.expected = id + 1;
     gap.n += 1;
     if (id === gap.headId) this.#close();
+  }
+
+  /** A roll after the gap arrived, so the newest missed roll is gone. */
+  #endGap() {
+    this.#gap.isWhole = false;
+    this.#close();
   }
 
   #close() {

@@ -7,6 +7,7 @@ export class LookBack {
   #answer = document.getElementById("look-back-answer");
   #response = document.querySelector("#look-back-response code");
   #outcome = document.getElementById("look-back-outcome");
+  #asked;
 
   constructor(form) {
     this.#form = form;
@@ -35,7 +36,10 @@ export class LookBack {
 
   async #show(address) {
     this.#outcome.textContent = "Asking…";
+    this.#asked = address;
     const answer = await answerOf(address);
+    // A later request may have been answered before.
+    if (this.#asked !== address) return;
     this.#outcome.textContent = inWords(answer);
     this.#answer.hidden = !answer;
     this.#response.textContent = JSON.stringify(answer, null, 2);

@@ -67,6 +67,7 @@ export class Show {
       // Not at once, because all pages notice a new history at the same moment.
       const delayMs = this.#delays.next();
       await new Promise((resume) => setTimeout(resume, delayMs));
+      if (document.hidden) await becomesVisible();
       page = await readPage();
     }
     for (const id of ["columns", "caption"]) {
@@ -78,6 +79,12 @@ export class Show {
     this.#isRefreshing = false;
     this.#follow.restart(cursor, this.#everyMs);
   }
+}
+
+function becomesVisible() {
+  return new Promise((resume) => {
+    document.addEventListener("visibilitychange", resume, { once: true });
+  });
 }
 
 async function readPage() {
