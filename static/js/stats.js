@@ -82,6 +82,8 @@ function show(name) {
 }
 
 function update({ as_of: asOf, dice }) {
+  // A page from before the first roll has no elements for the figures.
+  if (dice.length > 0 && !page.querySelector("[data-die]")) location.reload();
   for (const element of page.querySelectorAll("[data-as-of]")) write(element, grouped(asOf));
   for (const die of dice) {
     for (const root of page.querySelectorAll(`[data-die="${die.die}"]`)) updateDie(root, die);

@@ -1,8 +1,5 @@
 //! The history and the page of a roll: one time zone a page, rows that stand still, and the form.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Complaint};
@@ -220,7 +217,7 @@ fn new_rolls_are_counted_while_no_row_moves_and_every_aimed_click_opens_its_roll
             }})()",
             n + 1 - n / 19
         ));
-        sleep(Duration::from_millis(600));
+        browser.wait_for(&format!("{NEW_ROLLS} > 5"));
         click_at(&browser, &place);
         browser.wait_for("/^.rolls.[0-9]+$/.test(location.pathname)");
         let opened = browser.read("location.pathname");

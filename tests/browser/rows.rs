@@ -1,5 +1,6 @@
 //! Compares the rows of the history with the database.
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::{Instance, wait_for};
@@ -94,4 +95,11 @@ pub fn head(instance: &Instance) -> i64 {
 /// Waits until a roll is stored.
 pub fn roll_until(id: i64, instance: &Instance) {
     wait_for(&format!("roll {id} to be stored"), || (head(instance) >= id).then_some(()));
+}
+
+/// Locks the database, so that no roll can be stored, until the connection is dropped.
+pub fn lock(instance: &Instance) -> Connection {
+    let outside = Connection::open(instance.database()).unwrap();
+    wait_for("the lock", || outside.execute_batch("begin immediate").ok());
+    outside
 }

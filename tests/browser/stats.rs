@@ -1,13 +1,10 @@
 //! The pages of statistics while rolls are made.
 
-use std::thread;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Complaint};
 use crate::common::Instance;
-use crate::rows::roll_until;
+use crate::rows::{head, lock, roll_until};
 
 /// Rolls of the first die that the page shows.
 const N_ROLLS: &str = "Number(document.querySelector('[data-value=rolls]')\
@@ -113,22 +110,23 @@ fn figures_change_in_place_and_keep_focus_selection_and_open_tables() {
 #[test]
 fn the_script_writes_what_the_server_writes() {
     let browser = Browser::open();
-    let instance = Instance::new("every = '1h'\ndice = ['1D6', '1D20', '10D10', '1D1000']");
+    let instance = Instance::new("every = '1h'\ndice = ['1D4', '1D6', '1D20', '10D10', '1D1000']");
     instance.fill(7_300, 1);
     let _server = instance.start();
     roll_until(7_301, &instance);
-    let paths = ["/stats", "/stats/1D6", "/stats/1D20", "/stats/10D10", "/stats/1D1000"];
-    for path in paths {
+    let dice = ["1D4", "1D6", "1D20", "10D10", "1D1000"].map(|die| format!("/stats/{die}"));
+    for path in ["/stats".to_owned()].iter().chain(&dice) {
         browser.goto(&instance.url(path));
         let served = browser.read(WRITTEN);
         let garbled = browser.read(
             "(() => {
                 const all = (selector) => document.querySelectorAll(`[data-die] ${selector}`);
-                for (const text of all('[data-value], .y-axis text, .evidence .x-axis text, ' +
+                for (const text of all('[data-value], .verdict, .y-axis text, .evidence .x-axis text, ' +
                     '[data-rows] td:not(:nth-child(2)), [data-rows] td span:last-child')) {
                     text.textContent = '?';
                 }
-                for (const mark of all('[data-rows] .outside, [data-outside]')) mark.hidden ^= true;
+                for (const it of all('.verdict')) it.dataset.verdict = '?';
+                for (const it of all('[data-rows] .outside, [data-outside], [data-alarm]')) it.hidden ^= true;
                 for (const bar of all('.bar')) bar.classList.toggle('outside');
                 const garble = (selector, ...names) => {
                     for (const it of all(selector)) {
@@ -176,15 +174,28 @@ fn the_page_can_be_paused_and_asks_at_a_pace() {
     browser.click("#pause");
     assert_eq!(browser.text("#state"), "Paused");
     let paused = browser.read(N_ROLLS);
-    // Longer than the longest pace of so few rolls.
-    thread::sleep(Duration::from_secs(6));
-    let asked = browser.read(N_REQUESTS).as_u64().unwrap();
+    // While the page shows figures, it asks once in less than 1,000 of these rolls.
+    roll_until(head(&instance) + 1_200, &instance);
+    let asked_since = browser.read(N_REQUESTS).as_u64().unwrap() - asked;
+    assert!(asked_since <= 1, "{asked_since} requests during a pause");
     assert_eq!(browser.read(N_ROLLS), paused);
-    thread::sleep(Duration::from_secs(6));
-    assert_eq!(browser.read(N_REQUESTS).as_u64().unwrap(), asked, "no request during a pause");
     browser.click("#pause");
     assert_eq!(browser.text("#state"), "Live");
     browser.wait_for(&format!("{N_ROLLS} > {paused}"));
+    browser.assert_quiet(&[]);
+}
+
+#[test]
+fn a_page_from_before_the_first_roll_shows_the_figures_once_there_are_any() {
+    let browser = Browser::open();
+    let instance = Instance::new("every = '200ms'");
+    instance.fill(0, 1);
+    let lock = lock(&instance);
+    let _server = instance.start();
+    browser.goto(&instance.url("/stats"));
+    assert_eq!(browser.text(".nothing"), "No rolls yet");
+    drop(lock);
+    browser.wait_for("document.querySelectorAll('.verdicts tbody tr').length === 2");
     browser.assert_quiet(&[]);
 }
 

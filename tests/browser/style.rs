@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::common::Instance;
 use crate::looks::set_width;
+use crate::rows::roll_until;
 use crate::slots::slots_up_to;
 
 fn set_media(feature: &str, value: &str, browser: &Browser) {
@@ -61,11 +62,28 @@ fn more_contrast_and_print_change_the_colours() {
 }
 
 #[test]
-fn no_animation_runs_while_the_page_is_live() {
+fn dice_turn_on_the_screen_only_if_rolls_are_slow_and_never_on_the_live_page() {
     let browser = Browser::open();
-    let instance = Instance::new("every = '100ms'");
-    let _server = instance.start();
-    browser.goto(&instance.url("/"));
-    slots_up_to(3, &browser, &instance);
-    assert_eq!(browser.read("document.getAnimations().length"), 0);
+    for (every, path, turns) in
+        [("1s", "/screen", true), ("100ms", "/screen", false), ("1s", "/", false)]
+    {
+        let instance = Instance::new(&format!("every = '{every}'"));
+        let _server = instance.start();
+        roll_until(1, &instance);
+        browser.goto(&instance.url(path));
+        browser.read(
+            "(() => {
+                window.nDrawn = window.nTurning = 0;
+                const look = () => {
+                    window.nTurning = Math.max(window.nTurning, document.getAnimations().length);
+                    requestAnimationFrame(look);
+                };
+                look();
+                new MutationObserver(() => window.nDrawn += 1)
+                    .observe(document.querySelector('.die-result'), { childList: true, characterData: true, subtree: true });
+            })()",
+        );
+        browser.wait_for("window.nDrawn >= 3");
+        assert_eq!(browser.read("window.nTurning > 0"), turns, "{path} at a roll every {every}");
+    }
 }

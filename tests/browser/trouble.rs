@@ -3,16 +3,9 @@
 use rusqlite::Connection;
 
 use crate::browser::{Browser, Complaint};
-use crate::common::{Instance, http, wait_for};
-use crate::rows::head;
+use crate::common::{Instance, http};
+use crate::rows::{head, lock};
 use crate::slots::{NEWEST, STATE, slots_up_to};
-
-/// Locks the database, so that no roll can be stored, until the connection is dropped.
-fn lock(instance: &Instance) -> Connection {
-    let outside = Connection::open(instance.database()).unwrap();
-    wait_for("the lock", || outside.execute_batch("begin immediate").ok());
-    outside
-}
 
 #[test]
 fn a_locked_database_is_told_in_words_on_open_pages_and_on_new_ones() {
