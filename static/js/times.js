@@ -2,8 +2,13 @@
 import { nameZone, viewerZone, writeTimes } from "./zone.js";
 
 const line = document.getElementById("zone");
-if (line) offerZones(line.dataset.zone);
-else writeTimes(document);
+if (line) {
+  offerZones(line.dataset.zone);
+} else {
+  writeTimes(document);
+  // Just before the link is followed, because the live page changes its links.
+  for (const type of ["click", "auxclick"]) addEventListener(type, keepZone, { capture: true });
+}
 nameZone(document);
 
 // The server wrote the times, in the zone of the address.
@@ -17,6 +22,16 @@ function offerZones(zone) {
   for (const link of document.querySelectorAll(':is(header, footer) a[href="/rolls"]')) {
     link.search = new URLSearchParams({ tz: zone });
   }
+}
+
+/** The pages of the history show the zone that their address names. Let it be that of this page. */
+function keepZone({ target }) {
+  const link = target.closest?.("a");
+  const isHistory = link?.origin === location.origin && /^\/rolls(\/\d+)?$/.test(link.pathname);
+  if (viewerZone === "UTC" || !isHistory) return;
+  const fields = new URLSearchParams(link.search);
+  fields.set("tz", viewerZone);
+  link.search = fields;
 }
 
 /** The address of this page in another time zone. */

@@ -91,5 +91,15 @@ fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
     let newest = browser.read(NEWEST).as_i64().unwrap();
     browser.wait_for(&format!("{NEWEST} > {newest} + 3"));
     assert_eq!(browser.read(all_local), true, "a roll that came in live");
+
+    // The links to the history lead to the same zone.
+    for link in ["#newest a", "header nav a[href='/rolls']"] {
+        browser.goto(&instance.url("/"));
+        browser.wait_for("document.querySelector('.zone').textContent === 'America/Sao_Paulo'");
+        browser.click(link);
+        browser.wait_for("location.pathname.startsWith('/rolls')");
+        assert_eq!(browser.read("location.search"), "?tz=America%2FSao_Paulo", "{link}");
+        assert_eq!(browser.text(".zone-line .zone"), "America/Sao_Paulo", "{link}");
+    }
     browser.assert_quiet(&[]);
 }
