@@ -1,6 +1,7 @@
 -- How the evidence against each die changed over its rolls, for the plot on /stats. The rows hold the
--- highest evidence of consecutive ranges of rolls. Each range is a quarter longer than all rolls
--- before it, so a die has about 10 rows for each factor of 10 in its rolls, and 60 after a million.
+-- highest evidence of consecutive ranges of rolls. Each range has a quarter as many rolls as
+-- all ranges before it, so a die has about 10 rows for each factor of 10 in its rolls, and 60 after a
+-- million.
 
 create table evidence_peaks (
   die    text    not null,

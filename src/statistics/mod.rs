@@ -23,8 +23,10 @@ pub const N_BLOCK_ROLLS: u64 = 3_600;
 
 /// The e-value at which one of `n_dice` dice is called unfair: 20 times the number of dice.
 ///
-/// A fair die's e-value reaches it in at most one of `20 * n_dice` histories. So at most one of 20
-/// histories of `n_dice` fair dice ever has an alarm, even if the dice depend on each other.
+/// The probability that the e-value of a fair die ever reaches it is at most `1 / (20 * n_dice)`.
+/// So with fair dice, the probability that a server ever gives an alarm is at most 5 %, even if the
+/// dice depend on each other. This holds as long as the server keeps its dice: if a die is added
+/// later, the rolls before it were judged by a lower alarm.
 pub fn alarm(n_dice: usize) -> f64 {
     20.0 * n_dice.max(1) as f64
 }

@@ -116,9 +116,9 @@ pub struct Fairness {
     pub verdict: Verdict,
     /// The reason for the verdict, as one sentence. Empty before the first roll.
     pub reason: String,
-    /// By how much a result would have to come too often so that it would probably have caused an
-    /// alarm by now, as a part of its probability: 0.2 is 20 % too often. For a sum of dice, this is
-    /// its most likely result. `null` before the first roll.
+    /// The smallest excess of a result that would probably have caused an alarm by now, as a
+    /// fraction of the result's probability: 0.2 means 20 % too often. For a sum of dice, it is the
+    /// excess of the most likely result. `null` before the first roll.
     pub detectable_excess: Option<f64>,
     /// The current e-value, at most the largest number of 64 bits (1.8e308).
     pub e: f64,
@@ -127,14 +127,16 @@ pub struct Fairness {
     /// The decimal logarithm of the highest e-value so far.
     pub highest_log10_e: f64,
     /// How the e-value changed over the rolls, oldest first: about 10 points for each factor of 10
-    /// in the number of rolls. Empty before the first roll. Begins later where older rolls were
-    /// deleted before this was recorded.
+    /// in the number of rolls. Empty before the first roll. If older rolls were pruned before this
+    /// was recorded, it begins later.
     pub history: Vec<EvidencePoint>,
     /// The e-value at which the die is called unfair: 20 times the number of dice that were ever
-    /// rolled. So at most one of 20 sites with fair dice ever has an alarm.
+    /// rolled. With fair dice, the probability that a server ever gives an alarm is at most 5 %, as
+    /// long as it keeps its dice.
     pub alarm: f64,
-    /// The id of the roll at which the e-value first reached the alarm; `null` if it never reached
-    /// `alarm`. A die that is added later raises `alarm` for all dice.
+    /// The id of the roll at which the e-value first reached its alarm; `null` if it never reached
+    /// `alarm`. Each die that is added raises `alarm`, so the alarm may have been lower at that
+    /// roll.
     pub alarm_id: Option<i64>,
 }
 

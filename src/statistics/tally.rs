@@ -40,14 +40,14 @@ pub struct DieTally {
     pub log_e: f64,
     /// The maximum of `log_e` so far.
     pub highest_log_e: f64,
-    /// The highest e-value in consecutive ranges of rolls, oldest first. Each range is a quarter
-    /// longer than all rolls before it, so there are about 10 for each factor of 10 in the number of
-    /// rolls. The last range may be incomplete.
+    /// The highest e-value in consecutive ranges of rolls, oldest first. Each range has a quarter
+    /// as many rolls as all ranges before it, so there are about 10 for each factor of 10 in the
+    /// number of rolls. The last range may be incomplete.
     pub peaks: Vec<Peak>,
     /// The e-value at which the die is called unfair.
     pub alarm: f64,
-    /// The roll at which the e-value first reached the alarm of that time. `None` if `alarm` was
-    /// never reached.
+    /// The roll at which the e-value first reached its alarm, which may have been lower then.
+    /// `None` if the e-value never reached `alarm`.
     pub alarm_id: Option<RollId>,
     /// The number of rolls in each cell of the incomplete block.
     pub cells: Vec<u64>,

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::statistics::DieTally;
 use crate::statistics::tally::PRIOR;
-use crate::statistics::words::{capitalized, decimal, grouped, power_of_ten};
+use crate::statistics::words::{decimal, grouped, power_of_ten};
 
 /// A normal distribution is above its mean minus this many deviations in four of five cases.
 const MARGIN: f64 = 0.84;
@@ -16,7 +16,7 @@ pub enum Verdict {
     /// The die was never rolled.
     #[serde(rename = "no rolls yet")]
     NoRolls,
-    /// Even a result that comes twice as often as it should would not cause an alarm yet.
+    /// Even a result that came up twice as often as it should would not have caused an alarm yet.
     #[serde(rename = "too early to tell")]
     TooEarly,
     /// There is no alarm.
@@ -63,21 +63,20 @@ pub fn reason(tally: &DieTally) -> String {
             power_of_ten(tally.log10_e())
         ),
         (Verdict::TooEarly, ..) => format!(
-            "Even {} that came up twice as often as it should would not show yet.",
+            "Even if {} came up twice as often as it should, the evidence would not show it yet.",
             likeliest(tally)
         ),
         (Verdict::FairSoFar, Some(excess), _) => format!(
-            "{} that came up {} % too often would probably show by now.",
-            capitalized(&likeliest(tally)),
+            "If {} came up {} % too often, the evidence would probably show it by now.",
+            likeliest(tally),
             decimal(100.0 * excess, if excess < 0.1 { 1 } else { 0 })
         ),
         _ => String::new(),
     }
 }
 
-/// By how much the likeliest result would have to come too often, as a part of its probability, so
-/// that the evidence reaches the alarm by now in about four of five histories. `None` before the
-/// first roll.
+/// The excess of the likeliest result with which the evidence reaches the alarm by now in about
+/// four of five histories, as a fraction of the result's probability. `None` before the first roll.
 ///
 /// With n rolls, k results and a prior that weighs as much as m rolls, the logarithm of the e-value
 /// is about s/2 χ² - (k - 1)/2 ln(1 + n/m), where s = n/(n + m). If a result has the probability
@@ -167,10 +166,10 @@ mod tests {
         let fair = |id: i64| 1 + (id % 6) as u32;
         let (verdict, reason) = roll(&mut tally, 60, &fair);
         assert_eq!(verdict, Verdict::TooEarly);
-        assert!(reason.starts_with("Even a number that came up twice"), "{reason}");
+        assert!(reason.starts_with("Even if a number came up twice"), "{reason}");
         let (verdict, reason) = roll(&mut tally, 3_000, &fair);
         assert_eq!(verdict, Verdict::FairSoFar);
-        assert!(reason.starts_with("A number that came up 1"), "{reason}");
+        assert!(reason.starts_with("If a number came up 1"), "{reason}");
         let (verdict, reason) = roll(&mut tally, 200, &|_| 6);
         assert_eq!(verdict, Verdict::Alarm);
         assert!(
