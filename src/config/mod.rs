@@ -305,8 +305,11 @@ mod tests {
             ("trusted_proxies = ['10.0.0.1/8']", "`10.0.0.0/8`, got `10.0.0.1/8`"),
             ("trusted_proxies = ['10.0.0.0/33']", "a prefix length of 1 to 32 bits, got `33`"),
             ("trusted_proxies = ['::1', '::/0']", "got `::/0`, which is every address"),
-            ("operator = ''", "expected a name of 1 to 100 characters, got ``"),
-            ("operator = \"Ada\\nLovelace\"", "expected a name of 1 to 100 characters, got `Ada"),
+            ("operator = ''", "expected a name of 1 to 100 characters on one line, got ``"),
+            (
+                "operator = \"Ada\\nLovelace\"",
+                "expected a name of 1 to 100 characters on one line, got `Ada",
+            ),
             (
                 "contact = 'ada@example.org'",
                 "such as `mailto:ada@example.org`, got `ada@example.org`",

@@ -69,14 +69,14 @@ pub fn operator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     let is_name = |text: &str| {
         !text.trim().is_empty() && text.chars().count() <= 100 && !text.contains(char::is_control)
     };
-    text_that(deserializer, is_name, "a name of 1 to 100 characters")
+    text_that(deserializer, is_name, "a name of 1 to 100 characters on one line")
 }
 
 /// Reads `contact`.
 ///
 /// # Errors
 ///
-/// The value is no address that a visitor can write to, or it is longer than 300 characters.
+/// The value is not a `mailto:`, `https:` or `tel:` URL, or it is longer than 300 characters.
 pub fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let expected = "an address of at most 300 characters that begins with `mailto:`, `https:` or \
                     `tel:`, such as `mailto:ada@example.org`";

@@ -1,4 +1,4 @@
-// The live console: shows rolls as they arrive, and that a client that comes back misses none.
+// The live console: shows rolls as they arrive, and that a client that reconnects misses none.
 import { Follow } from "./follow.js";
 
 // Rolls may come a thousand times a second. Nobody reads that fast.
@@ -15,7 +15,7 @@ export class Console {
   #newest = [];
   #painting;
   #counting;
-  /** While the line is cut, and until all missed rolls arrived. */
+  /** Set while the console is disconnected, and until all missed rolls have arrived. */
   #gap;
 
   constructor(root) {
@@ -26,7 +26,7 @@ export class Console {
     this.#missed = root.querySelector("#console-missed");
     this.#rows = [...root.querySelectorAll(".console-roll")];
     this.#listen.addEventListener("click", () => (this.#follow ? this.#stop() : this.#start()));
-    this.#cut.addEventListener("click", () => (this.#isCut ? this.#comeBack() : this.#cutOff()));
+    this.#cut.addEventListener("click", () => (this.#isCut ? this.#reconnect() : this.#disconnect()));
     this.#listen.disabled = false;
   }
 
@@ -60,7 +60,7 @@ export class Console {
     this.#gap = undefined;
     this.#countNoMore();
     this.#press(this.#listen, false, "Listen here");
-    this.#press(this.#cut, false, "Cut the line");
+    this.#press(this.#cut, false, "Disconnect");
     this.#cut.disabled = true;
     this.#say("Stopped.");
   }
@@ -68,8 +68,8 @@ export class Console {
   #connected(name) {
     if (this.#gap) return;
     if (name === "live") this.#say("Listening. Each roll appears as soon as it is made.");
-    else if (name === "busy") this.#say("The server has no free stream now. It is asked again soon.");
-    else if (name !== "connecting") this.#say("Connecting again…");
+    else if (name === "busy") this.#say("The server has no free stream now. Trying again soon.");
+    else if (name !== "connecting") this.#say("Reconnecting…");
   }
 
   #received(roll) {
@@ -82,17 +82,17 @@ export class Console {
     this.#painting ??= setTimeout(() => this.#paint(), PAINT_MS);
   }
 
-  #cutOff() {
+  #disconnect() {
     this.#follow.close();
     const after = this.#newest[0].roll.id;
     this.#gap = { after, since: Date.now(), expected: after + 1, n: 0, isWhole: true };
-    this.#press(this.#cut, true, "Come back");
-    this.#say(`The line is cut after roll ${after}. Wait a little, and come back.`);
+    this.#press(this.#cut, true, "Reconnect");
+    this.#say(`Disconnected after roll ${after}. Wait a little, then reconnect.`);
     this.#count();
     this.#counting = setInterval(() => this.#count(), 1_000);
   }
 
-  /** The rolls that others get meanwhile, by the clock. */
+  /** Estimates from the clock how many rolls other clients get meanwhile. */
   #count() {
     const n = Math.floor((Date.now() - this.#gap.since) / Number(this.#root.dataset.everyMs));
     this.#missed.textContent = `Missed so far: about ${n === 1 ? "1 roll" : `${n} rolls`}`;
@@ -103,11 +103,11 @@ export class Console {
     this.#missed.textContent = "";
   }
 
-  #comeBack() {
+  #reconnect() {
     this.#countNoMore();
     this.#gap.headId = this.#gap.after;
-    this.#press(this.#cut, false, "Cut the line");
-    this.#say("Back. Asking for the rolls that were missed…");
+    this.#press(this.#cut, false, "Disconnect");
+    this.#say("Reconnected. Asking for the missed rolls…");
     this.#follow.restart(this.#follow.cursor);
   }
 
@@ -138,12 +138,12 @@ export class Console {
     const seconds = Math.round((Date.now() - this.#gap.since) / 1_000);
     this.#gap = undefined;
     if (!isWhole) {
-      this.#say(`Back after ${seconds} s. Some rolls between ${after} and ${headId} are missing.`);
+      this.#say(`Reconnected after ${seconds} s. Some rolls between ${after} and ${headId} are missing.`);
     } else if (n === 0) {
-      this.#say(`Back after ${seconds} s. No roll was made meanwhile.`);
+      this.#say(`Reconnected after ${seconds} s. No roll was made meanwhile.`);
     } else {
       const which = n === 1 ? `roll ${headId}` : `rolls ${after + 1} to ${headId}`;
-      this.#say(`Back after ${seconds} s. Missed: ${n}. Sent now: ${n}, ${which}. Nothing is lost.`);
+      this.#say(`Reconnected after ${seconds} s. Missed: ${n}. Sent now: ${n}, ${which}. Nothing is lost.`);
     }
   }
 

@@ -13,8 +13,8 @@ const MANY_ROLLS = 1_000;
 const WORDS = {
   connecting: () => "Connecting…",
   live: () => "Live",
-  reconnecting: () => "The connection is lost. Trying again…",
-  busy: () => "Too many viewers. Trying again…",
+  reconnecting: () => "Reconnecting…",
+  busy: () => "Too many people are watching. Trying again…",
   stalled: (clock) => (clock ? `No new rolls since ${clock}` : "No rolls yet"),
 };
 

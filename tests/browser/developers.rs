@@ -28,7 +28,7 @@ fn console(browser: &Browser) -> Vec<(i64, String)> {
 }
 
 #[test]
-fn a_client_that_was_cut_off_gets_every_missed_roll_when_it_comes_back() {
+fn a_client_that_was_disconnected_gets_every_missed_roll_when_it_reconnects() {
     let browser = Browser::open();
     let (_instance, _server) = open("100ms", &browser);
     assert!(console(&browser).is_empty(), "nothing moves before somebody asks for it");
@@ -38,14 +38,14 @@ fn a_client_that_was_cut_off_gets_every_missed_roll_when_it_comes_back() {
     browser.wait_for(&format!("{REPORT}.startsWith('Listening')"));
 
     browser.click("#cut");
-    browser.wait_for(&format!("{REPORT}.startsWith('The line is cut after roll ')"));
+    browser.wait_for(&format!("{REPORT}.startsWith('Disconnected after roll ')"));
     let missed =
         "Number(document.getElementById('console-missed').textContent.match(/[0-9]+/)?.[0])";
     // Rolls that arrived before are drawn within 250 ms.
     browser.wait_for(&format!("{missed} >= 5"));
     let cut = console(&browser);
     browser.wait_for(&format!("{missed} >= 20"));
-    assert_eq!(console(&browser), cut, "no roll arrives while the line is cut");
+    assert_eq!(console(&browser), cut, "no roll arrives while the console is disconnected");
 
     browser.click("#cut");
     let report = browser.wait_for(&format!("{REPORT}.endsWith('Nothing is lost.') && {REPORT}"));

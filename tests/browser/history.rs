@@ -145,7 +145,7 @@ fn a_page_has_one_time_zone_from_its_heading_to_its_last_row() {
 
     follow(&browser, "#zone-here", "location.search.includes('tz=')");
     assert_eq!(browser.read(&all_in(zone)), true);
-    assert_eq!(browser.text("h1"), "Rolls of 2026-11-23");
+    assert_eq!(browser.text("h1"), "Rolls on 2026-11-23");
     let days = "[...new Set([...document.querySelectorAll('#rolls .day')]
         .map((day) => day.textContent))]";
     assert_eq!(browser.read(days), json!(["2026-11-23"]), "rows of another day");

@@ -35,7 +35,7 @@ fn rolls_that_are_too_fast_are_drawn_four_times_a_second_and_the_page_says_so() 
     let _server = instance.start();
     browser.goto(&instance.url("/"));
     let says = browser.text(".caption");
-    assert!(says.contains("Rolled 1,000 times a second, drawn four times a second"), "{says}");
+    assert!(says.contains("Rolled 1,000 times a second, shown four times a second"), "{says}");
     let loaded = browser.wait_for(&format!("{STATE} === 'live' && {NEWEST}")).as_i64().unwrap();
     slots_up_to(loaded + 500, &browser, &instance);
 

@@ -37,7 +37,7 @@ fn assert_as_stored(page: &dyn Session, instance: &Instance) -> i64 {
         let tail = die["tail"].as_array().unwrap().iter().zip(1..);
         for (place, n_back) in tail {
             let expected = result(id - n_back, name).map_or(String::new(), |it| it.to_string());
-            assert_eq!(place, &expected, "{name} of the {n_back}. roll before roll {id}");
+            assert_eq!(place, &expected, "{name}, {n_back} rolls before roll {id}");
         }
     }
     id
@@ -109,7 +109,7 @@ fn rolls_that_come_faster_than_four_a_second_are_drawn_four_times_a_second() {
     let _server = instance.start();
     browser.goto(&instance.url("/screen"));
     assert!(
-        browser.text(".caption").contains("Rolled 200 times a second, drawn four times a second")
+        browser.text(".caption").contains("Rolled 200 times a second, shown four times a second")
     );
     browser.wait_for("document.getElementById('state').dataset.state === 'live'");
     let n_drawn = browser.execute_async(

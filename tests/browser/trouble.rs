@@ -1,4 +1,4 @@
-//! Trouble in people's words, on the page of the server and on open pages.
+//! Faults as plain words, on new pages and on pages that are already open.
 
 use rusqlite::Connection;
 
@@ -8,7 +8,7 @@ use crate::rows::{head, lock};
 use crate::slots::{NEWEST, STATE, slots_up_to};
 
 #[test]
-fn a_locked_database_is_told_in_words_on_open_pages_and_on_new_ones() {
+fn open_pages_and_new_ones_say_in_plain_words_that_no_roll_can_be_stored() {
     let browser = Browser::open();
     let instance = Instance::new("every = '200ms'");
     let _server = instance.start();
@@ -16,7 +16,7 @@ fn a_locked_database_is_told_in_words_on_open_pages_and_on_new_ones() {
     slots_up_to(3, &browser, &instance);
     let outside = lock(&instance);
     let clock = instance.stored().last().unwrap().1[11..19].to_owned();
-    let says = format!("No new rolls since {clock}. The history is fine; we keep trying.");
+    let says = format!("No new rolls since {clock}. The server keeps trying.");
     let notice = "document.querySelector('#notices').innerText";
     browser.wait_for(&format!("{notice} === '{says}' && {STATE} === 'stalled'"));
     assert_eq!(browser.read("document.body.innerText.includes('All is well')"), false);
@@ -76,7 +76,7 @@ fn rolls_that_cannot_be_read_leave_a_gap_that_the_page_names() {
     browser.wait_for(&format!("{NEWEST} >= {first}"));
     assert_eq!(
         browser.text("#notices"),
-        "Some rolls can no longer be read. They are missing here: 2."
+        "Rolls missing here, because they can no longer be read: 2."
     );
     let gaps = "[...document.querySelectorAll('.slot')].map((slot) => slot.textContent.trim())
         .filter((text) => text.startsWith('2 missing'))";

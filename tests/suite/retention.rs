@@ -206,7 +206,7 @@ fn pages_show_which_rolls_were_pruned_and_link_the_oldest_stored_one() {
 #[test]
 fn the_live_page_and_about_show_which_rolls_are_kept() {
     for (keep, notice) in
-        [("'30d'", "keeps the rolls of the last 30d"), ("70", "keeps the newest 70 rolls")]
+        [("'30d'", "keeps the rolls of the last 30 days"), ("70", "keeps the newest 70 rolls")]
     {
         let instance = Instance::new(&format!("keep = {keep}"));
         let _server = instance.start();

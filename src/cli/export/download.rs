@@ -136,7 +136,7 @@ impl Download<'_> {
             Format::Csv => ("csv", Expected { content_type: "text/csv", name: "a CSV file" }),
             Format::Ndjson | Format::Json => {
                 let content_type = "application/x-ndjson";
-                ("ndjson", Expected { content_type, name: "lines of JSON" })
+                ("ndjson", Expected { content_type, name: "NDJSON" })
             }
         };
         let path = format!("/api/rolls.{extension}?{query}");

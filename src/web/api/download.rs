@@ -62,7 +62,7 @@ pub async fn csv(
     api.download(Format::Csv, query?, client).await
 }
 
-/// Any range as JSON lines
+/// Any range as NDJSON
 ///
 /// The oldest roll comes first. The file ends with the newest roll at the time of the request. It
 /// has one JSON object per line. An id that is missing within a file is a damaged roll. The header

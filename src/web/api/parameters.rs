@@ -51,7 +51,12 @@ impl IntoParams for ResultFilter {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let die = text("^([1-9][0-9]?|100)[dD]([2-9]|[1-9][0-9]{1,2}|1000)$", "1D20");
         vec![
-            parameter("die", "With `result`: the die, such as `1D20`.", die, None),
+            parameter(
+                "die",
+                "The die of `result`, such as `1D20`. Send both or neither.",
+                die,
+                None,
+            ),
             parameter("result", "Only rolls with this result of `die`.", integer(1), None),
         ]
     }

@@ -18,7 +18,7 @@ use crate::web::http::error::HttpError;
 use crate::web::pages::stats::Stats;
 use crate::web::pages::templates::Page;
 use crate::web::pages::view::Site;
-use crate::web::pages::{Pages, links};
+use crate::web::pages::{Pages, links, words};
 
 const MAX_MILESTONES: i64 = 10;
 /// Milestones are at least this far apart.
@@ -120,7 +120,11 @@ fn milestones(head: RollId, every: Duration) -> Vec<Event> {
         } else {
             format!("Roll {}", grouped(id as u64))
         },
-        summary: format!("Since the start there have been {} rolls.", grouped(id as u64)),
+        summary: if id == 1 {
+            "The history begins with this roll.".into()
+        } else {
+            format!("With this roll, the history reached {} rolls.", grouped(id as u64))
+        },
     })
     .collect()
 }
@@ -129,27 +133,32 @@ fn milestones(head: RollId, every: Duration) -> Vec<Event> {
 fn streak(die: &DieReport) -> Option<Event> {
     let run = &die.longest_streak;
     let (id, result) = run.id.zip(run.result)?;
-    let length = grouped(run.length);
+    let (length, name) = (grouped(run.length), in_text(die));
     (run.is_telling(die.n_rolls) && run.length > 2).then(|| Event {
         roll: RollId(id),
         name: format!("streak-{}", die.die),
-        title: format!("{}: {length} times {result} in a row", die.die),
-        summary: format!("The longest streak of {} so far ended with this roll.", die.die),
+        title: format!("{name}: {length} times {result} in a row"),
+        summary: format!("The longest streak of the {name} so far ended with this roll."),
     })
 }
 
 /// The first alarm of a die.
 fn alarm(die: &DieReport) -> Option<Event> {
+    let name = in_text(die);
     die.fairness.alarm_id.map(|id| Event {
         roll: RollId(id),
         name: format!("alarm-{}", die.die),
-        title: format!("{}: evidence that it is unfair", die.die),
+        title: format!("{name}: evidence that it is unfair"),
         summary: format!(
-            "The evidence against a fair {} reached {} with this roll. That is a reason to look \
-             closer, and no proof.",
-            die.die, die.fairness.alarm,
+            "The evidence against the {name} reached its alarm with this roll. That is a reason to \
+             look closer, and not a proof.",
         ),
     })
+}
+
+/// The name of the die within a sentence: `d20`.
+fn in_text(die: &DieReport) -> String {
+    die.die.parse().map_or_else(|_| die.die.clone(), words::die_in_text)
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub fn manifest() -> (ContentType, String) {
     };
     let manifest = json!({
         "name": "rollcast",
-        "description": "Dice rolled on a clock, live",
+        "description": "Dice rolled at a fixed interval, live",
         "id": "/",
         "start_url": "/",
         "display": "minimal-ui",

@@ -1,11 +1,11 @@
-//! The status of the server in people's words, for every page. `/readyz` and the log have details.
+//! The status of the server in plain words, for every page. `/readyz` and the log have details.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::health::{Audience, Health, Replication};
 
-/// Whether new rolls are stored, and what that means for viewers.
+/// Whether new rolls are stored, and what that means for visitors.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct StatusView {
     /// `well`, `catching_up` or `stopped`.
@@ -23,9 +23,9 @@ impl StatusView {
             return StatusView { name: "well", words, n_behind: 0 };
         }
         if let Some(Replication::CatchingUp { n_behind }) = health.replication() {
-            let words = format!(
-                "This server is catching up with the others. It still reads {n_behind} older rolls."
-            );
+            let s = if n_behind == 1 { "" } else { "s" };
+            let words =
+                format!("This server is {n_behind} roll{s} behind the others and is catching up.");
             return StatusView { name: "catching_up", words, n_behind };
         }
         let words = stopped(health.last_commit(), Timestamp::now());
@@ -39,7 +39,7 @@ fn stopped(last_commit: Option<Timestamp>, now: Timestamp) -> String {
         Some(at) => at.strftime("since %Y-%m-%d %H:%M:%S UTC"),
         None => now.strftime("since this server started"),
     };
-    format!("No new rolls {since}. The history is fine, and we keep trying.")
+    format!("No new rolls {since}. The server keeps trying.")
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     fn a_stop_names_the_last_roll_and_its_day_if_that_is_not_recent() {
         let at: Timestamp = "2026-11-23T12:18:56.9Z".parse().expect("a timestamp");
         let after = |hours: i64| at + jiff::SignedDuration::from_hours(hours);
-        let text = "The history is fine, and we keep trying.";
+        let text = "The server keeps trying.";
         for (last, now, since) in [
             (Some(at), after(23), "since 12:18:56 UTC"),
             (Some(at), after(24), "since 2026-11-23 12:18:56 UTC"),
@@ -77,10 +77,12 @@ mod tests {
         assert_eq!(status.name, "stopped");
         assert!(!status.words.contains("rolls.db"), "{status:?}");
         health.committed();
-        health.replicates(Replication::CatchingUp { n_behind: 7 });
-        let status = StatusView::of(&health);
-        assert_eq!(status.name, "catching_up");
-        assert!(status.words.ends_with("reads 7 older rolls."), "{status:?}");
-        assert_eq!(status.n_behind, 7);
+        for (n_behind, rolls) in [(7, "7 rolls"), (1, "1 roll")] {
+            health.replicates(Replication::CatchingUp { n_behind });
+            let status = StatusView::of(&health);
+            assert_eq!(status.name, "catching_up");
+            let words = format!("This server is {rolls} behind the others and is catching up.");
+            assert_eq!((status.words, status.n_behind), (words, n_behind));
+        }
     }
 }

@@ -253,7 +253,7 @@ async fn a_page_has_one_time_zone_and_its_links_keep_it() {
     let shown = "title=\"2026-11-23T00:00:25.123Z\"><span class=\"day\">2026-11-22</span> \
                  <span class=\"clock\">19:00:25</span>";
     assert!(page.body.contains(shown), "{}", page.body);
-    assert!(page.body.contains("<h1>Rolls of 2026-11-22</h1>"), "{}", page.body);
+    assert!(page.body.contains("<h1>Rolls on 2026-11-22</h1>"), "{}", page.body);
     assert_eq!(link(&page, "Older rolls"), Some(format!("/rolls?{query}&before=16")));
     assert_eq!(link(&page, "Show UTC").as_deref(), Some("/rolls?day=2026-11-22"));
     let rows = page.body.split("class=\"entry-link\" href=\"").skip(1);

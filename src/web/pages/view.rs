@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use rocket::Request;
 use rocket::http::Status;
 use serde::Serialize;
@@ -52,14 +51,13 @@ impl Site {
 
     /// The part of every page that describes the server, for the visitor who sent `request`.
     pub fn view(&self, request: &Request<'_>) -> SiteView {
-        let every = SignedDuration::try_from(self.every).unwrap_or_default();
         SiteView {
             url: PublicUrl::of(request),
             path: request.uri().path().to_string(),
             version: env!("CARGO_PKG_VERSION"),
             assets: links::static_files(&self.assets.version()),
-            dice: self.dice.to_string(),
-            every: format!("{every:#}"),
+            dice: words::dice_in_text(self.dice()),
+            pace: words::pace(self.every),
             kept: self.kept(),
             is_in_fleet: self.is_in_fleet,
             status: StatusView::of(&self.health),
@@ -80,8 +78,13 @@ impl Site {
     fn kept(&self) -> String {
         match self.keep {
             Keep::Forever => "every roll".into(),
-            Keep::Age(_) => format!("the rolls of the last {}", self.keep),
-            Keep::Count(_) => format!("the newest {}", self.keep),
+            Keep::Age(age) => {
+                format!("the rolls of the last {}", words::period(age.unsigned_abs()))
+            }
+            Keep::Count(1) => "the newest roll".into(),
+            Keep::Count(n_rolls) => {
+                format!("the newest {} rolls", grouped(n_rolls.unsigned_abs()))
+            }
         }
     }
 }
@@ -94,8 +97,11 @@ pub struct SiteView {
     path: String,
     version: &'static str,
     assets: String,
+    /// `d6 and d20`.
     dice: String,
-    every: String,
+    /// `every 5 minutes`, `twice a second`.
+    pace: String,
+    /// `every roll`, `the rolls of the last 30 days`.
     kept: String,
     is_in_fleet: bool,
     status: StatusView,

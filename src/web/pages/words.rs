@@ -33,6 +33,15 @@ pub fn die_in_text(die: Die) -> String {
     }
 }
 
+/// The names of dice within a sentence: `d6, 2d8 and d20`.
+pub fn dice_in_text(dice: impl Iterator<Item = Die>) -> String {
+    let names: Vec<String> = dice.map(die_in_text).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// What the server does, as a title: `Two dice, rolled every second`.
 pub fn headline(dice: impl Iterator<Item = Die>, every: Duration) -> String {
     let n_dice: usize = dice.map(|die| usize::from(die.n_dice())).sum();
@@ -50,7 +59,12 @@ pub fn pace(every: Duration) -> String {
             n => format!("{} times a second", grouped(n as u64)),
         };
     }
-    let mut left = ms;
+    format!("every {}", period(every))
+}
+
+/// A time after "every" or "the last": `30 days`, `1 hour 30 minutes`, `second`.
+pub fn period(time: Duration) -> String {
+    let mut left = time.as_millis().max(1);
     let mut parts = Vec::new();
     for (unit, length) in UNITS {
         let n = left / length;
@@ -63,8 +77,10 @@ pub fn pace(every: Duration) -> String {
     }
     let parts = parts.join(" ");
     // "every second", not "every 1 second".
-    let one = parts.strip_prefix("1 ").filter(|unit| !unit.contains(' '));
-    format!("every {}", one.unwrap_or(&parts))
+    match parts.strip_prefix("1 ") {
+        Some(unit) if !unit.contains(' ') => unit.into(),
+        _ => parts,
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +117,23 @@ mod tests {
         for (ms, words) in table {
             assert_eq!(pace(Duration::from_millis(ms)), words);
         }
+    }
+
+    #[test]
+    fn a_period_follows_the_last() {
+        let table = [(1, "second"), (90, "1 minute 30 seconds"), (30 * 86_400, "30 days")];
+        for (seconds, words) in table {
+            assert_eq!(period(Duration::from_secs(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn dice_in_a_sentence_are_a_list() {
+        let names =
+            |dice: &[&str]| dice_in_text(dice.iter().map(|die| die.parse::<Die>().expect("a die")));
+        assert_eq!(names(&["1D20"]), "d20");
+        assert_eq!(names(&["1D6", "1D20"]), "d6 and d20");
+        assert_eq!(names(&["1D6", "2D8", "1D20"]), "d6, 2d8 and d20");
     }
 
     #[test]

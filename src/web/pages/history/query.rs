@@ -121,7 +121,7 @@ impl FormView {
         fields.into_iter().filter_map(|(name, field)| Some((name, field.error.as_deref()?)))
     }
 
-    /// The first error, for clients that are no people.
+    /// The first error, for the responses that programs read.
     pub fn first_error(&self) -> HttpError {
         let (name, error) = self.errors().next().unwrap_or_default();
         HttpError::new(ErrorCode::InvalidParameter, format!("{name}: {error}"))
@@ -153,10 +153,10 @@ impl Filter {
             Some(result) => format!(" with {result} on {}", words::die_in_text(die)),
             None => format!(" with {}", words::die_in_text(die)),
         });
-        let of = self.day.map(|day| format!(" of {day}"));
-        match (with, of) {
+        let on = self.day.map(|day| format!(" on {day}"));
+        match (on, with) {
             (None, None) => "All rolls".into(),
-            (with, of) => format!("Rolls{}{}", with.unwrap_or_default(), of.unwrap_or_default()),
+            (on, with) => format!("Rolls{}{}", on.unwrap_or_default(), with.unwrap_or_default()),
         }
     }
 }
@@ -213,10 +213,10 @@ mod tests {
         let table = [
             ("", "All rolls"),
             ("tz=Europe/Berlin", "All rolls"),
-            ("day=2026-11-23", "Rolls of 2026-11-23"),
+            ("day=2026-11-23", "Rolls on 2026-11-23"),
             ("die=3D6", "Rolls with 3d6"),
             ("die=3D6&result=11", "Rolls with 11 on 3d6"),
-            ("result=11&die=3d6&day=2026-11-23", "Rolls with 11 on 3d6 of 2026-11-23"),
+            ("result=11&die=3d6&day=2026-11-23", "Rolls on 2026-11-23 with 11 on 3d6"),
         ];
         for (query, title) in table {
             assert_eq!(asked(query).filter.title(), title, "{query}");
