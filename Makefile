@@ -124,7 +124,7 @@ torture: # run the whole fault campaign, about 105 minutes; writes target/tortur
 		echo '|---|---|---|---|---|---|---|'; cat target/tmp/$$suite/*.row; echo; \
 	done >target/torture.md; exit $$code
 
-targets: # measure what the live page costs and moves, in three browsers; 25 minutes, alone
+targets: # measure CPU, memory and layout shifts of the live page; 25 minutes on an idle machine
 	features=$$(tests/setup.sh) && ROLLCAST_TARGETS=1 cargo test --locked --features "$$features" \
 		--test browser targets:: -- --nocapture --test-threads=1
 

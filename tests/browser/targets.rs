@@ -1,5 +1,6 @@
-//! How much the live page may cost and move, in every browser. The quick part runs with all tests.
-//! `make targets` measures at full length, alone on the machine, and prints the figures.
+//! Limits for the live page, in every browser: CPU time, memory, frame rate and layout shifts. The
+//! quick part runs with all tests. `make targets` measures at full length on an idle machine, and
+//! prints the figures.
 
 use std::time::{Duration, Instant};
 
