@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 /// Timers and commits are not exact: how late a roll may be beyond three intervals.
 const TOLERANCE: Duration = Duration::from_secs(1);
-/// A node of a fleet that follows says so every 500 ms, unless it waits for its disk.
+/// A report of [`Replication`] is current for this long. A node that follows the fleet reports
+/// every 500 ms, unless it waits for its disk.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// The health of one server; cheap to clone.
@@ -30,7 +31,7 @@ struct State {
     fault: Option<String>,
     /// `None` on a single machine.
     replication: Option<Replication>,
-    /// When it was reported.
+    /// When `replication` was last reported.
     replicated_at: Instant,
 }
 

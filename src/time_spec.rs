@@ -75,9 +75,9 @@ pub fn moment(text: &str) -> Result<RolledAt, ValueError> {
     moment_in(&TimeZone::UTC, text).ok_or_else(|| ValueError::new(expected, text))
 }
 
-/// Reads a timestamp, or a date in this time zone with or without a time of day. `None` for any other
-/// text. A time that a clock shows twice is the first one. A time that it skips is as much later as
-/// the clock was set forward.
+/// Reads a timestamp, or a date in this time zone with or without a time of day. `None` for any
+/// other text. If the zone's clock shows the time twice, it is the first one. If the clock skips
+/// the time, the result is later by the skipped period.
 pub fn moment_in(zone: &TimeZone, text: &str) -> Option<RolledAt> {
     if let Ok(timestamp) = text.parse() {
         return Some(timestamp);

@@ -9,17 +9,17 @@ use crate::config::Keep;
 use crate::dice::Dice;
 use crate::network::Network;
 
-/// How logs are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Which dice are rolled and how often.
+/// The dice and the time between rolls.
 #[derive(Clone, Debug)]
 pub struct RollerConfig {
     /// The dice of each roll.
@@ -28,7 +28,7 @@ pub struct RollerConfig {
     pub every: Duration,
 }
 
-/// Where the rolls are stored.
+/// The database, the files beside it, and the retention.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The database file.
@@ -43,7 +43,7 @@ pub struct StoreConfig {
     pub n_reserve_bytes: u64,
 }
 
-/// How streams are kept open.
+/// The heartbeat of streams.
 #[derive(Clone, Debug)]
 pub struct FeedConfig {
     /// Time without data after which open streams get a heartbeat comment, 1 s to 10 min.
@@ -57,33 +57,34 @@ pub struct FleetConfig {
     pub servers: Vec<String>,
     /// The name of the stream that decides the rolls.
     pub stream: String,
-    /// The user, together with `password_file`.
+    /// The user name for the NATS servers. It requires `password_file`.
     pub user: Option<String>,
     /// The file of the password.
     pub password_file: Option<PathBuf>,
-    /// Certificates of the authority that signed those of the servers; `None`: the system's.
+    /// A file with the certificates of the authority that signed those of the NATS servers; `None`:
+    /// the authorities of the system.
     pub ca: Option<PathBuf>,
 }
 
-/// What the operator tells visitors.
+/// The operator's statements on `/about`.
 #[derive(Clone, Debug, Default)]
 pub struct AboutConfig {
-    /// Who runs the server.
+    /// The name of the operator.
     pub operator: Option<String>,
-    /// Where to reach the operator: a `mailto:`, `https:` or `tel:` URL.
+    /// The address for reports: a `mailto:`, `https:` or `tel:` URL.
     pub contact: Option<String>,
-    /// The source code of the server: an `https:` or `http:` URL.
+    /// The address of the server's source code: an `https:` or `http:` URL.
     pub source: Option<String>,
 }
 
-/// Pages, streams and who may open them.
+/// Limits of pages and streams, trusted proxies, and folders of templates and static files.
 #[derive(Clone, Debug)]
 pub struct WebConfig {
     /// Rolls on a page, 1 to 500.
     pub page_size: usize,
-    /// The most streams that may be open, 1 to 1,000,000.
+    /// The maximum number of open streams, 1 to 1,000,000.
     pub max_streams: usize,
-    /// The most streams that one client address may have open, 1 to 1,000,000.
+    /// The maximum number of open streams of one client address, 1 to 1,000,000.
     pub max_streams_per_address: usize,
     /// Proxies whose `address_header` is believed.
     pub trusted_proxies: Vec<Network>,

@@ -24,7 +24,7 @@ pub struct Entry {
     pub roll: Roll,
 }
 
-/// The id of the key that signs a node's log of proofs: 4 bytes, as in a signed checkpoint. Nodes
+/// The id of the key with which a node signs its checkpoints: 4 bytes, as in a checkpoint. Nodes
 /// with the same secret and the same `origin` have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId(pub [u8; 4]);

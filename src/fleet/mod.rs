@@ -63,7 +63,7 @@ pub struct Node {
     pub health: Health,
     pub metrics: Metrics,
     pub seeds: Seeds,
-    /// The key that this node's log of proofs is signed with.
+    /// The key with which this node signs its checkpoints.
     pub key: KeyId,
 }
 
@@ -103,13 +103,13 @@ impl Node {
     }
 }
 
-/// What the log was told. A fault is logged once, not with every attempt.
+/// What is already logged. A fault is logged once, not with every attempt.
 #[derive(Default)]
 pub struct Reported {
     fault: Option<String>,
-    /// Whether the log knows that this node follows, or why it does not.
+    /// Whether it is logged that this node follows, or why it does not.
     has_begun: bool,
-    /// Whether the log knows that this node never rolls.
+    /// Whether it is logged that this node never rolls.
     only_follows: bool,
     /// The dice of other nodes that differ.
     dice: BTreeSet<String>,

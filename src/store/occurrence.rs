@@ -1,8 +1,8 @@
 //! The place of a result among all rolls with the same result of the same die.
 //!
-//! No index holds results, so rolls are read, at most [`MAX_READ`] in each direction. The number of a
-//! result is known where few rolls lie between it and the newest roll, which the statistics count, or
-//! the first one.
+//! There is no index of results, so a lookup reads rolls, at most [`MAX_READ`] in each direction.
+//! The statistics have the total up to the newest roll. So the number of a result is known only if
+//! its roll is at most [`MAX_READ`] rolls away from the newest roll or from the first one.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -21,7 +21,7 @@ pub struct Occurrence {
     pub nth: Option<u64>,
     /// The roll before it with this result, if that is among the rolls that were read.
     pub previous: Option<RollId>,
-    /// How many rolls before it were read at most.
+    /// The number of earlier rolls among which `previous` was searched.
     pub n_read: u64,
 }
 

@@ -25,7 +25,7 @@ export class Columns {
     return this.#recent[0].id;
   }
 
-  /** Continues from what the server has filled in again. */
+  /** Starts again from the results that the server has written into new elements. */
   restart() {
     const newest = parseCursor(this.#root.dataset.cursor)?.id ?? 0;
     this.#columns = [...this.#root.querySelectorAll(".column")].map((column) => ({

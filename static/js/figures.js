@@ -1,10 +1,11 @@
-// Reads the statistics from the server: at most once per pace, which grows with the history, and
-// never while the page is hidden. The browser revalidates its copy, so unchanged statistics cost a
-// 304 without a body.
+// Reads the statistics from the server. The time between two requests grows with the history, and
+// a hidden page sends none. The browser revalidates its copy, so unchanged statistics cost a 304
+// without a body.
 
 const MIN_MS = 3_000;
 const MAX_MS = 60_000;
-// The figures of a long history hardly change. They are read again after this part of it.
+// The figures of a long history change slowly. They are read again after the history has grown by
+// this fraction.
 const PART = 0.005;
 
 /** The time between two requests for statistics of `nRolls`, one every `everyMs`. */
@@ -50,7 +51,7 @@ export class Figures {
     this.want();
   }
 
-  /** While held, nothing is read or called. Afterwards the statistics are read at once. */
+  /** While `held` is true, nothing is read and no callback is called. Reads when it becomes false. */
   hold(held) {
     this.#held = held;
     this.#dueAt = performance.now();

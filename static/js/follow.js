@@ -1,7 +1,7 @@
 // Follows the stream of rolls; every live page uses this. It delivers each roll after a cursor once
-// and in order. While the page is hidden the stream is closed. When the page is shown again, the
-// stream resumes at the cursor. So the tabs of a browser need only one connection, because a browser
-// opens at most six to a server over HTTP/1.1.
+// and in order. While the page is hidden, the stream is closed. When the page is shown again, the
+// stream resumes at the cursor. So only visible pages use a connection: a browser opens at most six
+// connections to a server over HTTP/1.1, which any number of tabs would otherwise use up.
 import { Listener } from "./listener.js";
 import { Presence } from "./presence.js";
 import { Silence } from "./silence.js";

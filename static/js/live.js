@@ -30,7 +30,7 @@ let newestId = start.id;
 let newestAt = start.id > 0 ? start.rolledAt : undefined;
 let drawnId = newestId;
 let newest;
-// What is not drawn yet, and whether it does not continue what is drawn.
+// The rolls that are not drawn yet, and whether rolls are missing between them and the drawn ones.
 let fresh = [];
 let isStale = false;
 let isSkipping = false;

@@ -5,7 +5,8 @@ import { Follow } from "./follow.js";
 // The count changes at most this often.
 const SHOW_MS = 250;
 const MAX_SHOWN = 999;
-// A longer replay is not worth its rolls: the link then says that there are new ones, not how many.
+// If more rolls were missed, they are not replayed. The link then says that there are new rolls, but
+// not how many.
 const MAX_REPLAY = 5_000;
 
 export class NewRolls {

@@ -1,4 +1,4 @@
-// A die that shows a new result turns into its place.
+// Animates dice that show a new result: each one drops and turns into its final position.
 
 // More than three flashes a second can cause seizures.
 // https://www.w3.org/WAI/WCAG22/Understanding/three-flashes-or-below-threshold
@@ -6,7 +6,7 @@ const FLASHES_APART_MS = 1_000 / 3;
 
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Turns dice, unless rolls come too fast or the viewer prefers less motion. */
+/** Turns dice, unless rolls come too fast or the visitor prefers less motion. */
 export function settle(dice, everyMs) {
   if (everyMs <= FLASHES_APART_MS || reduced.matches) return;
   for (const die of dice) {

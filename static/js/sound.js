@@ -12,7 +12,7 @@ export class Sound {
     this.#button = button;
     button.addEventListener("click", () => this.#set(!this.#isOn));
     button.hidden = !("AudioContext" in globalThis);
-    // A browser plays no sound before the viewer has touched the page. Programs for video streams
+    // A browser plays no sound before the visitor has touched the page. Programs for video streams
     // do.
     if (this.#isOn) this.#set(true);
     addEventListener("pointerdown", () => this.#context?.resume());

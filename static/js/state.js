@@ -10,7 +10,7 @@ const TEXTS = {
   stalled: "No new rolls",
   paused: "Paused",
 };
-// A page that is shown again is connected sooner than anybody can read.
+// A page that is shown again usually connects within this time. "Connecting…" would only flicker.
 const SOON_MS = 1_000;
 
 export class State {

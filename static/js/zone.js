@@ -1,5 +1,5 @@
 // Formats times in the time zone of the page. A page with days has its zone in its address, and the
-// server writes its times. All other pages show the viewer's zone: the server writes UTC, which
+// server writes its times. All other pages show the visitor's zone: the server writes UTC, which
 // remains in the `datetime` and `title` of each element.
 
 export const viewerZone = new Intl.DateTimeFormat().resolvedOptions().timeZone;

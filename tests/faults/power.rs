@@ -695,7 +695,7 @@ fn without_syncs_of_commits(operations: &[Operation]) -> BTreeSet<usize> {
     left_out
 }
 
-/// The syncs of the checkpoints of the log of proofs.
+/// The syncs of the checkpoints of the signed log.
 fn without_syncs_of_checkpoints(operations: &[Operation]) -> BTreeSet<usize> {
     let of_checkpoints = file_operations(operations).filter(|(_, operation, name)| {
         matches!(operation, Operation::Sync(_)) && name.starts_with(".rolls.secret.checkpoint")

@@ -259,8 +259,8 @@ fn assault(port: u16, numbers: std::ops::Range<u64>) -> Vec<(u64, u16)> {
     seen.into_inner().unwrap()
 }
 
-/// Whether a status is 5xx. So few clients reach no limit that would justify a 503. But `/readyz`
-/// says 503 with good reason while a busy machine delays the rolls.
+/// Whether a status is a server error: 5xx, except a 503 of `/readyz`, which is correct while a
+/// busy machine delays the rolls. These few clients reach no limit, so any other 503 is an error.
 fn is_server_error(status: u16, request: &str) -> bool {
     status >= 500 && !(status == 503 && request.contains("/readyz"))
 }

@@ -38,7 +38,7 @@ fn a_new_node_joins_with_a_backup_of_another_one_or_with_an_empty_history() {
     judge(&mut fleet, clients).assert_sound();
 }
 
-/// How long the first start with a long history may take. It adds all rolls to the log of proofs.
+/// How long the first start with a long history may take. It adds all rolls to the signed log.
 const FIRST_START: Duration = Duration::from_mins(30);
 
 /// Starts a server alone, waits until it has added its history to the log, and stops it.
@@ -68,7 +68,7 @@ fn a_single_machine_with_a_long_history_becomes_a_fleet_and_servers_may_restart(
     took("to fill the database");
     // It creates a secret, which the other nodes get.
     begin_log(&first);
-    took("the first start, which makes the log of proofs");
+    took("the first start, which makes the signed log");
     first.configure(first.settings.clone());
     let (code, stdout, stderr) = first.run(&["fleet", "create"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
@@ -203,7 +203,7 @@ fn a_node_with_a_different_roll_in_its_history_stops_following_and_goes_on_servi
     let mut fleet = Fleet::start(1, 2);
     fleet.nodes[1].wait_for_roll(5);
     fleet.nodes[1].stop();
-    // The newest roll, so that the other one is compared. The log of proofs would refuse an older one.
+    // The newest roll, so that the other one is compared. The signed log would refuse an older one.
     let head = fleet.nodes[1].head();
     let database = Connection::open(fleet.nodes[1].instance.database()).unwrap();
     let other = "update rolls set rolled_at = substr(rolled_at, 1, 20) || '000Z' where id = ?1";

@@ -17,7 +17,7 @@ use ureq::unversioned::transport::{
 use crate::http_url::HttpUrl;
 use crate::proxy::{Proxies, ProxyServer};
 
-/// How long a name is not looked up again. ureq looks it up before each request, on a new thread,
+/// How long a resolved name is reused. ureq would resolve it before each request, on a new thread,
 /// even if a connection is open.
 const LOOKUP_LIFETIME: Duration = Duration::from_secs(5);
 

@@ -1,12 +1,12 @@
-//! Cross-origin access: pages of any origin may read all responses of the API, of the log and of
-//! oEmbed, errors included.
+//! The CORS headers. Pages of any origin may read all responses of the API, of the signed log and
+//! of oEmbed, including errors.
 //!
 //! Source: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
 use rocket::fairing::AdHoc;
 use rocket::http::Method;
 
-/// Whether pages of other origins may read what is at this path: the API, the log and oEmbed.
+/// Whether pages of any origin may read the responses at this path.
 fn is_public(path: &str) -> bool {
     let path = path.trim_start_matches('/');
     let is_below = |folder| path == folder || path.starts_with(&format!("{folder}/"));
@@ -14,7 +14,7 @@ fn is_public(path: &str) -> bool {
         || (path.starts_with("rolls/") && path.ends_with("/proof"))
 }
 
-/// Adds the headers to every response of these.
+/// Adds the CORS headers to every response at a public path.
 pub fn stage() -> AdHoc {
     AdHoc::on_response("the API is public", |request, response| {
         Box::pin(async move {

@@ -9,7 +9,7 @@ use crate::web::api::openapi::Document;
 use crate::web::http::address::address;
 use crate::web::http::error::code::ErrorCode;
 
-/// Nested deeper than any schema here.
+/// The maximum depth of an example. No schema here is nested deeper.
 const MAX_DEPTH: usize = 16;
 
 /// The parts of the template `_reference`.
@@ -31,7 +31,7 @@ struct Operation {
     example: String,
     parameters: Vec<Parameter>,
     responses: Vec<Response>,
-    /// The body of the response to the example, or one like it.
+    /// An example of the response body.
     body: String,
 }
 
@@ -163,7 +163,7 @@ impl Schema {
     }
 }
 
-/// A value that fits a schema: its own example, or one that is made of those of its parts.
+/// An example of a schema: its own, or one that is made of the examples of its parts.
 fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
     if depth == 0 {
         return Value::Null;
@@ -198,12 +198,13 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
     }
 }
 
-/// The entries of an object, in their order; none of anything else.
+/// The entries of an object, in their order. Any other value has none.
 fn pairs(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// The media type of a response, and what describes its content.
+/// The media type of a response, and the OpenAPI object of its content. Empty and `null` if it has
+/// no body.
 fn media(response: &Value) -> (String, &Value) {
     let first = pairs(&response["content"]).next();
     first.map_or((String::new(), &Value::Null), |(name, content)| (name.clone(), content))

@@ -15,7 +15,7 @@ const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src
                                 img-src 'self'; connect-src 'self'; manifest-src 'self'; \
                                 base-uri 'none'; form-action 'self'";
 
-/// The same in no frame.
+/// [`CONTENT_SECURITY`], and no frame may show the response.
 #[derive(Default)]
 struct ContentSecurity;
 
@@ -61,7 +61,8 @@ impl<'r, R: Responder<'r, 'static>> Responder<'r, 'static> for Framed<R> {
     }
 }
 
-/// Lets frames have [`Framed`] responses. Attach it after [`shield`], which forbids all frames.
+/// Allows frames to show [`Framed`] responses. Attach it after [`shield`], which forbids all
+/// frames.
 pub fn frames() -> AdHoc {
     AdHoc::on_response("frames", |request, response| {
         Box::pin(async move {
@@ -73,7 +74,7 @@ pub fn frames() -> AdHoc {
     })
 }
 
-/// The same for a response that no fairing sees.
+/// Adds the same headers to a response that bypasses all fairings.
 pub fn protect(request: &Request<'_>, response: &mut Response<'_>) {
     let mut protected = Response::new();
     // The fairing never awaits anything.

@@ -1,4 +1,4 @@
-//! The public address of this server, as its visitors see it: for links that leave the site.
+//! The public address of this server, as its visitors see it. Absolute links begin with it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,7 +17,8 @@ use crate::web::http::{client, forwarded, host};
 #[serde(transparent)]
 pub struct PublicUrl(String);
 
-/// The address that the operator configured, if it is one.
+/// The public URL that the configured `origin` gives. `None` if `origin` is not set or names no
+/// host.
 struct Configured(Option<PublicUrl>);
 
 pub fn stage(config: &StoreConfig) -> AdHoc {
@@ -41,8 +42,8 @@ impl PublicUrl {
     }
 }
 
-/// An `origin` that is the name of a host on the web, with an optional port. It may also be any other
-/// name, such as `rollcast/0123456789abcdef`.
+/// The public URL of an `origin` that is a host name with a dot and an optional port. `None` for
+/// any other name, such as `rollcast/0123456789abcdef`.
 fn of_origin(origin: &str) -> Option<PublicUrl> {
     let host = Host::parse(origin).ok()?;
     let is_address = host.domain().as_str().contains('.') && !origin.contains('@');

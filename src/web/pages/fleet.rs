@@ -38,7 +38,7 @@ struct FleetView {
     title: &'static str,
     /// The state in a few words.
     state: &'static str,
-    /// What it means for viewers.
+    /// What it means for visitors.
     meaning: String,
     /// What the operator should know; `None` if all is well.
     reason: Option<String>,

@@ -1,8 +1,8 @@
 //! Joins a script with the modules that it imports, and a style sheet with those that it imports.
 //!
-//! So a page loads one script and one style sheet, however many files they are written in. Without
-//! the server the files work as they are, only with more requests. An import and an export stand on
-//! one line each, in one of these forms:
+//! Each script and style sheet that a page links is served together with the files that it imports.
+//! Another server can serve the files as they are, only with more requests. Write each import and
+//! each export on one line, in one of these forms:
 //!
 //! ```js
 //! import { a, b as c } from "./module.js";

@@ -1,4 +1,4 @@
-//! What the rarest result of a roll means: its number, and the roll before it with the same result.
+//! The rarest result of a roll: how often it has come up so far, and the last roll before with it.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The pictures of link previews: of a roll, and of the site.
+//! The pictures for link previews: one for each roll, and one for all other pages.
 
 use std::io;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::web::http::etag;
 use crate::web::pages::view::{DieRow, Site};
 use crate::web::pages::{Pages, picture};
 
-/// One picture is drawn at a time, so that other requests always find a free processor.
+/// At most one picture is drawn at a time, so that drawing uses at most one core.
 const MAX_DRAWN_AT_ONCE: usize = 1;
 const MAX_WAIT: Duration = Duration::from_millis(500);
-/// A day: a roll never changes, but a database that is restored from a backup goes on with the same
-/// ids and other rolls.
+/// Cached for only a day. A roll never changes, but after a restored backup the same ids have other
+/// rolls.
 const CACHE: &str = "public, max-age=86400";
 
 /// Draws the pictures.

@@ -22,7 +22,7 @@ export function factsShown(elements, facts) {
   return [shown, facts.flat()].map((texts) => texts.join(", "));
 }
 
-/** The pair for a time that the page shows in the viewer's time zone. */
+/** The pair for a time that the page shows in the visitor's time zone. */
 export function timeShown(element, rolledAt) {
   const { day, clock } = local(new Date(rolledAt));
   return [`${textOf(element)} (${element?.dateTime})`, `${day} ${clock} (${rolledAt})`];

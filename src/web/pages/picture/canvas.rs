@@ -1,7 +1,7 @@
 //! A canvas of pixels, and shapes with smooth edges.
 //!
-//! A shape knows how far a point is from its edge. A pixel at the edge is covered in part: by its
-//! distance of half a pixel outside to half a pixel inside. Source of the distances:
+//! A shape computes the distance of a point from its edge. The opacity of a pixel grows from 0 to 1
+//! between half a pixel outside the edge and half a pixel inside. Source of the distances:
 //! <https://iquilezles.org/articles/distfunctions2d/>.
 
 use super::png;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::statistics::Bin;
 use crate::web::pages::stats::axis::{Tick, labels, percent, round_up, slot};
 
-/// The scale fits all results that are at least this likely, as a part of the likeliest one.
+/// The scale fits all results that are at least this likely, as a fraction of the likeliest one.
 /// Deviations of rarer results, which are much larger by chance, end at the edge of the plot.
 const MIN_LIKELY: f64 = 0.1;
 /// The minimum number of expected rolls for drawing a deviation. With fewer, each roll changes the
@@ -14,7 +14,7 @@ const MIN_LIKELY: f64 = 0.1;
 const MIN_EXPECTED: f64 = 1.0;
 /// The end of the scale while no deviation is drawn, in percent.
 const NO_REACH: f64 = 100.0;
-/// The part of its slot that a bar fills.
+/// The fraction of its slot that a bar fills.
 const BAR: f64 = 0.7;
 
 /// The plot of deviations.

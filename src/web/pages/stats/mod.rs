@@ -65,8 +65,8 @@ impl Stats {
         Ok(newest.clone())
     }
 
-    /// The fairness cards as of the newest roll. Without statistics, the cards of dice that were
-    /// never rolled: the live page must not fail because of them.
+    /// The fairness cards as of the newest roll. If the statistics cannot be read, the cards show
+    /// no rolls, so that the live page still works.
     pub async fn cards(&self) -> Fairness {
         let statistics = self.newest().await.unwrap_or_default();
         card::cards(&statistics, self.dice.iter())
