@@ -174,16 +174,24 @@ fn haproxy_accepts_the_file_for_the_containers_and_finds_mistakes_in_it() {
     assert_eq!(check(&made).0, 0, "{}", check(&made).1);
     assert_ne!(check(&made.replace("balance leastconn", "balance leastcon")).0, 0);
 
-    // It has the addresses of the compose file, and no others.
+    // It has the nodes of the compose file, and no others. HAProxy looks up their names.
     let compose =
         fs::read_to_string(project().join("deploy/container/compose-fleet.yaml")).unwrap();
-    let places = compose.lines().filter_map(|line| line.split_once("ipv4_address: "));
-    let places: Vec<String> =
-        places.map(|(_, rest)| format!("{}:5000", rest.trim_end_matches('}'))).collect();
+    let names = compose.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let places: Vec<String> = names
+        .filter(|name| name.starts_with("rollcast"))
+        .map(|name| format!("{name}:5000"))
+        .collect();
+    assert_eq!(places.len(), 3, "{compose}");
     let used = made.lines().filter_map(|line| line.trim().strip_prefix("setenv NODE"));
     let used: Vec<&str> = used.filter_map(|line| line.split(' ').nth(1)).collect();
     assert_eq!(used, places);
     assert!(!made.contains("10.0.0."), "{made}");
+    for line in ["    default-server resolvers containers init-addr none", "resolvers containers"] {
+        assert_eq!(made.lines().filter(|other| *other == line).count(), 1, "{made}");
+    }
+    // podman-compose 1.0 of Debian 12 refuses a fixed address.
+    assert!(!compose.contains("ipv4_address"), "{compose}");
 }
 
 /// Removes the block of the single server, as the command in the head of nginx's file for a fleet does.
