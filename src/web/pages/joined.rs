@@ -12,6 +12,9 @@
 //! ```css
 //! @import "./sheet.css";
 //! ```
+//!
+//! Comments are not served. A comment must have its lines to itself, and no line within a string may
+//! begin like a comment.
 
 use crate::web::pages::source::Contents;
 
@@ -113,10 +116,16 @@ fn add_module(path: &str, text: &str, whole: &mut String) {
     whole.push_str(&format!("return {{ {} }};\n}})();\n", exports.join(", ")));
 }
 
-/// Adds the text of a file. In place of its imports, a script takes what it imports from the
-/// variables of [`add_module`], and a style sheet has nothing.
+/// Adds the text of a file without its comments. In place of its imports, a script takes what it
+/// imports from the variables of [`add_module`], and a style sheet has nothing.
 fn add_body(path: &str, text: &str, whole: &mut String) {
+    let mut is_in_comment = false;
     for line in text.split_inclusive('\n') {
+        let is_comment = is_in_comment || line.trim_start().starts_with("/*");
+        is_in_comment = is_comment && !line.trim_end().ends_with("*/");
+        if is_comment || line.trim_start().starts_with("//") {
+            continue;
+        }
         match &imports(path, line.trim_end())[..] {
             [] => whole.push_str(line),
             [imported, ..] => {
@@ -199,7 +208,24 @@ mod tests {
             ("css/b.css", "@import \"./a.css\";\ni {}\n"),
         ]);
         let joined = joined("css/all.css", &files);
-        assert_eq!(joined.as_deref(), Some("a {}\ni {}\n/* All. */\nb {}\n"));
+        assert_eq!(joined.as_deref(), Some("a {}\ni {}\nb {}\n"));
+    }
+
+    #[test]
+    fn comments_are_left_out() {
+        let files = files(&[
+            (
+                "a.css",
+                "@import \"./b.css\";\n/* One. */\na {}\n\n  /* Two,\n     three. */\n  u {}\n",
+            ),
+            ("b.css", "b {}\n"),
+            ("c.js", "import { d } from \"./d.js\";\n// One.\nd(); // Two.\n"),
+            ("d.js", "/**\n * Three.\n */\nexport function d() {\n  // Four.\n}\n"),
+        ]);
+        assert_eq!(joined("a.css", &files).as_deref(), Some("b {}\na {}\n\n  u {}\n"));
+        let script = "const $d = (() => {\nfunction d() {\n}\nreturn { d };\n})();\n\
+                      const { d } = $d;\nd(); // Two.\n";
+        assert_eq!(joined("c.js", &files).as_deref(), Some(script));
     }
 
     #[test]
