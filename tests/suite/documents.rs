@@ -72,7 +72,7 @@ fn dependencies_are_used_only_where_the_architecture_page_says() {
     let allowed = [
         ("rusqlite", &["src/store/"][..]),
         ("r2d2", &["src/store/"]),
-        ("miniz_oxide", &["src/web/pages/picture/"]),
+        ("tiny_skia", &["src/web/pages/picture/"]),
         ("clap", &["src/cli/", "src/main.rs"]),
         ("ureq", &["crates/event-stream/"]),
         ("tera", &["src/web/pages/"]),

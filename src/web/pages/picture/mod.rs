@@ -2,19 +2,20 @@
 
 mod canvas;
 mod path;
-mod png;
 mod sprite;
 mod text;
 
+use tiny_skia::{PathBuilder, Point, Transform};
+
 use crate::web::pages::view::DieRow;
 
-use self::canvas::{Canvas, Colour, Point, Shape};
+use self::canvas::{Canvas, Colour};
 use self::sprite::{Part, Role, SIDE};
 use self::text::Style;
 
 /// The size that link previews show whole.
-pub const WIDTH: usize = 1_200;
-pub const HEIGHT: usize = 630;
+pub const WIDTH: u32 = 1_200;
+pub const HEIGHT: u32 = 630;
 
 /// The colours of `static/css/tokens.css`, in light mode.
 const TABLE: Colour = [0x1d, 0x5b, 0x45];
@@ -39,6 +40,9 @@ const CUP: DieColours = DieColours {
     mark: [0xff, 0xfb, 0xf0],
 };
 
+/// The width of the line around a die, in units of its drawing, as in `static/css/die.css`.
+const LINE: f32 = 1.5;
+
 struct DieColours {
     face: Colour,
     shade: Colour,
@@ -52,7 +56,8 @@ pub fn of_dice(dice: &[DieRow], title: &str) -> Vec<u8> {
     let (width, height) = (WIDTH as f32, HEIGHT as f32);
     if !title.is_empty() {
         let style = Style { height: 56.0, line: 7.0, colour: ON_TABLE };
-        text::draw(&mut canvas, title, Point { x: width / 2.0, y: 84.0 }, style);
+        let middle = Point { x: width / 2.0, y: 84.0 };
+        text::draw(&mut canvas, title, middle, style, Transform::identity());
     }
     let top = if title.is_empty() { 40.0 } else { 130.0 };
     let (n_columns, cell) = grid(dice.len(), width - 80.0, height - 40.0 - top);
@@ -69,13 +74,14 @@ pub fn of_dice(dice: &[DieRow], title: &str) -> Vec<u8> {
 }
 
 /// The icon of the site, `side` pixels wide, as a PNG.
-pub fn icon(side: usize) -> Vec<u8> {
+pub fn icon(side: u32) -> Vec<u8> {
     let mut canvas = Canvas::new(side, side, TABLE);
     let scale = side as f32 / SIDE;
+    let place = Transform::from_scale(scale, scale);
     // A little smaller than in `static/favicon.svg`, because phones cut the corners off.
     for (x, y) in [(20.0, 44.0), (32.0, 32.0), (44.0, 20.0)] {
-        let centre = Point { x: x * scale, y: y * scale };
-        canvas.fill(&Shape::Circle { centre, radius: 6.0 * scale }, ON_TABLE, 1.0);
+        let pip = PathBuilder::from_circle(x, y, 6.0).expect("a radius above 0");
+        canvas.fill(&pip, ON_TABLE, place);
     }
     canvas.png()
 }
@@ -112,50 +118,40 @@ fn draw_die(canvas: &mut Canvas, die: &DieRow, corner: Point, cell: f32) {
     };
     let side = cell * 0.68;
     let scale = side / SIDE;
-    let place = |p: Point| Point {
-        x: corner.x + (cell - side) / 2.0 + p.x * scale,
-        y: corner.y + cell * 0.06 + p.y * scale,
-    };
-    let line = 1.5 * scale;
-    // Drawn last, because shades cover half of it.
-    let mut outlines = Vec::new();
-    for part in sprite::parts(&die.symbol).unwrap_or_default() {
-        let (role, shape) = match &part {
-            Part::Shape(role, shape) => (*role, placed(shape, place, scale)),
-            Part::Text(text, middle) => {
-                let style = Style { height: 8.0 * scale, line, colour: colours.mark };
-                text::draw(canvas, text, place(*middle), style);
-                continue;
-            }
-        };
-        match (role, &shape) {
-            (Role::Face, Shape::Polygon(points)) => {
-                canvas.fill(&shape, colours.face, 1.0);
-                outlines.push(Shape::outline(points, line));
-            }
-            (Role::Face, _) => {
-                canvas.fill(&shape.grown(line / 2.0), colours.edge, 1.0);
-                canvas.fill(&shape.grown(-line / 2.0), colours.face, 1.0);
-            }
-            (Role::Rim, Shape::Polygon(points)) => {
-                canvas.fill(&shape, colours.shade, 1.0);
-                canvas.fill(&Shape::outline(points, line), colours.edge, 1.0);
-            }
-            (Role::Shade | Role::Rim, _) => canvas.fill(&shape, colours.shade, 1.0),
-            (Role::Edge, _) => canvas.fill(&shape, colours.edge, 0.6),
-            (Role::Pip, _) => canvas.fill(&shape, colours.mark, 1.0),
+    let (left, top) = (corner.x + (cell - side) / 2.0, corner.y + cell * 0.06);
+    let place = Transform::from_translate(left, top).pre_scale(scale, scale);
+    let parts = sprite::parts(&die.symbol).unwrap_or_default();
+    // All shades come before the lines. Otherwise they would cover half of the line around a face.
+    for part in &parts {
+        match part {
+            Part::Shape(Role::Face, path) => canvas.fill(path, colours.face, place),
+            Part::Shape(Role::Shade, path) => canvas.fill(path, colours.shade, place),
+            _ => {}
         }
     }
-    for outline in outlines {
-        canvas.fill(&outline, colours.edge, 1.0);
+    for part in &parts {
+        match part {
+            Part::Shape(Role::Shade, _) => {}
+            Part::Shape(Role::Face, path) => canvas.stroke(path, LINE, colours.edge, 1.0, place),
+            Part::Shape(Role::Edge, path) => canvas.stroke(path, 1.0, colours.edge, 0.6, place),
+            Part::Shape(Role::Pip, path) => canvas.fill(path, colours.mark, place),
+            Part::Shape(Role::Rim, path) => {
+                canvas.fill(path, colours.shade, place);
+                canvas.stroke(path, LINE, colours.edge, 1.0, place);
+            }
+            Part::Text(text, middle) => {
+                let style = Style { height: 8.0, line: LINE, colour: colours.mark };
+                text::draw(canvas, text, *middle, style, place);
+            }
+        }
     }
-    let height = fitting(&die.mark, 18.0, 27.0) * scale;
+    let height = fitting(&die.mark, 18.0, 27.0);
     let style = Style { height, line: height * 0.17, colour: colours.mark };
-    text::draw(canvas, &die.mark, place(front(&die.symbol)), style);
-    let name_height = (cell * 0.085).min(30.0);
-    let style = Style { height: name_height, line: name_height * 0.13, colour: ON_TABLE_QUIET };
+    text::draw(canvas, &die.mark, front(&die.symbol), style, place);
+    let height = (cell * 0.085).min(30.0);
+    let style = Style { height, line: height * 0.13, colour: ON_TABLE_QUIET };
     let below = Point { x: corner.x + cell / 2.0, y: corner.y + cell * 0.87 };
-    text::draw(canvas, &die.label, below, style);
+    text::draw(canvas, &die.label, below, style, Transform::identity());
 }
 
 /// The height at which a text is at most `width` wide, and at most `height`.
@@ -176,24 +172,11 @@ fn front(symbol: &str) -> Point {
     Point { x, y }
 }
 
-/// A shape of a drawing at its place in the picture.
-fn placed(shape: &Shape, place: impl Fn(Point) -> Point, scale: f32) -> Shape {
-    let all = |points: &[Point]| points.iter().map(|point| place(*point)).collect();
-    match shape {
-        Shape::Circle { centre, radius } => {
-            Shape::Circle { centre: place(*centre), radius: radius * scale }
-        }
-        Shape::Rectangle { from, to, radius } => {
-            Shape::Rectangle { from: place(*from), to: place(*to), radius: radius * scale }
-        }
-        Shape::Polygon(points) => Shape::Polygon(all(points)),
-        Shape::Line { points, width } => Shape::Line { points: all(points), width: width * scale },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use tiny_skia::Pixmap;
 
     #[test]
     fn the_dice_of_a_picture_are_as_large_as_fits() {
@@ -204,12 +187,74 @@ mod tests {
         assert_eq!(grid(0, 100.0, 50.0), (1, 50.0));
     }
 
+    fn die(notation: &str, result: Option<u32>) -> DieRow {
+        DieRow::new(notation.parse().expect("a die"), result)
+    }
+
+    fn decoded(file: &[u8]) -> Pixmap {
+        Pixmap::decode_png(file).expect("a PNG file")
+    }
+
+    fn colour_at(picture: &Pixmap, x: u32, y: u32) -> Colour {
+        let pixel = picture.pixel(x, y).expect("a pixel").demultiply();
+        assert_eq!(pixel.alpha(), 255, "{x}, {y}");
+        [pixel.red(), pixel.green(), pixel.blue()]
+    }
+
+    #[test]
+    fn a_picture_shows_its_dice_side_by_side() {
+        let dice = [die("1D6", Some(2)), die("1D20", Some(17))];
+        let picture = decoded(&of_dice(&dice, "Roll 41"));
+        assert_eq!((picture.width(), picture.height()), (WIDTH, HEIGHT));
+        // Between the dice.
+        assert_eq!(colour_at(&picture, 600, 300), TABLE);
+        // The pips of a two are in two corners of the cube.
+        assert_eq!(colour_at(&picture, 375, 310), CUBE.face);
+        assert_eq!(colour_at(&picture, 313, 372), CUBE.mark);
+        assert_eq!(colour_at(&picture, 437, 248), CUBE.mark);
+        assert_eq!(colour_at(&picture, 313, 248), CUBE.face);
+        // The upper left of the d20 is in the light, and the face below its number is in the shade.
+        assert_eq!(colour_at(&picture, 755, 250), SOLID.face);
+        assert_eq!(colour_at(&picture, 830, 400), SOLID.shade);
+        // Control: other results and other titles make other pictures.
+        let other = [die("1D6", Some(2)), die("1D20", Some(18))];
+        assert_ne!(of_dice(&other, "Roll 41"), of_dice(&dice, "Roll 41"));
+        assert_ne!(of_dice(&dice, "Roll 42"), of_dice(&dice, "Roll 41"));
+    }
+
+    #[test]
+    fn the_line_around_a_cup_does_not_cross_its_opening() {
+        let picture = decoded(&of_dice(&[die("2D6", None)], ""));
+        // 10 units to the left of the middle of the opening, in units of the drawing.
+        let scale = 550.0 * 0.68 / SIDE;
+        let (x, y) = (600.0 - 10.0 * scale, 40.0 + 550.0 * 0.06 + 11.0 * scale);
+        assert_eq!(colour_at(&picture, x as u32, y as u32), CUP.shade);
+    }
+
+    #[test]
+    fn an_icon_has_three_pips_on_the_table() {
+        let icon = decoded(&icon(192));
+        assert_eq!((icon.width(), icon.height()), (192, 192));
+        for (x, y, colour) in [
+            (60, 132, ON_TABLE),
+            (96, 96, ON_TABLE),
+            (132, 60, ON_TABLE),
+            (60, 60, TABLE),
+            (0, 0, TABLE),
+            (191, 191, TABLE),
+        ] {
+            assert_eq!(colour_at(&icon, x, y), colour, "{x}, {y}");
+        }
+    }
+
     #[test]
     fn a_favicon_has_an_image_where_its_head_says() {
         let file = favicon();
         let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("4 bytes"));
         let (length, offset) = (number(14) as usize, number(18) as usize);
         assert_eq!(file.len(), offset + length);
-        assert!(file[offset..].starts_with(b"\x89PNG\r\n\x1a\n"));
+        let image = decoded(&file[offset..]);
+        assert_eq!((image.width(), image.height()), (32, 32));
+        assert_eq!(colour_at(&image, 16, 16), ON_TABLE);
     }
 }

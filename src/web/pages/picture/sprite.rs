@@ -1,16 +1,13 @@
 //! The drawings of the dice, read from the template part that the pages use too. So the picture of
 //! a roll shows the same dice.
 
-use std::f32::consts::PI;
+use tiny_skia::{Path, PathBuilder, Point, Rect};
 
-use super::canvas::{Point, Shape};
 use super::path;
 
 const SPRITE: &str = include_str!("../../../../templates/_dice.html.tera");
 /// Each drawing is a square of this side.
 pub const SIDE: f32 = 64.0;
-/// Lines in place of an ellipse.
-const N_STEPS: usize = 48;
 
 /// What a part of a drawing is, which decides its colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub enum Role {
 /// A part of a drawing.
 #[derive(Debug)]
 pub enum Part {
-    Shape(Role, Shape),
+    Shape(Role, Path),
     /// A text with its middle.
     Text(String, Point),
 }
@@ -38,64 +35,66 @@ pub enum Part {
 pub fn parts(symbol: &str) -> Option<Vec<Part>> {
     let (_, rest) = SPRITE.split_once(&format!("<symbol id=\"{symbol}\""))?;
     let (drawing, _) = rest.split_once("</symbol>")?;
-    Some(drawing.split('<').skip(1).flat_map(read).collect())
+    Some(drawing.split('<').skip(1).filter_map(read).collect())
 }
 
-/// The parts that a tag and the text after it draw; none for the end of an element.
-fn read(tag: &str) -> Vec<Part> {
-    let number = |name| attribute(tag, name).and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    let point = |x, y| Point { x: number(x), y: number(y) };
-    let role = match attribute(tag, "class") {
-        Some("face") => Role::Face,
-        Some("shade") => Role::Shade,
-        Some("rim") => Role::Rim,
-        Some("edge") => Role::Edge,
-        Some("pip") => Role::Pip,
-        Some("sum") => {
-            let text = tag.split_once('>').map_or("", |(_, text)| text.trim());
-            return vec![Part::Text(text.into(), point("x", "y"))];
+/// The part that a tag and the text after it draw. `None` for the end of an element.
+fn read(tag: &str) -> Option<Part> {
+    let number = |name| attribute(tag, name)?.parse::<f32>().ok();
+    let role = match attribute(tag, "class")? {
+        "face" => Role::Face,
+        "shade" => Role::Shade,
+        "rim" => Role::Rim,
+        "edge" => Role::Edge,
+        "pip" => Role::Pip,
+        "sum" => {
+            let (_, text) = tag.split_once('>')?;
+            let middle = Point { x: number("x")?, y: number("y")? };
+            return Some(Part::Text(text.trim().into(), middle));
         }
-        _ => return Vec::new(),
+        _ => return None,
     };
-    let outlines = match tag.split_whitespace().next() {
-        Some("circle") if role != Role::Edge => {
-            let shape = Shape::Circle { centre: point("cx", "cy"), radius: number("r") };
-            return vec![Part::Shape(role, shape)];
+    let path = match tag.split_whitespace().next()? {
+        "circle" => PathBuilder::from_circle(number("cx")?, number("cy")?, number("r")?),
+        "ellipse" => {
+            let (x, y, rx, ry) = (number("cx")?, number("cy")?, number("rx")?, number("ry")?);
+            PathBuilder::from_oval(Rect::from_ltrb(x - rx, y - ry, x + rx, y + ry)?)
         }
-        Some("rect") => {
-            let (from, side) = (point("x", "y"), point("width", "height"));
-            let to = Point { x: from.x + side.x, y: from.y + side.y };
-            return vec![Part::Shape(role, Shape::Rectangle { from, to, radius: number("rx") })];
+        "rect" => {
+            let (x, y, width, height) =
+                (number("x")?, number("y")?, number("width")?, number("height")?);
+            rounded(Rect::from_xywh(x, y, width, height)?, number("rx")?)
         }
-        Some("circle") => vec![ellipse(point("cx", "cy"), point("r", "r"))],
-        Some("ellipse") => vec![ellipse(point("cx", "cy"), point("rx", "ry"))],
-        Some("polygon") => vec![points(attribute(tag, "points").unwrap_or_default())],
-        Some("path") => path::lines(attribute(tag, "d").unwrap_or_default()).unwrap_or_default(),
-        _ => Vec::new(),
+        "polygon" => path::read(&format!("M{}Z", attribute(tag, "points")?.replace(' ', "L"))),
+        "path" => path::read(attribute(tag, "d")?),
+        _ => None,
     };
-    let shape = |points| match role {
-        Role::Edge => Shape::Line { points, width: 1.0 },
-        _ => Shape::Polygon(points),
-    };
-    outlines.into_iter().map(|points| Part::Shape(role, shape(points))).collect()
+    Some(Part::Shape(role, path?))
 }
 
 fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
     tag.split_once(&format!(" {name}=\""))?.1.split('"').next()
 }
 
-fn points(text: &str) -> Vec<Point> {
-    let pairs = text.split_whitespace().filter_map(|pair| pair.split_once(','));
-    let pairs = pairs.filter_map(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?)));
-    pairs.map(|(x, y)| Point { x, y }).collect()
-}
-
-fn ellipse(centre: Point, radius: Point) -> Vec<Point> {
-    let at = |i: usize| {
-        let angle = 2.0 * PI * i as f32 / N_STEPS as f32;
-        Point { x: centre.x + radius.x * angle.cos(), y: centre.y + radius.y * angle.sin() }
-    };
-    (0..=N_STEPS).map(at).collect()
+/// A rectangle with round corners.
+fn rounded(rect: Rect, radius: f32) -> Option<Path> {
+    // A cubic curve is almost a quarter of a circle if its control points are this far from its
+    // ends, in radii.
+    const REACH: f32 = 0.552_284_8;
+    let (left, top, right, bottom) = (rect.left(), rect.top(), rect.right(), rect.bottom());
+    let control = radius * (1.0 - REACH);
+    let mut path = PathBuilder::new();
+    path.move_to(left + radius, top);
+    path.line_to(right - radius, top);
+    path.cubic_to(right - control, top, right, top + control, right, top + radius);
+    path.line_to(right, bottom - radius);
+    path.cubic_to(right, bottom - control, right - control, bottom, right - radius, bottom);
+    path.line_to(left + radius, bottom);
+    path.cubic_to(left + control, bottom, left, bottom - control, left, bottom - radius);
+    path.line_to(left, top + radius);
+    path.cubic_to(left, top + control, left + control, top, left + radius, top);
+    path.close();
+    path.finish()
 }
 
 #[cfg(test)]
@@ -111,7 +110,7 @@ mod tests {
             let (_, drawing) = SPRITE.split_once(&format!("<symbol id=\"{name}\"")).expect(name);
             let (drawing, _) = drawing.split_once("</symbol>").expect(name);
             for tag in drawing.split('<').skip(1).filter(|tag| !tag.starts_with('/')) {
-                assert!(!read(tag).is_empty(), "{name}: cannot draw <{tag}");
+                assert!(read(tag).is_some(), "{name}: cannot draw <{tag}");
             }
             let first = parts(name).expect(name).remove(0);
             assert!(matches!(first, Part::Shape(Role::Face, _)), "{name}: {first:?}");

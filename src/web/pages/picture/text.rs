@@ -2,7 +2,9 @@
 
 use std::f32::consts::PI;
 
-use super::canvas::{Canvas, Colour, Point, Shape};
+use tiny_skia::{PathBuilder, Point, Transform};
+
+use super::canvas::{Canvas, Colour};
 
 /// Capital letters and digits are this high. All measures of a character are in these units.
 const HEIGHT: f32 = 10.0;
@@ -12,30 +14,39 @@ const GAP: f32 = 2.2;
 /// How a text is drawn.
 #[derive(Clone, Copy)]
 pub struct Style {
-    /// The height of a digit in pixels.
+    /// The height of a digit.
     pub height: f32,
-    /// The width of its lines in pixels.
+    /// The width of its lines.
     pub line: f32,
     pub colour: Colour,
 }
 
-/// Draws a text with its middle at a point. A character without a drawing is left out.
-pub fn draw(canvas: &mut Canvas, text: &str, middle: Point, style: Style) {
+/// Draws a text with its middle at a point. `place` maps the point and the measures of the style to
+/// pixels. A character without a drawing is left out.
+pub fn draw(canvas: &mut Canvas, text: &str, middle: Point, style: Style, place: Transform) {
     let scale = style.height / HEIGHT;
-    let mut left = middle.x - width(text, style.height) / 2.0;
-    let top = middle.y - style.height / 2.0;
-    for c in text.chars() {
-        let Some((width, lines)) = glyph(c) else { continue };
+    let (left, top) = (middle.x - width(text, style.height) / 2.0, middle.y - style.height / 2.0);
+    let mut path = PathBuilder::new();
+    let mut start = 0.0;
+    for (width, lines) in text.chars().filter_map(glyph) {
         for line in lines {
-            let place = |p: Point| Point { x: left + p.x * scale, y: top + p.y * scale };
-            let points = line.into_iter().map(place).collect();
-            canvas.fill(&Shape::Line { points, width: style.line }, style.colour, 1.0);
+            let mut points = line.into_iter();
+            if let Some(first) = points.next() {
+                path.move_to(start + first.x, first.y);
+            }
+            for point in points {
+                path.line_to(start + point.x, point.y);
+            }
         }
-        left += (width + GAP) * scale;
+        start += width + GAP;
+    }
+    if let Some(path) = path.finish() {
+        let place = place.pre_translate(left, top).pre_scale(scale, scale);
+        canvas.stroke(&path, style.line / scale, style.colour, 1.0, place);
     }
 }
 
-/// The width of a text in pixels.
+/// The width of a text whose digits are `height` high.
 pub fn width(text: &str, height: f32) -> f32 {
     let widths: Vec<f32> = text.chars().filter_map(glyph).map(|(width, _)| width).collect();
     let gaps = GAP * widths.len().saturating_sub(1) as f32;
