@@ -10,6 +10,7 @@ pub mod accept;
 pub mod public_url;
 pub mod address;
 pub mod etag;
+pub mod cached;
 pub mod error;
 pub mod permits;
 pub mod ahead;

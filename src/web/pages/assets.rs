@@ -7,33 +7,32 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rocket::Request;
-use rocket::http::{ContentType, Status};
-use rocket::response::{self, Responder, Response};
+use rocket::http::ContentType;
 
+use crate::web::http::cached::Cached;
 use crate::web::http::etag;
 use crate::web::pages::joined::{imports, joined};
 use crate::web::pages::source::{Contents, Source, SourceError};
 use crate::web::pages::templates::Templates;
 
+/// Values of `Cache-Control`.
+const REVALIDATE: &str = "no-cache";
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
 /// Files that were read at the same time.
 struct Files {
-    by_path: BTreeMap<String, Arc<File>>,
+    by_path: BTreeMap<String, File>,
     /// A hash of the content of all of them.
     version: String,
 }
 
 struct File {
-    content: Cow<'static, [u8]>,
+    cached: Cached,
     /// The files that it imports, by their path.
     imports: Vec<String>,
-    content_type: ContentType,
-    /// A hash of the content, in quotes.
-    etag: String,
 }
 
 /// The static files.
@@ -87,14 +86,16 @@ impl Assets {
 
     /// The file at a path, as pages link it, under the current version; or at its own path, for
     /// people and for proxies, which do not know the version.
-    pub fn find(&self, path: &str) -> Option<Served> {
-        self.current().find(path)
+    pub fn find(&self, path: &str) -> Option<Cached> {
+        let files = self.current();
+        let (file, control) = files.find(path)?;
+        Some(file.cached.clone().with_control(control))
     }
 
     /// The text of a file with those that it imports, if there is one.
     pub fn text(&self, path: &str) -> Option<String> {
         let file = self.loaded.by_path.get(path)?;
-        Some(String::from_utf8_lossy(&file.content).into_owned())
+        Some(String::from_utf8_lossy(file.cached.content()).into_owned())
     }
 
     fn current(&self) -> Arc<Files> {
@@ -112,32 +113,33 @@ impl Assets {
 impl Files {
     fn read(source: &Source) -> Result<Files, SourceError> {
         let contents = source.read()?;
-        let by_path: BTreeMap<String, Arc<File>> =
+        let by_path: BTreeMap<String, File> =
             contents.keys().map(|path| File::entry(path, &contents)).collect();
-        let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, &file.etag)).collect();
+        let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, file.cached.etag())).collect();
         let version = etag::content_hash(&etags);
         Ok(Files { by_path, version })
     }
 
-    /// The file at `<version>/<path>`, as pages link it, or at its own path.
-    fn find(&self, path: &str) -> Option<Served> {
+    /// The file at `<version>/<path>`, as pages link it, or at its own path; and how long a browser
+    /// may keep it.
+    fn find(&self, path: &str) -> Option<(&File, &'static str)> {
         if let Some(file) = self.by_path.get(path) {
-            return Some(Served { file: file.clone(), cache: "no-cache" });
+            return Some((file, REVALIDATE));
         }
         let (version, path) = path.split_once('/')?;
-        let cache = match version {
-            version if version == self.version => "public, max-age=31536000, immutable",
+        let control = match version {
+            version if version == self.version => FOREVER,
             // A page that was loaded before an update gets the file of today, but not forever.
-            version if is_version(version) => "no-cache",
+            version if is_version(version) => REVALIDATE,
             _ => return None,
         };
-        Some(Served { file: self.by_path.get(path)?.clone(), cache })
+        Some((self.by_path.get(path)?, control))
     }
 }
 
 impl File {
     /// The file at a path of `contents`, joined with those that it imports.
-    fn entry(path: &str, contents: &Contents) -> (String, Arc<File>) {
+    fn entry(path: &str, contents: &Contents) -> (String, File) {
         let content_type = Path::new(path)
             .extension()
             .and_then(|extension| ContentType::from_extension(extension.to_str()?))
@@ -146,8 +148,7 @@ impl File {
         let imports = imports(path, &String::from_utf8_lossy(source));
         let whole = joined(path, contents);
         let content = whole.map_or_else(|| source.clone(), |text| Cow::Owned(text.into_bytes()));
-        let etag = etag::of(&content);
-        (path.into(), Arc::new(File { content, imports, content_type, etag }))
+        (path.into(), File { cached: Cached::new(content, content_type, REVALIDATE), imports })
     }
 }
 
@@ -156,31 +157,11 @@ fn is_version(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A file and how long a browser may keep it.
-pub struct Served {
-    file: Arc<File>,
-    cache: &'static str,
-}
-
-impl<'r> Responder<'r, 'static> for Served {
-    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        let Served { file, cache } = self;
-        let mut response = Response::build();
-        response.raw_header("Cache-Control", cache).raw_header("ETag", file.etag.clone());
-        if etag::is_known(request, &file.etag) {
-            return response.status(Status::NotModified).ok();
-        }
-        let content = file.content.clone();
-        response
-            .header(file.content_type.clone())
-            .sized_body(content.len(), io::Cursor::new(content))
-            .ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::ptr;
 
     fn files(names: &[&str]) -> Files {
         let content = |name: &&str| (name.to_string(), Cow::Borrowed(&b"content"[..]));
@@ -192,14 +173,13 @@ mod tests {
     #[test]
     fn an_exact_path_comes_before_a_version() {
         let files = files(&["a.css", "sub/b.css", "0000000000000000/a.css"]);
-        let keep = "public, max-age=31536000, immutable";
         let table = [
-            ("a.css", Some("no-cache")),
-            ("sub/b.css", Some("no-cache")),
-            ("0123456789abcdef/a.css", Some(keep)),
-            ("0123456789abcdef/sub/b.css", Some(keep)),
-            ("fedcba9876543210/a.css", Some("no-cache")),
-            ("0000000000000000/a.css", Some("no-cache")),
+            ("a.css", Some(REVALIDATE)),
+            ("sub/b.css", Some(REVALIDATE)),
+            ("0123456789abcdef/a.css", Some(FOREVER)),
+            ("0123456789abcdef/sub/b.css", Some(FOREVER)),
+            ("fedcba9876543210/a.css", Some(REVALIDATE)),
+            ("0000000000000000/a.css", Some(REVALIDATE)),
             ("sub/a.css", None),
             ("x/a.css", None),
             ("0123456789ABCDEF/a.css", None),
@@ -208,11 +188,11 @@ mod tests {
             ("0123456789abcdef/0123456789abcdef/a.css", None),
             ("", None),
         ];
-        for (path, cache) in table {
-            assert_eq!(files.find(path).map(|served| served.cache), cache, "{path}");
+        for (path, control) in table {
+            assert_eq!(files.find(path).map(|(_, control)| control), control, "{path}");
         }
-        let exact = files.find("0000000000000000/a.css").expect("a file").file;
-        assert!(Arc::ptr_eq(&exact, &files.by_path["0000000000000000/a.css"]));
+        let (exact, _) = files.find("0000000000000000/a.css").expect("a file");
+        assert!(ptr::eq(exact, &files.by_path["0000000000000000/a.css"]));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use rocket::{State, get};
 use serde_json::json;
 
 use crate::config::AboutConfig;
+use crate::web::http::cached::Cached;
 use crate::web::http::public_url::PublicUrl;
 use crate::web::pages::picture;
-use crate::web::pages::preview::Image;
+use crate::web::pages::preview::CACHE;
 
 /// What crawlers should leave alone: addresses without end, and those that are not pages.
 const ROBOTS: &str = "\
@@ -45,23 +46,23 @@ pub fn security(about: &State<AboutConfig>, url: PublicUrl) -> Option<String> {
 }
 
 #[get("/favicon.ico")]
-pub fn favicon() -> Image {
-    Image::new(picture::favicon(), ContentType::Icon)
+pub fn favicon() -> Cached {
+    Cached::new(picture::favicon(), ContentType::Icon, CACHE)
 }
 
 #[get("/apple-touch-icon.png")]
-pub fn apple_touch_icon() -> Image {
-    Image::new(picture::icon(180), ContentType::PNG)
+pub fn apple_touch_icon() -> Cached {
+    Cached::new(picture::icon(180), ContentType::PNG, CACHE)
 }
 
 #[get("/icon-192.png")]
-pub fn icon_192() -> Image {
-    Image::new(picture::icon(192), ContentType::PNG)
+pub fn icon_192() -> Cached {
+    Cached::new(picture::icon(192), ContentType::PNG, CACHE)
 }
 
 #[get("/icon-512.png")]
-pub fn icon_512() -> Image {
-    Image::new(picture::icon(512), ContentType::PNG)
+pub fn icon_512() -> Cached {
+    Cached::new(picture::icon(512), ContentType::PNG, CACHE)
 }
 
 /// How a phone shows the site on its home screen.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rocket::fairing::AdHoc;
 use rocket::{State, get, routes};
 
-use crate::web::pages::assets::Served;
+use crate::web::http::cached::Cached;
 use crate::web::pages::view::Site;
 
 /// Serves the static files of the managed [`Site`].
@@ -18,6 +18,6 @@ pub fn stage() -> AdHoc {
 /// The path is optional because Rocket logs a warning for each path that it refuses, such as `.x`.
 /// Any stranger could fill the log with them.
 #[get("/<path..>")]
-fn file(path: Option<PathBuf>, site: &State<Site>) -> Option<Served> {
+fn file(path: Option<PathBuf>, site: &State<Site>) -> Option<Cached> {
     site.assets().find(path?.to_str()?)
 }

@@ -360,3 +360,25 @@ async fn the_page_about_the_fleet_exists_only_in_a_fleet() {
     assert_eq!(single.get("/fleet").await.status, 404);
     assert_eq!(link(&single.get("/").await, "Fleet"), None);
 }
+
+#[tokio::test]
+async fn a_copy_that_is_current_is_not_sent_again() {
+    let site = site(3).await;
+    for (path, control) in [
+        ("/static/css/die.css", "no-cache"),
+        ("/favicon.ico", "public, max-age=86400"),
+        ("/icon-192.png", "public, max-age=86400"),
+        ("/picture.png", "public, max-age=86400"),
+        ("/rolls/3/picture.png", "public, max-age=86400"),
+    ] {
+        let whole = site.get(path).await;
+        let etag = whole.header("ETag");
+        assert_eq!((whole.status, whole.header("Cache-Control")), (200, control), "{path}");
+        for (known, status) in [(etag, 304), ("\"0123456789abcdef\"", 200)] {
+            let answer = site.request(Method::Get, path, &[("If-None-Match", known)]).await;
+            assert_eq!((answer.status, answer.header("ETag")), (status, etag), "{path}: {known}");
+            assert_eq!(answer.header("Cache-Control"), control, "{path}: {known}");
+            assert_eq!(answer.content_type.is_empty(), status == 304, "{path}: {known}");
+        }
+    }
+}
