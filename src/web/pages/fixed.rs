@@ -1,5 +1,7 @@
 //! Files that browsers and crawlers ask for at fixed addresses.
 
+use std::sync::LazyLock;
+
 use jiff::{SignedDuration, Timestamp};
 use rocket::http::ContentType;
 use rocket::{State, get};
@@ -45,24 +47,48 @@ pub fn security(about: &State<AboutConfig>, url: PublicUrl) -> Option<String> {
     ))
 }
 
+/// The icons. Each is drawn at its first request, and then kept.
+pub struct Icons {
+    favicon: LazyLock<Cached>,
+    of_180: LazyLock<Cached>,
+    of_192: LazyLock<Cached>,
+    of_512: LazyLock<Cached>,
+}
+
+impl Icons {
+    pub fn new() -> Icons {
+        Icons {
+            favicon: LazyLock::new(|| Cached::new(picture::favicon(), ContentType::Icon, CACHE)),
+            of_180: LazyLock::new(|| icon(180)),
+            of_192: LazyLock::new(|| icon(192)),
+            of_512: LazyLock::new(|| icon(512)),
+        }
+    }
+}
+
+/// An icon that is `side` pixels wide.
+fn icon(side: u32) -> Cached {
+    Cached::new(picture::icon(side), ContentType::PNG, CACHE)
+}
+
 #[get("/favicon.ico")]
-pub fn favicon() -> Cached {
-    Cached::new(picture::favicon(), ContentType::Icon, CACHE)
+pub fn favicon(icons: &State<Icons>) -> Cached {
+    icons.favicon.clone()
 }
 
 #[get("/apple-touch-icon.png")]
-pub fn apple_touch_icon() -> Cached {
-    Cached::new(picture::icon(180), ContentType::PNG, CACHE)
+pub fn apple_touch_icon(icons: &State<Icons>) -> Cached {
+    icons.of_180.clone()
 }
 
 #[get("/icon-192.png")]
-pub fn icon_192() -> Cached {
-    Cached::new(picture::icon(192), ContentType::PNG, CACHE)
+pub fn icon_192(icons: &State<Icons>) -> Cached {
+    icons.of_192.clone()
 }
 
 #[get("/icon-512.png")]
-pub fn icon_512() -> Cached {
-    Cached::new(picture::icon(512), ContentType::PNG, CACHE)
+pub fn icon_512(icons: &State<Icons>) -> Cached {
+    icons.of_512.clone()
 }
 
 /// How a phone shows the site on its home screen.

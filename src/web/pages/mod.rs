@@ -41,6 +41,7 @@ use crate::health::Health;
 use crate::store::Store;
 
 use self::developers::Facts;
+use self::fixed::Icons;
 use self::preview::Artist;
 
 /// What the handlers share.
@@ -82,7 +83,8 @@ pub fn stage(config: &Config, store: Store, health: Health) -> AdHoc {
             fixed::icon_512,
             fixed::manifest,
         ];
-        let rocket = rocket.manage(pages).manage(facts).manage(about).manage(Artist::new());
+        let rocket = rocket.manage(pages).manage(facts).manage(about);
+        let rocket = rocket.manage(Artist::new()).manage(Icons::new());
         let rocket = rocket.mount("/", routes);
         if is_in_fleet { rocket.mount("/", routes![fleet::page]) } else { rocket }
     })
