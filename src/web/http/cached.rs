@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rocket::Request;
 use rocket::http::{ContentType, Status};
-use rocket::response::{self, Responder, Response};
+use rocket::response::{self, Builder, Responder, Response};
 
 use crate::web::http::etag;
 
@@ -30,6 +30,17 @@ impl Cached {
     ) -> Cached {
         let content = content.into();
         let etag = etag::of(&content);
+        Cached::with_etag(etag, content, content_type, control)
+    }
+
+    /// A file with another entity tag, which must change with the content.
+    pub fn with_etag(
+        etag: String,
+        content: impl Into<Cow<'static, [u8]>>,
+        content_type: ContentType,
+        control: &'static str,
+    ) -> Cached {
+        let content = content.into();
         Cached { content: Content(Arc::new(content)), content_type, etag, control }
     }
 
@@ -51,15 +62,34 @@ impl Cached {
 impl<'r> Responder<'r, 'static> for Cached {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         let Cached { content, content_type, etag, control } = self;
-        let is_known = etag::is_known(request, &etag);
-        let mut response = Response::build();
-        response.raw_header("Cache-Control", control).raw_header("ETag", etag);
-        if is_known {
-            return response.status(Status::NotModified).ok();
+        if etag::is_known(request, &etag) {
+            return Unchanged { etag, control }.respond_to(request);
         }
-        let length = content.as_ref().len();
-        response.header(content_type).sized_body(length, Cursor::new(content)).ok()
+        headers(etag, control)
+            .header(content_type)
+            .sized_body(content.as_ref().len(), Cursor::new(content))
+            .ok()
     }
+}
+
+/// The answer that the client has a current copy.
+pub struct Unchanged {
+    /// The entity tag of the copy, with its quotes.
+    pub etag: String,
+    /// The value of `Cache-Control`.
+    pub control: &'static str,
+}
+
+impl<'r> Responder<'r, 'static> for Unchanged {
+    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
+        headers(self.etag, self.control).status(Status::NotModified).ok()
+    }
+}
+
+fn headers(etag: String, control: &'static str) -> Builder<'static> {
+    let mut response = Response::build();
+    response.raw_header("Cache-Control", control).raw_header("ETag", etag);
+    response
 }
 
 #[derive(Clone)]

@@ -129,7 +129,7 @@ pub struct Moment {
 }
 
 /// One die, of a roll or before the first roll.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct DieRow {
     name: String,
     pub label: String,
