@@ -150,6 +150,10 @@ impl Deref for Browser {
 /// The kind of a console message by its source and subject, on the page at `url`.
 fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     let message = entry["message"].as_str()?;
+    // Chromium loads an icon some time after the page.
+    if message.contains("icon from the Manifest") && message.contains("(Download error") {
+        return Some(Complaint::Network);
+    }
     if entry["source"] != "network" {
         return None;
     }

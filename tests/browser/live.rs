@@ -254,6 +254,7 @@ fn a_page_without_rolls_says_so_and_shows_the_first_roll_by_itself() {
     assert_eq!(browser.text("#notices"), "No rolls yet. The first one will appear here.");
     assert_eq!(browser.read("document.querySelectorAll('.felt .die').length"), 2);
     drop(lock);
+    slots_up_to(2, &browser, &instance);
     assert_eq!(browser.text("#notices"), "");
     browser.assert_quiet(&[]);
 }

@@ -15,8 +15,8 @@ fn open_pages_and_new_ones_say_in_plain_words_that_no_roll_can_be_stored() {
     browser.goto(&instance.url("/"));
     slots_up_to(3, &browser, &instance);
     let outside = lock(&instance);
-    let clock = instance.stored().last().unwrap().1[11..19].to_owned();
-    let says = format!("No new rolls since {clock}. The server keeps trying.");
+    let time = instance.stored().last().unwrap().1[..19].replace('T', " ");
+    let says = format!("No new rolls since {time}. The server keeps trying.");
     let notice = "document.querySelector('#notices').innerText";
     browser.wait_for(&format!("{notice} === '{says}' && {STATE} === 'stalled'"));
     assert_eq!(browser.read("document.body.innerText.includes('All is well')"), false);
