@@ -16,7 +16,8 @@ function offerZones(zone) {
   const here = document.getElementById("zone-here");
   here.querySelector(".zone-name").textContent = viewerZone;
   here.href = addressIn(viewerZone);
-  here.hidden = viewerZone === zone;
+  // The server links the page in UTC.
+  here.hidden = viewerZone === zone || viewerZone === "UTC";
   if (zone === "UTC") return;
   // The links to the history outside of the main part keep the zone, too.
   for (const link of document.querySelectorAll(':is(header, footer) a[href="/rolls"]')) {
