@@ -117,6 +117,8 @@ fn a_server_that_cannot_listen_becomes_fatal_and_its_log_has_the_reason() {
     let few = |files: &mut Files| {
         // The delivered ten retries take a minute.
         files.replace(PROGRAM, "startretries=10", "startretries=1");
+        // On a slow machine a start that fails may take longer than three seconds.
+        files.replace(PROGRAM, "startsecs=3", "startsecs=15");
     };
     let taken = std::net::TcpListener::bind(("127.0.0.1", instance.port())).unwrap();
     let supervisor = Supervisor::start_with(&instance, few);
