@@ -25,7 +25,7 @@ pub struct Change {
     pub cell: usize,
     /// Whether it completed the block, so that no cell of the next one holds a roll.
     pub completes_block: bool,
-    /// The index of the peak of the evidence that it added or raised.
+    /// The index of the first peak of the evidence that it added or raised.
     pub peak: Option<usize>,
 }
 
@@ -60,13 +60,14 @@ impl Tallies {
         let mut changes = Vec::with_capacity(roll.dice.0.len());
         for result in &roll.dice.0 {
             let tally = self.tally(result.die);
-            let (n_blocks, peak) = (tally.n_blocks, tally.peaks.last().copied());
+            let n_blocks = tally.n_blocks;
+            let (n_peaks, peak) = (tally.peaks.len(), tally.peaks.last().copied());
             if let Some(index) = tally.add(roll.id, result.result) {
                 let completes_block = tally.n_blocks > n_blocks;
                 let cell = tally.fair.cell(index);
                 let die = result.die.to_string();
                 let is_higher = tally.peaks.last().copied() != peak;
-                let peak = is_higher.then(|| tally.peaks.len() - 1);
+                let peak = is_higher.then(|| n_peaks.min(tally.peaks.len() - 1));
                 changes.push(Change { die, result: index, cell, completes_block, peak });
             }
         }
