@@ -111,11 +111,11 @@ start_others() {
 
 # The certificate of the NATS server of n1, as a hash, and its answer to a password of `rollcast`.
 cat >/srv/log_in.py <<'END'
-import hashlib, json, socket, ssl, sys
+import hashlib, json, os, socket, ssl, sys
 connection = socket.create_connection(("10.0.0.1", 4222), 30)
 while not connection.recv(1) == b"\n":
     pass
-authority = ssl.create_default_context(cafile="/root/fleet/ca.pem")
+authority = ssl.create_default_context(cafile=os.path.expanduser("~/fleet/ca.pem"))
 connection = authority.wrap_socket(connection, server_hostname="10.0.0.1")
 print(hashlib.sha256(connection.getpeercert(True)).hexdigest())
 options = json.dumps({"user": "rollcast", "pass": sys.argv[1], "verbose": False})
