@@ -1,4 +1,5 @@
 //! Joins a script with the modules that it imports, and a style sheet with those that it imports.
+//! Leaves out comments.
 //!
 //! Each script and style sheet that a page links is served together with the files that it imports.
 //! Another server can serve the files as they are, only with more requests. Write each import and
@@ -13,8 +14,7 @@
 //! @import "./sheet.css";
 //! ```
 //!
-//! Comments are not served. A comment must have its lines to itself, and no line within a string may
-//! begin like a comment.
+//! A line that begins with `//` or `/*` begins a comment, so no such line may be within a string.
 
 use crate::web::pages::source::Contents;
 
@@ -41,14 +41,12 @@ fn resolved(path: &str, name: &str) -> Option<String> {
     Some(folders.join("/"))
 }
 
-/// The text of a file with those that it imports. `None` if it imports none, or one is missing.
+/// The text of a script or style sheet with those that it imports, without comments. `None` for any
+/// other file, and if an imported file is missing.
 pub fn joined(path: &str, files: &Contents) -> Option<String> {
     let kind = kind(path)?;
     let mut order = Vec::new();
     add_imports(path, files, &mut order, &mut Vec::new())?;
-    if order.is_empty() {
-        return None;
-    }
     let mut whole = String::new();
     for imported in &order {
         let text = text(imported, files)?;
@@ -122,8 +120,10 @@ fn add_body(path: &str, text: &str, whole: &mut String) {
     let mut is_in_comment = false;
     for line in text.split_inclusive('\n') {
         let is_comment = is_in_comment || line.trim_start().starts_with("/*");
-        is_in_comment = is_comment && !line.trim_end().ends_with("*/");
-        if is_comment || line.trim_start().starts_with("//") {
+        let rest = line.split_once("*/").map(|(_, rest)| rest);
+        is_in_comment = is_comment && rest.is_none();
+        let line = if is_comment { rest.unwrap_or_default() } else { line };
+        if is_comment && line.trim().is_empty() || line.trim_start().starts_with("//") {
             continue;
         }
         match &imports(path, line.trim_end())[..] {
@@ -197,7 +197,8 @@ mod tests {
                         return { b };\n})();\n\
                         const { b } = $js_b;\nconst { C: D } = $js_sub_c;\nb(D);\n";
         assert_eq!(joined("js/a.js", &files).as_deref(), Some(expected));
-        assert_eq!(joined("js/d.js", &files), None, "nothing to join");
+        let alone = joined("js/d.js", &files);
+        assert_eq!(alone.as_deref(), Some("const x = 2;\nexport const d = x;\n"));
     }
 
     #[test]
@@ -216,13 +217,14 @@ mod tests {
         let files = files(&[
             (
                 "a.css",
-                "@import \"./b.css\";\n/* One. */\na {}\n\n  /* Two,\n     three. */\n  u {}\n",
+                "@import \"./b.css\";\n/* One. */\na {}\n\n  /* Two,\n     three. */\n  u {}\n/* Four. */ s {}\n",
             ),
-            ("b.css", "b {}\n"),
+            ("b.css", "/* Five. */\nb {}\n"),
             ("c.js", "import { d } from \"./d.js\";\n// One.\nd(); // Two.\n"),
             ("d.js", "/**\n * Three.\n */\nexport function d() {\n  // Four.\n}\n"),
         ]);
-        assert_eq!(joined("a.css", &files).as_deref(), Some("b {}\na {}\n\n  u {}\n"));
+        assert_eq!(joined("a.css", &files).as_deref(), Some("b {}\na {}\n\n  u {}\n s {}\n"));
+        assert_eq!(joined("b.css", &files).as_deref(), Some("b {}\n"));
         let script = "const $d = (() => {\nfunction d() {\n}\nreturn { d };\n})();\n\
                       const { d } = $d;\nd(); // Two.\n";
         assert_eq!(joined("c.js", &files).as_deref(), Some(script));
@@ -260,7 +262,7 @@ mod tests {
                 assert!(!line.contains('{') || !line.starts_with(" const {"), "{path}: {line}");
             }
             let whole = joined(path, &files);
-            assert_eq!(whole.is_some(), n_imports > 0, "{path}");
+            assert!(whole.is_some(), "{path}");
             let lines = whole.iter().flat_map(|whole| whole.lines());
             assert_eq!(lines.filter(|line| line.starts_with("import ")).count(), 0, "{path}");
         }
