@@ -146,8 +146,8 @@ impl DieTally {
         let index = self.fair.index(result)?;
         self.last_id = id;
         if self.peaks.is_empty() && self.n_rolls > 0 {
-            // The database was migrated, and only the newest e-value of these rolls is known.
-            self.peaks.push(Peak { last_n: self.n_rolls, log_e: self.log_e });
+            // The database was migrated, and only the highest e-value of all its rolls is known.
+            self.peaks.push(Peak { last_n: self.n_rolls, log_e: self.highest_log_e });
         }
         self.log_e += self.log_bet(index);
         if self.log_e > self.highest_log_e {

@@ -212,6 +212,9 @@ fn a_database_of_schema_6_gets_its_evidence_by_a_recount_if_all_rolls_are_kept()
         instance.start().stop();
         let n_rolls = number(&instance, "select max(id) from rolls");
         let outside = Connection::open(instance.database()).unwrap();
+        let highest = "select highest_log_e / ln(10) from die_statistics where die = '1D6'";
+        let highest: f64 = outside.query_row(highest, [], |row| row.get(0)).unwrap();
+        let highest = (highest * 1e4).round() as i64;
         outside.execute_batch(TO_SCHEMA_6).unwrap();
         let pruned = format!("delete from rolls where id <= {n_deleted}");
         outside.execute_batch(&pruned).unwrap();
@@ -235,6 +238,8 @@ fn a_database_of_schema_6_gets_its_evidence_by_a_recount_if_all_rolls_are_kept()
                 let ends: Vec<u64> = history.iter().map(|point| point.0).collect();
                 let (last_before, newest) = (n_rolls as u64, (n_rolls + n_starts) as u64);
                 assert_eq!(ends, [last_before, newest], "the evidence begins at the upgrade");
+                assert_eq!(history[0].1, highest, "the highest evidence before the upgrade");
+                assert_ne!(history[0].1, history[1].1, "it fell again");
             }
             server.stop();
         }
