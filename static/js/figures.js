@@ -1,6 +1,7 @@
 // Reads the statistics from the server. The time between two requests grows with the history, and
 // a hidden page sends none. The browser revalidates its copy, so unchanged statistics cost a 304
 // without a body.
+import { Delays } from "./delays.js";
 
 const MIN_MS = 3_000;
 const MAX_MS = 60_000;
@@ -22,6 +23,7 @@ export class Figures {
   #held = false;
   #reading;
   #dueAt;
+  #delays = new Delays();
   #timer;
 
   /**
@@ -85,8 +87,9 @@ export class Figures {
     const { signal } = this.#reading;
     const statistics = await read(this.#url, signal);
     this.#reading = undefined;
-    this.#dueAt ??= this.#nextAt();
-    if (!statistics) this.#wanted = true;
+    // A request that failed is repeated soon.
+    this.#dueAt ??= statistics ? this.#nextAt() : performance.now() + this.#delays.next();
+    if (!statistics || signal.aborted) this.#wanted = true;
     if (!signal.aborted) this.#deliver(statistics);
     this.#schedule();
   }
