@@ -41,11 +41,11 @@ export class Console {
       { url: stream, cursor, everyMs: Number(everyMs) },
       {
         onState: (name) => this.#connected(name),
-        onSync: ({ head, headId }) => {
+        onSync: ({ anotherHistory, head, headId }) => {
           // The page may be old. Begin with the rolls of now.
           if (isFirst) this.#follow.restart(head);
           isFirst = false;
-          this.#resumed(headId);
+          this.#resumed(headId, anotherHistory);
         },
         onRoll: (roll) => this.#received(roll),
       },
@@ -66,7 +66,8 @@ export class Console {
   }
 
   #connected(name) {
-    if (this.#gap) return;
+    const isConnecting = name === "live" || name === "connecting";
+    if (this.#isCut || (this.#gap && isConnecting)) return;
     if (name === "live") this.#say("Listening. Each roll appears as soon as it is made.");
     else if (name === "busy") this.#say("The server has no free stream now. Trying again soon.");
     else if (name !== "connecting") this.#say("Reconnecting…");
@@ -107,14 +108,15 @@ export class Console {
     this.#countNoMore();
     this.#gap.headId = this.#gap.after;
     this.#press(this.#cut, false, "Disconnect");
-    this.#say("Reconnected. Asking for the missed rolls…");
+    this.#say("Reconnecting, and asking for the missed rolls…");
     this.#follow.restart(this.#follow.cursor);
   }
 
   /** A stream begins: the server has rolls up to this one. */
-  #resumed(headId) {
+  #resumed(headId, anotherHistory) {
     if (!this.#gap || this.#isCut) return;
     this.#gap.headId = headId;
+    if (anotherHistory) this.#gap.isWhole = false;
     if (headId <= this.#gap.after) this.#close();
   }
 
