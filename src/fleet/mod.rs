@@ -103,7 +103,10 @@ impl Node {
     }
 }
 
-/// What is already logged. A fault is logged once, not with every attempt.
+/// How many different settings of other nodes are logged.
+const MAX_DIFFERENT: usize = 16;
+
+/// The faults and differences that are already logged. A fault is logged once, not with every attempt.
 #[derive(Default)]
 pub struct Reported {
     fault: Option<String>,
@@ -147,13 +150,13 @@ impl Reported {
     }
 
     fn every_differs(&mut self, theirs: Duration, ours: Duration) {
-        if self.every.insert(theirs) {
+        if self.every.len() < MAX_DIFFERENT && self.every.insert(theirs) {
             warn!("another node of the fleet rolls every {theirs:?}, this one every {ours:?}");
         }
     }
 
     fn dice_differ(&mut self, theirs: String, ours: &Dice) {
-        if !self.dice.contains(&theirs) {
+        if self.dice.len() < MAX_DIFFERENT && !self.dice.contains(&theirs) {
             warn!("another node of the fleet rolls {theirs}, this one {ours}");
             self.dice.insert(theirs);
         }
