@@ -42,7 +42,8 @@ fn bars_follow_each_roll_and_the_mean_follows_the_statistics() {
     browser.wait_for(&changed);
     server.stop();
     browser.wait_for("document.getElementById('state').dataset.state === 'reconnecting'");
-    // The last rolls before the stop may not have been delivered.
+    // The last rolls before the stop may not have been delivered. The last draw may be due.
+    browser.wait_for(&format!("{N_ROLLS} === {NEWEST}"));
     let n_rolls = browser.read(N_ROLLS).as_u64().unwrap() as usize;
     let stored = instance.stored().into_iter().take(n_rolls).collect::<Vec<_>>();
     assert_eq!(stored.len(), n_rolls, "no roll is counted twice");

@@ -9,10 +9,7 @@ use crate::slots::{STATE, slots_up_to};
 #[test]
 fn a_rejected_page_says_so_and_connects_by_itself_when_a_stream_is_free() {
     let browser = Browser::open();
-    // During the 15 to 45 s of `retry` come more than 300 rolls. So the page skips the older ones,
-    // which takes a second stream.
-    let instance =
-        Instance::new("every = '20ms'\nmax_streams_per_address = 1\ntrusted_proxies = []");
+    let instance = Instance::new("every = '1s'\nmax_streams_per_address = 1\ntrusted_proxies = []");
     let server = instance.start();
     let mut other = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     other.frames(2);
