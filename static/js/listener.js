@@ -4,8 +4,8 @@ import { parseCursor } from "./cursor.js";
 import { Delays } from "./delays.js";
 import { parseRoll, parseSync } from "./roll.js";
 
-// A server counts a stream until it notices that the stream was closed. If the next one came before,
-// it could be over the limit of streams.
+// A server counts a stream until it notices that the stream was closed. A new stream
+// that opens earlier could exceed the limit.
 const SETTLE_MS = 500;
 
 export class Listener {

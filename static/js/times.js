@@ -1,5 +1,5 @@
 // Runs on every page: shows times in the time zone of the page, and names it.
-import { nameZone, viewerZone, writeTimes } from "./zone.js";
+import { nameZone, visitorZone, writeTimes } from "./zone.js";
 
 const line = document.getElementById("zone");
 if (line) {
@@ -14,10 +14,10 @@ nameZone(document);
 // The server wrote the times, in the zone of the address.
 function offerZones(zone) {
   const here = document.getElementById("zone-here");
-  here.querySelector(".zone-name").textContent = viewerZone;
-  here.href = addressIn(viewerZone);
+  here.querySelector(".zone-name").textContent = visitorZone;
+  here.href = addressIn(visitorZone);
   // The server links the page in UTC.
-  here.hidden = viewerZone === zone || viewerZone === "UTC";
+  here.hidden = visitorZone === zone || visitorZone === "UTC";
   if (zone === "UTC") return;
   // The links to the history outside of the main part keep the zone, too.
   for (const link of document.querySelectorAll(':is(header, footer) a[href="/rolls"]')) {
@@ -25,13 +25,13 @@ function offerZones(zone) {
   }
 }
 
-/** The pages of the history show the zone that their address names. Let it be that of this page. */
+/** Adds the visitor's zone to a link to the history, which shows the zone that its address names. */
 function keepZone({ target }) {
   const link = target.closest?.("a");
   const isHistory = link?.origin === location.origin && /^\/rolls(\/\d+)?$/.test(link.pathname);
-  if (viewerZone === "UTC" || !isHistory) return;
+  if (visitorZone === "UTC" || !isHistory) return;
   const fields = new URLSearchParams(link.search);
-  fields.set("tz", viewerZone);
+  fields.set("tz", visitorZone);
   link.search = fields;
 }
 

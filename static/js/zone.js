@@ -2,13 +2,13 @@
 // server writes its times. All other pages show the visitor's zone: the server writes UTC, which
 // remains in the `datetime` and `title` of each element.
 
-export const viewerZone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const visitorZone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 const formats = new Map();
 
 /** The time zone of the page. */
 export function pageZone() {
-  return document.getElementById("zone")?.dataset.zone ?? viewerZone;
+  return document.getElementById("zone")?.dataset.zone ?? visitorZone;
 }
 
 /** The date and the time of day in a time zone, as the server writes them. */

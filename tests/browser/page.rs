@@ -74,7 +74,7 @@ fn every_page_works_with_scripts_off() {
 }
 
 #[test]
-fn times_are_in_the_viewers_zone_with_utc_in_their_attributes() {
+fn times_are_in_the_visitors_zone_with_utc_in_their_attributes() {
     let browser = Browser::in_zone("America/Sao_Paulo");
     let instance = Instance::new("every = '100ms'\npage_size = 10");
     instance.fill(120, 1);

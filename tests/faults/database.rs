@@ -42,7 +42,7 @@ fn consecutive(first: i64, n_rolls: usize) -> Vec<i64> {
 }
 
 /// Starts a fault that blocks all commits, and ends it. Asserts that pages, streams and probes keep
-/// working, that the probe reports `cause`, and that the page says it in people's words. Returns the
+/// working, that the probe reports `cause`, and that the page says it in plain words. Returns the
 /// time from the end of the fault to the next roll.
 fn stall(
     instance: &Instance,

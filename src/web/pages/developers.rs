@@ -53,7 +53,7 @@ struct LookBackView {
     address: String,
 }
 
-/// What is the same in each response.
+/// The facts that are equal in all responses.
 pub struct Facts {
     limits: Limits,
     reference: Reference,

@@ -1,4 +1,4 @@
-//! The page about the fleet, `/fleet`: whether this node has all rolls, in people's words.
+//! The page about the fleet, `/fleet`: whether this node has all rolls, in plain words.
 
 use rocket::http::ContentType;
 use rocket::response::{self, Responder, Response};

@@ -40,8 +40,7 @@ impl Artist {
         dice: Vec<DieRow>,
         title: String,
     ) -> Result<Picture, HttpError> {
-        // All that determines a picture.
-        let etag = etag::of(&(env!("CARGO_PKG_VERSION"), &dice, &title));
+        let etag = etag::of(&(picture::DRAWING, &dice, &title));
         if known.has(&etag) {
             return Ok(Either::Left(Unchanged { etag, control: CACHE }));
         }

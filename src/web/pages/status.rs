@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::health::{Audience, Health, Replication};
+use crate::statistics::words::grouped;
 
 /// Whether new rolls are stored, and what that means for visitors.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -24,8 +25,10 @@ impl StatusView {
         }
         if let Some(Replication::CatchingUp { n_behind }) = health.replication() {
             let s = if n_behind == 1 { "" } else { "s" };
-            let words =
-                format!("This server is {n_behind} roll{s} behind the others and is catching up.");
+            let words = format!(
+                "This server is {} roll{s} behind the others and is catching up.",
+                grouped(n_behind)
+            );
             return StatusView { name: "catching_up", words, n_behind };
         }
         let words = stopped(health.last_commit(), Timestamp::now());

@@ -13,6 +13,10 @@ use self::canvas::{Canvas, Colour};
 use self::sprite::{Part, Role, SIDE};
 use self::text::Style;
 
+/// The version of the drawing. Raise it with every change of the pictures, so that browsers do not
+/// keep the old ones.
+pub const DRAWING: u32 = 1;
+
 /// The size that link previews show whole.
 pub const WIDTH: u32 = 1_200;
 pub const HEIGHT: u32 = 630;

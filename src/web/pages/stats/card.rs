@@ -9,7 +9,7 @@ use crate::web::pages::links;
 use crate::web::pages::stats::axis::{Tick, labels, percent, slot};
 use crate::web::pages::stats::view::question;
 
-/// The free space above the highest bar, as a part of its height.
+/// The free space above the highest bar, as a fraction of its height.
 const HEADROOM: f64 = 0.08;
 
 /// The part `_fairness` of a page.

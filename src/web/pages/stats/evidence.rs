@@ -6,7 +6,7 @@ use crate::statistics::words::{grouped, superscript};
 use crate::statistics::{DieReport, EvidencePoint};
 use crate::web::pages::stats::axis::{Tick, percent, round_up};
 
-/// Free space above and below the values, as a part of their range.
+/// Free space above and below the values, as a fraction of their range.
 const MARGIN: f64 = 0.08;
 /// The maximum number of steps of the scale of evidence.
 const MAX_STEPS: f64 = 5.0;
