@@ -160,6 +160,7 @@ fn kind(entry: &Value, url: &str) -> Option<Complaint> {
     let of_network = [
         "net::ERR_CONNECTION_REFUSED",
         "net::ERR_CONNECTION_RESET",
+        "net::ERR_CONTENT_LENGTH_MISMATCH",
         "net::ERR_EMPTY_RESPONSE",
         "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
         "the server responded with a status of 502 (Bad Gateway)",
