@@ -212,9 +212,9 @@ fn a_database_of_schema_6_gets_its_evidence_by_a_recount_if_all_rolls_are_kept()
         instance.start().stop();
         let n_rolls = number(&instance, "select max(id) from rolls");
         let outside = Connection::open(instance.database()).unwrap();
-        let highest = "select highest_log_e / ln(10) from die_statistics where die = '1D6'";
+        let highest = "select highest_log_e from die_statistics where die = '1D6'";
         let highest: f64 = outside.query_row(highest, [], |row| row.get(0)).unwrap();
-        let highest = (highest * 1e4).round() as i64;
+        let highest = (highest / 10_f64.ln() * 1e4).round() as i64;
         outside.execute_batch(TO_SCHEMA_6).unwrap();
         let pruned = format!("delete from rolls where id <= {n_deleted}");
         outside.execute_batch(&pruned).unwrap();

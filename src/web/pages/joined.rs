@@ -242,9 +242,12 @@ mod tests {
             ),
             ("a.txt", "import { b } from \"./b.js\";\n"),
         ]);
-        for path in ["a.js", "b.js", "c.js", "e.js", "a.txt", "none.js"] {
+        for path in ["a.js", "b.js", "c.js", "a.txt", "none.js"] {
             assert_eq!(joined(path, &files), None, "{path}");
         }
+        // Texts like those of imports are none.
+        let alone = joined("e.js", &files);
+        assert_eq!(alone.as_deref(), Some("const e = \"import { d } from './d.js'\";\n"));
     }
 
     #[test]
