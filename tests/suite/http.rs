@@ -312,20 +312,20 @@ fn a_configured_static_folder_is_served_without_links_and_hidden_files() {
     let instance = Instance::new("every = '1h'");
     let folder = instance.path().join("static");
     copy_folder("static", &folder);
-    std::fs::write(folder.join("css/own.css"), "own").unwrap();
+    std::fs::write(folder.join("css/own.css"), "own {}\n").unwrap();
     std::fs::write(folder.join(".hidden"), "hidden").unwrap();
     std::fs::write(instance.path().join("secret.txt"), "secret").unwrap();
     let mut command = instance.command();
     command.env("ROCKET_ROLLCAST", format!("{{static_dir={:?}}}", folder));
     let mut server = instance.start_with(&mut command);
-    assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own");
+    assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own {}\n");
     symlink(instance.path().join("secret.txt"), folder.join("secret.txt")).unwrap();
     symlink(instance.path(), folder.join("instance")).unwrap();
     for (path, status) in [("secret.txt", 404), ("instance/secret.txt", 404), (".hidden", 404)] {
         let answer = get(&instance.url(&format!("/static/{path}")), &[]);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
     }
-    assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own");
+    assert_eq!(get(&instance.url("/static/css/own.css"), &[]).body, "own {}\n");
     server.stop();
 }
 
