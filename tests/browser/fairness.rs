@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::common::Instance;
-use crate::rows::roll_until;
+use crate::rows::{insert_rolls, roll_until};
 use crate::slots::NEWEST;
 
 /// Rolls that the card of the 1D6 counts.
@@ -67,7 +67,7 @@ fn bars_follow_each_roll_and_the_mean_follows_the_statistics() {
 #[test]
 fn the_cards_count_the_rolls_that_the_page_skips() {
     let browser = Browser::open();
-    // With so long a history, the page asks for the figures once a minute.
+    // The history is so long that the page requests the figures only once a minute.
     let instance = Instance::new("every = '1s'");
     instance.fill(12_000, 1);
     let mut server = instance.start();
@@ -75,10 +75,7 @@ fn the_cards_count_the_rolls_that_the_page_skips() {
     browser.goto(&instance.url("/"));
     browser.wait_for("document.getElementById('state').dataset.state === 'live'");
     server.kill();
-    let missed = "insert into rolls (rolled_at, dice)
-                  with recursive n(n) as (values (1) union all select n + 1 from n where n < 1000)
-                  select (select max(rolled_at) from rolls), json_object('1D6', 6, '1D20', 20) from n";
-    Connection::open(instance.database()).unwrap().execute_batch(missed).unwrap();
+    insert_rolls(1_000, &instance);
     let _server = instance.start();
     browser.wait_for(&format!("{NEWEST} > 13001"));
     let caught_up = Instant::now();

@@ -174,7 +174,7 @@ fn the_page_can_be_paused_and_asks_at_a_pace() {
     browser.click("#pause");
     assert_eq!(browser.text("#state"), "Paused");
     let paused = browser.read(N_ROLLS);
-    // While the page shows figures, it asks at least twice during so many rolls.
+    // Without the pause, the page would request the figures at least twice during these rolls.
     roll_until(head(&instance) + 2_000, &instance);
     let asked_since = browser.read(N_REQUESTS).as_u64().unwrap() - asked;
     assert!(asked_since <= 1, "{asked_since} requests during a pause");
