@@ -45,7 +45,8 @@ export class Console {
           // The page may be old. Begin with the rolls of now.
           if (isFirst) this.#follow.restart(head);
           isFirst = false;
-          this.#resumed(headId, anotherHistory);
+          if (anotherHistory) this.#forget();
+          this.#resumed(headId);
         },
         onRoll: (roll) => this.#received(roll),
       },
@@ -113,11 +114,17 @@ export class Console {
   }
 
   /** A stream begins: the server has rolls up to this one. */
-  #resumed(headId, anotherHistory) {
+  #resumed(headId) {
     if (!this.#gap || this.#isCut) return;
     this.#gap.headId = headId;
-    if (anotherHistory) this.#gap.isWhole = false;
     if (headId <= this.#gap.after) this.#close();
+  }
+
+  /** The server has another history, so nobody can say what was missed. */
+  #forget() {
+    if (!this.#gap || this.#isCut) return;
+    this.#gap = undefined;
+    this.#say("Reconnected. The server has another history now.");
   }
 
   /** A missed roll arrived. */
