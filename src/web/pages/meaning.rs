@@ -39,7 +39,7 @@ impl MeaningView {
             PreviousView {
                 id: previous.0,
                 href: links::roll_in(zone, previous),
-                earlier: n_rolls(n_earlier),
+                earlier: words::rolls(n_earlier),
             }
         });
         MeaningView {
@@ -48,13 +48,9 @@ impl MeaningView {
             nth: place.nth.map(ordinal),
             is_first: place.nth == Some(1),
             previous,
-            n_others: (place.n_read > 0).then(|| n_rolls(place.n_read)),
+            n_others: (place.n_read > 0).then(|| words::rolls(place.n_read)),
         }
     }
-}
-
-fn n_rolls(n: u64) -> String {
-    if n == 1 { "1 roll".into() } else { format!("{} rolls", grouped(n)) }
 }
 
 /// An ordinal number: `first`, `60,001st`.
@@ -93,6 +89,5 @@ mod tests {
         for (n, expected) in table {
             assert_eq!(ordinal(n), expected);
         }
-        assert_eq!((n_rolls(1), n_rolls(5_000)), ("1 roll".into(), "5,000 rolls".into()));
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::health::{Audience, Health, Replication};
-use crate::statistics::words::grouped;
+use crate::web::pages::words;
 
 /// Whether new rolls are stored, and what that means for visitors.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -24,11 +24,8 @@ impl StatusView {
             return StatusView { name: "well", words, n_behind: 0 };
         }
         if let Some(Replication::CatchingUp { n_behind }) = health.replication() {
-            let s = if n_behind == 1 { "" } else { "s" };
-            let words = format!(
-                "This server is {} roll{s} behind the others and is catching up.",
-                grouped(n_behind)
-            );
+            let rolls = words::rolls(n_behind);
+            let words = format!("This server is {rolls} behind the others and is catching up.");
             return StatusView { name: "catching_up", words, n_behind };
         }
         let words = stopped(health.last_commit(), Timestamp::now());

@@ -42,6 +42,11 @@ pub fn dice_in_text(dice: impl Iterator<Item = Die>) -> String {
     }
 }
 
+/// A number of rolls: `1 roll`, `5,000 rolls`.
+pub fn rolls(n: u64) -> String {
+    if n == 1 { "1 roll".into() } else { format!("{} rolls", grouped(n)) }
+}
+
 /// What the server does, as a title: `Two dice, rolled every second`.
 pub fn headline(dice: impl Iterator<Item = Die>, every: Duration) -> String {
     let n_dice: usize = dice.map(|die| usize::from(die.n_dice())).sum();
@@ -125,6 +130,11 @@ mod tests {
         for (seconds, words) in table {
             assert_eq!(period(Duration::from_secs(seconds)), words);
         }
+    }
+
+    #[test]
+    fn one_roll_has_no_plural() {
+        assert_eq!([1, 5_000].map(rolls), ["1 roll", "5,000 rolls"]);
     }
 
     #[test]
