@@ -106,7 +106,8 @@ impl Node {
 /// How many different settings of other nodes are logged.
 const MAX_DIFFERENT: usize = 16;
 
-/// The faults and differences that are already logged. A fault is logged once, not with every attempt.
+/// The faults and differences that are already logged. A fault is logged once, not with every
+/// attempt.
 #[derive(Default)]
 pub struct Reported {
     fault: Option<String>,

@@ -49,7 +49,8 @@ export class Fairness {
 
   /** While held, nothing changes on the page. */
   hold(held) {
-    this.#newer = undefined;
+    // The request that they belong to is aborted.
+    if (held) this.#newer = undefined;
     this.#figures.hold(held);
     this.#pace.hold(held);
   }

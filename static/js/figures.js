@@ -53,7 +53,7 @@ export class Figures {
     this.want();
   }
 
-  /** While `held` is true, nothing is read and no callback is called. Reads when it becomes false. */
+  /** While `held` is true, nothing is read and no callback is called. Then reads what is wanted. */
   hold(held) {
     this.#held = held;
     this.#dueAt = performance.now();

@@ -1,4 +1,4 @@
-//! The page about the site, `/about`: who runs it, and what it promises.
+//! The page `/about`: the operator, the drawing of the dice, and the guarantees.
 
 use rocket::{State, get};
 use serde::Serialize;
