@@ -34,6 +34,7 @@ pub mod store;
 pub mod retention;
 pub mod feed;
 pub mod web;
+pub mod fanout;
 pub mod remote;
 pub mod pump;
 pub mod fleet;

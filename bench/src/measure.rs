@@ -105,7 +105,7 @@ impl Measured {
 pub fn measure(places: &Places, peer: Peer, load: &Load) -> Result<Measured> {
     fleet::allow_files(load.n_clients as u64 + fleet::SPARE_FILES)?;
     let mut setup = Setup::new(peer, load.every);
-    setup.commits = load.latency && peer == Peer::Rollcast;
+    setup.commits = load.latency && peer.is_product();
     let server = Server::start(places, &setup)?;
     let measured = measure_running(server, load)
         .with_context(|| format!("measuring {} with {} clients", peer.name(), load.n_clients))?;
@@ -113,7 +113,7 @@ pub fn measure(places: &Places, peer: Peer, load: &Load) -> Result<Measured> {
 }
 
 fn judge(peer: Peer, measured: Measured) -> Result<Measured> {
-    if peer == Peer::Rollcast && !measured.is_sound() {
+    if peer.is_product() && !measured.is_sound() {
         bail!("rollcast is at fault: {} ({})", measured.faults(), measured.problems.join("; "));
     }
     Ok(measured)
@@ -213,7 +213,7 @@ pub fn latency(
 ) -> Option<Latency> {
     let mut rolls = HashMap::<u64, Vec<u64>>::new();
     for Reached { n, marked, at_us } in reached {
-        let begin = if peer == Peer::Rollcast { *commits.get(n)? } else { *marked };
+        let begin = if peer.is_product() { *commits.get(n)? } else { *marked };
         rolls.entry(*n).or_default().push(at_us.saturating_sub(begin).max(1));
     }
     let (first, last) = (*rolls.keys().min()?, *rolls.keys().max()?);

@@ -35,8 +35,10 @@ const MODULES: [&str; 3] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Peer {
-    /// The product
+    /// The product, through Rocket
     Rollcast,
+    /// The product, through its fan-out door
+    Door,
     /// nchan, a module of nginx, in C
     Nchan,
     /// A bare axum `Sse` over a broadcast channel
@@ -48,11 +50,18 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Peer; 5] = [Peer::Rollcast, Peer::Nchan, Peer::Axum, Peer::Rocket, Peer::Flask];
+    pub const ALL: [Peer; 6] =
+        [Peer::Rollcast, Peer::Door, Peer::Nchan, Peer::Axum, Peer::Rocket, Peer::Flask];
+
+    /// Whether this is rollcast, whose faults end a run.
+    pub fn is_product(self) -> bool {
+        matches!(self, Peer::Rollcast | Peer::Door)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Peer::Rollcast => "rollcast",
+            Peer::Door => "door",
             Peer::Nchan => "nchan",
             Peer::Axum => "axum",
             Peer::Rocket => "rocket",
@@ -98,7 +107,9 @@ impl Places {
     /// Why a peer cannot run here.
     pub fn missing(&self, peer: Peer) -> Option<String> {
         match peer {
-            Peer::Rollcast => self.binary("rollcast").err().map(|error| error.to_string()),
+            Peer::Rollcast | Peer::Door => {
+                self.binary("rollcast").err().map(|error| error.to_string())
+            }
             Peer::Axum | Peer::Rocket => {
                 self.binary(&format!("peer-{}", peer.name())).err().map(|error| error.to_string())
             }
@@ -237,7 +248,7 @@ impl Server {
             Some(Ok(commits)) => commits,
             Some(Err(_panic)) => bail!("the log's reader broke down"),
         };
-        if self.peer == Peer::Rollcast {
+        if self.peer.is_product() {
             match status {
                 Some(status) if status.success() => {}
                 Some(status) => bail!(
@@ -305,17 +316,22 @@ fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<C
     let (port, workers) = (port.to_string(), N_WORKERS.to_string());
     let mut command;
     match setup.peer {
-        Peer::Rollcast => {
+        Peer::Rollcast | Peer::Door => {
             let program = setup.program.clone().map_or_else(|| places.binary("rollcast"), Ok);
             command = Command::new(program?);
             let database = setup.database.clone().unwrap_or_else(|| folder.join("rolls.db"));
+            // Rocket takes any free port while the streams are at the door.
+            let (rocket_port, door) = match setup.peer {
+                Peer::Door => ("0".into(), format!(",fanout={{port={port},threads={workers}}}")),
+                _ => (port, String::new()),
+            };
             let ours = format!(
                 "{{database={database:?},every=\"{}ms\",max_streams=1000000,\
-                 max_streams_per_address=1000000}}",
+                 max_streams_per_address=1000000{door}}}",
                 setup.every.as_millis()
             );
             command.env("ROCKET_CONFIG", places.project.join("Rocket.toml"));
-            command.env("ROCKET_PROFILE", "release").env("ROCKET_PORT", port);
+            command.env("ROCKET_PROFILE", "release").env("ROCKET_PORT", rocket_port);
             command.env("ROCKET_ADDRESS", "127.0.0.1").env("ROCKET_WORKERS", workers);
             command.env("ROCKET_ROLLCAST", ours);
             if setup.commits {

@@ -5,7 +5,7 @@ mod signals;
 mod startup;
 mod user_signals;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -24,6 +24,7 @@ use crate::clock::ticks;
 use crate::config::{Config, FleetConfig, RollerConfig};
 use crate::dice::Results;
 use crate::draw;
+use crate::fanout::{Door, OpenDoor};
 use crate::feed::{Feed, N_RECENT};
 use crate::fleet::entry::KeyId;
 use crate::fleet::{self, Node};
@@ -41,6 +42,8 @@ pub use self::runtime::run;
 pub use self::signals::stop_signal;
 pub use self::startup::{address, local_url};
 
+/// Why the server cannot start if it cannot be stopped.
+const NO_SIGNALS: &str = "cannot listen for signals";
 /// The time between two checkpoints of the log of rolls.
 const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end waits for the write-ahead log to be moved into the database. The next start
@@ -91,8 +94,13 @@ async fn serve_with(
         Shutdown,
     ) -> anyhow::Result<oneshot::Receiver<Pumped>>,
 ) -> anyhow::Result<()> {
-    let mut stop_signal = Box::pin(stop_signal().context("cannot listen for signals")?);
-    user_signals::ignore(config).context("cannot listen for signals")?;
+    let mut stop_signal: Pin<Box<dyn Future<Output = &'static str> + Send>> =
+        match config.fanout.as_ref().and_then(|fanout| fanout.tls.as_ref()) {
+            None => Box::pin(signals::stop_signal().context(NO_SIGNALS)?),
+            // A SIGHUP reads the certificate again.
+            Some(_) => Box::pin(signals::stop_signal_but_hang_up().context(NO_SIGNALS)?),
+        };
+    user_signals::ignore(config).context(NO_SIGNALS)?;
     runtime::raise_file_limit(config.web.max_streams);
     // This can take long: the first start with an older database counts all its rolls.
     let (store, feed) = select! {
@@ -105,15 +113,20 @@ async fn serve_with(
     let modules = Modules::start(config, store, feed).await;
     let (listening, listens) = oneshot::channel();
     let rocket = modules.web_server(config, listening).await?;
+    let door = config.fanout.as_ref().map(|fanout| Door::bind(fanout, &rocket)).transpose()?;
 
     let shutdown = rocket.shutdown();
     shut_down_after(stop_signal, shutdown.clone());
     let pump = start_pump(&modules, listens, shutdown.clone())?;
     let heartbeats = modules.start_heartbeats();
+    let door = door.map(|door| open_door(door, &shutdown)).transpose()?;
     let (served, pumped) = run_until_both_end(rocket, pump, shutdown).await;
 
     // Inspect this before any early return: Rocket panics when an error is dropped unseen.
     let served = end_of_server(served, config);
+    if let Some(door) = door {
+        door.closed().await;
+    }
     heartbeats.abort();
     if !matches!(pumped, Ok(Err(PumpError::NoAnswer))) {
         // Nobody saw a roll that could not be stored for good.
@@ -252,6 +265,17 @@ impl Modules {
         let feed = self.feed.clone();
         tokio::spawn(async move { feed.send_heartbeats().await })
     }
+}
+
+/// Opens the fan-out door until `shutdown`. A SIGHUP reads its certificate again.
+fn open_door(door: Door, shutdown: &Shutdown) -> anyhow::Result<OpenDoor> {
+    if let Some(certificates) = door.certificates() {
+        user_signals::read_again(certificates).context(NO_SIGNALS)?;
+    }
+    let url = door.url();
+    let open = door.open(shutdown)?;
+    info!(fanout = url, "the fan-out door listens on {url}");
+    Ok(open)
 }
 
 /// Starts the shutdown once `stop_signal` completes.

@@ -25,14 +25,15 @@ struct StopSignals {
 impl StopSignals {
     /// Listens for the signals that this process does not ignore. `nohup` starts a program with an
     /// ignored SIGHUP, and a shell script starts one with `&` with an ignored SIGINT.
-    fn listen() -> io::Result<StopSignals> {
+    /// With `hangs_up`, a SIGHUP also asks for a stop.
+    fn listen(hangs_up: bool) -> io::Result<StopSignals> {
         let listen = |number: i32, kind| {
             if is_ignored(number) { Ok(None) } else { signal(kind).map(Some) }
         };
         Ok(StopSignals {
             terminate: listen(SIGTERM, SignalKind::terminate())?,
             interrupt: listen(SIGINT, SignalKind::interrupt())?,
-            hang_up: listen(SIGHUP, SignalKind::hangup())?,
+            hang_up: if hangs_up { listen(SIGHUP, SignalKind::hangup())? } else { None },
         })
     }
 
@@ -91,7 +92,23 @@ fn a_child_survives(number: i32) -> bool {
 ///
 /// Outside of a runtime.
 pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
-    let mut signals = StopSignals::listen()?;
+    StopSignals::listen(true).map(first_of)
+}
+
+/// The same without SIGHUP.
+///
+/// # Errors
+///
+/// As for [`stop_signal`].
+///
+/// # Panics
+///
+/// As for [`stop_signal`].
+pub fn stop_signal_but_hang_up() -> io::Result<impl Future<Output = &'static str>> {
+    StopSignals::listen(false).map(first_of)
+}
+
+fn first_of(mut signals: StopSignals) -> impl Future<Output = &'static str> {
     let (sender, receiver) = oneshot::channel();
     tokio::spawn(async move {
         let (_, name) = signals.next().await;
@@ -108,7 +125,7 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
         }
     });
     // The sender is dropped without a signal only when the runtime ends, and this with it.
-    Ok(async move { receiver.await.unwrap_or("the end of the runtime") })
+    async move { receiver.await.unwrap_or("the end of the runtime") }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! What the server says about its start and its stop: where it listens, or why it cannot.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::anyhow;
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::fanout::listen_remedy;
 use crate::feed::Feed;
 
 /// The URL that the server listens on, without a trailing slash.
@@ -82,47 +82,14 @@ pub fn explain(error: rocket::Error, config: &Config) -> anyhow::Error {
     let address = address(config).unwrap_or_default();
     match error.kind() {
         ErrorKind::Bind(cause) => {
-            anyhow!("cannot listen on {address}: {cause}; {}", remedy(cause.kind()))
+            let remedy =
+                listen_remedy(cause.kind(), "ROCKET_PORT=5001", "ROCKET_ADDRESS=127.0.0.1");
+            anyhow!("cannot listen on {address}: {cause}; {remedy}")
         }
         ErrorKind::FailedFairings(_) => anyhow!(
             "cannot use the templates in `{}` (template_dir); the log says why",
             config.rocket.extract_inner::<String>("template_dir").unwrap_or_default()
         ),
         kind => anyhow!("the server cannot run: {kind}"),
-    }
-}
-
-/// What to do if the server cannot listen.
-fn remedy(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::AddrInUse => {
-            "stop the program that listens there, or set another port (ROCKET_PORT=5001)"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; set one that it has (ROCKET_ADDRESS=127.0.0.1)"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "a port below 1024 needs root; set a higher one (ROCKET_PORT=5000) and run a proxy in \
-             front"
-        }
-        _ => "set another address or port (ROCKET_ADDRESS=127.0.0.1, ROCKET_PORT=5001)",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_remedy_fits_the_error() {
-        let table = [
-            (io::ErrorKind::AddrInUse, "stop the program that listens there"),
-            (io::ErrorKind::AddrNotAvailable, "ROCKET_ADDRESS=127.0.0.1"),
-            (io::ErrorKind::PermissionDenied, "below 1024"),
-            (io::ErrorKind::Unsupported, "another address or port"),
-        ];
-        for (kind, expected) in table {
-            assert!(remedy(kind).contains(expected), "{kind}: {}", remedy(kind));
-        }
     }
 }

@@ -1,13 +1,16 @@
-//! SIGUSR1 and SIGUSR2. They would kill the server by default, but scripts that rotate logs send
+//! Signals that do not stop the server: SIGUSR1, SIGUSR2, and SIGHUP if there is a certificate.
+//!
+//! SIGUSR1 and SIGUSR2 would kill the server by default, but scripts that rotate logs send
 //! them, because other servers then open their log again. This one has nothing to open.
 
 use std::io;
 
 use rocket::config::Sig;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::config::Config;
+use crate::fanout::Certificates;
 
 /// Logs each SIGUSR1 and SIGUSR2 from now on and otherwise ignores it, unless `shutdown.signals`
 /// names it, so that Rocket stops the server.
@@ -37,5 +40,27 @@ pub fn ignore(config: &Config) -> io::Result<()> {
             }
         });
     }
+    Ok(())
+}
+
+/// Reads the certificate of the fan-out door again after each SIGHUP from now on.
+///
+/// # Errors
+///
+/// The signal cannot be listened for.
+///
+/// # Panics
+///
+/// Outside of a runtime.
+pub fn read_again(certificates: Certificates) -> io::Result<()> {
+    let mut received = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while received.recv().await.is_some() {
+            match certificates.read_again() {
+                Ok(()) => info!("received SIGHUP, read the certificate of the fan-out door again"),
+                Err(error) => error!("received SIGHUP, kept the old certificate: {error:#}"),
+            }
+        }
+    });
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! in any profile stops the start with an error that names the key, the value and its source.
 
 mod error;
+mod fanout;
 mod file;
 mod fleet;
 mod keep;
@@ -27,7 +28,8 @@ use self::table::Table;
 pub use self::error::ConfigError;
 pub use self::keep::Keep;
 pub use self::sections::{
-    AboutConfig, FeedConfig, FleetConfig, LogFormat, RollerConfig, StoreConfig, WebConfig,
+    AboutConfig, FanoutConfig, FeedConfig, FleetConfig, LogFormat, RollerConfig, StoreConfig,
+    TlsConfig, WebConfig,
 };
 
 /// The whole configuration.
@@ -43,6 +45,8 @@ pub struct Config {
     pub feed: FeedConfig,
     pub web: WebConfig,
     pub about: AboutConfig,
+    /// `None`: no fan-out door.
+    pub fanout: Option<FanoutConfig>,
     /// `None`: a single machine.
     pub fleet: Option<FleetConfig>,
     /// The keys of Rocket itself.
@@ -134,6 +138,7 @@ impl Config {
             return Err(ConfigError::FolderName(folder.display().to_string()));
         }
         let fleet = table.fleet.map(|fleet| fleet.into_config(&root, table.every)).transpose()?;
+        let fanout = table.fanout.map(|fanout| fanout.into_config(&root));
         let address_header = own.ip_header.map(|name| name.to_string());
         let Table { dice, every, keep, .. } = table;
         Ok(Config {
@@ -163,6 +168,7 @@ impl Config {
                 contact: table.contact,
                 source: table.source,
             },
+            fanout,
             fleet,
             rocket,
         })
@@ -215,8 +221,10 @@ mod tests {
         let delivered = include_str!("../../Rocket.toml");
         let default = delivered.split("[debug.rollcast]").next().expect("a first part");
         let all_sections = |config: &Config| {
-            let Config { roller, store, feed, web, about, fleet, log_format, .. } = config;
-            format!("{roller:?} {store:?} {feed:?} {web:?} {about:?} {fleet:?} {log_format:?}")
+            let Config { roller, store, feed, web, about, fanout, fleet, log_format, .. } = config;
+            format!(
+                "{roller:?} {store:?} {feed:?} {web:?} {about:?} {fanout:?} {fleet:?} {log_format:?}"
+            )
         };
         let [delivered, empty] = [default, ""].map(|toml| read(toml).expect("a configuration"));
         assert_eq!(all_sections(&delivered), all_sections(&empty));

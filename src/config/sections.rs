@@ -1,5 +1,6 @@
 //! One struct for each module that has settings.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,4 +96,34 @@ pub struct WebConfig {
     pub template_dir: Option<PathBuf>,
     /// A folder of static files instead of the built-in ones.
     pub static_dir: Option<PathBuf>,
+}
+
+/// The fan-out door.
+#[derive(Clone, Debug)]
+pub struct FanoutConfig {
+    /// Where it listens. Port 0 takes a free port.
+    pub address: SocketAddr,
+    /// Threads, each with a listening socket of its own, 1 to 1,024.
+    pub n_threads: usize,
+    /// How long a client may take for the handshake, for the head of a request, and until its next
+    /// request, 1 s to 10 min.
+    pub head_timeout: Duration,
+    /// How long a client may take to read anything that was sent, 1 s to 1 h.
+    pub send_timeout: Duration,
+    /// Whether each connection begins with the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// `None`: plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// Scheme, host and port at which pages open the stream, without a slash at the end; `None`:
+    /// pages use `/stream/` of their own address.
+    pub public_url: Option<String>,
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// The chain of certificates in PEM, that of the server first.
+    pub certs: PathBuf,
+    /// The private key in PEM.
+    pub key: PathBuf,
 }

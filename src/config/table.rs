@@ -8,6 +8,7 @@ use rocket::figment::Figment;
 use serde::Deserialize;
 
 use super::error::{ConfigError, source_name, value_error};
+use super::fanout::FanoutTable;
 use super::fleet::FleetTable;
 use super::sections::LogFormat;
 use super::{Keep, values};
@@ -54,6 +55,7 @@ pub struct Table {
     pub log_format: LogFormat,
     #[serde(deserialize_with = "values::reserve_mb")]
     pub reserve_mb: u64,
+    pub fanout: Option<FanoutTable>,
     pub fleet: Option<FleetTable>,
 }
 
@@ -79,6 +81,7 @@ impl Default for Table {
             trusted_proxies: loopback.map(Network::from).into(),
             log_format: LogFormat::Text,
             reserve_mb: 64,
+            fanout: None,
             fleet: None,
         }
     }

@@ -175,7 +175,12 @@ pub fn reserve_mb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::
         .ok_or_else(|| D::Error::custom(ValueError::new("a reserve of 0 to 1000000000 MiB", n)))
 }
 
-fn duration<'de, D: Deserializer<'de>>(
+/// Reads a duration within bounds, such as `1m 30s`. `expected` describes it.
+///
+/// # Errors
+///
+/// The value is not such a duration.
+pub fn duration<'de, D: Deserializer<'de>>(
     deserializer: D,
     bounds: RangeInclusive<Duration>,
     expected: &'static str,
@@ -188,7 +193,12 @@ fn duration<'de, D: Deserializer<'de>>(
         .ok_or_else(|| D::Error::custom(ValueError::new(expected, text)))
 }
 
-fn count<'de, D: Deserializer<'de>>(
+/// Reads an integer of 1 to `max`. `expected` describes it.
+///
+/// # Errors
+///
+/// The value is not such an integer.
+pub fn count<'de, D: Deserializer<'de>>(
     deserializer: D,
     max: i64,
     expected: &'static str,

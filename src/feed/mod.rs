@@ -16,7 +16,7 @@ mod wakers_tests;
 
 use std::future::poll_fn;
 use std::sync::{Arc, RwLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use event_stream::encoder::Event;
@@ -44,13 +44,17 @@ pub const N_RECENT: usize = 1_024;
 
 /// Delivers rolls. Cheap to clone.
 #[derive(Clone)]
-pub struct Feed(Arc<Shared>);
+pub struct Feed {
+    shared: Arc<Shared>,
+    /// Those of this feed's readers: the shared ones, or a branch's own.
+    wakers: Arc<Wakers>,
+}
 
 struct Shared {
     store: Store,
     window: RwLock<Window>,
     /// Woken by a roll, a heartbeat or the end.
-    wakers: Wakers,
+    wakers: Arc<Wakers>,
     n_heartbeats: AtomicU64,
     /// A reader gets a heartbeat after at most this time without another item.
     heartbeat: Duration,
@@ -99,14 +103,46 @@ impl Feed {
                 window.push(Sent::from(roll));
             }
         }
-        Ok(Feed(Arc::new(Shared {
+        let wakers = Arc::<Wakers>::default();
+        let shared = Shared {
             store,
             window: RwLock::new(window),
-            wakers: Wakers::default(),
+            wakers: wakers.clone(),
             n_heartbeats: AtomicU64::new(0),
             heartbeat,
             closed: AtomicBool::new(false),
-        })))
+        };
+        Ok(Feed { shared: Arc::new(shared), wakers })
+    }
+
+    /// The same feed with its own list of waiting readers, for the streams of one thread.
+    /// [`relay`](Self::relay) must run on that thread. Then a roll wakes the thread once, and the
+    /// thread wakes its readers itself. To wake each reader from another thread costs a system call.
+    pub fn branch(&self) -> Feed {
+        Feed { shared: self.shared.clone(), wakers: Arc::default() }
+    }
+
+    /// Wakes the readers of this branch whenever the readers of the feed are woken. Ends when the
+    /// feed is closed.
+    pub async fn relay(&self) {
+        let mut waiting = Waiting::new(&self.shared.wakers);
+        let mut n_seen = 0;
+        while !self.is_closed() {
+            poll_fn(|cx| {
+                loop {
+                    let n_wakes = waiting.wakers.n_wakes();
+                    if n_wakes != n_seen {
+                        n_seen = n_wakes;
+                        return Poll::Ready(());
+                    }
+                    if waiting.wait(n_wakes, cx) {
+                        return Poll::Pending;
+                    }
+                }
+            })
+            .await;
+            self.wakers.wake_all();
+        }
     }
 
     /// Delivers stored rolls to all readers. Publish each roll once, in the order of the ids.
@@ -115,10 +151,10 @@ impl Feed {
         let committed = Some(std::time::Instant::now());
         let sent: Vec<Sent> =
             rolls.iter().map(|roll| Sent { committed, ..Sent::from(roll) }).collect();
-        let mut window = self.0.window.write().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.shared.window.write().unwrap_or_else(PoisonError::into_inner);
         sent.into_iter().for_each(|sent| window.push(sent));
         drop(window);
-        self.0.wakers.wake_all();
+        self.shared.wakers.wake_all();
     }
 
     /// A reader from `start` on. Its first item is the [`SyncEvent`]; then come the rolls, first
@@ -128,17 +164,17 @@ impl Feed {
     ///
     /// The store cannot be read.
     pub async fn after(&self, start: Start) -> Result<Reader, StoreError> {
-        let in_window = self.0.window(|window| start::in_window(&start, window));
+        let in_window = self.shared.window(|window| start::in_window(&start, window));
         let sync = match (in_window, start) {
             (Some(sync), _) => sync,
             (None, Start::After(cursor)) => {
                 // The stored roll shows whether both sides mean the same history.
-                let (stored, kept) = self.0.store.cursor(cursor.id).await?;
+                let (stored, kept) = self.shared.store.cursor(cursor.id).await?;
                 start::in_store(cursor, stored, kept)
             }
             (None, Start::Live | Start::Malformed) => unreachable!("answered by the window"),
         };
-        Ok(Reader::new(self.0.clone(), sync))
+        Ok(Reader::new(self.shared.clone(), self.wakers.clone(), sync))
     }
 
     /// The start for the rolls from `moment` on.
@@ -147,26 +183,25 @@ impl Feed {
     ///
     /// The store cannot be read.
     pub async fn since(&self, moment: RolledAt) -> Result<Start, StoreError> {
-        Ok(Start::After(self.0.store.since(moment).await?))
+        Ok(Start::After(self.shared.store.since(moment).await?))
     }
 
     /// The position after the newest published roll.
     pub fn head(&self) -> Cursor {
-        self.0.window(Window::head)
+        self.shared.window(Window::head)
     }
 
     /// Waits until the roll `id` is published or the feed is closed.
     pub async fn reach(&self, id: RollId) {
-        let mut waiting =
-            Waiting { wakers: &self.0.wakers, registration: self.0.wakers.register() };
+        let mut waiting = Waiting::new(&self.wakers);
         poll_fn(|cx| {
             loop {
                 // Before the check, so that a wake-up between the check and the wait is noticed.
-                let n_wakes = self.0.wakers.n_wakes();
-                if self.head().id >= id || self.0.closed.load(Ordering::Acquire) {
+                let n_wakes = waiting.wakers.n_wakes();
+                if self.head().id >= id || self.is_closed() {
                     return Poll::Ready(());
                 }
-                if waiting.wakers.wait(&mut waiting.registration, n_wakes, cx.waker()) {
+                if waiting.wait(n_wakes, cx) {
                     return Poll::Pending;
                 }
             }
@@ -178,22 +213,26 @@ impl Feed {
     /// One timer serves all readers that have caught up, because they all see the same rolls.
     pub async fn send_heartbeats(&self) {
         let mut last_heartbeat = Instant::now();
-        while !self.0.closed.load(Ordering::Acquire) {
-            let silent_since = || self.0.window(Window::pushed_at).max(last_heartbeat);
+        while !self.is_closed() {
+            let silent_since = || self.shared.window(Window::pushed_at).max(last_heartbeat);
             let since = silent_since();
-            sleep_until(since + self.0.heartbeat).await;
+            sleep_until(since + self.shared.heartbeat).await;
             if silent_since() == since {
                 last_heartbeat = Instant::now();
-                self.0.n_heartbeats.fetch_add(1, Ordering::Release);
-                self.0.wakers.wake_all();
+                self.shared.n_heartbeats.fetch_add(1, Ordering::Release);
+                self.shared.wakers.wake_all();
             }
         }
     }
 
+    fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
     /// Ends all present and future readers.
     pub fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
-        self.0.wakers.wake_all();
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.wakers.wake_all();
     }
 }
 
@@ -201,6 +240,17 @@ impl Feed {
 struct Waiting<'a> {
     wakers: &'a Wakers,
     registration: Registration,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(wakers: &'a Wakers) -> Waiting<'a> {
+        Waiting { wakers, registration: wakers.register() }
+    }
+
+    /// See [`Wakers::wait`].
+    fn wait(&mut self, n_seen: u64, cx: &Context<'_>) -> bool {
+        self.wakers.wait(&mut self.registration, n_seen, cx.waker())
+    }
 }
 
 impl Drop for Waiting<'_> {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::backoff::{Backoff, retry};
 use crate::feed::primitives::Ordering;
 use crate::feed::start::{self, Reason, SyncEvent};
-use crate::feed::wakers::Registration;
+use crate::feed::wakers::{Registration, Wakers};
 use crate::feed::window::{Next, Window};
 use crate::feed::{Sent, Shared};
 use crate::roll::RollId;
@@ -30,6 +30,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// One client's position in the rolls.
 pub struct Reader {
     shared: Arc<Shared>,
+    wakers: Arc<Wakers>,
     registration: Registration,
     n_heartbeats: u64,
     /// The last delivered roll, or the one to start after.
@@ -79,9 +80,10 @@ pub enum Item {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, sync: SyncEvent) -> Reader {
+    pub(super) fn new(shared: Arc<Shared>, wakers: Arc<Wakers>, sync: SyncEvent) -> Reader {
         Reader {
-            registration: shared.wakers.register(),
+            registration: wakers.register(),
+            wakers,
             n_heartbeats: shared.n_heartbeats.load(Ordering::Acquire),
             shared,
             last: sync.start,
@@ -110,7 +112,7 @@ impl Reader {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Item>, StoreError>> {
         loop {
             // Before the checks, so that a wake-up between a check and the wait is noticed.
-            let n_wakes = self.shared.wakers.n_wakes();
+            let n_wakes = self.wakers.n_wakes();
             if self.shared.closed.load(Ordering::Acquire) {
                 return Poll::Ready(Ok(None));
             }
@@ -128,7 +130,7 @@ impl Reader {
                     }
                 } else if fetching.heartbeats.poll_tick(cx).is_ready() {
                     return Poll::Ready(Ok(Some(Item::Heartbeat)));
-                } else if self.shared.wakers.wait(&mut self.registration, n_wakes, cx.waker()) {
+                } else if self.wakers.wait(&mut self.registration, n_wakes, cx.waker()) {
                     // Woken by the end of the feed, too: the read may pause for seconds.
                     return Poll::Pending;
                 }
@@ -143,7 +145,7 @@ impl Reader {
                         self.n_heartbeats = n_heartbeats;
                         return Poll::Ready(Ok(Some(Item::Heartbeat)));
                     }
-                    if self.shared.wakers.wait(&mut self.registration, n_wakes, cx.waker()) {
+                    if self.wakers.wait(&mut self.registration, n_wakes, cx.waker()) {
                         return Poll::Pending;
                     }
                 }
@@ -228,6 +230,6 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.shared.wakers.deregister(&self.registration);
+        self.wakers.deregister(&self.registration);
     }
 }

@@ -3,6 +3,7 @@
 //! The pump and the pruner count rolls, each stream counts its deliveries, and a scrape adds them
 //! up.
 
+mod fanout;
 mod fleet;
 mod process;
 mod scrape;
@@ -21,11 +22,13 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::roll::RollId;
 
+use self::fanout::FanoutCounts;
 use self::fleet::FleetCounts;
 use self::process::ProcessMetrics;
 use self::scrape::Scraped;
 use self::streams::Streams;
 
+pub use self::fanout::CUTS;
 pub use self::fleet::{FleetReadings, OUTCOMES};
 pub use self::scrape::{DiskReadings, Evidence, Limits, Readings};
 pub use self::streams::StreamCount;
@@ -56,6 +59,7 @@ struct Shared {
     panics: Counter,
     commit_to_write_seconds: Histogram,
     scraped: Scraped,
+    fanout: Arc<FanoutCounts>,
     fleet: Arc<FleetCounts>,
     streams: Mutex<Streams>,
 }
@@ -63,6 +67,7 @@ struct Shared {
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut registry = Registry::default();
+        let fanout = Arc::<FanoutCounts>::default();
         let fleet = Arc::<FleetCounts>::default();
         let shared = Shared {
             rolls: Counter::default(),
@@ -77,7 +82,8 @@ impl Default for Metrics {
             panics: Counter::default(),
             // 10 µs to 0.7 s: the first of many clients to the last.
             commit_to_write_seconds: Histogram::new(exponential_buckets(10e-6, 2.0, 17)),
-            scraped: Scraped::new(fleet.clone()),
+            scraped: Scraped::new(fanout.clone(), fleet.clone()),
+            fanout,
             fleet,
             streams: Mutex::default(),
             registry: Registry::default(),
@@ -186,6 +192,11 @@ impl Metrics {
     /// Counts a panic.
     pub fn panicked(&self) {
         self.0.panics.inc();
+    }
+
+    /// The counts of the fan-out door.
+    pub fn fanout(&self) -> &FanoutCounts {
+        &self.0.fanout
     }
 
     /// The counts of a node of a fleet.

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::dice::Die;
+use crate::metrics::fanout::{FanoutCounts, encode_fanout};
 use crate::metrics::fleet::{FleetCounts, FleetReadings, encode_fleet};
 use crate::metrics::streams::{Streams, Sums};
 use crate::roll::RollId;
@@ -71,6 +72,7 @@ pub struct DiskReadings {
 #[derive(Clone, Debug)]
 pub struct Scraped {
     values: Arc<Mutex<Values>>,
+    fanout: Arc<FanoutCounts>,
     fleet: Arc<FleetCounts>,
 }
 
@@ -83,9 +85,9 @@ struct Values {
 }
 
 impl Scraped {
-    /// Values of scrapes, with what a node of a fleet counts.
-    pub fn new(fleet: Arc<FleetCounts>) -> Scraped {
-        Scraped { values: Arc::default(), fleet }
+    /// Values of scrapes, with what the fan-out door and a node of a fleet count.
+    pub fn new(fanout: Arc<FanoutCounts>, fleet: Arc<FleetCounts>) -> Scraped {
+        Scraped { values: Arc::default(), fanout, fleet }
     }
 
     /// Takes the values of a scrape.
@@ -108,6 +110,7 @@ impl Collector for Scraped {
         encode_limits(&mut encoder, limits)?;
         encode_evidence(&mut encoder, evidence)?;
         encode_streams(&mut encoder, &values)?;
+        encode_fanout(&mut encoder, &self.fanout)?;
         if let Some(fleet) = fleet {
             encode_fleet(&mut encoder, fleet, &self.fleet)?;
         }

@@ -1,13 +1,15 @@
 //! The web: pages, the stream, the API and static files. Only this module knows HTTP and HTML.
 
-mod http;
+pub(crate) mod http;
 mod pages;
 mod probes;
 mod api;
-mod stream;
+pub(crate) mod stream;
 mod log;
 #[cfg(test)]
 mod test_site;
+
+use std::sync::Arc;
 
 use rocket::{Build, Rocket};
 
@@ -18,12 +20,14 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 
 use self::http::ahead::Ahead;
+use self::http::client::Proxies;
 use self::http::{access, client, headers, host, methods, public_url};
 use self::pages::assets::Assets;
 use self::pages::offline::Offline;
 use self::pages::templates::Templates;
 use self::pages::view::Site;
 use self::pages::{error, static_file, stats};
+use self::stream::opening::Streams;
 
 pub use self::pages::source::SourceError;
 
@@ -87,17 +91,18 @@ fn build(
     metrics: Metrics,
 ) -> Rocket<Build> {
     let SiteFiles { templates, assets, offline } = files;
+    let ahead = Ahead::new(feed.clone(), health.clone(), config.roller.every);
+    let streams = Streams::new(&config.web, feed.clone(), ahead.clone(), metrics.clone());
+    let proxies = Arc::new(Proxies::new(&config.web));
     rocket::custom(templates.configure(config.rocket.clone()))
         .manage(Site::new(config, assets, health.clone()))
         .manage(offline)
-        .manage(Ahead::new(feed.clone(), health.clone(), config.roller.every))
+        .manage(ahead)
         .attach(host::stage())
         .attach(methods::stage())
-        .attach(headers::shield())
-        .attach(headers::frames())
-        .attach(headers::stage())
+        .attach(headers::stage(config))
         .attach(access::stage())
-        .attach(client::stage(&config.web))
+        .attach(client::stage(proxies))
         .attach(public_url::stage(&config.store))
         .attach(templates.stage())
         .attach(static_file::stage())
@@ -106,6 +111,6 @@ fn build(
         .attach(stats::stage(config, store.clone()))
         .attach(api::stage(config, store.clone()))
         .attach(log::stage(store.clone()))
-        .attach(probes::stage(config, store, feed.clone(), health, metrics.clone()))
-        .attach(stream::stage(&config.web, feed, metrics))
+        .attach(probes::stage(config, store, feed, health, metrics))
+        .attach(stream::stage(streams))
 }

@@ -35,7 +35,50 @@ pub const ROLLCAST: &str = env!("CARGO_BIN_EXE_rollcast");
 pub struct Instance {
     folder: TempDir,
     port: u16,
+    /// The port of the fan-out door, if the tests use it.
+    door_port: Option<u16>,
 }
+
+/// Where a test opens streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Rocket's port.
+    Rocket,
+    /// The port of the fan-out door.
+    Fanout,
+}
+
+impl Door {
+    /// An instance whose streams are opened at this door; see [`Instance::new`].
+    pub fn instance(self, rollcast: &str) -> Instance {
+        let door_port = (self == Door::Fanout).then(free_port);
+        let folder = tempfile::tempdir().unwrap();
+        let instance = Instance { folder, port: free_port(), door_port };
+        let_others_read(instance.path());
+        instance.configure(rollcast);
+        instance
+    }
+}
+
+/// Makes two tests of each function that takes a [`Door`]: one at each door.
+#[allow(unused_macros, reason = "each suite uses its own part")]
+macro_rules! at_each_door {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn at_rocket() {
+                super::$name(crate::common::Door::Rocket);
+            }
+
+            #[test]
+            fn at_the_fanout_door() {
+                super::$name(crate::common::Door::Fanout);
+            }
+        }
+    )+};
+}
+#[allow(unused_imports, reason = "each suite uses its own part")]
+pub(crate) use at_each_door;
 
 /// A running server; killed when dropped.
 pub struct Server {
@@ -48,17 +91,15 @@ pub struct Server {
 impl Instance {
     /// An instance whose `[default.rollcast]` table has these lines beside the paths.
     pub fn new(rollcast: &str) -> Instance {
-        let instance = Instance { folder: tempfile::tempdir().unwrap(), port: free_port() };
-        let_others_read(instance.path());
-        instance.configure(rollcast);
-        instance
+        Door::Rocket.instance(rollcast)
     }
 
     /// Replaces `Rocket.toml`.
     pub fn configure(&self, rollcast: &str) {
+        let door = self.door_port.map(|port| format!("fanout.port = {port}")).unwrap_or_default();
         let toml = format!(
             "[default]\nport = {}\n[default.rollcast]\ndatabase = 'rolls.db'\n\
-             log_format = 'json'\n{rollcast}\n",
+             log_format = 'json'\n{door}\n{rollcast}\n",
             self.port
         );
         let path = self.path().join("Rocket.toml");
@@ -74,18 +115,25 @@ impl Instance {
         self.path().join("rolls.db")
     }
 
-    /// A URL on the server, the same at every start: `http://127.0.0.1:…`.
+    /// A URL on the server, the same at every start: `http://127.0.0.1:…`. Streams are at the
+    /// instance's door.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        let port = if path.starts_with("/stream") { self.stream_port() } else { self.port };
+        format!("http://127.0.0.1:{port}{path}")
+    }
+
+    /// The port of the door at which streams are opened.
+    pub fn stream_port(&self) -> u16 {
+        self.door_port.unwrap_or(self.port)
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A connection to the server, whose reads have a timeout.
+    /// A connection to the door at which streams are opened. Its reads have a timeout.
     pub fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let socket = TcpStream::connect(("127.0.0.1", self.stream_port())).unwrap();
         socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket
     }

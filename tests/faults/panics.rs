@@ -116,7 +116,7 @@ async fn serve_faulty_routes(
     let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat).await?;
     watch(metrics.clone());
     let health = Health::new(config.roller.every);
-    let rocket = web::rocket(config, store, feed, health, metrics)?;
+    let rocket = web::rocket(config, store, feed.clone(), health, metrics)?.manage(feed);
     let rocket = rocket.mount("/", routes![faulty_page, faulty_stream]).ignite().await?;
     let (shutdown, stop_signal) = (rocket.shutdown(), app::stop_signal()?);
     tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-use crate::common::{Instance, wait_for};
+use crate::common::{Door, Instance, at_each_door, wait_for};
 
 const DOCUMENT: &str = include_str!("../../docs/protocol.md");
 
@@ -81,9 +81,10 @@ fn answer(instance: &Instance, request: &str, n_lines: usize) -> String {
     text.split_inclusive('\n').take(n_lines).collect()
 }
 
-#[test]
-fn the_server_answers_each_example_of_the_document_as_it_says() {
-    let instance = Instance::new("every = '1h'");
+at_each_door!(the_server_answers_each_example_of_the_document_as_it_says);
+
+fn the_server_answers_each_example_of_the_document_as_it_says(door: Door) {
+    let instance = door.instance("every = '1h'");
     instance.fill(100, 41);
     let _server = instance.start();
     // A stream begins with a roll only after it is published, which is later than stored.

@@ -6,13 +6,31 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{Instance, Server, http, wait_for};
+use crate::common::{Door, Instance, Server, at_each_door, http, wait_for};
 use crate::pages::wait_for_head;
+
+at_each_door!(
+    a_stream_starts_where_the_cursor_table_specifies,
+    the_last_event_id_header_overrides_the_query,
+    a_request_to_resume_is_never_silently_live,
+    a_post_opens_the_same_stream_with_or_without_a_final_slash,
+    the_headers_prevent_buffering_and_head_sends_only_them,
+    other_methods_get_the_allowed_ones_and_pages_of_any_origin_may_listen,
+    live_rolls_follow_the_replay_without_gap_or_repeat,
+    an_idle_stream_sends_comments_without_an_id,
+    a_closed_idle_stream_releases_its_permit_at_the_next_heartbeat,
+    a_roll_is_sent_in_one_chunk_and_many_missed_rolls_share_one,
+    a_stop_ends_every_stream_with_a_retry_and_a_closing_event,
+    a_stop_does_not_wait_for_clients_that_never_read,
+    one_line_is_logged_when_a_stream_opens_and_one_when_it_closes,
+    an_address_over_its_limit_gets_a_busy_event_until_a_stream_closes,
+    a_client_over_the_total_limit_gets_a_busy_event,
+);
 
 /// A server whose database holds rolls 41 to 100; rolls 1 to 40 are pruned. It has just stored roll
 /// 101 and makes no other roll during the test.
-fn quiet_instance() -> (Instance, Server) {
-    let instance = Instance::new("every = '1h'");
+fn quiet_instance(door: Door) -> (Instance, Server) {
+    let instance = door.instance("every = '1h'");
     instance.fill(100, 41);
     let server = instance.start();
     wait_for_head(&instance, 101);
@@ -49,9 +67,8 @@ fn check_first_frames(instance: &Instance, query: &str, ask: Ask<'_>, sync: Valu
     }
 }
 
-#[test]
-fn a_stream_starts_where_the_cursor_table_specifies() {
-    let (instance, _server) = quiet_instance();
+fn a_stream_starts_where_the_cursor_table_specifies(door: Door) {
+    let (instance, _server) = quiet_instance(door);
     let head = cursor(&instance, 101);
     let resumed =
         |replay: u64| json!({"mode": "resumed", "head": head, "replay": replay, "lost": 0});
@@ -109,9 +126,8 @@ fn a_stream_starts_where_the_cursor_table_specifies() {
     }
 }
 
-#[test]
-fn the_last_event_id_header_overrides_the_query() {
-    let (instance, _server) = quiet_instance();
+fn the_last_event_id_header_overrides_the_query(door: Door) {
+    let (instance, _server) = quiet_instance(door);
     let head = cursor(&instance, 101);
     let sync = json!({"mode": "resumed", "head": head, "replay": 1, "lost": 0});
     let newer = cursor(&instance, 100);
@@ -130,9 +146,8 @@ fn the_last_event_id_header_overrides_the_query() {
     check_first_frames(&instance, "?after=100", broken, malformed, 102);
 }
 
-#[test]
-fn a_request_to_resume_is_never_silently_live() {
-    let (instance, _server) = quiet_instance();
+fn a_request_to_resume_is_never_silently_live(door: Door) {
+    let (instance, _server) = quiet_instance(door);
     let head = cursor(&instance, 101);
     let resumed = json!({"mode": "resumed", "head": head, "replay": 2, "lost": 0});
     let malformed = json!({
@@ -159,9 +174,8 @@ fn a_request_to_resume_is_never_silently_live() {
     assert_eq!(first_sync("application/json", r#"{"after":99}"#), malformed);
 }
 
-#[test]
-fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
-    let (instance, _server) = quiet_instance();
+fn a_post_opens_the_same_stream_with_or_without_a_final_slash(door: Door) {
+    let (instance, _server) = quiet_instance(door);
     let head = cursor(&instance, 101);
     let sync = json!({"mode": "resumed", "head": head, "replay": 2, "lost": 0});
     let post = Ask { post: true, ..Ask::default() };
@@ -172,10 +186,9 @@ fn a_post_opens_the_same_stream_with_or_without_a_final_slash() {
     check_first_frames(&instance, "", by_header, sync, 100);
 }
 
-#[test]
-fn the_headers_prevent_buffering_and_head_sends_only_them() {
+fn the_headers_prevent_buffering_and_head_sends_only_them(door: Door) {
     // No other stream may open, because the test counts them.
-    let instance = Instance::new("every = '1h'");
+    let instance = door.instance("every = '1h'");
     let mut server = instance.start();
     let expected = [
         ("content-type", "text/event-stream"),
@@ -203,9 +216,8 @@ fn the_headers_prevent_buffering_and_head_sends_only_them() {
     assert_eq!((count("GET /stream"), count("HEAD /stream")), (3, 3), "access lines: {log:#?}");
 }
 
-#[test]
-fn other_methods_get_the_allowed_ones_and_pages_of_any_origin_may_listen() {
-    let (instance, _server) = quiet_instance();
+fn other_methods_get_the_allowed_ones_and_pages_of_any_origin_may_listen(door: Door) {
+    let (instance, _server) = quiet_instance(door);
     let url = instance.url("/stream/");
     for method in ["PUT", "PATCH", "DELETE"] {
         let request = ureq::http::Request::builder().method(method).uri(&url).body(()).unwrap();
@@ -220,9 +232,8 @@ fn other_methods_get_the_allowed_ones_and_pages_of_any_origin_may_listen() {
     assert!(allowed.contains("Last-Event-ID"), "a client may resume, got {allowed}");
 }
 
-#[test]
-fn live_rolls_follow_the_replay_without_gap_or_repeat() {
-    let instance = Instance::new("every = '5ms'");
+fn live_rolls_follow_the_replay_without_gap_or_repeat(door: Door) {
+    let instance = door.instance("every = '5ms'");
     instance.fill(3_000, 1);
     let _server = instance.start();
     // Far behind the window in memory, so the database supplies the first rolls.
@@ -236,18 +247,16 @@ fn live_rolls_follow_the_replay_without_gap_or_repeat() {
     }
 }
 
-#[test]
-fn an_idle_stream_sends_comments_without_an_id() {
-    let instance = Instance::new("every = '1h'\nheartbeat = '1s'");
+fn an_idle_stream_sends_comments_without_an_id(door: Door) {
+    let instance = door.instance("every = '1h'\nheartbeat = '1s'");
     let _server = instance.start();
     let mut stream = Stream::open(&instance.url("/stream/?after=0"), Ask::default()).unwrap();
     assert_eq!(stream.rolls(1).len(), 1);
     assert_eq!(stream.frames(2), [Frame::Comment, Frame::Comment]);
 }
 
-#[test]
-fn a_closed_idle_stream_releases_its_permit_at_the_next_heartbeat() {
-    let instance = Instance::new("every = '1h'\nheartbeat = '1s'\nmax_streams = 1");
+fn a_closed_idle_stream_releases_its_permit_at_the_next_heartbeat(door: Door) {
+    let instance = door.instance("every = '1h'\nheartbeat = '1s'\nmax_streams = 1");
     let _server = instance.start();
     let open = || Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     let mut stream = open();
@@ -290,9 +299,8 @@ fn chunks(instance: &Instance, path: &str, n: usize) -> Vec<String> {
     (0..n).map(|_| chunk()).collect()
 }
 
-#[test]
-fn a_roll_is_sent_in_one_chunk_and_many_missed_rolls_share_one() {
-    let instance = Instance::new("every = '50ms'");
+fn a_roll_is_sent_in_one_chunk_and_many_missed_rolls_share_one(door: Door) {
+    let instance = door.instance("every = '50ms'");
     let _server = instance.start();
     // Few chunks, so that no roll reaches the end of the buffer, even if two rolls share a chunk.
     let live = chunks(&instance, "/stream/", 9);
@@ -306,9 +314,8 @@ fn a_roll_is_sent_in_one_chunk_and_many_missed_rolls_share_one() {
     assert!(n_rolls > 20, "expected many rolls in two chunks, got {n_rolls}: {missed}");
 }
 
-#[test]
-fn a_stop_ends_every_stream_with_a_retry_and_a_closing_event() {
-    let instance = Instance::new("every = '1h'");
+fn a_stop_ends_every_stream_with_a_retry_and_a_closing_event(door: Door) {
+    let instance = door.instance("every = '1h'");
     let mut server = instance.start();
     let mut streams: Vec<Stream> =
         (0..20).map(|_| Stream::open(&instance.url("/stream/"), Ask::default()).unwrap()).collect();
@@ -333,9 +340,8 @@ fn a_stop_ends_every_stream_with_a_retry_and_a_closing_event() {
     assert!(retries.len() > 10, "expected different retries for 20 clients, got {retries:?}");
 }
 
-#[test]
-fn a_stop_does_not_wait_for_clients_that_never_read() {
-    let instance = Instance::new("every = '5ms'");
+fn a_stop_does_not_wait_for_clients_that_never_read(door: Door) {
+    let instance = door.instance("every = '5ms'");
     // More than the kernel's buffers hold, so that the streams of these clients stall.
     instance.fill(100_000, 1);
     for fault in [false, true] {
@@ -361,9 +367,8 @@ fn a_stop_does_not_wait_for_clients_that_never_read() {
     }
 }
 
-#[test]
-fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes() {
-    let instance = Instance::new("every = '10ms'");
+fn one_line_is_logged_when_a_stream_opens_and_one_when_it_closes(door: Door) {
+    let instance = door.instance("every = '10ms'");
     let mut server = instance.start();
     let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
     stream.rolls(3);
@@ -393,10 +398,9 @@ fn busy_frames(instance: &Instance) -> (u64, Value) {
     }
 }
 
-#[test]
-fn an_address_over_its_limit_gets_a_busy_event_until_a_stream_closes() {
+fn an_address_over_its_limit_gets_a_busy_event_until_a_stream_closes(door: Door) {
     let instance =
-        Instance::new("every = '50ms'\nmax_streams_per_address = 2\ntrusted_proxies = []");
+        door.instance("every = '50ms'\nmax_streams_per_address = 2\ntrusted_proxies = []");
     let _server = instance.start();
     let open = || {
         let mut stream = Stream::open(&instance.url("/stream/"), Ask::default()).unwrap();
@@ -419,9 +423,8 @@ fn an_address_over_its_limit_gets_a_busy_event_until_a_stream_closes() {
     wait_for("a free permit", || open().map(|_| ()));
 }
 
-#[test]
-fn a_client_over_the_total_limit_gets_a_busy_event() {
-    let instance = Instance::new("every = '1h'\nmax_streams = 3");
+fn a_client_over_the_total_limit_gets_a_busy_event(door: Door) {
+    let instance = door.instance("every = '1h'\nmax_streams = 3");
     let _server = instance.start();
     let mut streams: Vec<Stream> =
         (0..3).map(|_| Stream::open(&instance.url("/stream/"), Ask::default()).unwrap()).collect();

@@ -269,7 +269,7 @@ impl Rounds {
                         );
                         round.push(measured);
                     }
-                    Err(error) if peer == Peer::Rollcast => return Err(error),
+                    Err(error) if peer.is_product() => return Err(error),
                     // The results name a peer that cannot handle the load.
                     Err(error) => {
                         eprintln!("  round {}/{}  {error:#}", i + 1, self.rounds);

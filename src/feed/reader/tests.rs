@@ -95,9 +95,9 @@ async fn a_reader_that_leaves_does_not_stay_among_those_that_wait() {
     let mut reader = feed.after(Start::Live).await.expect("a reader");
     reader.next().await.expect("the first sync");
     assert!(reader.next().now_or_never().is_none(), "expected a reader that waits");
-    assert_eq!(feed.0.wakers.n_entries(), 1);
+    assert_eq!(feed.wakers.n_entries(), 1);
     drop(reader);
-    assert_eq!(feed.0.wakers.n_entries(), 0);
+    assert_eq!(feed.wakers.n_entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,7 +51,8 @@ impl Accept {
         Accept::parse(request.headers().get("Accept"))
     }
 
-    fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Accept {
+    /// The same for the values of all `Accept` headers.
+    pub fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Accept {
         let ranges = headers.flat_map(elements).take(MAX_RANGES);
         let ranges = ranges.filter(|range| range.len() <= MAX_RANGE_BYTES);
         Accept(ranges.filter_map(|range| range.parse().ok()).collect())

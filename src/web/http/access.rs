@@ -29,7 +29,8 @@ pub fn log_if_unread(request: &Request<'_>, status: Status) -> bool {
     if request.local_cache(|| None::<Arrived>).is_some() {
         return false;
     }
-    let (uri, status, client) = (uri(request), status.code, Client::of(request));
+    let uri = shortened_to(MAX_URI_CHARS, &request.uri().to_string());
+    let (status, client) = (status.code, Client::of(request));
     info!(%uri, status, %client, "unreadable request, answered with {status}, client {client}");
     true
 }
@@ -46,16 +47,17 @@ impl Fairing for AccessLog {
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
         let Some(Arrived(arrived, method)) = request.local_cache(|| None) else { return };
-        let duration_ms = (arrived.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let (uri, status) = (uri(request), response.status().code);
-        let client = Client::of(request);
-        info!(
-            %method, %uri, status, duration_ms, %client,
-            "{method} {uri} {status} in {duration_ms:.1} ms, client {client}",
-        );
+        let uri = request.uri().to_string();
+        log(method.as_str(), &uri, response.status().code, *arrived, Client::of(request));
     }
 }
 
-fn uri(request: &Request<'_>) -> String {
-    shortened_to(MAX_URI_CHARS, &request.uri().to_string())
+/// Writes the line of a request that arrived at this moment.
+pub fn log(method: &str, uri: &str, status: u16, arrived: Instant, client: Client) {
+    let duration_ms = (arrived.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let uri = shortened_to(MAX_URI_CHARS, uri);
+    info!(
+        %method, %uri, status, duration_ms, %client,
+        "{method} {uri} {status} in {duration_ms:.1} ms, client {client}",
+    );
 }

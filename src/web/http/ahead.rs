@@ -23,7 +23,8 @@ const MIN_AHEAD: u128 = 15;
 /// When the client should come back.
 const RETRY_SECONDS: u64 = 5;
 
-/// Waits for rolls. On a single machine there is nothing to wait for.
+/// Waits for rolls; cheap to clone. On a single machine there is nothing to wait for.
+#[derive(Clone)]
 pub struct Ahead {
     feed: Feed,
     health: Health,

@@ -2,28 +2,40 @@
 //!
 //! Source: <https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP>. There are no cookies.
 
-use futures::FutureExt;
-use rocket::fairing::{AdHoc, Fairing};
+use rocket::fairing::AdHoc;
 use rocket::http::Header;
 use rocket::http::uncased::UncasedStr;
 use rocket::response::{self, Responder};
 use rocket::shield::{Frame, NoSniff, Permission, Policy, Referrer, Shield};
-use rocket::{Request, Response};
+use rocket::{Phase, Request, Rocket};
 
-/// No inline content, nothing from other origins; forms only to our own pages (the jump to a time).
-const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                                img-src 'self'; connect-src 'self'; manifest-src 'self'; \
-                                base-uri 'none'; form-action 'self'";
+use crate::config::Config;
 
-/// [`CONTENT_SECURITY`], and no frame may show the response.
-#[derive(Default)]
-struct ContentSecurity;
+/// What pages may load: no inline content, and nothing from other origins except the stream of the
+/// fan-out door. Forms only lead to our own pages (the jump to a time).
+#[derive(Clone, Default)]
+struct ContentSecurity {
+    /// Where the door is for browsers.
+    door: Option<String>,
+}
+
+impl ContentSecurity {
+    /// The directives. They say nothing about frames.
+    fn directives(&self) -> String {
+        let door = self.door.as_ref().map(|door| format!(" {door}")).unwrap_or_default();
+        format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+             connect-src 'self'{door}; manifest-src 'self'; base-uri 'none'; form-action 'self'"
+        )
+    }
+}
 
 impl Policy for ContentSecurity {
     const NAME: &'static str = "Content-Security-Policy";
 
+    /// No frame may show the response.
     fn header(&self) -> Header<'static> {
-        Header::new(Self::NAME, format!("{CONTENT_SECURITY}; frame-ancestors 'none'"))
+        Header::new(Self::NAME, format!("{}; frame-ancestors 'none'", self.directives()))
     }
 }
 
@@ -38,14 +50,33 @@ impl Policy for OpenerIsolation {
     }
 }
 
-pub fn shield() -> Shield {
-    Shield::new()
-        .enable(NoSniff::default())
-        .enable(Frame::Deny)
-        .enable(Permission::default())
-        .enable(Referrer::NoReferrer)
-        .enable(ContentSecurity)
-        .enable(OpenerIsolation)
+/// Adds the headers to every response. Responses that are [`Framed`] may be shown in frames.
+pub fn stage(config: &Config) -> AdHoc {
+    let door = config.fanout.as_ref().and_then(|fanout| fanout.public_url.clone());
+    let content_security = ContentSecurity { door };
+    AdHoc::on_ignite("headers", |rocket| async {
+        let shield = Shield::new()
+            .enable(NoSniff::default())
+            .enable(Frame::Deny)
+            .enable(Permission::default())
+            .enable(Referrer::NoReferrer)
+            .enable(content_security.clone())
+            .enable(OpenerIsolation);
+        let in_frames = content_security.directives();
+        rocket.manage(content_security).attach(shield).attach(frames(in_frames)).attach(cache())
+    })
+}
+
+/// The same headers, for a response that bypasses all fairings.
+pub fn protection<P: Phase>(rocket: &Rocket<P>) -> [Header<'static>; 6] {
+    [
+        NoSniff::default().header(),
+        Frame::Deny.header(),
+        Permission::default().header(),
+        Referrer::NoReferrer.header(),
+        rocket.state::<ContentSecurity>().cloned().unwrap_or_default().header(),
+        OpenerIsolation.header(),
+    ]
 }
 
 /// A response that pages of any site may show in a frame.
@@ -61,32 +92,22 @@ impl<'r, R: Responder<'r, 'static>> Responder<'r, 'static> for Framed<R> {
     }
 }
 
-/// Allows frames to show [`Framed`] responses. Attach it after [`shield`], which forbids all
-/// frames.
-pub fn frames() -> AdHoc {
-    AdHoc::on_response("frames", |request, response| {
+/// Allows frames to show [`Framed`] responses. It runs after the shield, which forbids all frames.
+fn frames(content_security: String) -> AdHoc {
+    AdHoc::on_response("frames", move |request, response| {
+        let content_security = content_security.clone();
         Box::pin(async move {
             if request.local_cache(|| IsFramed(false)).0 {
                 response.remove_header(Frame::NAME);
-                response.set_raw_header(ContentSecurity::NAME, CONTENT_SECURITY);
+                response.set_raw_header(ContentSecurity::NAME, content_security);
             }
         })
     })
 }
 
-/// Adds the same headers to a response that bypasses all fairings.
-pub fn protect(request: &Request<'_>, response: &mut Response<'_>) {
-    let mut protected = Response::new();
-    // The fairing never awaits anything.
-    let _ = shield().on_response(request, &mut protected).now_or_never();
-    for Header { name, value } in protected.headers().iter() {
-        response.set_raw_header(name.into_string(), value.into_owned());
-    }
-}
-
 /// Pages change with every roll, so a browser must revalidate a page before it shows it again.
 /// (`no-store` would also keep the page out of the back/forward cache.)
-pub fn stage() -> AdHoc {
+fn cache() -> AdHoc {
     AdHoc::on_response("cache headers", |_, response| {
         Box::pin(async move {
             let name = UncasedStr::new("Cache-Control");

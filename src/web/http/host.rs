@@ -55,7 +55,12 @@ pub fn check(request: &Request<'_>) -> Result<(), HostFault> {
     }
 }
 
-fn check_values(values: &[&str]) -> Result<(), HostFault> {
+/// Checks the values of all `Host` headers of a request that needs one.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn check_values(values: &[&str]) -> Result<(), HostFault> {
     match values {
         [] => Err(HostFault::Missing),
         [value] if is_valid(value) => Ok(()),

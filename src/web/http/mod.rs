@@ -1,5 +1,6 @@
 //! HTTP middleware that all endpoints share.
 
+pub mod request_headers;
 pub mod forwarded;
 pub mod client;
 pub mod access;

@@ -71,6 +71,11 @@ impl Permits {
         Arc::new(Permits { max_total, max_per_address, held: Mutex::default() })
     }
 
+    /// The most permits that can be held.
+    pub fn max_total(&self) -> usize {
+        self.max_total
+    }
+
     /// A permit for a client. All clients whose address is unclear count as one. A client whose
     /// proxy does not forward its address counts only towards the total.
     ///

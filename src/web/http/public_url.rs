@@ -10,6 +10,7 @@ use rocket::{Request, async_trait};
 use serde::Serialize;
 
 use crate::config::StoreConfig;
+use crate::web::http::request_headers::RequestHeaders;
 use crate::web::http::{client, forwarded, host};
 
 /// Scheme, host and port without a slash at the end: `https://dice.example.org`.
@@ -35,7 +36,7 @@ impl PublicUrl {
             return url.clone();
         }
         let is_proxied = client::is_from_trusted_proxy(request);
-        let values = |name: &str| request.headers().get(name).collect::<Vec<_>>().into_iter();
+        let values = |name: &str| request.headers().all(name).into_iter();
         let scheme = is_proxied.then(|| forwarded::scheme(values)).flatten().unwrap_or("http");
         let host = request.headers().get_one("Host").filter(|_| host::check(request).is_ok());
         PublicUrl(format!("{scheme}://{}", host.unwrap_or("localhost").to_ascii_lowercase()))

@@ -24,6 +24,8 @@ pub struct Site {
     dice: Dice,
     every: Duration,
     keep: Keep,
+    /// Where browsers open the stream.
+    stream: String,
     is_in_fleet: bool,
     health: Health,
 }
@@ -32,7 +34,9 @@ impl Site {
     pub fn new(config: &Config, assets: Assets, health: Health) -> Site {
         let RollerConfig { dice, every } = config.roller.clone();
         let is_in_fleet = config.fleet.is_some();
-        Site { assets, dice, every, keep: config.store.keep, is_in_fleet, health }
+        let door = config.fanout.as_ref().and_then(|fanout| fanout.public_url.as_deref());
+        let stream = format!("{}/stream/", door.unwrap_or_default());
+        Site { assets, dice, every, keep: config.store.keep, stream, is_in_fleet, health }
     }
 
     pub fn assets(&self) -> &Assets {
@@ -59,6 +63,7 @@ impl Site {
             dice: words::dice_in_text(self.dice()),
             pace: words::pace(self.every),
             kept: self.kept(),
+            stream: self.stream.clone(),
             is_in_fleet: self.is_in_fleet,
             status: StatusView::of(&self.health),
         }
@@ -103,6 +108,8 @@ pub struct SiteView {
     pace: String,
     /// `every roll`, `the rolls of the last 30 days`.
     kept: String,
+    /// The address of the stream: `/stream/`, or that of the fan-out door.
+    stream: String,
     is_in_fleet: bool,
     status: StatusView,
 }

@@ -47,7 +47,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Frame::Roll(sent) => &sent.frame,
             Frame::Own(bytes) => bytes,

@@ -1,33 +1,21 @@
 //! The routes: open a stream, or show its headers.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use rocket::data::{Data, ToByteUnit};
-use rocket::http::{MediaType, RawStr};
+use rocket::http::MediaType;
 use rocket::request::{FromRequest, Outcome};
 use rocket::tokio::time::timeout;
 use rocket::{Request, Route, State, async_trait, get, head, options, post, routes};
-use tracing::info;
 
-use crate::feed::{Feed, Start};
-use crate::metrics::Metrics;
 use crate::web::http::accept::Accept;
-use crate::web::http::ahead::Ahead;
 use crate::web::http::client::Client;
 use crate::web::http::error::HttpError;
-use crate::web::http::permits::Permits;
 use crate::web::stream::body::{Body, OpenStream};
 use crate::web::stream::headers::{EventStream, Preflight, Public};
+use crate::web::stream::opening::Streams;
 use crate::web::stream::refusal::Refusal;
-use crate::web::stream::start::{StartParams, StreamStart};
-
-/// A form of this many bytes holds any start.
-const MAX_FORM_BYTES: usize = 4 << 10;
-/// How long a client may take to send its form.
-const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::web::stream::start::{FORM_TIMEOUT, MAX_FORM_BYTES, StartParams};
 
 type Answer = Result<EventStream, Public<HttpError>>;
 
@@ -37,15 +25,9 @@ pub fn routes() -> Vec<Route> {
 
 /// The rolls after the client's cursor, then new rolls as they are made.
 #[get("/stream")]
-async fn listen(
-    caller: Caller<'_>,
-    feed: &State<Feed>,
-    ahead: &State<Ahead>,
-    permits: &State<Arc<Permits>>,
-    metrics: &State<Metrics>,
-) -> Answer {
+async fn listen(caller: Caller<'_>, streams: &State<Streams>) -> Answer {
     let start = caller.params.start();
-    caller.answer(open(caller.client, start, feed, ahead, permits, metrics).await)
+    caller.answer(streams.open(caller.client, start).await)
 }
 
 /// The same by POST, as in the article. A form may name the start.
@@ -53,18 +35,12 @@ async fn listen(
 async fn listen_by_post(
     mut caller: Caller<'_>,
     data: Data<'_>,
-    feed: &State<Feed>,
-    ahead: &State<Ahead>,
-    permits: &State<Arc<Permits>>,
-    metrics: &State<Metrics>,
+    streams: &State<Streams>,
 ) -> Answer {
     let form = read_form(data, caller.sends_form).await;
-    match &form {
-        Some(form) => caller.params.add_fields(RawStr::new(form)),
-        None => caller.params.note_unreadable_body(),
-    }
+    caller.params.add_body(form.as_deref());
     let start = caller.params.start();
-    caller.answer(open(caller.client, start, feed, ahead, permits, metrics).await)
+    caller.answer(streams.open(caller.client, start).await)
 }
 
 /// The headers without a stream.
@@ -85,41 +61,6 @@ async fn read_form(data: Data<'_>, is_form: bool) -> Option<String> {
     let body = timeout(FORM_TIMEOUT, body).await.ok()?.ok()?;
     let is_readable = body.is_complete() && (is_form || body.is_empty());
     is_readable.then(|| body.into_inner())
-}
-
-/// Acquires a permit, waits until this node has the client's roll, and opens a reader.
-async fn open(
-    client: Client,
-    start: StreamStart,
-    feed: &Feed,
-    ahead: &Ahead,
-    permits: &Arc<Permits>,
-    metrics: &Metrics,
-) -> Result<OpenStream, Refusal> {
-    let permit = permits.acquire(client).map_err(|busy| {
-        metrics.rejected(busy.reason.word());
-        info!(%client, ?busy, "stream refused ({}), client {client}", busy.reason);
-        Refusal::Busy(busy)
-    })?;
-    let unreadable = |error| {
-        metrics.rejected("unreadable");
-        Refusal::Unreadable(error)
-    };
-    let start = match start {
-        StreamStart::Since(since) => feed.since(since.moment(Timestamp::now())).await,
-        StreamStart::At(start) => Ok(start),
-    };
-    let start = start.map_err(unreadable)?;
-    if let Start::After(cursor) = start {
-        ahead.wait_for(cursor.id).await.map_err(|behind| {
-            metrics.rejected("behind");
-            info!(%client, ?behind, "stream refused (behind the fleet), client {client}");
-            Refusal::Behind(behind)
-        })?;
-    }
-    let reader = feed.after(start).await.map_err(unreadable)?;
-    info!(%client, ?start, "stream opened, client {client}");
-    Ok(OpenStream::new(reader, client, metrics.stream(), permit))
 }
 
 /// Who opens a stream, and with which parameters.
@@ -154,7 +95,10 @@ impl<'r> FromRequest<'r> for Caller<'r> {
         client.warn_if_not_known(request);
         Outcome::Success(Caller {
             client,
-            params: StartParams::of(request),
+            params: StartParams::of(
+                request.headers(),
+                request.uri().query().map(|query| query.as_str()),
+            ),
             reads_events: Accept::of(request).names(&MediaType::EventStream),
             sends_form: request.content_type().is_some_and(|content_type| content_type.is_form()),
         })

@@ -3,21 +3,19 @@
 //! A browser's EventSource never reconnects after an answer other than 200 with an event stream.
 //! So a client that accepts event streams gets even a refusal as an event.
 
-mod start;
+pub mod start;
 mod frames;
-mod body;
-mod headers;
-mod refusal;
+pub mod body;
+pub mod headers;
+pub mod refusal;
+pub mod opening;
 mod handlers;
 
 use std::ops::RangeInclusive;
 
 use rocket::fairing::AdHoc;
 
-use crate::config::WebConfig;
-use crate::feed::Feed;
-use crate::metrics::Metrics;
-use crate::web::http::permits::Permits;
+use self::opening::Streams;
 
 /// When a client reconnects, in milliseconds: drawn for each client, so that after a restart they
 /// do not all return in the same instant.
@@ -26,12 +24,14 @@ const RETRY_MS: RangeInclusive<u64> = 1_000..=5_000;
 const BUSY_RETRY_MS: RangeInclusive<u64> = 15_000..=45_000;
 
 /// The routes of `/stream/`, and the end of all streams when the server stops.
-pub fn stage(config: &WebConfig, feed: Feed, metrics: Metrics) -> AdHoc {
-    let permits = Permits::new(config.max_streams, config.max_streams_per_address);
-    let closing = feed.clone();
+pub fn stage(streams: Streams) -> AdHoc {
+    let closing = streams.clone();
     AdHoc::on_ignite("the stream", |rocket| async {
-        rocket.manage(feed).manage(permits).manage(metrics).mount("/", handlers::routes()).attach(
-            AdHoc::on_shutdown("end of streams", move |_| Box::pin(async move { closing.close() })),
-        )
+        rocket
+            .manage(streams)
+            .mount("/", handlers::routes())
+            .attach(AdHoc::on_shutdown("end of streams", move |_| {
+                Box::pin(async move { closing.close() })
+            }))
     })
 }

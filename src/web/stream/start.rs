@@ -5,13 +5,19 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
+use std::time::Duration;
 
-use rocket::Request;
 use rocket::http::RawStr;
 
 use crate::cursor::Cursor;
 use crate::feed::Start;
 use crate::time_spec::TimeSpec;
+use crate::web::http::request_headers::RequestHeaders;
+
+/// A form of this many bytes holds any start.
+pub const MAX_FORM_BYTES: usize = 4 << 10;
+/// How long a client may take to send its form.
+pub const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Parameters that change nothing here. Clients add them to every request: npm
 /// event-source-polyfill before 1.0 sends `r`, jQuery `_`, npm eventsource-polyfill the others.
@@ -45,27 +51,29 @@ enum Name {
 
 impl<'r> StartParams<'r> {
     /// The header and the query of a request.
-    pub fn of(request: &'r Request<'_>) -> StartParams<'r> {
-        let mut params = StartParams::default();
-        params.last_event_ids.extend(request.headers().get("Last-Event-ID"));
-        if let Some(query) = request.uri().query() {
-            params.add_fields(query.raw());
-        }
+    pub fn of(headers: &'r impl RequestHeaders, query: Option<&'r str>) -> StartParams<'r> {
+        let last_event_ids = headers.all("Last-Event-ID");
+        let mut params = StartParams { last_event_ids, ..StartParams::default() };
+        params.add_fields(query.unwrap_or_default());
         params
     }
 
-    /// Adds the fields of a query or of a URL-encoded form.
-    pub fn add_fields(&mut self, encoded: &'r RawStr) {
-        let fields = encoded.split('&').filter(|field| !field.is_empty()).map(|field| {
-            let (name, value) = field.split_at_byte(b'=');
-            (name.url_decode_lossy(), value.url_decode_lossy())
-        });
-        self.fields.extend(fields);
+    /// Adds the body of a request: `None` if it is neither empty nor a URL-encoded form of at most
+    /// [`MAX_FORM_BYTES`].
+    pub fn add_body(&mut self, form: Option<&'r str>) {
+        match form {
+            Some(form) => self.add_fields(form),
+            None => self.has_unreadable_body = true,
+        }
     }
 
-    /// Notes that the request has a body that is not such a form.
-    pub fn note_unreadable_body(&mut self) {
-        self.has_unreadable_body = true;
+    /// Adds the fields of a query or of a URL-encoded form.
+    fn add_fields(&mut self, encoded: &'r str) {
+        let fields = RawStr::new(encoded).split('&').filter(|field| !field.is_empty());
+        self.fields.extend(fields.map(|field| {
+            let (name, value) = field.split_at_byte(b'=');
+            (name.url_decode_lossy(), value.url_decode_lossy())
+        }));
     }
 
     /// Where the stream starts.
@@ -155,8 +163,8 @@ mod tests {
     /// `live`, `malformed`, `after <cursor>` or `since <time>`.
     fn start(headers: &[&str], query: &str, form: &str) -> String {
         let mut params = StartParams { last_event_ids: headers.to_vec(), ..StartParams::default() };
-        params.add_fields(RawStr::new(query));
-        params.add_fields(RawStr::new(form));
+        params.add_fields(query);
+        params.add_body(Some(form));
         match params.start() {
             StreamStart::At(Start::Live) => "live".into(),
             StreamStart::At(Start::Malformed) => "malformed".into(),
@@ -250,7 +258,7 @@ mod tests {
     #[test]
     fn a_body_that_cannot_be_read_is_malformed_unless_the_header_overrides_it() {
         let mut params = StartParams::default();
-        params.note_unreadable_body();
+        params.add_body(None);
         assert_eq!(params.start(), StreamStart::At(Start::Malformed));
         params.last_event_ids.push("41");
         assert_eq!(params.start(), StreamStart::At(Start::After("41".parse().expect("a cursor"))));

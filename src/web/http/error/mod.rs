@@ -129,7 +129,8 @@ impl HttpError {
         }
     }
 
-    fn wrong_method(allowed: &str) -> HttpError {
+    /// The address has no such method, only those in the list `allowed`, such as `GET, HEAD`.
+    pub fn wrong_method(allowed: &str) -> HttpError {
         let message = format!("Expected one of the methods {allowed}.");
         HttpError {
             allow: Some(allowed.into()),
@@ -143,29 +144,44 @@ impl HttpError {
     ///
     /// Never: Rocket makes a response of any text.
     pub fn respond_in_json(self, request: &Request<'_>) -> response::Result<'static> {
-        let detail = ErrorDetail { code: self.code, message: self.message.clone() };
-        let body = serde_json::to_string(&ErrorJson { error: detail });
-        let body = body.expect("plain structs become JSON");
-        let body = (ContentType::JSON, body).respond_to(request)?;
+        let body = (ContentType::JSON, self.json()).respond_to(request)?;
         Ok(self.respond_with(request, body))
+    }
+
+    /// The error as JSON.
+    pub fn json(&self) -> String {
+        let detail = ErrorDetail { code: self.code, message: self.message.clone() };
+        serde_json::to_string(&ErrorJson { error: detail }).expect("plain structs become JSON")
+    }
+
+    /// The headers beside those of the body: when to come back, and the methods of the address.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let retry_after = self.retry_after_seconds.map(|seconds| seconds.to_string());
+        let headers = [("Retry-After", retry_after), ("Allow", self.allow.clone())];
+        headers.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// Logs the cause, if there is one.
+    pub fn log_cause(self) {
+        if let Some(cause) = self.cause {
+            log(*cause);
+        }
     }
 
     /// The response with this body. Logs the cause, if there is one.
     pub fn respond_with(self, request: &Request<'_>, body: Response<'static>) -> Response<'static> {
         let mut response = Response::build_from(body);
         response.status(self.status);
-        if let Some(seconds) = self.retry_after_seconds {
-            response.raw_header("Retry-After", seconds.to_string());
+        for (name, value) in self.headers() {
+            response.raw_header(name, value);
         }
-        if let Some(methods) = self.allow {
-            response.raw_header("Allow", methods);
-        }
-        if let Some(cause) = self.cause {
-            log(*cause);
-        }
+        let status = self.status;
+        self.log_cause();
         let mut response = response.finalize();
-        if access::log_if_unread(request, self.status) {
-            headers::protect(request, &mut response);
+        if access::log_if_unread(request, status) {
+            headers::protection(request.rocket()).into_iter().for_each(|header| {
+                response.set_header(header);
+            });
         }
         response
     }

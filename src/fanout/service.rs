@@ -1,0 +1,183 @@
+//! Answers requests as Rocket's `/stream/` does, byte for byte. Errors are JSON.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use rocket::http::{ContentType, MediaType};
+use rocket::{Ignite, Rocket};
+use tokio::time::timeout;
+
+use crate::fanout::body::StreamBody;
+use crate::text::shortened;
+use crate::web::http::accept::Accept;
+use crate::web::http::access;
+use crate::web::http::client::{Client, Proxies};
+use crate::web::http::error::HttpError;
+use crate::web::http::error::code::ErrorCode;
+use crate::web::http::headers::protection;
+use crate::web::http::host;
+use crate::web::http::request_headers::RequestHeaders;
+use crate::web::stream::body::Frame;
+use crate::web::stream::headers::{
+    CLIENT, METHODS, OF_PREFLIGHTS, OF_REFUSALS, OF_STREAMS, PUBLIC,
+};
+use crate::web::stream::opening::Streams;
+use crate::web::stream::start::{FORM_TIMEOUT, MAX_FORM_BYTES, StartParams};
+
+/// What all answers share.
+pub struct Service {
+    proxies: Arc<Proxies>,
+    /// The headers of every answer.
+    common: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Service {
+    /// A service with the proxies and the headers of `rocket`.
+    pub fn new(rocket: &Rocket<Ignite>) -> Service {
+        let proxies = rocket.state::<Arc<Proxies>>().cloned().unwrap_or_default();
+        let ident = rocket.config().ident.as_str().map(|ident| ("Server", ident));
+        let protection = protection(rocket);
+        let protection = protection.iter().map(|header| (header.name.as_str(), header.value()));
+        let common = ident.into_iter().chain(protection);
+        let common = common.filter_map(|(name, value)| parsed(name, value)).collect();
+        Service { proxies, common }
+    }
+
+    /// Whether this is the address of a trusted proxy.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies.trusts(address.to_canonical())
+    }
+
+    /// The answer to a request from `peer`, and its line in the access log.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        streams: &Streams,
+    ) -> Response<StreamBody> {
+        let arrived = Instant::now();
+        let client = self.proxies.client(peer, request.headers());
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut response = match checked(&request) {
+            Err(error) => refused(error),
+            Ok(()) => match method {
+                Method::GET | Method::POST => self.stream(request, client, peer, streams).await,
+                Method::HEAD => event_stream(client, StreamBody::Closed(None)),
+                Method::OPTIONS => {
+                    let mut response = Response::new(StreamBody::empty());
+                    *response.status_mut() = StatusCode::NO_CONTENT;
+                    add(response.headers_mut(), OF_PREFLIGHTS);
+                    response
+                }
+                _ => refused(HttpError::wrong_method(METHODS)),
+            },
+        };
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+        headers.extend(self.common.iter().cloned());
+        let path = uri.path_and_query().map_or("/", |uri| uri.as_str());
+        access::log(method.as_str(), path, response.status().as_u16(), arrived, client);
+        response
+    }
+
+    /// Opens a stream.
+    async fn stream(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+        peer: IpAddr,
+        streams: &Streams,
+    ) -> Response<StreamBody> {
+        let (head, body) = request.into_parts();
+        self.proxies.warn_if_not_known(client, peer, &head.headers);
+        let form = match head.method {
+            Method::POST => Some(read_form(&head.headers, body).await),
+            _ => None,
+        };
+        let start = {
+            let mut params = StartParams::of(&head.headers, head.uri.query());
+            if let Some(form) = &form {
+                params.add_body(form.as_deref());
+            }
+            params.start()
+        };
+        match streams.open(client, start).await {
+            Ok(stream) => event_stream(client, StreamBody::Open(stream)),
+            Err(refusal) => {
+                let accept = head.headers.all("Accept").into_iter();
+                if Accept::parse(accept).names(&MediaType::EventStream) {
+                    let frame = Frame::Own(refusal.frame());
+                    let mut response = event_stream(client, StreamBody::Closed(Some(frame.into())));
+                    add(response.headers_mut(), [OF_REFUSALS]);
+                    return response;
+                }
+                refused(refusal.into())
+            }
+        }
+    }
+}
+
+/// Refuses requests to other addresses, and requests whose `Host` header is not valid.
+fn checked(request: &Request<Incoming>) -> Result<(), HttpError> {
+    let hosts = request.headers().all("Host");
+    host::check_values(&hosts)
+        .map_err(|fault| HttpError::new(ErrorCode::InvalidHost, fault.to_string()))?;
+    match request.uri().path() {
+        "/stream" | "/stream/" => Ok(()),
+        path => {
+            let path = shortened(path);
+            let message =
+                format!("There is nothing at `{path}`. This address serves only `/stream/`.");
+            Err(HttpError::new(ErrorCode::NotFound, message))
+        }
+    }
+}
+
+/// The body if it is a form or empty.
+async fn read_form(headers: &HeaderMap, body: Incoming) -> Option<String> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.and_then(|text| ContentType::from_str(text).ok());
+    let is_form = content_type.is_some_and(|content_type| content_type.is_form());
+    let body = Limited::new(body, MAX_FORM_BYTES).collect();
+    let body = timeout(FORM_TIMEOUT, body).await.ok()?.ok()?.to_bytes();
+    let body = String::from_utf8(body.into()).ok()?;
+    (is_form || body.is_empty()).then_some(body)
+}
+
+fn event_stream(client: Client, body: StreamBody) -> Response<StreamBody> {
+    let mut response = Response::new(body);
+    add(response.headers_mut(), OF_STREAMS);
+    add(response.headers_mut(), [(CLIENT, client.to_string().as_str())]);
+    response
+}
+
+/// An error as JSON. Logs its cause.
+fn refused(error: HttpError) -> Response<StreamBody> {
+    let frame = Frame::Own(error.json().into_bytes());
+    let mut response = Response::new(StreamBody::Sized(Some(frame.into())));
+    let status = StatusCode::from_u16(error.status.code);
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    add(headers, [("Content-Type", "application/json")]);
+    for (name, value) in error.headers() {
+        add(headers, [(name, value.as_str())]);
+    }
+    add(headers, [PUBLIC]);
+    error.log_cause();
+    response
+}
+
+fn add<'a>(headers: &mut HeaderMap, added: impl IntoIterator<Item = (&'static str, &'a str)>) {
+    headers.extend(added.into_iter().filter_map(|(name, value)| parsed(name, value)));
+}
+
+/// A header; `None` if its value cannot be one.
+fn parsed(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?))
+}
