@@ -28,6 +28,7 @@ use rollcast::seeds::Secret;
 use rollcast::store::Store;
 use rollcast::text::ValueError;
 use rollcast::time_spec::{TimeSpec, moment};
+use rollcast::web::{self, SiteFiles};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -200,8 +201,9 @@ impl Server {
             store.apply(rolls.collect()).await.expect("room");
             let feed = Feed::open(store.clone(), 16, config.feed.heartbeat).await.expect("a feed");
             let health = Health::new(config.roller.every);
-            let rocket = rollcast::web::rocket(&config, store, feed, health, Metrics::default());
-            Client::untracked(rocket.expect("routes")).await.expect("a rocket")
+            let files = SiteFiles::load(&config.web).expect("templates and static files");
+            let rocket = web::rocket(files, &config, store, feed, health, Metrics::default());
+            Client::untracked(rocket).await.expect("a rocket")
         });
         Server { runtime, client, _folder: folder }
     }

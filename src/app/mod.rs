@@ -36,7 +36,7 @@ use crate::retention::prune;
 use crate::roll::{Roll, RollId, RolledAt};
 use crate::seeds::Seeds;
 use crate::store::{Store, StoreError};
-use crate::web;
+use crate::web::{self, SiteFiles};
 
 pub use self::runtime::run;
 pub use self::signals::stop_signal;
@@ -55,17 +55,17 @@ const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// Says why the server cannot start, or why it stopped without a signal.
-pub async fn serve(config: &Config) -> anyhow::Result<()> {
+pub async fn serve(config: &Config, files: SiteFiles) -> anyhow::Result<()> {
     let RollerConfig { every, dice } = config.roller.clone();
     if let Some(fleet) = &config.fleet {
         fleet.password_file.as_deref().map(fleet::password).transpose()?;
-        return serve_with(config, |modules, listens, shutdown| {
+        return serve_with(config, files, |modules, listens, shutdown| {
             modules.start_fleet(config, fleet.clone(), listens, shutdown)
         })
         .await;
     }
     let draw = move |seeds: &Seeds, id| draw::results(seeds.draw(id), id, &dice);
-    serve_rolls(config, ticks(every), draw).await
+    serve_rolls(config, files, ticks(every), draw).await
 }
 
 /// The same with ticks and dice from elsewhere.
@@ -75,10 +75,11 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
 /// As for [`serve`].
 pub async fn serve_rolls(
     config: &Config,
+    files: SiteFiles,
     ticks: impl Stream<Item = RolledAt> + Send + 'static,
     mut draw: impl FnMut(&Seeds, RollId) -> Results + Send + 'static,
 ) -> anyhow::Result<()> {
-    serve_with(config, |modules, listens, shutdown| {
+    serve_with(config, files, |modules, listens, shutdown| {
         let seeds = modules.store.seeds();
         modules.start_pump(config, ticks, move |id| draw(&seeds, id), listens, shutdown)
     })
@@ -88,6 +89,7 @@ pub async fn serve_rolls(
 /// Serves until a signal. `start_pump` starts the pump, which waits until the server listens.
 async fn serve_with(
     config: &Config,
+    files: SiteFiles,
     start_pump: impl FnOnce(
         &Modules,
         oneshot::Receiver<()>,
@@ -112,7 +114,7 @@ async fn serve_with(
     };
     let modules = Modules::start(config, store, feed).await;
     let (listening, listens) = oneshot::channel();
-    let rocket = modules.web_server(config, listening).await?;
+    let rocket = modules.web_server(config, files, listening).await?;
     let door = config.fanout.as_ref().map(|fanout| Door::bind(fanout, &rocket)).transpose()?;
 
     let shutdown = rocket.shutdown();
@@ -176,10 +178,11 @@ impl Modules {
     async fn web_server(
         &self,
         config: &Config,
+        files: SiteFiles,
         listening: oneshot::Sender<()>,
     ) -> anyhow::Result<Rocket<Ignite>> {
         let Modules { store, feed, health, metrics } = self;
-        web::rocket(config, store.clone(), feed.clone(), health.clone(), metrics.clone())?
+        web::rocket(files, config, store.clone(), feed.clone(), health.clone(), metrics.clone())
             .attach(startup::announce(config, feed, listening))
             .attach(startup::announce_stop())
             .ignite()

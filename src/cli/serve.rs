@@ -15,13 +15,13 @@ use crate::web::SiteFiles;
 /// 1.
 pub fn serve(config: Config) -> Result<(), Failure> {
     // A mistake in them is found before the database is opened or created.
-    site_files(&config)?;
+    let files = site_files(&config)?;
     let log = logging::start(config.log_format).map_err(Failure::usage)?;
     if config.file.is_none() {
         let database = config.store.database.display();
         info!("found no Rocket.toml, using built-in defaults; rolls are stored in {database}");
     }
-    let ended = app::run(&config, app::serve(&config));
+    let ended = app::run(&config, app::serve(&config, files));
     // Dropping the log waits for its last lines. If nobody reads them, tracing-appender prints a
     // complaint on standard output.
     say_last(move || drop(log));

@@ -68,21 +68,7 @@ impl SiteFiles {
 }
 
 /// The server: all routes over the rolls in `store`, with live rolls from `feed`.
-///
-/// # Errors
-///
-/// Templates or static files cannot be used; see [`SiteFiles::load`].
 pub fn rocket(
-    config: &Config,
-    store: Store,
-    feed: Feed,
-    health: Health,
-    metrics: Metrics,
-) -> Result<Rocket<Build>, SourceError> {
-    Ok(build(SiteFiles::load(&config.web)?, config, store, feed, health, metrics))
-}
-
-fn build(
     files: SiteFiles,
     config: &Config,
     store: Store,

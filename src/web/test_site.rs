@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::web::pages::assets::Assets;
 use crate::web::pages::source::Source;
 use crate::web::pages::templates::Templates;
-use crate::web::{SiteFiles, build};
+use crate::web::{SiteFiles, rocket};
 
 /// A server over a database of its own.
 pub struct TestSite {
@@ -73,7 +73,7 @@ impl TestSite {
         let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat);
         let feed = feed.await.expect("a feed");
         let health = Health::new(config.roller.every);
-        let rocket = build(files, &config, store, feed, health, Metrics::default());
+        let rocket = rocket(files, &config, store, feed, health, Metrics::default());
         let client = Client::untracked(rocket).await.expect("a server");
         TestSite { client, _folder: folder }
     }

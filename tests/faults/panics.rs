@@ -22,7 +22,7 @@ use rollcast::metrics::Metrics;
 use rollcast::panics;
 use rollcast::roll::{RollId, RolledAt};
 use rollcast::store::Store;
-use rollcast::web;
+use rollcast::web::{self, SiteFiles};
 use serde_json::Value;
 use tokio::time::sleep;
 use tracing_subscriber::EnvFilter;
@@ -61,11 +61,12 @@ fn the_process_that_panics() {
         .with_writer(io::stderr)
         .init();
     let config = Config::load().unwrap();
+    let files = SiteFiles::load(&config.web).unwrap();
     let ended = app::run(&config, async {
         match fault.as_str() {
             "pump" => {
-                app::serve_rolls(&config, ticks(config.file.clone().unwrap()), |_, id| draw(id))
-                    .await
+                let ticks = ticks(config.file.clone().unwrap());
+                app::serve_rolls(&config, files, ticks, |_, id| draw(id)).await
             }
             "detached task" => {
                 let ticks = ticks(config.file.clone().unwrap()).enumerate();
@@ -74,10 +75,10 @@ fn the_process_that_panics() {
                     draw(RollId(n as i64 + 1));
                     ready(())
                 })));
-                serve_faulty_routes(&config, Metrics::default(), panics::watch).await
+                serve_faulty_routes(&config, files, Metrics::default(), panics::watch).await
             }
-            "unwatched" => serve_faulty_routes(&config, Metrics::default(), |_| {}).await,
-            _ => serve_faulty_routes(&config, Metrics::default(), panics::watch).await,
+            "unwatched" => serve_faulty_routes(&config, files, Metrics::default(), |_| {}).await,
+            _ => serve_faulty_routes(&config, files, Metrics::default(), panics::watch).await,
         }
     });
     // The same as in `main`.
@@ -109,6 +110,7 @@ fn draw(RollId(id): RollId) -> Results {
 
 async fn serve_faulty_routes(
     config: &Config,
+    files: SiteFiles,
     metrics: Metrics,
     watch: impl FnOnce(Metrics),
 ) -> anyhow::Result<()> {
@@ -116,7 +118,7 @@ async fn serve_faulty_routes(
     let feed = Feed::open(store.clone(), N_RECENT, config.feed.heartbeat).await?;
     watch(metrics.clone());
     let health = Health::new(config.roller.every);
-    let rocket = web::rocket(config, store, feed.clone(), health, metrics)?.manage(feed);
+    let rocket = web::rocket(files, config, store, feed.clone(), health, metrics).manage(feed);
     let rocket = rocket.mount("/", routes![faulty_page, faulty_stream]).ignite().await?;
     let (shutdown, stop_signal) = (rocket.shutdown(), app::stop_signal()?);
     tokio::spawn(async move {

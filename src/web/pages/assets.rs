@@ -2,20 +2,20 @@
 //! are served together with the files that they import.
 //!
 //! A page links them under a path that names their content. So a browser may keep them forever,
-//! and still sees an update at once. In a debug build a folder is read again for every request, as
-//! templates are.
+//! and still sees an update at once. In a debug build a folder is read again at the first request
+//! after one of its files changed, as templates are.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rocket::http::ContentType;
 
 use crate::web::http::cached::Cached;
 use crate::web::http::etag;
 use crate::web::pages::joined::{imports, joined};
-use crate::web::pages::source::{Contents, Source, SourceError};
+use crate::web::pages::source::{Contents, Source, SourceError, Stamps};
 use crate::web::pages::templates::Templates;
 
 /// Values of `Cache-Control`.
@@ -27,6 +27,8 @@ struct Files {
     by_path: BTreeMap<String, File>,
     /// A hash of the content of all of them.
     version: String,
+    /// The stamps of the files in the folder.
+    stamps: Stamps,
 }
 
 struct File {
@@ -39,6 +41,8 @@ struct File {
 pub struct Assets {
     source: Source,
     loaded: Arc<Files>,
+    /// The files of the newest request. Only a debug build reads files after the start.
+    newest: Mutex<Arc<Files>>,
 }
 
 impl Assets {
@@ -59,7 +63,7 @@ impl Assets {
     ///
     /// Those of [`Assets::load`].
     pub fn read(source: Source, templates: &Templates) -> Result<Assets, SourceError> {
-        let loaded = Files::read(&source)?;
+        let loaded = Arc::new(Files::read(&source)?);
         let linked = templates.linked_files();
         let mut needed: Vec<(String, String)> = linked
             .map(|(file, template)| (file.into(), format!("the template `{template}`")))
@@ -72,7 +76,8 @@ impl Assets {
                 needed.extend(imports.map(|imported| (imported, format!("the file `{path}`"))));
             }
         }
-        Ok(Assets { source, loaded: Arc::new(loaded) })
+        let newest = Mutex::new(loaded.clone());
+        Ok(Assets { source, loaded, newest })
     }
 
     pub fn source(&self) -> &Source {
@@ -100,24 +105,34 @@ impl Assets {
 
     fn current(&self) -> Arc<Files> {
         match &self.source {
-            Source::Folder(_) if cfg!(debug_assertions) => {
-                // A file may be incomplete while an editor writes it; then the files of the start
-                // are used.
-                Files::read(&self.source).map_or_else(|_| self.loaded.clone(), Arc::new)
-            }
+            Source::Folder(_) if cfg!(debug_assertions) => self.newest(),
             _ => self.loaded.clone(),
         }
+    }
+
+    /// Reads the files again if one was changed, added or removed since the last request.
+    fn newest(&self) -> Arc<Files> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_changed = self.source.stamps().is_ok_and(|stamps| stamps != newest.stamps);
+        // A folder may be unreadable for a moment while an editor changes it. Then the files of the
+        // last request are used.
+        if is_changed && let Ok(files) = Files::read(&self.source) {
+            *newest = Arc::new(files);
+        }
+        newest.clone()
     }
 }
 
 impl Files {
     fn read(source: &Source) -> Result<Files, SourceError> {
+        // Before the content: a file that changes in between has another stamp at the next request.
+        let stamps = source.stamps()?;
         let contents = source.read()?;
         let by_path: BTreeMap<String, File> =
             contents.keys().map(|path| File::entry(path, &contents)).collect();
         let etags: Vec<_> = by_path.iter().map(|(path, file)| (path, file.cached.etag())).collect();
         let version = etag::content_hash(&etags);
-        Ok(Files { by_path, version })
+        Ok(Files { by_path, version, stamps })
     }
 
     /// The file at `<version>/<path>`, as pages link it, or at its own path; and how long a browser
@@ -161,13 +176,15 @@ fn is_version(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    use std::ptr;
+    #[cfg(debug_assertions)]
+    use std::time::{Duration, SystemTime};
+    use std::{fs, ptr};
 
     fn files(names: &[&str]) -> Files {
         let content = |name: &&str| (name.to_string(), Cow::Borrowed(&b"content"[..]));
         let contents: Contents = names.iter().map(content).collect();
         let by_path = names.iter().map(|name| File::entry(name, &contents)).collect();
-        Files { by_path, version: "0123456789abcdef".into() }
+        Files { by_path, version: "0123456789abcdef".into(), stamps: Stamps::new() }
     }
 
     #[test]
@@ -199,7 +216,7 @@ mod tests {
     fn a_version_changes_with_the_name_and_the_content_of_a_file() {
         let read = |name: &str, content: &str| {
             let folder = tempfile::tempdir().expect("a folder");
-            std::fs::write(folder.path().join(name), content).expect("a file");
+            fs::write(folder.path().join(name), content).expect("a file");
             let source = Source::static_files(Some(folder.path().into()));
             Files::read(&source).expect("files").version
         };
@@ -208,5 +225,42 @@ mod tests {
         assert_eq!(read("a.css", "content"), version);
         assert_ne!(read("b.css", "content"), version);
         assert_ne!(read("a.css", "Content"), version);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_debug_build_reads_a_folder_again_only_after_a_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("a.txt"), "a").expect("a file");
+        let source = Source::static_files(Some(folder.path().into()));
+        let loaded = Arc::new(Files::read(&source).expect("files"));
+        let newest = Mutex::new(loaded.clone());
+        let assets = Assets { source, loaded, newest };
+        let content = |path: &str| {
+            let content = assets.find(path)?.content().to_vec();
+            Some(String::from_utf8(content).expect("text"))
+        };
+
+        assert!(Arc::ptr_eq(&assets.current(), &assets.loaded), "read again without a change");
+        fs::write(file("a.txt"), "edited").expect("a file");
+        assert_eq!(content("a.txt").as_deref(), Some("edited"));
+        assert_ne!(assets.version(), assets.loaded.version);
+        assert!(Arc::ptr_eq(&assets.current(), &assets.current()), "read again without a change");
+
+        let later = SystemTime::now() + Duration::from_secs(1);
+        fs::write(file("a.txt"), "Edited").expect("a file of the same size");
+        fs::File::open(file("a.txt"))
+            .and_then(|file| file.set_modified(later))
+            .expect("a new time");
+        assert_eq!(content("a.txt").as_deref(), Some("Edited"));
+
+        fs::create_dir(file("sub")).expect("a folder");
+        fs::write(file("sub/b.txt"), "b").expect("a file");
+        assert_eq!(content("sub/b.txt").as_deref(), Some("b"));
+        fs::remove_file(file("a.txt")).expect("a file");
+        assert_eq!(content("a.txt"), None);
+        fs::remove_dir_all(folder.path()).expect("a folder");
+        assert_eq!(content("sub/b.txt").as_deref(), Some("b"), "the last readable files");
     }
 }

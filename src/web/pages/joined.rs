@@ -20,11 +20,17 @@ use crate::web::pages::source::Contents;
 
 /// The files that a file imports, in their order, by their path.
 pub fn imports(path: &str, text: &str) -> Vec<String> {
-    let names = text.lines().filter_map(|line| match kind(path)? {
-        Kind::Script => Some(line.strip_prefix("import ")?.split_once(" from \"")?.1),
-        Kind::Style => line.strip_prefix("@import \""),
-    });
-    names.filter_map(|rest| resolved(path, rest.strip_suffix("\";")?)).collect()
+    let Some(kind) = kind(path) else { return Vec::new() };
+    text.lines().filter_map(|line| import(kind, path, line)).collect()
+}
+
+/// The file that a line of the file at `path` imports, by its path.
+fn import(kind: Kind, path: &str, line: &str) -> Option<String> {
+    let rest = match kind {
+        Kind::Script => line.strip_prefix("import ")?.split_once(" from \"")?.1,
+        Kind::Style => line.strip_prefix("@import \"")?,
+    };
+    resolved(path, rest.trim_end().strip_suffix("\";")?)
 }
 
 /// The path that `name` means in the file at `path`: `js/zone.js` of `../zone.js` in
@@ -52,10 +58,10 @@ pub fn joined(path: &str, files: &Contents) -> Option<String> {
         let text = text(imported, files)?;
         match kind {
             Kind::Script => add_module(imported, &text, &mut whole),
-            Kind::Style => add_body(imported, &text, &mut whole),
+            Kind::Style => add_body(kind, imported, &text, &mut whole),
         }
     }
-    add_body(path, &text(path, files)?, &mut whole);
+    add_body(kind, path, &text(path, files)?, &mut whole);
     Some(whole)
 }
 
@@ -104,7 +110,7 @@ fn add_module(path: &str, text: &str, whole: &mut String) {
     let name = variable(path);
     whole.push_str(&format!("const {name} = (() => {{\n"));
     let mut body = String::new();
-    add_body(path, text, &mut body);
+    add_body(Kind::Script, path, text, &mut body);
     let mut exports = Vec::new();
     for line in body.split_inclusive('\n') {
         let declaration = line.strip_prefix("export ");
@@ -116,25 +122,28 @@ fn add_module(path: &str, text: &str, whole: &mut String) {
 
 /// Adds the text of a file without its comments. In place of its imports, a script takes what it
 /// imports from the variables of [`add_module`], and a style sheet has nothing.
-fn add_body(path: &str, text: &str, whole: &mut String) {
+fn add_body(kind: Kind, path: &str, text: &str, whole: &mut String) {
     let mut is_in_comment = false;
-    for line in text.split_inclusive('\n') {
-        let is_comment = is_in_comment || line.trim_start().starts_with("/*");
-        let rest = line.split_once("*/").map(|(_, rest)| rest);
-        is_in_comment = is_comment && rest.is_none();
-        let line = if is_comment { rest.unwrap_or_default() } else { line };
-        if is_comment && line.trim().is_empty() || line.trim_start().starts_with("//") {
+    for mut line in text.split_inclusive('\n') {
+        if is_in_comment || line.trim_start().starts_with("/*") {
+            let rest = line.split_once("*/").map(|(_, rest)| rest);
+            is_in_comment = rest.is_none();
+            line = rest.unwrap_or_default();
+            if line.trim().is_empty() {
+                continue;
+            }
+        }
+        if line.trim_start().starts_with("//") {
             continue;
         }
-        match &imports(path, line.trim_end())[..] {
-            [] => whole.push_str(line),
-            [imported, ..] => {
-                let names = line.strip_prefix("import ").and_then(|rest| rest.split_once(" from "));
-                if let Some((names, _)) = names {
-                    let names = names.replace(" as ", ": ");
-                    whole.push_str(&format!("const {names} = {};\n", variable(imported)));
-                }
-            }
+        let Some(imported) = import(kind, path, line) else {
+            whole.push_str(line);
+            continue;
+        };
+        let names = line.strip_prefix("import ").and_then(|rest| rest.split_once(" from "));
+        if let Some((names, _)) = names {
+            let names = names.replace(" as ", ": ");
+            whole.push_str(&format!("const {names} = {};\n", variable(&imported)));
         }
     }
     if !whole.ends_with('\n') {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use include_dir::{Dir, include_dir};
 
@@ -13,6 +14,9 @@ const STATIC_FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/static");
 
 /// The files of a source by their path in it, such as `css/base.css`.
 pub type Contents = BTreeMap<String, Cow<'static, [u8]>>;
+/// When each file of a folder was changed, and its size in bytes, by its path in the folder. An edit
+/// changes them.
+pub type Stamps = BTreeMap<String, (SystemTime, u64)>;
 
 /// Where files of one kind come from.
 #[derive(Clone, Debug)]
@@ -107,17 +111,38 @@ impl Source {
         let mut contents = Contents::new();
         match self {
             Source::Embedded(dir) => read_embedded(dir, &mut contents),
-            Source::Folder(folder) => self.read_folder(folder, &folder.path, "", &mut contents)?,
+            Source::Folder(folder) => self.visit(folder, &folder.path, "", &mut |file, path| {
+                contents.insert(file, Cow::Owned(fs::read(path)?));
+                Ok(())
+            })?,
         }
         Ok(contents)
     }
 
-    fn read_folder(
+    /// The stamps of all files that [`Source::read`] reads from a folder. None for built-in files.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::read`].
+    pub fn stamps(&self) -> Result<Stamps, SourceError> {
+        let mut stamps = Stamps::new();
+        if let Source::Folder(folder) = self {
+            self.visit(folder, &folder.path, "", &mut |file, path| {
+                let metadata = fs::metadata(path)?;
+                stamps.insert(file, (metadata.modified()?, metadata.len()));
+                Ok(())
+            })?;
+        }
+        Ok(stamps)
+    }
+
+    /// Calls `found` with each file: its path in the source, and its path.
+    fn visit(
         &self,
         of: &Folder,
         folder: &Path,
         prefix: &str,
-        contents: &mut Contents,
+        found: &mut dyn FnMut(String, &Path) -> io::Result<()>,
     ) -> Result<(), SourceError> {
         let unreadable = |path: &Path| {
             let (path, source_name) = (path.to_path_buf(), self.name());
@@ -143,10 +168,9 @@ impl Source {
                 }
             }
             if kind.is_dir() {
-                self.read_folder(of, &path, &format!("{file}/"), contents)?;
+                self.visit(of, &path, &format!("{file}/"), found)?;
             } else if kind.is_file() {
-                let content = fs::read(&path).map_err(unreadable(&path))?;
-                contents.insert(file, Cow::Owned(content));
+                found(file, &path).map_err(unreadable(&path))?;
             }
         }
         Ok(())
