@@ -4,25 +4,27 @@
 //! share the machine with the server.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::connection::{Connection, Part, Trust};
 use crate::decode::Decoder;
 use crate::marks::{Arrival, Field, Marks, Progress};
 
 /// The address and format of the streams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     pub address: SocketAddr,
     pub path: &'static str,
     pub field: Field,
+    /// The certificates to trust; `None`: plain HTTP.
+    pub tls: Option<Trust>,
 }
 
 /// Counters since the start.
@@ -69,7 +71,7 @@ pub struct Fleet {
 }
 
 struct Client {
-    stream: Option<TcpStream>,
+    connection: Option<Connection>,
     state: State,
     /// Whether the client reads its stream.
     reads: bool,
@@ -147,9 +149,9 @@ impl Fleet {
     /// Resets every stream.
     pub fn close(&mut self) {
         for client in &mut self.clients {
-            if let Some(stream) = client.stream.take() {
+            if let Some(connection) = client.connection.take() {
                 // By RST, so that no port stays in use for a minute.
-                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                let _ = SockRef::from(connection.socket()).set_linger(Some(Duration::ZERO));
             }
         }
         self.n_open = 0;
@@ -212,7 +214,7 @@ impl Fleet {
         for _ in 0..n {
             self.waiting.push_back(self.clients.len());
             self.clients.push(Client {
-                stream: None,
+                connection: None,
                 state: State::Waiting,
                 reads,
                 decoder: Decoder::default(),
@@ -286,11 +288,11 @@ impl Fleet {
                 if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
             result => result.context("cannot connect")?,
         }
-        let mut stream = TcpStream::from_std(socket.into());
+        let mut connection = Connection::new(socket.into(), self.target.tls.as_ref())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(i), interest)?;
+        self.poll.registry().register(connection.socket_mut(), Token(i), interest)?;
         let client = &mut self.clients[i];
-        client.stream = Some(stream);
+        client.connection = Some(connection);
         client.state = State::Connecting;
         client.decoder = Decoder::default();
         client.marks = Marks::new(self.target.field);
@@ -301,22 +303,19 @@ impl Fleet {
     /// Sends the request after the connection is established.
     fn send_request(&mut self, i: usize) -> Result<()> {
         let client = &mut self.clients[i];
-        let Some(stream) = &mut client.stream else { return Ok(()) };
-        if let Some(error) = stream.take_error()? {
+        let Some(connection) = &mut client.connection else { return Ok(()) };
+        if let Some(error) = connection.socket().take_error()? {
             return Err(error).context("cannot connect");
         }
-        let Target { address, path, .. } = self.target;
+        let Target { address, path, .. } = &self.target;
         let mut request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n");
         if client.resumes {
             request += &format!("Last-Event-ID: {}\r\n", client.progress.next - 1);
         }
         request += "\r\n";
-        match stream.write(request.as_bytes()) {
-            Ok(n) if n == request.len() => client.state = State::Requested,
-            Ok(n) => bail!("expected to send {} bytes, sent {n}", request.len()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("cannot send the request"),
+        if connection.send(request.as_bytes()).context("cannot send the request")? {
+            client.state = State::Requested;
         }
         Ok(())
     }
@@ -332,10 +331,10 @@ impl Fleet {
                 }
                 return Ok(());
             }
-            let Some(stream) = &mut client.stream else { return Ok(()) };
-            let n = match stream.read(&mut self.buffer) {
-                Ok(0) => bail!("the server ended a stream"),
-                Ok(n) => n,
+            let Some(connection) = &mut client.connection else { return Ok(()) };
+            let Part { n_read, bytes } = match connection.read(&mut self.buffer) {
+                Ok(Part { n_read: 0, .. }) => bail!("the server ended a stream"),
+                Ok(part) => part,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).context("a stream broke"),
@@ -345,7 +344,7 @@ impl Fleet {
             let (counts, head, reached) = (&mut self.counts, &mut self.head, &mut self.reached);
             let (marks, progress) = (&mut client.marks, &mut client.progress);
             let problems = &mut self.problems;
-            client.decoder.feed(&self.buffer[..n], |body| {
+            client.decoder.feed(bytes, |body| {
                 marks.feed(body, |mark| {
                     let next = progress.next;
                     let arrival = progress.take(mark.n);
@@ -379,7 +378,7 @@ impl Fleet {
                 bail!("the server ended a stream");
             }
             // A partial read means that the kernel has no more, and epoll will report new bytes.
-            if n < self.buffer.len() && !is_over {
+            if n_read < BUFFER_BYTES && !is_over {
                 return Ok(());
             }
         }
@@ -393,7 +392,7 @@ impl Fleet {
             State::Waiting | State::Failed => {}
         }
         client.state = State::Failed;
-        client.stream = None;
+        client.connection = None;
         self.counts.n_failures += 1;
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(format!("client {i}: {problem}"));
@@ -407,14 +406,20 @@ impl Drop for Fleet {
     }
 }
 
-/// Raises this process's limit on open files to the hard limit. Its children inherit it.
-pub fn allow_files(n: u64) -> Result<()> {
+/// Raises this process's limit on open files to the hard limit, and returns it; `None` is no limit.
+/// Children of the process inherit it.
+pub fn file_limit() -> Result<Option<u64>> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
         setrlimit(Resource::Nofile, limit).context("cannot raise the limit on open files")?;
     }
-    match limit.current {
+    Ok(limit.current)
+}
+
+/// Raises the limit on open files, and checks that `n` are allowed.
+pub fn allow_files(n: u64) -> Result<()> {
+    match file_limit()? {
         Some(allowed) if allowed < n => bail!(
             "{n} open files are needed, the limit is {allowed}: raise it (ulimit -Hn {n}, as \
              root) or take fewer clients"
@@ -433,6 +438,7 @@ pub fn now_us() -> u64 {
 mod tests {
     use super::*;
 
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::mpsc;
     use std::thread;
@@ -457,7 +463,7 @@ mod tests {
                 });
             }
         });
-        Target { address, path: "/stream/", field: Field::Id }
+        Target { address, path: "/stream/", field: Field::Id, tls: None }
     }
 
     /// A response with these numbers, each in its own event and chunk.
@@ -528,7 +534,7 @@ mod tests {
             finish.send(()).unwrap();
             server.join().unwrap();
         };
-        (Target { address, path: "/stream/", field: Field::Id }, hang_up)
+        (Target { address, path: "/stream/", field: Field::Id, tls: None }, hang_up)
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `rollcast-bench`: measures rollcast beside its peers, and checks every delivery.
 //!
-//! `fleet` opens the streams, `decode` and `marks` read them; `server` starts rollcast and its
+//! `fleet` opens the streams, `connection`, `decode` and `marks` read them; `server` starts rollcast and its
 //! peers; `procs` and `writes` ask the kernel what they cost; `measure` puts these together;
-//! `scenarios` define the measurements; `report` and `plot` write the results. Linux only.
+//! `scenarios` define the measurements; `budgets` compares them; `report` and `plot` write the results. Linux only.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,10 +13,12 @@ use clap::{Parser, Subcommand};
 
 use crate::report::{Machine, Section};
 use crate::scenarios::{
-    compare, durable, fill, log, pages, reconnect, replay, scale, stalled, start,
+    compare, crowd, durable, fill, log, pages, reconnect, replay, scale, stalled, start,
 };
 use crate::server::Places;
 
+mod budgets;
+mod connection;
 mod decode;
 mod fleet;
 mod marks;
@@ -63,6 +65,8 @@ enum Command {
     Replay(replay::Replay),
     /// Clients that never read, beside healthy ones
     Stalled(stalled::Stalled),
+    /// As many open streams as a machine can have
+    Crowd(crowd::Crowd),
     /// All clients come back at once
     Reconnect(reconnect::Reconnect),
     /// Pages under open streams, and history pages at any depth
@@ -92,10 +96,13 @@ struct All {
 /// What `all` runs, as one would type it.
 const ALL: &[&str] = &[
     "fanout",
-    "saturation --peers rollcast,nchan,axum,rocket",
-    "saturation --peers rollcast,nchan,axum,rocket --rate 1000",
-    "memory --rounds 3",
-    "latency --peers rollcast,nchan,axum,rocket",
+    "fanout --peers door,door-tls,nginx-rollcast,nginx-door,nchan,nchan-tls --rounds 5",
+    "saturation --peers rollcast,door,nchan,axum,rocket",
+    "saturation --peers rollcast,door,nchan,axum,rocket --rate 1000",
+    "memory",
+    "memory --peers door,door-tls,nginx-rollcast,nginx-door,nchan,nchan-tls --clients 2000 --rounds 3",
+    "latency --peers rollcast,door,nchan,axum,rocket",
+    "crowd",
     "scale",
     "replay",
     "stalled",
@@ -109,7 +116,9 @@ const ALL: &[&str] = &[
 const SMOKE: &[&str] = &[
     "fanout --clients 200 --seconds 1 --rounds 1",
     "saturation --clients 100 --seconds 1 --rounds 1 --peers rollcast",
-    "memory --clients 200 --rounds 1 --peers rollcast,axum",
+    "fanout --clients 50 --seconds 1 --rounds 1 --peers door-tls,nginx-rollcast,nginx-door,nchan-tls",
+    "memory --clients 200 --rounds 1 --peers rollcast,door,axum",
+    "crowd --clients 300 --every-seconds 1 --seconds 3",
     "latency --clients 200 --seconds 2 --rounds 1 --peers rollcast,nchan",
     "scale --clients 50,200 --rates 100 --seconds 1 --peers rollcast",
     "replay --rolls 20000 --missed 1,1000,10000",
@@ -160,6 +169,7 @@ fn scenario(places: &Places, command: &Command) -> Result<Section> {
         Command::Scale(scenario) => scenario.run(places),
         Command::Replay(scenario) => scenario.run(places),
         Command::Stalled(scenario) => scenario.run(places),
+        Command::Crowd(scenario) => scenario.run(places),
         Command::Reconnect(scenario) => scenario.run(places),
         Command::Pages(scenario) => scenario.run(places),
         Command::Start(scenario) => scenario.run(places),
@@ -196,6 +206,9 @@ fn run_all(places: &Places, all: &All) -> Result<()> {
                 failed.push(format!("{line}: {error:#}"));
             }
         }
+    }
+    if let Some(budgets) = budgets::section(&sections) {
+        sections.insert(0, budgets);
     }
     report::write(&all.out, &machine, &sections)?;
     eprintln!(

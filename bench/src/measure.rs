@@ -120,32 +120,32 @@ fn judge(peer: Peer, measured: Measured) -> Result<Measured> {
 }
 
 fn measure_running(server: Server, load: &Load) -> Result<Measured> {
-    let pid = server.pid();
+    let pids = server.pids();
     // One client first, so that one-time costs do not count as the cost of each client.
-    Fleet::new(server.target)?.open(1, OPENING).map_err(|error| server.explain(&error))?;
+    Fleet::new(server.target.clone())?.open(1, OPENING).map_err(|error| server.explain(&error))?;
     std::thread::sleep(Duration::from_millis(200));
-    let memory_before = procs::memory_kib(pid)?;
+    let memory_before = procs::memory_kib(&pids)?;
 
-    let mut fleet = Fleet::new(server.target)?;
+    let mut fleet = Fleet::new(server.target.clone())?;
     let opening = fleet.open(load.n_clients, OPENING).map_err(|error| server.explain(&error))?;
     fleet.run(WARM_UP)?;
 
     if load.latency {
         fleet.reached = Some(Vec::new());
     }
-    let (begin, counts, usage) = (Instant::now(), fleet.counts, procs::usage(pid)?);
+    let (begin, counts, usage) = (Instant::now(), fleet.counts, procs::usage(&pids)?);
     let head = fleet.head;
     fleet.run(load.time)?;
     let seconds = begin.elapsed().as_secs_f64();
-    let used = procs::usage(pid)?.since(&usage);
+    let used = procs::usage(&pids)?.since(&usage);
     let n_deliveries = fleet.counts.n_deliveries - counts.n_deliveries;
     let n_reads = fleet.counts.n_reads - counts.n_reads;
     let n_rolls = fleet.head - head;
-    let memory = procs::memory_kib(pid)?;
+    let memory = procs::memory_kib(&pids)?;
 
     let (writes_per_delivery, writes_by) = match load.count_writes {
         false => (None, None),
-        true => match writes_per_delivery(&mut fleet, pid) {
+        true => match writes_per_delivery(&mut fleet, &pids) {
             Ok((writes, tool)) => (Some(writes), Some(tool.to_string())),
             Err(error) => (None, Some(format!("none, since {error:#}"))),
         },
@@ -187,8 +187,8 @@ fn measure_running(server: Server, load: &Load) -> Result<Measured> {
 }
 
 /// Write calls and deliveries over the same time.
-fn writes_per_delivery(fleet: &mut Fleet, pid: u32) -> Result<(f64, &'static str)> {
-    let mut count = WriteCount::prepare(&procs::family(pid)?)?;
+fn writes_per_delivery(fleet: &mut Fleet, pids: &[u32]) -> Result<(f64, &'static str)> {
+    let mut count = WriteCount::prepare(&procs::family(pids)?)?;
     // Deliveries in this time may have been written before.
     fleet.run(Duration::from_millis(20))?;
     count.begin()?;

@@ -52,8 +52,8 @@ fn tick_us() -> f64 {
     1e6 / rustix::param::clock_ticks_per_second() as f64
 }
 
-/// A process and all its descendants.
-pub fn family(pid: u32) -> Result<Vec<u32>> {
+/// Processes and all their descendants.
+pub fn family(pids: &[u32]) -> Result<Vec<u32>> {
     let mut parents = BTreeMap::<u32, u32>::new();
     for entry in fs::read_dir("/proc").context("cannot read /proc: this runs on Linux only")? {
         let name = entry?.file_name();
@@ -64,7 +64,7 @@ pub fn family(pid: u32) -> Result<Vec<u32>> {
             parents.insert(pid, parent);
         }
     }
-    let mut family = vec![pid];
+    let mut family = pids.to_vec();
     let mut i = 0;
     while let Some(&parent) = family.get(i) {
         family.extend(parents.iter().filter(|(_, p)| **p == parent).map(|(child, _)| child));
@@ -84,10 +84,10 @@ pub fn n_sockets(pid: u32) -> Result<usize> {
     Ok(n_sockets)
 }
 
-/// The usage of a process and its children so far.
-pub fn usage(pid: u32) -> Result<Usage> {
+/// The usage of processes and their children so far.
+pub fn usage(pids: &[u32]) -> Result<Usage> {
     let mut usage = Usage::default();
-    for pid in family(pid)? {
+    for pid in family(pids)? {
         usage.n_processes += 1;
         let fields = stat(pid)?;
         let ticks = |i: usize| fields.get(i).and_then(|ticks| ticks.parse::<f64>().ok());
@@ -111,10 +111,10 @@ pub fn usage(pid: u32) -> Result<Usage> {
     Ok(usage)
 }
 
-/// Memory of a process and its children in KiB. Shared pages are divided among their processes.
-pub fn memory_kib(pid: u32) -> Result<u64> {
+/// Memory of processes and their children in KiB. Shared pages are divided among their processes.
+pub fn memory_kib(pids: &[u32]) -> Result<u64> {
     let mut kib = 0;
-    for pid in family(pid)? {
+    for pid in family(pids)? {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         kib += kib_of(&rollup, "Pss:").context("no Pss in smaps_rollup")?;
     }
@@ -177,10 +177,10 @@ mod tests {
         let mut used = Used::default();
         while used.user_us < 100_000.0 && begin.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(20));
-            used = usage(shell.id()).unwrap().since(&before);
+            used = usage(&[shell.id()]).unwrap().since(&before);
         }
         let took = begin.elapsed().as_secs_f64() * 1e6;
-        let family = family(shell.id()).unwrap();
+        let family = family(&[shell.id()]).unwrap();
         for pid in family.iter().rev() {
             let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn memory_is_that_of_a_process() {
-        let before = memory_kib(std::process::id()).unwrap();
+        let before = memory_kib(&[std::process::id()]).unwrap();
         let held = vec![1_u8; 50 << 20];
-        let after = memory_kib(std::process::id()).unwrap();
+        let after = memory_kib(&[std::process::id()]).unwrap();
         assert!(after - before > 40 << 10, "{before} KiB, then {after} KiB");
         assert_eq!(held.iter().map(|byte| usize::from(*byte)).sum::<usize>(), 50 << 20);
     }

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::connection::{Trust, trust};
 use crate::fleet::{self, Target, now_us};
 use crate::marks::Field;
 
@@ -39,8 +40,16 @@ pub enum Peer {
     Rollcast,
     /// The product, through its fan-out door
     Door,
+    /// The same door with TLS
+    DoorTls,
+    /// The product through nginx and Rocket
+    NginxRollcast,
+    /// The product through nginx and its fan-out door
+    NginxDoor,
     /// nchan, a module of nginx, in C
     Nchan,
+    /// The same with TLS
+    NchanTls,
     /// A bare axum `Sse` over a broadcast channel
     Axum,
     /// A bare Rocket `EventStream`, as it comes
@@ -50,19 +59,54 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Peer; 6] =
+    pub const ALL: [Peer; 10] = [
+        Peer::Rollcast,
+        Peer::Door,
+        Peer::DoorTls,
+        Peer::NginxRollcast,
+        Peer::NginxDoor,
+        Peer::Nchan,
+        Peer::NchanTls,
+        Peer::Axum,
+        Peer::Rocket,
+        Peer::Flask,
+    ];
+    /// Those without TLS and without a proxy in front.
+    pub const BARE: [Peer; 6] =
         [Peer::Rollcast, Peer::Door, Peer::Nchan, Peer::Axum, Peer::Rocket, Peer::Flask];
 
     /// Whether this is rollcast, whose faults end a run.
     pub fn is_product(self) -> bool {
-        matches!(self, Peer::Rollcast | Peer::Door)
+        matches!(self, Peer::Rollcast | Peer::NginxRollcast) || self.has_door()
+    }
+
+    /// Whether the streams come from the fan-out door.
+    fn has_door(self) -> bool {
+        matches!(self, Peer::Door | Peer::DoorTls | Peer::NginxDoor)
+    }
+
+    /// Whether a proxy is in front.
+    fn has_front(self) -> bool {
+        matches!(self, Peer::NginxRollcast | Peer::NginxDoor)
+    }
+
+    fn has_tls(self) -> bool {
+        matches!(self, Peer::DoorTls | Peer::NchanTls)
+    }
+
+    fn is_nchan(self) -> bool {
+        matches!(self, Peer::Nchan | Peer::NchanTls)
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Peer::Rollcast => "rollcast",
             Peer::Door => "door",
+            Peer::DoorTls => "door-tls",
+            Peer::NginxRollcast => "nginx-rollcast",
+            Peer::NginxDoor => "nginx-door",
             Peer::Nchan => "nchan",
+            Peer::NchanTls => "nchan-tls",
             Peer::Axum => "axum",
             Peer::Rocket => "rocket",
             Peer::Flask => "flask",
@@ -107,13 +151,16 @@ impl Places {
     /// Why a peer cannot run here.
     pub fn missing(&self, peer: Peer) -> Option<String> {
         match peer {
-            Peer::Rollcast | Peer::Door => {
+            Peer::NginxRollcast | Peer::NginxDoor if !works("nginx", &["-v"]) => {
+                Some("nginx is not installed (see bench/setup.sh)".to_string())
+            }
+            peer if peer.is_product() => {
                 self.binary("rollcast").err().map(|error| error.to_string())
             }
             Peer::Axum | Peer::Rocket => {
                 self.binary(&format!("peer-{}", peer.name())).err().map(|error| error.to_string())
             }
-            Peer::Nchan => match (nchan_module(), works("nginx", &["-v"])) {
+            Peer::Nchan | Peer::NchanTls => match (nchan_module(), works("nginx", &["-v"])) {
                 (Some(_), true) => None,
                 (_, false) => Some("nginx is not installed (see bench/setup.sh)".to_string()),
                 (None, true) => Some("nginx has no nchan module (see bench/setup.sh)".to_string()),
@@ -123,6 +170,7 @@ impl Places {
                 let works = works(&python.to_string_lossy(), &["-c", "import flask, gevent"]);
                 (!works).then(|| "Flask and gevent are not installed (see bench/setup.sh)".into())
             }
+            _ => None,
         }
     }
 }
@@ -167,13 +215,15 @@ pub struct Server {
     pub peer: Peer,
     pub target: Target,
     child: Child,
+    /// nginx in front of it.
+    front: Option<Child>,
     publisher: Option<Publisher>,
     commits: Option<JoinHandle<HashMap<u64, u64>>>,
     log: PathBuf,
     /// The time when the process started.
     pub started: Instant,
     /// The folder of the configuration, the log and the database.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -184,7 +234,13 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&places.work)?;
         let port = free_port()?;
         let log = folder.path().join("log");
-        let mut command = command(places, setup, folder.path(), port)?;
+        let behind = if setup.peer.has_front() { free_port()? } else { port };
+        let publishing = free_port()?;
+        let tls = setup.peer.has_tls().then(|| certificate(folder.path())).transpose()?;
+        let mut command = match setup.peer.is_nchan() {
+            true => nginx(places, "nchan", folder.path(), port, publishing)?,
+            false => command(places, setup, folder.path(), behind)?,
+        };
         let log_file = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(log_file.try_clone()?);
         command.stderr(if setup.commits { Stdio::piped() } else { Stdio::from(log_file) });
@@ -195,27 +251,40 @@ impl Server {
             .take()
             .map(|stderr| thread::spawn(move || read_commits(BufReader::new(stderr))));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let field = if setup.peer == Peer::Nchan { Field::Data } else { Field::Id };
-        let target = Target { address, path: "/stream/", field };
+        let field = if setup.peer.is_nchan() { Field::Data } else { Field::Id };
+        let target = Target { address, path: "/stream/", field, tls };
         let mut server = Server {
             peer: setup.peer,
             target,
             child,
+            front: None,
             publisher: None,
             commits,
             log,
             started,
-            _folder: folder,
+            folder,
         };
-        server.wait_until_it_listens(setup.start_timeout)?;
-        if setup.peer == Peer::Nchan {
-            server.publisher = Some(Publisher::start(address, setup.every)?);
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        server.wait_until_it_listens(local(behind), setup.start_timeout)?;
+        if setup.peer.has_front() {
+            let folder = server.folder.path();
+            server.front = Some(nginx(places, "proxy", folder, port, behind)?.spawn()?);
+            server.wait_until_it_listens(address, TIMEOUT)?;
+        }
+        if setup.peer.is_nchan() {
+            server.publisher = Some(Publisher::start(local(publishing), setup.every)?);
         }
         Ok(server)
     }
 
+    /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its process, and that of the proxy in front.
+    pub fn pids(&self) -> Vec<u32> {
+        [Some(&self.child), self.front.as_ref()].into_iter().flatten().map(Child::id).collect()
     }
 
     /// An error with the end of the server's log.
@@ -238,6 +307,9 @@ impl Server {
 
     fn stop_within(mut self, timeout: Duration) -> Result<HashMap<u64, u64>> {
         self.publisher = None;
+        if let Some(front) = &mut self.front {
+            end(front, timeout)?;
+        }
         let status = end(&mut self.child, timeout)?;
         let commits = match self.commits.take().map(JoinHandle::join) {
             None => HashMap::new(),
@@ -265,8 +337,8 @@ impl Server {
         Ok(commits)
     }
 
-    fn wait_until_it_listens(&mut self, timeout: Duration) -> Result<()> {
-        while TcpStream::connect(self.target.address).is_err() {
+    fn wait_until_it_listens(&mut self, address: SocketAddr, timeout: Duration) -> Result<()> {
+        while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended at once ({status}): {}", self.peer.name(), self.last_words());
             }
@@ -282,7 +354,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.publisher = None;
-        // Ignored, because an earlier error is more useful than this one.
+        // Ignored, because an earlier error is more useful than these.
+        if let Some(front) = &mut self.front {
+            let _ = end(front, TIMEOUT);
+        }
         let _ = end(&mut self.child, TIMEOUT);
     }
 }
@@ -311,18 +386,62 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// A certificate of `localhost` and its key in `folder`, and what trusts it.
+fn certificate(folder: &Path) -> Result<Trust> {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_string()])?;
+    fs::write(folder.join("cert.pem"), signed.cert.pem())?;
+    fs::write(folder.join("key.pem"), signed.signing_key.serialize_pem())?;
+    trust(&signed.cert)
+}
+
+/// nginx with a configuration of `bench/peers`, which listens on `port`. It publishes, or finds the
+/// server, on the port `other`.
+fn nginx(places: &Places, name: &str, folder: &Path, port: u16, other: u16) -> Result<Command> {
+    let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+    let template = places.project.join("bench/peers").join(name).join("nginx.conf");
+    let template = fs::read_to_string(&template)
+        .with_context(|| format!("cannot read {}", template.display()))?;
+    let tls = "ssl_certificate cert.pem; ssl_certificate_key key.pem;";
+    let has_tls = folder.join("cert.pem").exists();
+    let configuration = template
+        .replace("@USER@", user)
+        .replace("@MODULE@", nchan_module().unwrap_or_default())
+        .replace("@WORKERS@", &N_WORKERS.to_string())
+        .replace("@PORT@", &port.to_string())
+        .replace("@OTHER@", &other.to_string())
+        .replace("@SSL@", if has_tls { "ssl" } else { "" })
+        .replace("@CERTIFICATE@", if has_tls { tls } else { "" });
+    let file = folder.join("nginx.conf");
+    fs::write(&file, configuration)?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).arg("-c").arg(file).arg("-e").arg("error.log");
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
+}
+
+/// The command of a server other than nchan.
 fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<Command> {
     let every_us = setup.every.as_micros().to_string();
     let (port, workers) = (port.to_string(), N_WORKERS.to_string());
     let mut command;
     match setup.peer {
-        Peer::Rollcast | Peer::Door => {
+        peer if peer.is_product() => {
             let program = setup.program.clone().map_or_else(|| places.binary("rollcast"), Ok);
             command = Command::new(program?);
             let database = setup.database.clone().unwrap_or_else(|| folder.join("rolls.db"));
+            let tls = format!(
+                ",tls={{certs={:?},key={:?}}}",
+                folder.join("cert.pem"),
+                folder.join("key.pem")
+            );
             // Rocket takes any free port while the streams are at the door.
             let (rocket_port, door) = match setup.peer {
-                Peer::Door => ("0".into(), format!(",fanout={{port={port},threads={workers}}}")),
+                Peer::DoorTls => {
+                    ("0".into(), format!(",fanout={{port={port},threads={workers}{tls}}}"))
+                }
+                peer if peer.has_door() => {
+                    ("0".into(), format!(",fanout={{port={port},threads={workers}}}"))
+                }
                 _ => (port, String::new()),
             };
             let ours = format!(
@@ -343,25 +462,11 @@ fn command(places: &Places, setup: &Setup, folder: &Path, port: u16) -> Result<C
             command = Command::new(places.binary(&format!("peer-{}", setup.peer.name()))?);
             command.args([&port, &workers, &every_us]);
         }
-        Peer::Nchan => {
-            let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
-            let template = places.project.join("bench/peers/nchan/nginx.conf");
-            let template = fs::read_to_string(&template)
-                .with_context(|| format!("cannot read {}", template.display()))?;
-            let configuration = template
-                .replace("@USER@", user)
-                .replace("@MODULE@", nchan_module().context("nginx has no nchan module")?)
-                .replace("@WORKERS@", &workers)
-                .replace("@PORT@", &port);
-            let file = folder.join("nginx.conf");
-            fs::write(&file, configuration)?;
-            command = Command::new("nginx");
-            command.arg("-p").arg(folder).arg("-c").arg(file).arg("-e").arg("error.log");
-        }
         Peer::Flask => {
             command = Command::new(places.python());
             command.arg(places.project.join("bench/peers/flask/app.py")).args([&port, &every_us]);
         }
+        peer => bail!("{} is started otherwise", peer.name()),
     }
     command.current_dir(folder);
     Ok(command)
@@ -486,13 +591,15 @@ mod tests {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
                 path: "/stream/",
                 field: Field::Id,
+                tls: None,
             },
             child,
             publisher: None,
             commits: None,
             log: folder.path().join("log"),
             started: Instant::now(),
-            _folder: folder,
+            front: None,
+            folder,
         }
     }
 

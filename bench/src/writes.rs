@@ -222,7 +222,7 @@ mod tests {
             .unwrap();
         let mut family = vec![writer.id()];
         while family.len() < 2 {
-            family = crate::procs::family(writer.id()).unwrap();
+            family = crate::procs::family(&[writer.id()]).unwrap();
         }
         let calls_so_far = || {
             let io = fs::read_to_string(format!("/proc/{}/io", family[1])).unwrap();

@@ -18,7 +18,7 @@ pub struct Rounds {
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// The servers to measure
-    #[arg(long, value_delimiter = ',', default_values_t = Peer::ALL.map(Named))]
+    #[arg(long, value_delimiter = ',', default_values_t = Peer::BARE.map(Named))]
     pub peers: Vec<Named>,
 }
 
@@ -302,11 +302,16 @@ fn counts_writes(rounds: &[Vec<Measured>], peer: Peer) -> bool {
 
 type Column = (&'static str, fn(&Measured) -> f64);
 
-/// A row for each server: the median of each column, and of rollcast's ratio to it within a round.
+/// A row for each server: the median of each column, and of the ratios of rollcast and of its fan-out
+/// door to it within a round.
 fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -> f64) -> Table {
     let mut names = vec!["server"];
     names.extend(columns.iter().map(|column| column.0));
-    names.extend(["rollcast to it", "faults"]);
+    let products = ["rollcast", "door"].map(|name| (name, format!("{name} to it")));
+    let is_measured = |name: &str| rounds.iter().flatten().any(|measured| measured.peer == name);
+    let products: Vec<_> = products.iter().filter(|(name, _)| is_measured(name)).collect();
+    names.extend(products.iter().map(|(_, column)| column.as_str()));
+    names.push("faults");
     let mut table = Table::new(&names);
     for peer in Peer::ALL.map(Peer::name) {
         let of = |round: &Vec<Measured>, name: &str| -> Option<Measured> {
@@ -321,10 +326,12 @@ fn table(rounds: &[Vec<Measured>], columns: &[Column], headline: fn(&Measured) -
             let values = own.iter().map(column.1).filter(|value| value.is_finite());
             figure(median(values))
         }));
-        let ratios = rounds.iter().filter_map(|round| {
-            Some(headline(&of(round, "rollcast")?) / headline(&of(round, peer)?))
-        });
-        row.push(times(median(ratios)));
+        row.extend(products.iter().map(|(product, _)| {
+            let ratios = rounds.iter().filter_map(|round| {
+                Some(headline(&of(round, product)?) / headline(&of(round, peer)?))
+            });
+            times(median(ratios))
+        }));
         let faults = rounds.iter().enumerate().filter_map(|(i, round)| {
             let faults = of(round, peer)?.faults();
             (!faults.is_empty()).then(|| format!("round {}: {faults}", i + 1))

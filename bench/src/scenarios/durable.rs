@@ -88,7 +88,7 @@ impl Durable {
 
     fn rollcast(&self, places: &Places) -> Result<f64> {
         let server = Server::start(places, &Setup::new(Peer::Rollcast, Duration::from_millis(1)))?;
-        let mut fleet = Fleet::new(server.target)?;
+        let mut fleet = Fleet::new(server.target.clone())?;
         fleet.open(N_CLIENTS, OPENING)?;
         fleet.run(Duration::from_millis(500))?;
         let (begin, head) = (Instant::now(), fleet.head);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub mod compare;
+pub mod crowd;
 pub mod durable;
 pub mod fill;
 pub mod log;

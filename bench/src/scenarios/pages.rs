@@ -59,7 +59,7 @@ impl Pages {
         setup.database = Some(database.clone());
         let server = Server::start(places, &setup)?;
         for n_streams in [0, self.clients] {
-            let mut fleet = Fleet::new(server.target)?;
+            let mut fleet = Fleet::new(server.target.clone())?;
             fleet.open(n_streams, OPENING)?;
             let asked = AtomicBool::new(false);
             let times = thread::scope(|scope| {

@@ -82,7 +82,7 @@ impl Reconnect {
 
     fn once(&self, places: &Places) -> Result<Found> {
         let server = Server::start(places, &Setup::new(Peer::Rollcast, every(self.rate)))?;
-        let mut fleet = Fleet::new(server.target)?;
+        let mut fleet = Fleet::new(server.target.clone())?;
         fleet.open(self.clients, OPENING)?;
         fleet.run(Duration::from_secs(1))?;
         if fleet.drain(Duration::from_secs(10))? > 0 {

@@ -39,10 +39,10 @@ impl Replay {
             let after = head.saturating_sub(n_missed);
             let n_resumes = (N_READ / n_missed.max(1)).clamp(5, 300);
             // One resume fills the caches and is not measured.
-            resume(server.target, after, head)?;
+            resume(server.target.clone(), after, head)?;
             let mut ms = Vec::new();
             for _ in 0..n_resumes {
-                ms.push(resume(server.target, after, head)?.as_secs_f64() * 1e3);
+                ms.push(resume(server.target.clone(), after, head)?.as_secs_f64() * 1e3);
             }
             let seconds = ms.iter().sum::<f64>() / 1e3;
             let [p50, p99, slowest] = [median(ms.clone()), p99(ms.clone()), slowest(ms)];

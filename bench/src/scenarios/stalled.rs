@@ -119,13 +119,13 @@ impl Stalled {
         setup.database = Some(fill::database(places, N_STORED)?);
         setup.commits = true;
         let server = Server::start(places, &setup)?;
-        let mut healthy = Fleet::new(server.target)?;
+        let mut healthy = Fleet::new(server.target.clone())?;
         healthy.open(self.clients, OPENING)?;
         healthy.run(Duration::from_millis(500))?;
         let usual = cpu_share(&mut healthy, &server)?;
-        let before = procs::memory_kib(server.pid())?;
+        let before = procs::memory_kib(&server.pids())?;
         let n_sockets = procs::n_sockets(server.pid())?;
-        let mut stalled = Fleet::new(server.target)?;
+        let mut stalled = Fleet::new(server.target.clone())?;
         stalled.open_stalled(n_stalled, OPENING)?;
         // Waits until the kernel's buffers are full and the server is idle.
         let begin = Instant::now();
@@ -134,7 +134,7 @@ impl Stalled {
                 bail!("the server still works for clients that never read, {SETTLING:?} later");
             }
         }
-        let memory = procs::memory_kib(server.pid())? as f64 - before as f64;
+        let memory = procs::memory_kib(&server.pids())? as f64 - before as f64;
         healthy.reached = Some(Vec::new());
         healthy.run(seconds(self.seconds)?)?;
         let n_behind = healthy.drain(Duration::from_secs(10))?;
@@ -168,8 +168,8 @@ impl Stalled {
 
 /// The share of a core that the server uses, measured over half a second.
 fn cpu_share(healthy: &mut Fleet, server: &Server) -> Result<f64> {
-    let (begin, before) = (Instant::now(), procs::usage(server.pid())?);
+    let (begin, before) = (Instant::now(), procs::usage(&server.pids())?);
     healthy.run(Duration::from_millis(500))?;
-    let used = procs::usage(server.pid())?.since(&before);
+    let used = procs::usage(&server.pids())?.since(&before);
     Ok((used.user_us + used.system_us) / begin.elapsed().as_micros() as f64)
 }

@@ -64,9 +64,9 @@ impl Log {
         let server = Server::start(places, &setup)?;
         sleep(WARM_UP);
         let (begin, head) = (Instant::now(), fill::head(&database)?);
-        let before = procs::usage(server.pid())?;
+        let before = procs::usage(&server.pids())?;
         sleep(time);
-        let used = procs::usage(server.pid())?.since(&before);
+        let used = procs::usage(&server.pids())?.since(&before);
         let (elapsed, n_rolls) = (begin.elapsed(), fill::head(&database)? - head);
         ensure!(n_rolls > 0, "no roll came within {time:?}: {}", server.last_words());
         let log_bytes = log_bytes(&database)?;

@@ -117,7 +117,7 @@ fn run(command: &mut Command) -> Result<(f64, String)> {
     // The kernel keeps the times of a process that has ended until its status is read.
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(Pid::from_child(&child)), ended)?;
-    let used = procs::usage(child.id())?.since(&Usage::default());
+    let used = procs::usage(&[child.id()])?.since(&Usage::default());
     let output = child.wait_with_output()?;
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
     ensure!(
