@@ -27,7 +27,7 @@ pub fn listen(address: SocketAddr, n: usize) -> anyhow::Result<Vec<TcpListener>>
 fn sockets(mut address: SocketAddr, n: usize) -> io::Result<Vec<TcpListener>> {
     // Sockets that share an address also share it with those of another process of this user. So an
     // address that somebody uses is refused here.
-    drop(bind(address)?);
+    socket(address)?.bind(&address.into())?;
     let mut listeners = Vec::with_capacity(n);
     for _ in 0..n {
         let listener = match listeners.first().map(TcpListener::try_clone) {
@@ -49,14 +49,6 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a server that has just stopped do not keep the address.
     socket.set_reuse_address(true)?;
-    Ok(socket)
-}
-
-fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = socket(address)?;
-    socket.bind(&address.into())?;
-    // On Linux, only a socket that listens conflicts with another one that does.
-    socket.listen(1)?;
     Ok(socket)
 }
 

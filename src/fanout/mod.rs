@@ -150,13 +150,18 @@ async fn run(
     // Each connection holds a receiver.
     let (stop, stopped) = watch::channel(());
     let accept = async {
+        let mut is_failing = false;
         loop {
             match listener.accept().await {
                 Ok((socket, peer)) => {
+                    is_failing = false;
                     connections.clone().start(socket, peer.ip(), streams.clone(), stopped.clone());
                 }
                 Err(error) => {
-                    warn!("cannot accept a connection at the fan-out door: {error}");
+                    if !is_failing {
+                        warn!("cannot accept connections at the fan-out door: {error}");
+                    }
+                    is_failing = true;
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
