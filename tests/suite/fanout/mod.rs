@@ -6,6 +6,7 @@ mod parity;
 mod proxied;
 mod site;
 mod stop;
+mod timeouts;
 mod tls;
 
 use std::io::{ErrorKind, Read, Write};
