@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use rocket::http::{ContentType, MediaType};
+use rocket::http::{ContentType, MediaType, RawStr};
 use rocket::{Ignite, Rocket};
 use tokio::time::timeout;
 
@@ -117,7 +117,9 @@ impl Service {
                     add(response.headers_mut(), [OF_REFUSALS]);
                     return response;
                 }
-                refused(refusal.into())
+                let mut response = refused(refusal.into());
+                add(response.headers_mut(), [PUBLIC]);
+                response
             }
         }
     }
@@ -128,15 +130,19 @@ fn checked(request: &Request<Incoming>) -> Result<(), HttpError> {
     let hosts = request.headers().all("Host");
     host::check_values(&hosts)
         .map_err(|fault| HttpError::new(ErrorCode::InvalidHost, fault.to_string()))?;
-    match request.uri().path() {
-        "/stream" | "/stream/" => Ok(()),
-        path => {
-            let path = shortened(path);
-            let message =
-                format!("There is nothing at `{path}`. This address serves only `/stream/`.");
-            Err(HttpError::new(ErrorCode::NotFound, message))
-        }
+    let path = request.uri().path();
+    if is_stream(path) {
+        return Ok(());
     }
+    let path = shortened(path);
+    let message = format!("There is nothing at `{path}`. This address serves only `/stream/`.");
+    Err(HttpError::new(ErrorCode::NotFound, message))
+}
+
+/// Whether a path leads to the stream. As for Rocket, slashes may be missing or repeated.
+fn is_stream(path: &str) -> bool {
+    let parts = RawStr::new(path).split('/').filter(|part| !part.is_empty());
+    parts.map(RawStr::percent_decode_lossy).eq(["stream"])
 }
 
 /// The body if it is a form or empty.
@@ -164,11 +170,10 @@ fn refused(error: HttpError) -> Response<StreamBody> {
     let status = StatusCode::from_u16(error.status.code);
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    add(headers, [("Content-Type", "application/json")]);
+    add(headers, [("Content-Type", "application/json"), OF_REFUSALS]);
     for (name, value) in error.headers() {
         add(headers, [(name, value.as_str())]);
     }
-    add(headers, [PUBLIC]);
     error.log_cause();
     response
 }

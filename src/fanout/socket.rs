@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -23,19 +24,27 @@ impl Socket {
         Socket { stream, send_timeout, stalled: None }
     }
 
-    /// The result of a write, or of waiting for one.
-    fn unless_stalled<T>(
+    /// The result of a write. If it waits longer than the timeout, `write` tries once more.
+    fn unless_stalled(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+        written: Poll<io::Result<usize>>,
+        write: impl FnOnce(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
         let timeout = self.send_timeout;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.stalled = None;
+        // The kernel wakes this task only when a third of its buffer is free, for which a slow client
+        // may need longer. It takes bytes earlier if the client has read any.
+        let written = write(SockRef::from(&self.stream));
+        Poll::Ready(written.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+            _ => error,
+        }))
     }
 }
 
@@ -56,7 +65,7 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.unless_stalled(cx, written)
+        self.unless_stalled(cx, written, |socket| socket.send(buf))
     }
 
     fn poll_write_vectored(
@@ -65,7 +74,7 @@ impl AsyncWrite for Socket {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.unless_stalled(cx, written)
+        self.unless_stalled(cx, written, |socket| socket.send_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,6 +14,7 @@ mod commands;
 mod configuration;
 mod documents;
 mod export;
+mod fanout;
 mod feed;
 mod file_limit;
 mod history;

@@ -29,7 +29,7 @@ at_each_door!(
 
 /// A server whose database holds rolls 41 to 100; rolls 1 to 40 are pruned. It has just stored roll
 /// 101 and makes no other roll during the test.
-fn quiet_instance(door: Door) -> (Instance, Server) {
+pub fn quiet_instance(door: Door) -> (Instance, Server) {
     let instance = door.instance("every = '1h'");
     instance.fill(100, 41);
     let server = instance.start();
@@ -67,23 +67,23 @@ fn check_first_frames(instance: &Instance, query: &str, ask: Ask<'_>, sync: Valu
     }
 }
 
-fn a_stream_starts_where_the_cursor_table_specifies(door: Door) {
-    let (instance, _server) = quiet_instance(door);
-    let head = cursor(&instance, 101);
+/// The rows of the cursor table for a [`quiet_instance`]: a query, its `sync`, and the first roll.
+pub fn cursor_table(instance: &Instance) -> Vec<(String, Value, i64)> {
+    let head = cursor(instance, 101);
     let resumed =
         |replay: u64| json!({"mode": "resumed", "head": head, "replay": replay, "lost": 0});
     let pruned = |lost: u64| json!({"mode": "reset", "reason": "pruned", "head": head, "replay": 61, "lost": lost});
     let reset = |reason: &str| json!({"mode": "reset", "reason": reason, "head": head, "replay": 0, "lost": null});
     let live = json!({"mode": "live", "head": head, "replay": 0, "lost": 0});
     let millis = |id: i64| (1_795_392_000 + id) * 1000 + 123;
-    let table = [
+    vec![
         // No cursor, or an empty one.
         ("".to_string(), live.clone(), 102),
         ("?after=".to_string(), live, 102),
         // A stored roll, with and without its timestamp.
-        (format!("?after={}", cursor(&instance, 90)), resumed(11), 91),
+        (format!("?after={}", cursor(instance, 90)), resumed(11), 91),
         ("?after=90".into(), resumed(11), 91),
-        (format!("?after={}", cursor(&instance, 41)), resumed(60), 42),
+        (format!("?after={}", cursor(instance, 41)), resumed(60), 42),
         (format!("?after={head}"), resumed(0), 102),
         ("?after=101".into(), resumed(0), 102),
         // The roll before the oldest stored one: no roll is lost.
@@ -113,13 +113,20 @@ fn a_stream_starts_where_the_cursor_table_specifies(door: Door) {
         ("?after=90%20".into(), reset("malformed"), 102),
         ("?after=0-5".into(), reset("malformed"), 102),
         ("?after=%F0%9F%8E%B2".into(), reset("malformed"), 102),
-    ];
-    for (query, sync, from) in table {
+    ]
+}
+
+/// The value of `Last-Event-ID` that says the same as a query; `None` if a header cannot.
+pub fn header_of(query: &str) -> Option<&str> {
+    let after = query.strip_prefix("?after=")?;
+    (!after.contains('%')).then_some(after)
+}
+
+fn a_stream_starts_where_the_cursor_table_specifies(door: Door) {
+    let (instance, _server) = quiet_instance(door);
+    for (query, sync, from) in cursor_table(&instance) {
         check_first_frames(&instance, &query, Ask::default(), sync.clone(), from);
-        let Some(after) = query.strip_prefix("?after=").filter(|after| after.is_ascii()) else {
-            continue;
-        };
-        if !after.contains('%') {
+        if let Some(after) = header_of(&query) {
             let header = Ask { last_event_id: Some(after), ..Ask::default() };
             check_first_frames(&instance, "", header, sync, from);
         }

@@ -20,9 +20,9 @@ pub const OF_STREAMS: [(&str, &str); 4] = [
 /// Shows an operator from outside whether the proxy forwards client addresses (`rollcast doctor`
 /// reads it). Browsers hide it from pages of other origins.
 pub const CLIENT: &str = "Rollcast-Client";
-/// Belongs to a refusal that is an event stream, because it would be an error for a client that does
-/// not accept event streams. An open stream does without this header: hyper keeps the map of headers
-/// while the stream is open, and one more doubles it (0.8 KiB per client).
+/// Belongs to a refusal, which is an event stream for clients that accept one, and an error for all
+/// others. An open stream does without this header: hyper keeps the map of headers while the stream
+/// is open, and one more doubles it (0.8 KiB per client).
 pub const OF_REFUSALS: (&str, &str) = ("Vary", "Accept");
 /// Pages of other origins may read the answer.
 pub const PUBLIC: (&str, &str) = ("Access-Control-Allow-Origin", "*");
