@@ -21,7 +21,7 @@ clients='curl sqlite3 node npm python'
 fleet='python haproxy'
 [ -z "${NATS_SERVER:-}" ] || fleet='nats haproxy'
 doctor='nginx'
-deploy='nginx caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'
+deploy='nginx nginx-stream caddy apache2 haproxy lighttpd prometheus supervisord systemd-analyze shellcheck bmake curl openssl'
 machine="$deploy ip dpkg-deb lintian man sudo cron namespaces"
 
 # Succeeds if a need is met.
@@ -31,6 +31,8 @@ works() {
     node) node --eval 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
     namespaces) isolated_machine ;;
     nats) command -v "$NATS_SERVER" ;;
+    nginx-stream) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ||
+      nginx -V 2>&1 | grep -Eq -- '--with-stream( |$)' ;;
     python) python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -54,6 +56,7 @@ packages() {
       dpkg-deb) ;; # exists wherever packages can be installed
       ip) echo iproute2 ;;
       man) echo man-db ;;
+      nginx-stream) echo libnginx-mod-stream ;;
       supervisord) echo supervisor ;;
       systemd-analyze) echo systemd ;;
       c) echo gcc libc6-dev ;;
@@ -152,6 +155,7 @@ in_words() {
     case $need in
       c) echo 'a C compiler' ;;
       node) echo 'Node 18 or newer' ;;
+      nginx-stream) echo "nginx's module for TCP" ;;
       nats) echo "the program in NATS_SERVER, $NATS_SERVER" ;;
       python) echo 'Python 3.11 or newer with venv' ;;
       namespaces) echo "root with namespaces ($(isolated_machine 2>&1 | tail -n 1))" ;;

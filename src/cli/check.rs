@@ -4,21 +4,25 @@ use crate::app;
 use crate::cli::fleet::check as check_fleet;
 use crate::cli::serve::site_files;
 use crate::cli::{Failure, say};
-use crate::config::Config;
+use crate::config::{Config, FanoutConfig};
+use crate::fanout::Certificates;
 use crate::store::{Compared, Inspection, Store};
 
 /// Prints the effective configuration, and checks the database.
 ///
 /// # Errors
 ///
-/// A configured folder cannot be used: exit code 2. The database is damaged or cannot be read: exit
-/// code 1.
+/// A configured folder or certificate cannot be used: exit code 2. The database is damaged or cannot
+/// be read: exit code 1.
 pub fn check(config: Config) -> Result<(), Failure> {
     let Config { roller, store, about, .. } = &config;
     // Each line is printed at once, because checking a large database takes a while.
     say("configuration", config.source().to_string())?;
     say("profile", config.profile.clone())?;
     say("address", app::address(&config)?)?;
+    if let Some(fanout) = &config.fanout {
+        check_door(fanout)?;
+    }
     say("dice", format!("{} every {:?}", roller.dice, roller.every))?;
     say("kept", store.keep.to_string())?;
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
@@ -69,4 +73,17 @@ pub fn check(config: Config) -> Result<(), Failure> {
         Some(fleet) => check_fleet(&config, fleet),
         None => Ok(()),
     }
+}
+
+/// Prints where the fan-out door listens, and checks the files of its certificate.
+fn check_door(fanout: &FanoutConfig) -> Result<(), Failure> {
+    let protocol = if fanout.proxy_protocol { ", PROXY protocol" } else { "" };
+    say("fan-out door", format!("{}{protocol}", fanout.url_at(fanout.address)))?;
+    if let Some(files) = &fanout.tls {
+        Certificates::read(files).map_err(Failure::usage)?;
+        say("", format!("certificate `{}` and key are readable", files.certs.display()))?;
+    }
+    let streams = fanout.public_url.as_deref().unwrap_or_default();
+    say("", format!("pages open their streams at {streams}/stream/"))?;
+    Ok(())
 }

@@ -119,6 +119,14 @@ pub struct FanoutConfig {
     pub public_url: Option<String>,
 }
 
+impl FanoutConfig {
+    /// The door's URL if it listens at `address`: `http://127.0.0.1:5001`.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    }
+}
+
 /// The files of a certificate.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {

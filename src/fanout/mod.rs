@@ -80,8 +80,7 @@ impl Door {
 
     /// Where the door listens: `http://127.0.0.1:5001`.
     pub fn url(&self) -> String {
-        let scheme = if self.connections.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        self.connections.config.url_at(self.address)
     }
 
     /// The certificate, to read it again; `None` without TLS.

@@ -47,9 +47,43 @@ impl Front {
         Front::start(kind, upstream, |site| match kind {
             Kind::Caddy => caddy(site),
             Kind::Apache => apache(site),
-            Kind::Haproxy => haproxy(site),
+            Kind::Haproxy => haproxy(site, |_| {}),
             Kind::Lighttpd => lighttpd(site, &guide_lines("lighttpd")),
         })
+    }
+
+    /// HAProxy with the delivered files and the fan-out door, which listens on `door`, after `edit`.
+    /// Event streams go to the door in HTTP mode, and the frontend in TCP mode is at the third port.
+    pub fn with_door(upstream: u16, door: u16, edit: impl FnOnce(&mut Files)) -> (Front, u16) {
+        let tcp_port = free_port();
+        let front = Front::start(Kind::Haproxy, upstream, |site| {
+            let mut tcp = String::new();
+            let http = haproxy(site, |files| {
+                for (name, old, new) in [
+                    (
+                        HAPROXY,
+                        "127.0.0.1:5000          # the fan-out door: 127.0.0.1:5001".into(),
+                        format!("127.0.0.1:{door}"),
+                    ),
+                    (HAPROXY_FANOUT, "127.0.0.1:5001".into(), format!("127.0.0.1:{door}")),
+                    (HAPROXY_FANOUT, "    log global\n".into(), String::new()),
+                    (HAPROXY_FANOUT, "maxconn 20000".into(), "maxconn 500".into()),
+                    (HAPROXY_FANOUT, "bind :8443".into(), format!("bind 127.0.0.1:{tcp_port}")),
+                    (
+                        HAPROXY_FANOUT,
+                        "/etc/haproxy/example.com.pem".into(),
+                        site.folder.join("both.pem").display().to_string(),
+                    ),
+                ] as [(_, String, _); 6]
+                {
+                    files.replace(name, &old, &new);
+                }
+                edit(files);
+                tcp = text(files, HAPROXY_FANOUT, site.folder);
+            });
+            http + &tcp
+        });
+        (front, tcp_port)
     }
 
     /// The same with no other lines than a proxy needs.
@@ -144,7 +178,7 @@ fn text(files: &Files, name: &str, folder: &Path) -> String {
 }
 
 /// Writes a certificate of `localhost` and its key, apart and in one file.
-fn certificate(folder: &Path) {
+pub fn certificate(folder: &Path) {
     let params = CertificateParams::new(vec!["localhost".into()]).unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
@@ -174,14 +208,19 @@ fn caddy(site: &Site<'_>) -> String {
     )
 }
 
-fn haproxy(site: &Site<'_>) -> String {
-    const NAME: &str = "haproxy.cfg";
+const HAPROXY: &str = "haproxy.cfg";
+/// HAProxy's file for the fan-out door.
+pub const HAPROXY_FANOUT: &str = "rollcast-fanout.cfg";
+
+fn haproxy(site: &Site<'_>, edit: impl FnOnce(&mut Files)) -> String {
     let mut files = Files::read("haproxy");
     // Within the open file limit of the test run.
-    files.replace(NAME, "maxconn 20000", "maxconn 500");
-    files.replace(NAME, "127.0.0.1:5000\n", &format!("127.0.0.1:{}\n", site.upstream));
-    place_haproxy(&mut files, NAME, site);
-    text(&files, NAME, site.folder)
+    files.replace(HAPROXY, "maxconn 20000", "maxconn 500");
+    edit(&mut files);
+    let upstream = format!("server rollcast 127.0.0.1:{}", site.upstream);
+    files.replace(HAPROXY, "server rollcast 127.0.0.1:5000", &upstream);
+    place_haproxy(&mut files, HAPROXY, site);
+    text(&files, HAPROXY, site.folder)
 }
 
 /// HAProxy's file for a fleet.

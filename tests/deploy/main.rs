@@ -14,6 +14,7 @@ mod front;
 mod install;
 mod proxy;
 mod fronts;
+mod fanout;
 mod fleet;
 #[cfg(feature = "fleet")]
 mod nats;

@@ -16,6 +16,7 @@ pub const TLS: &str = "rollcast-tls.conf";
 pub const LOCATIONS: &str = "rollcast-locations.conf";
 pub const HEADERS: &str = "rollcast-proxy.conf";
 pub const FLEET: &str = "rollcast-fleet.conf";
+pub const FANOUT: &str = "rollcast-fanout.conf";
 
 /// A running nginx. Dropping it stops it.
 pub struct Nginx {

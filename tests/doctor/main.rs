@@ -11,6 +11,7 @@ mod nginx;
 mod broken;
 mod foreign;
 mod tls;
+mod door;
 
 use std::process::{Command, Output};
 

@@ -14,10 +14,10 @@ use crate::nginx::Nginx;
 use crate::{doctor, doctor_of, rolling};
 
 /// Far in the future.
-const LATER: (i32, u8, u8) = (2090, 1, 1);
+pub const LATER: (i32, u8, u8) = (2090, 1, 1);
 
 /// A folder with a self-signed certificate and its key, valid until a year, month and day.
-fn certificate_folder(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
+pub fn certificate_folder(name: &str, (year, month, day): (i32, u8, u8)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::new(vec![name.into()]).unwrap();
     params.not_before = date_time_ymd(2020, 1, 1);

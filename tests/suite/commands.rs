@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use rcgen::{CertificateParams, KeyPair};
+
 use crate::common::{Instance, ROLLCAST, Server, free_port, http, run, wait_for};
 use crate::configuration::copy_program;
 
@@ -107,6 +109,56 @@ fn check_prints_the_configuration_and_changes_nothing() {
     assert!(stdout.contains("rolls kept: 1") && !stdout.contains("is running"), "{stdout}");
     assert!(stdout.contains("log            rolls, hashes and secret agree"), "{stdout}");
     assert!(before == (files(), fs::read(instance.database()).unwrap()), "check changed something");
+}
+
+#[test]
+fn check_names_the_fan_out_door_and_reads_its_certificate() {
+    let instance = Instance::new("");
+    let check = |fanout: &str| {
+        instance.configure(&format!("fanout = {{ {fanout} }}"));
+        run(instance.command().arg("check"))
+    };
+    let (code, stdout, stderr) = check("port = 5001");
+    assert_eq!(code, 0, "{stderr}");
+    let lines = "\nfan-out door   http://127.0.0.1:5001\n               \
+                 pages open their streams at /stream/\n";
+    assert!(stdout.contains(lines), "expected {lines} in {stdout}");
+
+    let pem = |name: &str| instance.path().join(name);
+    for name in ["one", "other"] {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["dice.example.org".into()]).unwrap();
+        fs::write(pem(&format!("{name}.crt")), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(pem(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    let with = |certs: &str, key: &str| {
+        check(&format!(
+            "address = '::', port = 8443, tls = {{ certs = '{certs}', key = '{key}' }}, \
+             proxy_protocol = true, public_url = 'https://dice.example.org:8443'"
+        ))
+    };
+    let (code, stdout, stderr) = with("one.crt", "one.key");
+    assert_eq!(code, 0, "{stderr}");
+    for text in [
+        "fan-out door   https://[::]:8443, PROXY protocol\n",
+        "one.crt` and key are readable\n",
+        "pages open their streams at https://dice.example.org:8443/stream/\n",
+    ] {
+        assert!(stdout.contains(text), "expected {text} in {stdout}");
+    }
+    for (certs, key, error) in [
+        ("none.crt", "one.key", "none.crt` (rollcast.fanout.tls.certs)"),
+        ("one.key", "one.key", "expected certificates in `"),
+        ("one.crt", "one.crt", "one.crt` (rollcast.fanout.tls.key)"),
+        ("one.crt", "other.key", "cannot use the key `"),
+    ] {
+        let (code, stdout, stderr) = with(certs, key);
+        assert!(code == 2 && stderr.contains(error), "{code}: {stderr}\n{stdout}");
+    }
+    // Without the table there is no door.
+    instance.configure("");
+    let (_, stdout, _) = run(instance.command().arg("check"));
+    assert!(!stdout.contains("fan-out door"), "{stdout}");
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl Connector {
                     _ if error.kind() == io::ErrorKind::TimedOut => {
                         Err(io::Error::other("the server does not answer in TLS"))
                     }
+                    _ if is_closed(&error) => Err(io::Error::other(format!(
+                        "the server closes the connection instead of a TLS handshake: {error}; \
+                         rollcast's fan-out door does so if `proxy_protocol = true` and no trusted \
+                         proxy is in front of it"
+                    ))),
                     _ => Err(io::Error::other(format!("the server does not speak TLS: {error}"))),
                 };
             }
@@ -179,6 +184,12 @@ impl Connector {
         let http2 = connection.alpn_protocol() == Some(b"h2");
         Ok(Tls::Trusted { http2, expires_soon })
     }
+}
+
+/// Whether the other end closed the connection.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn server_name(url: &HttpUrl) -> io::Result<ServerName<'static>> {

@@ -17,6 +17,8 @@ pub enum Front {
     Varnish,
     /// rollcast itself, without a proxy.
     Rollcast,
+    /// rollcast's fan-out door, without a proxy or behind one that forwards TCP.
+    Door,
     /// Another program, or one that cannot be recognised.
     Other,
 }
@@ -48,7 +50,11 @@ impl Front {
         }
         // rollcast refuses nonsense without a body and without its name.
         let is_bare = to_nonsense.is_none_or(|refusal| {
-            refusal.starts_with("http/1.1 400 bad request\r\ncontent-length: 0\r\n")
+            let headers = refusal.strip_prefix("http/1.1 400 bad request\r\n");
+            // The fan-out door also says that it closes the connection.
+            let headers =
+                headers.map(|all| all.strip_prefix("connection: close\r\n").unwrap_or(all));
+            headers.is_some_and(|headers| headers.starts_with("content-length: 0\r\n"))
         });
         let is_rollcast = header("server") == SERVER && header("via").is_empty();
         if is_rollcast && is_bare { Front::Rollcast } else { Front::Other }
@@ -84,6 +90,8 @@ mod tests {
                   Connection: close\r\n\r\n400 Bad Request";
         let varnish = "HTTP/1.1 400 Bad Request\r\n\r\n";
         let hyper = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        let door =
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         let nginx = "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<html>";
         // The refusal, the `Server` and the `Via` of an ordinary response.
         let table = [
@@ -97,6 +105,8 @@ mod tests {
             (Some(varnish), "rollcast", "1.1 varnish (Varnish/7.1)", Front::Varnish),
             (Some(varnish), "rollcast", "", Front::Other),
             (Some(hyper), "rollcast", "", Front::Rollcast),
+            (Some(door), "rollcast", "", Front::Rollcast),
+            (Some(door), "envoy", "", Front::Other),
             (Some(hyper), "rollcast", "1.1 relay", Front::Other),
             (Some(hyper), "envoy", "", Front::Other),
             // nginx in front of Caddy, in front of rollcast.

@@ -33,7 +33,7 @@ pub struct Unreachable(String);
 /// Visits and judges. `progress` is called now and then.
 ///
 /// Usually takes little longer than `plan.watch_for`. If responses come as late as they may, it
-/// takes twice that, 2 s, and at most 18 timeouts: 3 connections, the page and its body, 2 watches,
+/// takes twice that, 2 s, and at most 20 timeouts: 3 connections, 2 pages and their bodies, 2 watches,
 /// 3 heads, the checkpoint, a tile and their bodies, and twice the beginning of further streams.
 ///
 /// # Errors

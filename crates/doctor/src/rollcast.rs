@@ -17,6 +17,8 @@ pub const SERVER: &str = "rollcast";
 pub const STREAM_PATH: &str = "/stream/";
 /// Where the newest checkpoint of its log of rolls is.
 pub const CHECKPOINT_PATH: &str = "/checkpoint";
+/// How the answer ends for all other addresses at the fan-out door, which serves only the stream.
+const DOOR_ANSWER: &str = "This address serves only `/stream/`.";
 /// The number of hashes in a full tile of the log, and the bytes of each.
 const TILE_LEN: i64 = 256;
 const HASH_LEN: usize = 32;
@@ -135,6 +137,11 @@ fn control(frame: &Frame, event: &str) -> Option<serde_json::Value> {
         Frame::Event { name, id: None, data } if name == event => serde_json::from_str(data).ok(),
         _ => None,
     }
+}
+
+/// Whether this is the answer of the fan-out door to an address that is not the stream's.
+pub fn is_of_door(head: &Head, body: &str) -> bool {
+    head.status == 404 && body.contains(DOOR_ANSWER)
 }
 
 /// The client's address as the server reports it: `None` without a report, `Some(None)` if the

@@ -13,7 +13,7 @@ use crate::connection::{Connection, Connector, Tls};
 use crate::front::Front;
 use crate::response::{Head, NoResponse};
 use crate::rollcast::{
-    CHECKPOINT_PATH, Checkpoint, PageRolls, STREAM_PATH, reported_address, stream_link,
+    CHECKPOINT_PATH, Checkpoint, PageRolls, STREAM_PATH, is_of_door, reported_address, stream_link,
 };
 use crate::watch::Watch;
 
@@ -70,13 +70,15 @@ pub struct Observations {
     pub compressed: Option<Result<Watch, NoResponse>>,
     /// The stream.
     pub stream: Result<Watch, NoResponse>,
+    /// Whether the stream is at rollcast's fan-out door, which serves nothing else.
+    pub is_door: bool,
     /// The head alone, for a client that claims no address.
     pub plain_head: Option<Head>,
     /// The head alone, for a client that claims to be [`FORGED_ADDRESS`] in [`ADDRESS_HEADERS`].
     pub forged_head: Option<Head>,
     /// The head alone, for a client that claims to be [`FORGED_ADDRESS`] in [`LIST_HEADERS`].
     pub forged_list_head: Option<Head>,
-    /// What a verifier of rolls gets, if the stream is rollcast's.
+    /// What a verifier of rolls gets, if the stream or the page is rollcast's. The door has no log.
     pub log: Option<Result<Log, NoResponse>>,
     /// A reconnect with the id of an event of the first watch.
     pub reconnect: Option<Reconnect>,
@@ -193,6 +195,7 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
         url,
         compressed,
         stream,
+        is_door: false,
         plain_head,
         forged_head,
         forged_list_head,
@@ -201,7 +204,15 @@ pub fn visit(plan: &Plan, progress: &mut dyn FnMut(Progress)) -> Result<Observat
         at_once: Vec::new(),
     };
     if seen.is_rollcast() {
-        seen.log = Some(fetch_log(&client, &seen.url));
+        seen.is_door = is_door(&client, &seen);
+        let with_log = match seen.page_rolls() {
+            Some((page, _)) => Some(&page.url),
+            None => Some(&seen.url).filter(|_| !seen.is_door),
+        };
+        seen.log = with_log.map(|url| fetch_log(&client, url));
+    }
+    if seen.is_door && seen.front == Front::Rollcast {
+        seen.front = Front::Door;
     }
     if is_open {
         seen.reconnect = reconnect(&client, &seen.url, &seen.stream);
@@ -218,6 +229,10 @@ fn page_head(page: &Option<Result<Page, NoResponse>>) -> Option<&Head> {
 fn fetch_page(client: &Client, url: &HttpUrl) -> (Option<Result<Page, NoResponse>>, HttpUrl) {
     match client.page(url, &[ACCEPT_PAGE]) {
         Ok((head, _)) if head.content_type() == "text/event-stream" => (None, url.clone()),
+        // The root of the door.
+        Ok((head, body)) if is_of_door(&head, &body) => {
+            (None, head.url.join(STREAM_PATH).unwrap_or(head.url))
+        }
         Ok((head, html)) => {
             let named = stream_link(&html).and_then(|link| head.url.join(link).ok());
             let usual = || head.url.join(STREAM_PATH).unwrap_or_else(|_| url.clone());
@@ -230,11 +245,21 @@ fn fetch_page(client: &Client, url: &HttpUrl) -> (Option<Result<Page, NoResponse
     }
 }
 
-/// The checkpoint of the server with this stream, and its newest tile.
-fn fetch_log(client: &Client, stream: &HttpUrl) -> Result<Log, NoResponse> {
+/// Whether the stream of rollcast is at an address of its own.
+fn is_door(client: &Client, seen: &Observations) -> bool {
+    if let Some((page, _)) = seen.page_rolls() {
+        return page.url.origin() != seen.url.origin();
+    }
+    let root = seen.url.join("/").ok();
+    let answer = root.and_then(|root| client.page(&root, &[ACCEPT_PAGE]).ok());
+    answer.is_some_and(|(head, body)| is_of_door(&head, &body))
+}
+
+/// The checkpoint of the server at this address, and its newest tile.
+fn fetch_log(client: &Client, server: &HttpUrl) -> Result<Log, NoResponse> {
     // No request to a cache for a new copy: verifiers send none.
     let get = |path: &str| {
-        let url = stream.join(path).map_err(|error| NoResponse::Failed(error.to_string()))?;
+        let url = server.join(path).map_err(|error| NoResponse::Failed(error.to_string()))?;
         client.file(&url, &[])
     };
     let (head, note) = get(CHECKPOINT_PATH)?;

@@ -40,7 +40,8 @@ pub fn address(seen: &Observations) -> Finding {
     };
     let local = seen.connection.local.to_canonical();
     // rollcast rightly believes a client on its own machine, which could be its proxy.
-    if local.is_loopback() && seen.proxy.is_none() && seen.front == Front::Rollcast {
+    let is_direct = matches!(seen.front, Front::Rollcast | Front::Door);
+    if local.is_loopback() && seen.proxy.is_none() && is_direct {
         return unknown(NAME, "rollcast itself answered, no proxy; use the public address");
     }
     let claim = claim(seen.forged_head.as_ref());

@@ -23,7 +23,7 @@ pub fn limit(seen: &Observations) -> Finding {
                 let saw = format!("{one} got status {status}: an EventSource gives up for good");
                 let change = match status {
                     429 | 503 => LIMITS,
-                    status => status_remedy(status),
+                    status => status_remedy(seen, status),
                 };
                 return fault(NAME, saw, change);
             }

@@ -121,6 +121,30 @@ const VARNISH: Lines = &[
     (UPSTREAM, "Varnish: the `backend`, with the port where the application listens"),
 ];
 
+/// The lines of rollcast's fan-out door, and of a proxy that forwards TCP to it.
+const DOOR: Lines = &[
+    (
+        &["address"],
+        "rollcast: `proxy_protocol = true` in `[default.rollcast.fanout]`, if a proxy forwards TCP to \
+         the door; the proxy must send it (nginx: `proxy_protocol on;`, HAProxy: `send-proxy-v2`)",
+    ),
+    (
+        &["tls"],
+        "rollcast: `tls` in `[default.rollcast.fanout]` with the whole chain, for this name, then \
+         SIGHUP; or the same in the proxy that forwards TCP (nginx: `ssl_certificate`, HAProxy: \
+         `bind … ssl crt FILE`)",
+    ),
+    (
+        &["idle"],
+        "a proxy that forwards TCP: nginx `proxy_timeout 11m;`, HAProxy `timeout tunnel 1h`",
+    ),
+    (
+        &["limit"],
+        "rollcast: a higher limit of open files; a proxy that forwards TCP: nginx \
+         `worker_connections`, HAProxy `maxconn`",
+    ),
+];
+
 /// Replaces nginx's line in a finding by the line of the proxy that answers.
 pub fn of_front(mut finding: Finding, front: Front) -> Finding {
     let lines = match front {
@@ -129,6 +153,7 @@ pub fn of_front(mut finding: Finding, front: Front) -> Finding {
         Front::Caddy => CADDY,
         Front::Lighttpd => LIGHTTPD,
         Front::Varnish => VARNISH,
+        Front::Door => DOOR,
         Front::Nginx | Front::Rollcast | Front::Other => return finding,
     };
     let line = lines.iter().find(|(checks, _)| checks.contains(&finding.check));
@@ -183,6 +208,15 @@ mod tests {
                 assert!(change.starts_with(&format!("renew it; {name}")), "{check}: {change}");
                 assert!(!change.contains("nginx"), "{check}: {change}");
             }
+        }
+    }
+
+    #[test]
+    fn the_fan_out_door_has_lines_for_what_tcp_shows() {
+        for check in ["address", "tls", "idle", "limit"] {
+            let finding = of_front(fault(check, "seen", "renew it; nginx: `x`"), Front::Door);
+            let change = finding.change.expect("a change");
+            assert!(change.starts_with("renew it; ") && !change.contains("`x`"), "{change}");
         }
     }
 

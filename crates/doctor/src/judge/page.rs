@@ -1,6 +1,6 @@
 //! The page, and whether a browser may follow it to its stream.
 
-use crate::judge::answer::status_remedy;
+use crate::judge::answer::{no_answer_remedy, status_remedy};
 use crate::judge::headers::{CACHE_CONTROL, cached};
 use crate::judge::{Finding, fault, fine, in_ms, note, seconds};
 use crate::response::NoResponse;
@@ -9,6 +9,8 @@ use crate::visit::{Observations, Page};
 const SAME_ORIGIN: &str = "nginx: `proxy_pass` in the stream's location, of the page's own server, \
                            instead of `return 301` or `rewrite`";
 
+const PUBLIC_URL: &str = "rollcast: `public_url` in `[default.rollcast.fanout]` with the address of the \
+                          fan-out door itself: `https://` if it has TLS";
 const OWN_HOST: &str = "rollcast does not work below a path, and needs a host name or a port of \
                         its own; nginx: a `server` of its own, with `location /`";
 /// The pages of rollcast that open a stream.
@@ -28,12 +30,10 @@ pub fn page(seen: &Observations) -> Option<Finding> {
             format!("no answer in {}", seconds(*after)),
             "nginx: `proxy_pass` to where the application listens",
         ),
-        Err(NoResponse::Failed(why)) => {
-            fault(NAME, why.clone(), "nginx: `proxy_pass`, and the error log")
-        }
+        Err(NoResponse::Failed(why)) => fault(NAME, why.clone(), &no_answer_remedy(seen)),
         Ok(page) if page.head.status != 200 => {
             let status = page.head.status;
-            fault(NAME, format!("status {status}"), status_remedy(status))
+            fault(NAME, format!("status {status}"), status_remedy(seen, status))
         }
         Ok(page) if is_below_a_path(page) => {
             let path = page.head.url.path();
@@ -67,13 +67,16 @@ pub fn redirects(seen: &Observations) -> Option<Finding> {
         None => return None,
     };
     let mut on_the_way = head.redirects.iter().map(|(_, url)| url).chain([&seen.url]);
+    let change = if seen.is_door { PUBLIC_URL } else { SAME_ORIGIN };
     let is_allowed = head.header("access-control-allow-origin").as_deref() == Some("*");
     Some(if page.is_tls() && on_the_way.any(|url| !url.is_tls()) {
-        fault(NAME, format!("{saw}: browsers refuse to go from https to http"), SAME_ORIGIN)
+        fault(NAME, format!("{saw}: browsers refuse to go from https to http"), change)
     } else if is_other_origin && !is_allowed {
         let saw =
             format!("{saw}, another origin that does not allow it: browsers refuse to read it");
-        fault(NAME, saw, SAME_ORIGIN)
+        fault(NAME, saw, change)
+    } else if seen.is_door && head.redirects.is_empty() {
+        fine(NAME, format!("{saw}, another origin that allows it"))
     } else if is_other_origin {
         note(NAME, format!("{saw}, another origin that allows it"), SAME_ORIGIN)
     } else {
@@ -87,7 +90,7 @@ mod tests {
 
     use super::*;
     use crate::judge::Verdict::{self, Fault, Fine, Note};
-    use crate::judge::samples::{expect, head, rollcast};
+    use crate::judge::samples::{door, expect, head, rollcast};
 
     #[test]
     fn a_redirect_that_browsers_refuse_is_a_fault() {
@@ -139,6 +142,18 @@ mod tests {
             }
             expect(page, &redirects(&seen).expect("one"), verdict, "opens");
         }
+    }
+
+    #[test]
+    fn a_page_may_open_its_stream_at_the_fan_out_door() {
+        expect("door", &redirects(&door()).expect("one"), Fine, "dice.example.org:8443/stream/");
+        let mut plain = door();
+        plain.url = "http://dice.example.org:5001/stream/".parse().expect("an address");
+        plain.watched().head.url = plain.url.clone();
+        expect("plain", &redirects(&plain).expect("one"), Fault, "`public_url`");
+        let mut foreign = door();
+        foreign.watched().head.headers = head(&[]).headers;
+        expect("foreign", &redirects(&foreign).expect("one"), Fault, "does not allow it");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::judge::headers::cached;
-use crate::judge::{Finding, fault, fine, note};
+use crate::judge::{Finding, fault, fine, note, unknown};
 use crate::response::{Head, NoResponse};
 use crate::rollcast::{Checkpoint, Cursor};
 use crate::visit::{Log, Observations};
@@ -22,7 +22,17 @@ const IS_THERE: &str =
 /// Whether the newest checkpoint and its tile come as rollcast sends them; `None` if the stream is
 /// not rollcast's, or has no roll yet.
 pub fn proofs(seen: &Observations) -> Option<Finding> {
-    let log = match seen.log.as_ref()? {
+    let log = match &seen.log {
+        None if seen.is_door => {
+            return Some(unknown(
+                NAME,
+                "the fan-out door has no log: examine a page of the server",
+            ));
+        }
+        None => return None,
+        Some(log) => log,
+    };
+    let log = match log {
         Ok(log) => log,
         Err(error) => return Some(fault(NAME, format!("`/checkpoint`: {error}"), PASS_ON)),
     };
@@ -76,8 +86,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::judge::Verdict::{Fault, Fine, Note};
-    use crate::judge::samples::{event, expect, foreign, head, log, rollcast, watch};
+    use crate::judge::Verdict::{Fault, Fine, Note, Unknown};
+    use crate::judge::samples::{door, event, expect, foreign, head, log, rollcast, watch};
     use crate::watch::End;
 
     fn judged(log: Result<Log, NoResponse>) -> Finding {
@@ -153,6 +163,10 @@ mod tests {
         *empty.watched() = watch(vec![(3, sync)], End::Open, 9_000);
         empty.log = Some(Ok(answer(404)));
         assert_eq!(proofs(&empty), None);
+        // The log of the door's page counts, and the door alone has none.
+        expect("page", &proofs(&door()).expect("one"), Fine, "49 rolls");
+        let alone = Observations { page: None, log: None, ..door() };
+        expect("door", &proofs(&alone).expect("one"), Unknown, "a page of the server");
         assert_eq!(proofs(&foreign(watch(vec![], End::Open, 1_000))), None);
     }
 }

@@ -6,7 +6,7 @@ use event_stream::parser::Frame;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Tls};
 use crate::front::Front;
 use crate::judge::{Finding, Verdict};
 use crate::response::Head;
@@ -107,6 +107,7 @@ pub fn rollcast() -> Observations {
         url: "http://dice.example.org/stream/".parse().expect("an address"),
         compressed: None,
         stream: Ok(watch(rolls(&steady), End::Open, 10_000)),
+        is_door: false,
         plain_head: Some(stream_head(&reported)),
         forged_head: Some(stream_head(&reported)),
         forged_list_head: Some(stream_head(&reported)),
@@ -118,6 +119,18 @@ pub fn rollcast() -> Observations {
         }),
         at_once: (0..8).map(|_| Ok((stream_head(&[]), vec![sync("live")]))).collect(),
     }
+}
+
+/// The same as [`rollcast`] at a fan-out door with TLS, whose page is elsewhere.
+pub fn door() -> Observations {
+    let mut seen = rollcast();
+    seen.connection.tls = Some(Tls::Trusted { http2: false, expires_soon: false });
+    seen.url = "https://dice.example.org:8443/stream/".parse().expect("an address");
+    seen.watched().head.url = seen.url.clone();
+    if let Some(Ok(page)) = &mut seen.page {
+        page.head.url = "https://dice.example.org/".parse().expect("an address");
+    }
+    Observations { is_door: true, front: Front::Door, ..seen }
 }
 
 /// The log with its first `n_rolls` rolls, as read 12 s after the watch began.

@@ -53,6 +53,9 @@ pub fn connections(seen: &Observations) -> Option<Finding> {
     const NAME: &str = "connections";
     const SIX: &str = "a browser opens at most 6 streams to this host, in all of its tabs together";
     Some(match seen.connection.tls {
+        Some(Tls::Trusted { http2: false, .. }) | None if seen.is_door => {
+            fine(NAME, format!("HTTP/1.1: {SIX}; pages load from another address"))
+        }
         Some(Tls::Trusted { http2: true, .. }) => {
             fine(NAME, "HTTP/2: a browser opens many streams on one connection")
         }
@@ -72,7 +75,7 @@ pub fn connections(seen: &Observations) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::judge::Verdict::{Fault, Fine, Note, Unknown};
-    use crate::judge::samples::{expect, rollcast};
+    use crate::judge::samples::{door, expect, rollcast};
 
     #[test]
     fn a_refused_certificate_is_a_fault_with_its_remedy() {
@@ -93,6 +96,8 @@ mod tests {
             let finding = connections(&seen).expect("one");
             expect(&format!("{state:?}"), &finding, of_connections, "");
         }
+        // The door speaks no HTTP/2. Pages close their stream while they are hidden.
+        expect("door", &connections(&door()).expect("one"), Fine, "another address");
         assert_eq!(tls(&rollcast()), None, "plain HTTP has no certificate");
         expect("plain", &connections(&rollcast()).expect("one"), Note, "at most 6 streams");
     }
