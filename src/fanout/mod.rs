@@ -2,14 +2,16 @@
 //! same feed and with the same limits as Rocket's `/stream/`.
 //!
 //! Each thread has its own listening socket and its own single-threaded runtime, so a connection
-//! lives on one thread. The response body polls the feed's reader itself: no second task, and no
-//! channel. Slow clients are timed out, so the door can face the internet.
+//! lives on one thread. hyper reads requests. The task of a stream polls the feed's reader itself and
+//! writes to the socket: no second task, no channel, and no buffer. Slow clients are timed out, so the
+//! door can face the internet.
 
 mod listen;
 mod socket;
 mod tls;
 mod proxied;
 mod body;
+mod delivery;
 mod service;
 mod connection;
 
@@ -154,7 +156,7 @@ async fn run(
             match listener.accept().await {
                 Ok((socket, peer)) => {
                     is_failing = false;
-                    connections.clone().start(socket, peer.ip(), streams.clone(), stopped.clone());
+                    connections.start(socket, peer.ip(), streams.clone(), stopped.clone());
                 }
                 Err(error) => {
                     if !is_failing {

@@ -8,12 +8,13 @@ use std::time::Instant;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use rocket::http::{ContentType, MediaType, RawStr};
 use rocket::{Ignite, Rocket};
 use tokio::time::timeout;
 
-use crate::fanout::body::StreamBody;
+use crate::fanout::body::OnePiece;
+use crate::fanout::delivery;
 use crate::text::shortened;
 use crate::web::http::accept::Accept;
 use crate::web::http::access;
@@ -23,12 +24,29 @@ use crate::web::http::error::code::ErrorCode;
 use crate::web::http::headers::protection;
 use crate::web::http::host;
 use crate::web::http::request_headers::RequestHeaders;
-use crate::web::stream::body::Frame;
+use crate::web::stream::body::OpenStream;
 use crate::web::stream::headers::{
     CLIENT, METHODS, OF_PREFLIGHTS, OF_REFUSALS, OF_STREAMS, PUBLIC,
 };
 use crate::web::stream::opening::Streams;
 use crate::web::stream::start::{FORM_TIMEOUT, MAX_FORM_BYTES, StartParams};
+
+/// The answer to a request.
+pub enum Answer {
+    /// A response that hyper sends.
+    Whole(Response<OnePiece>),
+    /// A stream, which is delivered without hyper.
+    Stream(Opened),
+}
+
+/// An open stream.
+pub struct Opened {
+    /// The version of HTTP in which the client asked.
+    pub version: Version,
+    /// The head of the response.
+    pub head: Vec<u8>,
+    pub stream: OpenStream,
+}
 
 /// What all answers share.
 pub struct Service {
@@ -60,40 +78,51 @@ impl Service {
         request: Request<Incoming>,
         peer: IpAddr,
         streams: &Streams,
-    ) -> Response<StreamBody> {
+    ) -> Answer {
         let arrived = Instant::now();
         let client = self.proxies.client(peer, request.headers());
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let mut response = match checked(&request) {
-            Err(error) => refused(error),
+        let (version, persistence) = (request.version(), persistence(&request));
+        let answered = match checked(&request) {
+            Err(error) => Err(refused(error)),
             Ok(()) => match method {
                 Method::GET | Method::POST => self.stream(request, client, peer, streams).await,
-                Method::HEAD => event_stream(client, StreamBody::Closed(None)),
+                Method::HEAD => Err(event_stream(client, OnePiece::stream(""))),
                 Method::OPTIONS => {
-                    let mut response = Response::new(StreamBody::empty());
+                    let mut response = Response::new(OnePiece::none());
                     *response.status_mut() = StatusCode::NO_CONTENT;
                     add(response.headers_mut(), OF_PREFLIGHTS);
-                    response
+                    Err(response)
                 }
-                _ => refused(HttpError::wrong_method(METHODS)),
+                _ => Err(refused(HttpError::wrong_method(METHODS))),
             },
+        };
+        let (mut response, stream) = match answered {
+            Ok(stream) => (event_stream(client, OnePiece::none()), Some(stream)),
+            Err(response) => (response, None),
         };
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
         headers.extend(self.common.iter().cloned());
         let path = uri.path_and_query().map_or("/", |uri| uri.as_str());
         access::log(method.as_str(), path, response.status().as_u16(), arrived, client);
-        response
+        match stream {
+            None => Answer::Whole(response),
+            Some(stream) => {
+                let head = delivery::head(version, response.headers(), persistence);
+                Answer::Stream(Opened { version, head, stream })
+            }
+        }
     }
 
-    /// Opens a stream.
+    /// Opens a stream, or says why not.
     async fn stream(
         &self,
         request: Request<Incoming>,
         client: Client,
         peer: IpAddr,
         streams: &Streams,
-    ) -> Response<StreamBody> {
+    ) -> Result<OpenStream, Response<OnePiece>> {
         let (head, body) = request.into_parts();
         self.proxies.warn_if_not_known(client, peer, &head.headers);
         let form = match head.method {
@@ -107,21 +136,16 @@ impl Service {
             }
             params.start()
         };
-        match streams.open(client, start).await {
-            Ok(stream) => event_stream(client, StreamBody::Open(stream)),
-            Err(refusal) => {
-                let accept = head.headers.all("Accept").into_iter();
-                if Accept::parse(accept).names(&MediaType::EventStream) {
-                    let frame = Frame::Own(refusal.frame());
-                    let mut response = event_stream(client, StreamBody::Closed(Some(frame.into())));
-                    add(response.headers_mut(), [OF_REFUSALS]);
-                    return response;
-                }
-                let mut response = refused(refusal.into());
-                add(response.headers_mut(), [PUBLIC]);
-                response
-            }
-        }
+        streams.open(client, start).await.map_err(|refusal| {
+            let accept = head.headers.all("Accept").into_iter();
+            let (mut response, header) = match Accept::parse(accept).names(&MediaType::EventStream)
+            {
+                true => (event_stream(client, OnePiece::stream(refusal.frame())), OF_REFUSALS),
+                false => (refused(refusal.into()), PUBLIC),
+            };
+            add(response.headers_mut(), [header]);
+            response
+        })
     }
 }
 
@@ -156,7 +180,22 @@ async fn read_form(headers: &HeaderMap, body: Incoming) -> Option<String> {
     (is_form || body.is_empty()).then_some(body)
 }
 
-fn event_stream(client: Client, body: StreamBody) -> Response<StreamBody> {
+/// What the `Connection` header of a stream's response says, as hyper writes it for Rocket: that the
+/// server does what the client asks for, where that is not the default of the version of HTTP.
+fn persistence(request: &Request<Incoming>) -> Option<&'static str> {
+    let values = request.headers().all("Connection");
+    let asks_for = |option: &str| {
+        let mut options = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+        options.any(|asked| asked.eq_ignore_ascii_case(option))
+    };
+    match request.version() {
+        Version::HTTP_11 if asks_for("close") => Some("close"),
+        Version::HTTP_10 if asks_for("keep-alive") => Some("keep-alive"),
+        _ => None,
+    }
+}
+
+fn event_stream(client: Client, body: OnePiece) -> Response<OnePiece> {
     let mut response = Response::new(body);
     add(response.headers_mut(), OF_STREAMS);
     add(response.headers_mut(), [(CLIENT, client.to_string().as_str())]);
@@ -164,9 +203,8 @@ fn event_stream(client: Client, body: StreamBody) -> Response<StreamBody> {
 }
 
 /// An error as JSON. Logs its cause.
-fn refused(error: HttpError) -> Response<StreamBody> {
-    let frame = Frame::Own(error.json().into_bytes());
-    let mut response = Response::new(StreamBody::Sized(Some(frame.into())));
+fn refused(error: HttpError) -> Response<OnePiece> {
+    let mut response = Response::new(OnePiece::sized(error.json()));
     let status = StatusCode::from_u16(error.status.code);
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
