@@ -77,7 +77,7 @@ install: $(PROGRAM) # install under PREFIX (/usr/local); keeps an edited configu
 		'$(PROGRAM)' completions $${shell%% *} >"$$file"; chmod 0644 "$$file"; \
 	done
 	@set -e; examples='$(DESTDIR)$(EXAMPLES)'; cd deploy; \
-	for file in nginx/*.conf caddy/* apache/* haproxy/* supervisor/*.conf backup/*.cron prometheus/* nats/*; do \
+	for file in nginx/*.conf caddy/* apache/* haproxy/* supervisor/*.conf certbot/* backup/*.cron prometheus/* nats/*; do \
 		install -d "$$examples/$${file%/*}"; \
 		$(SET_PATHS) "$$file" >"$$examples/$$file"; \
 		chmod 0644 "$$examples/$$file"; \

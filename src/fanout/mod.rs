@@ -156,7 +156,9 @@ async fn run(
             match listener.accept().await {
                 Ok((socket, peer)) => {
                     is_failing = false;
-                    connections.start(socket, peer.ip(), streams.clone(), stopped.clone());
+                    // At `::`, a client over IPv4 has an address such as `::ffff:192.0.2.1`.
+                    let peer = peer.ip().to_canonical();
+                    connections.start(socket, peer, streams.clone(), stopped.clone());
                 }
                 Err(error) => {
                     if !is_failing {

@@ -1,5 +1,6 @@
 //! The fan-out door behind nginx and HAProxy: as the place of `/stream/`, and behind TLS in TCP mode.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -198,6 +199,66 @@ fn a_stream_through_nginx_in_tcp_mode_knows_its_client_and_resumes_without_a_gap
 #[test]
 fn a_stream_through_haproxy_in_tcp_mode_knows_its_client_and_resumes_without_a_gap() {
     check_tunnel(|instance| haproxy_tunnel(instance, |_| {}));
+}
+
+#[test]
+fn the_hook_of_certbot_gives_the_door_another_certificate_and_no_stream_ends() {
+    let instance = Door::Fanout.instance("");
+    let fanout = "tls = { certs = 'fullchain.pem', key = 'privkey.pem' }";
+    instance.configure(&format!("every = '100ms'\nfanout.{fanout}"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let renew = || {
+        certificate(folder.path());
+        fs::copy(path("cert.pem"), path("fullchain.pem")).unwrap();
+        fs::rename(path("key.pem"), path("privkey.pem")).unwrap();
+    };
+    renew();
+    for name in ["fullchain.pem", "privkey.pem"] {
+        fs::copy(path(name), instance.path().join(name)).unwrap();
+    }
+    let server = instance.start();
+    let url = format!("https://localhost:{}/stream/", instance.stream_port());
+    let at_door =
+        |certificate: String| Tunnel { url: url.clone(), certificate, _proxy: Box::new(()) };
+    fs::copy(path("cert.pem"), path("old.pem")).unwrap();
+    let old = at_door(path("old.pem"));
+    let mut stream = old.open(None);
+    let mut received = stream.frames.rolls(3);
+
+    renew();
+    let mut files = Files::read("certbot");
+    const HOOK: &str = "rollcast-fanout";
+    let target = format!("{}/", instance.path().display());
+    files.replace(HOOK, "/usr/local/etc/rollcast/", &target);
+    files.replace(HOOK, "-o root -g rollcast ", "");
+    files.write_one(HOOK, path(HOOK));
+    // Only the program of this test may get the signal.
+    let expected = "-HUP -u rollcast -f ^[^ ]*rollcast serve";
+    let pid = server.pid();
+    let pkill = format!("#!/bin/sh\n[ \"$*\" = '{expected}' ] || exit 2\nkill -HUP {pid}\n");
+    fs::write(path("pkill"), pkill).unwrap();
+    run_well(Command::new("chmod").args(["0755", &path("pkill")]));
+    let hook = |domains: &str| {
+        let mut hook = Command::new("sh");
+        let bin = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        hook.arg(path(HOOK)).env("PATH", bin).env("RENEWED_DOMAINS", domains);
+        run_well(hook.env("RENEWED_LINEAGE", folder.path()));
+    };
+    // The certificate of another site changes nothing.
+    hook("www.example.com example.org");
+    assert_ne!(
+        fs::read(instance.path().join("privkey.pem")).unwrap(),
+        fs::read(path("privkey.pem")).unwrap()
+    );
+    hook("www.example.com example.com");
+    let new = at_door(path("cert.pem"));
+    wait_for("the new certificate", || new.seen_address(&[]).ok());
+    assert!(old.seen_address(&[]).is_err(), "expected the old certificate to be gone");
+    let n_before = received.len();
+    received.extend(stream.frames.rolls(20));
+    let ids = ids(&received);
+    assert!(ids.len() > n_before && ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
 }
 
 #[test]

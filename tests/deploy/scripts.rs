@@ -21,6 +21,7 @@ fn shellcheck_finds_no_fault_in_our_scripts() {
         "deploy/freebsd/rollcast",
         "deploy/backup/410.rollcast",
         "deploy/backup/rollcast-backup",
+        "deploy/certbot/rollcast-fanout",
         "deploy/debian/build.sh",
         "deploy/nats/as-operator.sh",
         "deploy/nats/certificates.sh",

@@ -133,6 +133,19 @@ fn a_connection_without_a_header_is_closed_counted_and_logged() {
 }
 
 #[test]
+fn a_client_over_ipv4_is_logged_by_its_address_also_where_the_door_has_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return eprintln!("skipped: this machine has no IPv6");
+    }
+    let (instance, server) = proxied("fanout.address = '::'");
+    rest(&mut connect(instance.stream_port(), GET));
+    wait_for("the log line", || {
+        let log = server.log().join("\n");
+        log.contains("connection of 127.0.0.1 closed (proxy_protocol)").then_some(())
+    });
+}
+
+#[test]
 fn the_header_of_a_machine_that_is_not_trusted_is_refused() {
     let (instance, server) =
         both_doors("every = '1h'\ntrusted_proxies = ['10.0.0.0/8']\nfanout.proxy_protocol = true");

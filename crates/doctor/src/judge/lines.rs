@@ -136,7 +136,7 @@ const DOOR: Lines = &[
     ),
     (
         &["idle"],
-        "a proxy that forwards TCP: nginx `proxy_timeout 11m;`, HAProxy `timeout tunnel 1h`",
+        "a proxy that forwards TCP: nginx `proxy_timeout 11m;`, HAProxy `timeout tunnel 11m`",
     ),
     (
         &["limit"],
