@@ -67,7 +67,7 @@ struct Shared {
 }
 
 impl Chaos {
-    /// Starts a proxy in front of a server. `plan` gets the number of each connection, from 0.
+    /// Starts a proxy in front of the instance's door for streams. `plan` gets the number of each connection, from 0.
     pub fn start(
         instance: &Instance,
         plan: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
@@ -85,7 +85,7 @@ impl Chaos {
 
     fn start_with(instance: &Instance, shortens_retry: bool, plan: Plan) -> Chaos {
         let shared = Arc::new(Shared {
-            server: instance.port(),
+            server: instance.stream_port(),
             plan,
             shortens_retry,
             n_connections: AtomicUsize::new(0),

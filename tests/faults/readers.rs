@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::{Instance, Server, http, wait_for};
+use crate::common::{Door, Instance, Server, at_each_door, http, wait_for};
 use crate::kills::head;
 use crate::shim::{Calls, Failure, Fault, Shim};
 
@@ -20,14 +20,19 @@ const SEARCH: &str = "/rolls?die=1D12&result=7";
 const N_SEARCHES: usize = 200;
 const N_PROBES: usize = 40;
 
+at_each_door!(
+    pages_and_resumes_get_a_connection_however_many_searches_run,
+    a_stream_that_waits_for_a_hanging_read_gets_heartbeats_and_its_permit_is_released,
+);
+
 fn get(instance: &Instance, path: &str) -> (u16, String) {
     let mut answer = http().get(instance.url(path)).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
-/// Sends a request and does not wait for the response.
+/// Requests a page and does not wait for the response.
 fn send_request(instance: &Instance, path: &str) -> TcpStream {
-    let mut socket = instance.connect();
+    let mut socket = TcpStream::connect(("127.0.0.1", instance.port())).unwrap();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     socket
 }
@@ -45,9 +50,8 @@ fn stream(instance: &Instance, path: &str) -> Stream {
     Stream::read(socket)
 }
 
-#[test]
-fn pages_and_resumes_get_a_connection_however_many_searches_run() {
-    let (instance, shim) = (Instance::new("every = '1h'"), Shim::new());
+fn pages_and_resumes_get_a_connection_however_many_searches_run(door: Door) {
+    let (instance, shim) = (door.instance("every = '1h'"), Shim::new());
     instance.fill(N_ROLLS, 1);
     let server = instance.start_with(&mut shim.command(&instance));
     shim.inject(Fault::for_ever(Calls::Read, Failure::Slow));
@@ -63,10 +67,9 @@ fn pages_and_resumes_get_a_connection_however_many_searches_run() {
     assert_eq!(stream.frames(2)[1].sync().unwrap()["mode"], "resumed");
 }
 
-#[test]
-fn a_stream_that_waits_for_a_hanging_read_gets_heartbeats_and_its_permit_is_released() {
+fn a_stream_that_waits_for_a_hanging_read_gets_heartbeats_and_its_permit_is_released(door: Door) {
     let config = "every = '1h'\nheartbeat = '1s'\nmax_streams = 1";
-    let (instance, shim) = (Instance::new(config), Shim::new());
+    let (instance, shim) = (door.instance(config), Shim::new());
     instance.fill(N_ROLLS, 1);
     let _server = instance.start_with(&mut shim.command(&instance));
     wait_for("the roll of the start", || (head(&instance) > N_ROLLS).then_some(()));

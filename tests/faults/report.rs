@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::Door;
+
 /// One kind of fault, after all of its injections.
 pub struct Row {
     /// The injected fault, in words.
@@ -59,6 +61,11 @@ pub fn assert_in_time(fault: &str, recovered: Duration) {
 impl Row {
     /// Prints the row, and writes it to the folder from which `make torture` collects the rows.
     pub fn write(&self) {
+        self.write_at(Door::Rocket);
+    }
+
+    /// The same for a fault at one of the doors. The row of the fan-out door names it.
+    pub fn write_at(&self, door: Door) {
         if let Recovered::In(time) = self.recovered {
             assert_in_time(self.fault, time);
         }
@@ -68,13 +75,17 @@ impl Row {
             Recovered::Words(words) => words.clone(),
         };
         let Row { fault, n_injected, n_lost, n_repeated, control, test, .. } = self;
+        let (at_door, name) = match door {
+            Door::Rocket => ("", test.replace("::", "-")),
+            Door::Fanout => ("; at the fan-out door", test.replace("::", "-") + "-fanout"),
+        };
         let line = format!(
-            "| {fault} | {n_injected} | {n_lost} | {n_repeated} | {recovered} | {control} | `{test}` |"
+            "| {fault}{at_door} | {n_injected} | {n_lost} | {n_repeated} | {recovered} | {control} | `{test}` |"
         );
         println!("{line}");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
         fs::create_dir_all(&folder).unwrap();
-        let file = folder.join(test.replace("::", "-")).with_extension("row");
+        let file = folder.join(name).with_extension("row");
         fs::write(file, line + "\n").unwrap();
     }
 }

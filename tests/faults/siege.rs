@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::chaos::{Chaos, End, Fault, Pace};
 use crate::common::listener::{Behaviour, Listener};
-use crate::common::{Instance, Server, TIMEOUT, http, wait_for};
+use crate::common::{Door, Instance, Server, TIMEOUT, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
 use crate::report::{Recovered, Row, assert_in_time, times};
@@ -220,6 +220,8 @@ struct Siege {
 /// The server or proxy that the crowd connects to.
 struct Front {
     port: u16,
+    /// Where it serves pages.
+    page_port: u16,
     n_unread: usize,
     unread: Unread,
 }
@@ -228,13 +230,12 @@ struct Front {
 #[derive(PartialEq)]
 enum Unread {
     Keeps,
-    #[cfg_attr(not(feature = "deploy"), allow(dead_code))]
     Ends,
 }
 
 /// Runs the siege of `front` and measures it.
 fn lay_siege(instance: &Instance, server: &mut Server, front: Front) -> Siege {
-    let Front { port, n_unread, unread } = front;
+    let Front { port, page_port, n_unread, unread } = front;
     let n_before = n_sockets(server.pid());
     let url = format!("http://127.0.0.1:{port}/stream/");
     let live = Behaviour { start: None, ..Behaviour::HONEST };
@@ -251,7 +252,7 @@ fn lay_siege(instance: &Instance, server: &mut Server, front: Front) -> Siege {
     let from = places(&listeners);
     let crowd = Crowd::gather(port, n_unread);
     let (start, mut kib) = (Instant::now(), 0);
-    let page_url = format!("http://127.0.0.1:{port}/rolls?before=50");
+    let page_url = format!("http://127.0.0.1:{page_port}/rolls?before=50");
     let (mut n_pages, mut n_refused, mut slowest_page) = (0, 0, Duration::ZERO);
     let connecting = std::thread::spawn(move || {
         // After the kernel's buffers of the unread streams are full.
@@ -333,10 +334,15 @@ fn lay_siege(instance: &Instance, server: &mut Server, front: Front) -> Siege {
     }
 }
 
+/// The clients of a crowd.
+const HOSTILE: &str =
+    "hostile clients on loopback: unread, slow headers, idle, half closed, connects for 2 s";
+
 /// A server whose history is larger than all buffers.
-fn large_instance() -> Instance {
-    let instance =
-        Instance::new("every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000");
+fn large_instance(door: Door, rollcast: &str) -> Instance {
+    let instance = door.instance(&format!(
+        "every = '20ms'\nheartbeat = '1s'\nmax_streams_per_address = 1000\n{rollcast}"
+    ));
     instance.fill(80_000, 1);
     // Counts the statistics, which uses memory once.
     instance.start().stop();
@@ -344,7 +350,7 @@ fn large_instance() -> Instance {
 }
 
 impl Siege {
-    fn write(&self, fault: &'static str, control: String, test: &'static str) {
+    fn write(&self, door: Door, fault: &'static str, control: String, test: &'static str) {
         let Siege { n_hostile, n_lost, n_repeated, p99_before, p99, kib, recovered, .. } = *self;
         let Connects { n_tried, n_accepted } = self.connects;
         assert_in_time(fault, recovered);
@@ -360,15 +366,16 @@ impl Siege {
             recovered.as_secs_f64()
         ));
         let n_injected = n_hostile;
-        Row { fault, n_injected, n_lost, n_repeated, recovered, control, test }.write();
+        Row { fault, n_injected, n_lost, n_repeated, recovered, control, test }.write_at(door);
     }
 }
 
 #[test]
 fn hostile_clients_on_loopback_harm_no_one_but_stay_connected() {
-    let instance = large_instance();
+    let instance = large_instance(Door::Rocket, "");
     let mut server = instance.start();
-    let front = Front { port: instance.port(), n_unread: N_UNREAD, unread: Unread::Keeps };
+    let port = instance.port();
+    let front = Front { port, page_port: port, n_unread: N_UNREAD, unread: Unread::Keeps };
     let siege = lay_siege(&instance, &mut server, front);
     // Without nginx, nothing ends these connections.
     assert_eq!(siege.n_waiting, N_SLOW + N_IDLE);
@@ -390,9 +397,29 @@ fn hostile_clients_on_loopback_harm_no_one_but_stay_connected() {
     listeners.iter().for_each(Listener::tell_to_stop);
     server.stop();
     siege.write(
-        "hostile clients on loopback: unread, slow headers, idle, half closed, connects for 2 s",
+        Door::Rocket,
+        HOSTILE,
         format!("behind a slow network {late}, over the bound"),
         "siege::hostile_clients_on_loopback",
+    );
+}
+
+#[test]
+fn the_fanout_door_ends_the_connections_of_hostile_clients_and_harms_no_one() {
+    // Shortens the defaults of 10 s and 60 s.
+    let timeouts = "fanout.head_timeout = '5s'\nfanout.send_timeout = '3s'";
+    let instance = large_instance(Door::Fanout, timeouts);
+    let mut server = instance.start();
+    let (port, page_port) = (instance.stream_port(), instance.port());
+    let front = Front { port, page_port, n_unread: N_UNREAD, unread: Unread::Ends };
+    let siege = lay_siege(&instance, &mut server, front);
+    assert_eq!(siege.n_waiting, 0, "slow and idle connections are still open");
+    assert_eq!(siege.n_held, 0, "streams that nobody reads are still open");
+    siege.write(
+        Door::Fanout,
+        HOSTILE,
+        "at Rocket's door (above) slow, idle and unread connections stay".into(),
+        "siege::the_fanout_door",
     );
 }
 
@@ -401,17 +428,20 @@ fn hostile_clients_on_loopback_harm_no_one_but_stay_connected() {
 fn nginx_ends_the_connections_of_hostile_clients() {
     use crate::nginx::{LOCATIONS, Nginx};
 
-    let instance = large_instance();
+    let instance = large_instance(Door::Rocket, "");
     let mut server = instance.start();
     let nginx = Nginx::start_with(instance.port(), |files| {
         // Shortens the delivered 30 s. The 10 s for a request stay.
         files.replace(LOCATIONS, "send_timeout 30s;", "send_timeout 3s;");
     });
-    let front = Front { port: nginx.port(), n_unread: N_UNREAD_OF_NGINX, unread: Unread::Ends };
+    let port = nginx.port();
+    let unread = Unread::Ends;
+    let front = Front { port, page_port: port, n_unread: N_UNREAD_OF_NGINX, unread };
     let siege = lay_siege(&instance, &mut server, front);
     assert_eq!(siege.n_waiting, 0, "slow and idle connections are still open");
     assert_eq!(siege.n_held, 0, "streams that nobody reads are still open");
     siege.write(
+        Door::Rocket,
         "the same clients through nginx",
         "without nginx (above) slow, idle and unread connections stay".into(),
         "siege::nginx_ends_the_connections",

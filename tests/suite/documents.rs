@@ -138,7 +138,8 @@ fn exists(name: &str) -> bool {
     let has = |starts: &[String]| {
         text.lines().any(|line| starts.iter().any(|start| line.trim_start().starts_with(start)))
     };
-    has(&["#[test]".into()]) && has(&[format!("fn {item}"), format!("mod {item}")])
+    has(&["#[test]".into(), "at_each_door!(".into()])
+        && has(&[format!("fn {item}"), format!("mod {item}")])
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
