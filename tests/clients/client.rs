@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{Instance, Server, TIMEOUT, signal, wait_for};
+use crate::common::{Door, Instance, Server, TIMEOUT, signal, wait_for};
 use crate::oracle::{Seen, compare_all, head};
 
 /// The minimum number of rolls that a client misses while it is disconnected.
@@ -129,23 +129,25 @@ impl Client {
     }
 }
 
-/// Kills the server `n_kills` times while a client reads the stream from the first roll on. The
-/// client must receive every stored roll once, and each connection must resume.
+/// Kills the server `n_kills` times while a client reads the stream at a door from the first roll on.
+/// The client must receive every stored roll once, and each connection must resume.
 pub fn assert_that_it_sees_every_roll_once(
+    door: Door,
     listen: impl FnOnce(&Instance) -> Client,
     n_kills: usize,
 ) {
-    assert_that_it_sees_every_roll_since("resumed", listen, n_kills);
+    assert_that_it_sees_every_roll_since(door, "resumed", listen, n_kills);
 }
 
 /// The same for a client whose first connection has the mode `first`: `live` starts after the head
 /// in its sync, and `resumed` starts at the first roll.
 pub fn assert_that_it_sees_every_roll_since(
+    door: Door,
     first: &str,
     listen: impl FnOnce(&Instance) -> Client,
     n_kills: usize,
 ) {
-    let instance = Instance::new("every = '50ms'");
+    let instance = door.instance("every = '50ms'");
     let mut server = instance.start();
     let mut client = listen(&instance);
     client.see_roll(20);

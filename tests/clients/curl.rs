@@ -3,12 +3,20 @@
 use std::process::Command;
 
 use crate::client::{Client, N_MISSED, json, wait_until_rolled};
-use crate::common::Instance;
+use crate::common::{Door, Instance, at_each_door};
 use crate::oracle::{Seen, compare, head};
 
-#[test]
-fn curl_reads_the_stream_and_resumes_after_a_last_event_id() {
-    let instance = Instance::new("every = '50ms'");
+at_each_door!(
+    curl_reads_the_stream_and_resumes_after_a_last_event_id,
+    curl_resumes_after_the_server_was_killed,
+    curl_exits_with_success_when_the_server_stops,
+    curl_listens_by_post,
+    curl_gets_only_the_headers_for_head_and_the_response_ends,
+    rolls_reach_curl_unbuffered_even_if_it_accepts_compression,
+);
+
+fn curl_reads_the_stream_and_resumes_after_a_last_event_id(door: Door) {
+    let instance = door.instance("every = '50ms'");
     let _server = instance.start();
     let first = twenty_rolls(curl(&instance).arg(instance.url("/stream/")));
     wait_until_rolled(&instance, head(&instance) + N_MISSED);
@@ -19,9 +27,8 @@ fn curl_reads_the_stream_and_resumes_after_a_last_event_id() {
     compare(&both.rolls, Seen::first_after(&both.syncs[0]), &instance).unwrap();
 }
 
-#[test]
-fn curl_resumes_after_the_server_was_killed() {
-    let instance = Instance::new("every = '50ms'");
+fn curl_resumes_after_the_server_was_killed(door: Door) {
+    let instance = door.instance("every = '50ms'");
     let mut server = instance.start();
     let mut client = listen(curl(&instance).arg(instance.url("/stream")));
     client.see("20 rolls", |seen| seen.rolls.len() >= 20);
@@ -41,9 +48,8 @@ fn curl_resumes_after_the_server_was_killed() {
     drop(server);
 }
 
-#[test]
-fn curl_exits_with_success_when_the_server_stops() {
-    let instance = Instance::new("every = '50ms'");
+fn curl_exits_with_success_when_the_server_stops(door: Door) {
+    let instance = door.instance("every = '50ms'");
     let mut server = instance.start();
     let mut client = listen(curl(&instance).arg(instance.url("/stream/")));
     let seen = client.see("20 rolls", |seen| seen.rolls.len() >= 20);
@@ -54,9 +60,8 @@ fn curl_exits_with_success_when_the_server_stops() {
     compare(&client.seen().rolls, first, &instance).unwrap();
 }
 
-#[test]
-fn curl_listens_by_post() {
-    let instance = Instance::new("every = '50ms'");
+fn curl_listens_by_post(door: Door) {
+    let instance = door.instance("every = '50ms'");
     let _server = instance.start();
     let post = ["-X", "POST"];
     let first = twenty_rolls(curl(&instance).args(post).arg(instance.url("/stream/")));
@@ -72,9 +77,8 @@ fn curl_listens_by_post() {
     compare(&both.rolls, Seen::first_after(&both.syncs[0]), &instance).unwrap();
 }
 
-#[test]
-fn curl_gets_only_the_headers_for_head_and_the_response_ends() {
-    let instance = Instance::new("every = '50ms'");
+fn curl_gets_only_the_headers_for_head_and_the_response_ends(door: Door) {
+    let instance = door.instance("every = '50ms'");
     let _server = instance.start();
     // Two requests on one connection: the second would wait forever if the first did not end.
     let urls = [instance.url("/stream/"), instance.url("/stream")];
@@ -103,9 +107,8 @@ fn curl_gets_only_the_headers_for_head_and_the_response_ends() {
 }
 
 /// The server sends nothing after these rolls, so a buffered roll would never arrive.
-#[test]
-fn rolls_reach_curl_unbuffered_even_if_it_accepts_compression() {
-    let instance = Instance::new("every = '1h'");
+fn rolls_reach_curl_unbuffered_even_if_it_accepts_compression(door: Door) {
+    let instance = door.instance("every = '1h'");
     instance.fill(3, 1);
     let _server = instance.start();
     wait_until_rolled(&instance, 4);

@@ -1,12 +1,14 @@
 //! The PyPI package `sseclient-py`. It parses the stream; its caller reconnects.
 
 use crate::client::{Client, assert_that_it_sees_every_roll_once, printed, python};
-use crate::common::Instance;
+use crate::common::{Door, Instance, at_each_door};
 use crate::oracle::{Seen, compare, head};
 
-#[test]
-fn sseclient_py_sees_every_roll_once_across_kills_of_the_server() {
-    assert_that_it_sees_every_roll_once(|instance| listen(instance, "/stream/?after=0", &[]), 4);
+at_each_door!(sseclient_py_sees_every_roll_once_across_kills_of_the_server);
+
+fn sseclient_py_sees_every_roll_once_across_kills_of_the_server(door: Door) {
+    let listen = |instance: &Instance| listen(instance, "/stream/?after=0", &[]);
+    assert_that_it_sees_every_roll_once(door, listen, 2);
 }
 
 #[test]
