@@ -95,7 +95,7 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     StopSignals::listen(true).map(first_of)
 }
 
-/// The same without SIGHUP.
+/// The same without SIGHUP, which no longer ends the process from now on.
 ///
 /// # Errors
 ///
@@ -105,6 +105,8 @@ pub fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
 ///
 /// As for [`stop_signal`].
 pub fn stop_signal_but_hang_up() -> io::Result<impl Future<Output = &'static str>> {
+    // Nobody listens for it yet. Without a handler it would end the process during a start.
+    drop(signal(SignalKind::hangup())?);
     StopSignals::listen(false).map(first_of)
 }
 

@@ -126,6 +126,30 @@ fn a_sighup_reads_the_certificate_again_and_open_streams_continue() {
 }
 
 #[test]
+fn a_sighup_during_a_start_with_tls_does_not_end_the_server() {
+    let instance = Door::Fanout.instance(&format!("every = '1h'\n{TLS}"));
+    let certificate = write_certificate(instance.path());
+    // The next start counts these rolls, which takes a while.
+    instance.fill(100_000, 1);
+    let mut server = Server::spawn(&mut instance.command());
+    wait_for("some rolls to be counted", || {
+        let sql = "select count(*) from die_statistics";
+        let n: i64 = instance.sqlite().query_row(sql, [], |row| row.get(0)).unwrap();
+        (n > 0).then_some(())
+    });
+    let listens = |server: &Server| server.log().iter().any(|line| line.contains("listens on"));
+    assert!(!listens(&server), "the start was over before the signal");
+    server.signal("HUP");
+    wait_for("the server to listen", || {
+        assert!(!server.has_ended(), "{:#?}", server.log());
+        listens(&server).then_some(())
+    });
+    let mut stream = open(&instance, &certificate, "/stream/?after=99999").unwrap();
+    stream.rolls(2);
+    server.stop();
+}
+
+#[test]
 fn without_tls_a_sighup_stops_the_server_as_before() {
     let instance = Door::Fanout.instance("every = '20ms'");
     let mut server = instance.start();
