@@ -6,21 +6,20 @@
 //!
 //! Source of the format: <https://www.rfc-editor.org/rfc/rfc9112#section-7.1>.
 
-use std::io::{self, IoSlice, Write as _};
-use std::mem;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use hyper::{HeaderMap, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::feed::Sent;
 use crate::web::stream::body::{Frame, FrameSource};
 
 /// A client that lags gets at most about this many bytes in one chunk.
 const MAX_CHUNK_BYTES: usize = 8 << 10;
-/// The length of a chunk's size in hex digits, with the end of its line.
-const SIZE_BYTES: usize = 8;
 /// What a client sends after its request is read in pieces of this size, and ignored.
 const IGNORED_BYTES: usize = 256;
 /// How many such pieces are read before other streams get their turn.
@@ -31,33 +30,30 @@ pub struct Delivery<IO, S> {
     socket: IO,
     source: S,
     out: Out,
+    /// How many bytes of it were sent.
+    n_sent: usize,
     /// Whether the length of each chunk stands before it. HTTP/1.0 has no chunks.
     is_chunked: bool,
     is_over: bool,
 }
 
-/// Bytes that the socket has not taken yet: three parts, of which any may be empty.
-struct Out {
-    before: Vec<u8>,
-    frame: Frame,
-    after: &'static [u8],
-    /// How many of all bytes were sent.
-    n_sent: usize,
+/// Bytes for the socket.
+enum Out {
+    /// A roll, which all streams share.
+    Chunk(Arc<Sent>),
+    /// The same without the framing of a chunk.
+    Frame(Arc<Sent>),
+    /// This stream's own.
+    Own(Vec<u8>),
 }
 
 impl Out {
-    /// The parts from the first unsent byte on.
-    fn rest(&self) -> [IoSlice<'_>; 3] {
-        let mut n_sent = self.n_sent;
-        [&self.before[..], self.frame.bytes(), self.after].map(|part| {
-            let n_skipped = n_sent.min(part.len());
-            n_sent -= n_skipped;
-            IoSlice::new(&part[n_skipped..])
-        })
-    }
-
-    fn is_sent(&self) -> bool {
-        self.n_sent == self.before.len() + self.frame.bytes().len() + self.after.len()
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Out::Chunk(sent) => sent.chunk(),
+            Out::Frame(sent) => sent.frame(),
+            Out::Own(bytes) => bytes,
+        }
     }
 }
 
@@ -86,33 +82,30 @@ where
 {
     /// A delivery that begins with this head.
     pub fn new(socket: IO, version: Version, head: Vec<u8>, source: S) -> Delivery<IO, S> {
-        let out = Out { before: head, frame: Frame::Own(Vec::new()), after: b"", n_sent: 0 };
         let is_chunked = version == Version::HTTP_11;
-        Delivery { socket, source, out, is_chunked, is_over: false }
+        Delivery { socket, source, out: Out::Own(head), n_sent: 0, is_chunked, is_over: false }
     }
 
     /// Takes the next bytes to send. False after the end.
-    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.is_over {
-            return Poll::Ready(Ok(false));
+            return Poll::Ready(false);
         }
-        let chunk = ready!(poll_chunk(&mut self.source, cx));
-        self.is_over = chunk.is_none();
-        let mut before = mem::take(&mut self.out.before);
-        before.clear();
-        // The memory of the head is not needed any more; that of a size is used again.
-        before.shrink_to(SIZE_BYTES);
-        let (frame, after): (_, &[u8]) = match chunk {
-            Some(frame) if self.is_chunked => {
-                write!(before, "{:x}\r\n", frame.bytes().len())?;
-                (frame, b"\r\n")
+        let frame = ready!(poll_frames(&mut self.source, cx));
+        self.is_over = frame.is_none();
+        self.out = match frame {
+            Some(Frame::Roll(sent)) if self.is_chunked => Out::Chunk(sent),
+            Some(Frame::Roll(sent)) => Out::Frame(sent),
+            Some(Frame::Own(bytes)) if self.is_chunked => {
+                let size = format!("{:x}\r\n", bytes.len());
+                Out::Own([size.as_bytes(), &bytes, b"\r\n"].concat())
             }
-            Some(frame) => (frame, b""),
-            None if self.is_chunked => (Frame::Own(Vec::new()), b"0\r\n\r\n"),
-            None => (Frame::Own(Vec::new()), b""),
+            Some(Frame::Own(bytes)) => Out::Own(bytes),
+            None if self.is_chunked => Out::Own(b"0\r\n\r\n".to_vec()),
+            None => Out::Own(Vec::new()),
         };
-        self.out = Out { before, frame, after, n_sent: 0 };
-        Poll::Ready(Ok(true))
+        self.n_sent = 0;
+        Poll::Ready(true)
     }
 
     /// Ends when the client has gone.
@@ -141,15 +134,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            while !this.out.is_sent() {
-                let socket = Pin::new(&mut this.socket);
-                match ready!(socket.poll_write_vectored(cx, &this.out.rest()))? {
+            while let rest = &this.out.bytes()[this.n_sent..]
+                && !rest.is_empty()
+            {
+                match ready!(Pin::new(&mut this.socket).poll_write(cx, rest))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    n_bytes => this.out.n_sent += n_bytes,
+                    n_bytes => this.n_sent += n_bytes,
                 }
             }
             ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
-            match this.poll_out(cx)? {
+            match this.poll_out(cx) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Pin::new(&mut this.socket).poll_shutdown(cx),
                 Poll::Pending => return this.poll_gone(cx),
@@ -158,8 +152,8 @@ where
     }
 }
 
-/// The frames that are ready, as one chunk. The frame of a roll is not copied. `None` at the end.
-fn poll_chunk(source: &mut impl FrameSource, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+/// The frames that are ready, as one. A single roll is not copied. `None` at the end.
+fn poll_frames(source: &mut impl FrameSource, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
     let Some(first) = ready!(source.poll_frame(cx)) else { return Poll::Ready(None) };
     let Poll::Ready(Some(second)) = source.poll_frame(cx) else {
         return Poll::Ready(Some(first));

@@ -23,29 +23,6 @@ impl Socket {
     pub fn new(stream: TcpStream, send_timeout: Duration) -> Socket {
         Socket { stream, send_timeout, stalled: None }
     }
-
-    /// The result of a write. If it waits longer than the timeout, `write` tries once more.
-    fn unless_stalled(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-        write: impl FnOnce(SockRef<'_>) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let timeout = self.send_timeout;
-        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
-        self.stalled = None;
-        // The kernel wakes this task only when a third of its buffer is free, for which a slow client
-        // may need longer. It takes bytes earlier if the client has read any.
-        let written = write(SockRef::from(&self.stream));
-        Poll::Ready(written.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-            _ => error,
-        }))
-    }
 }
 
 impl AsyncRead for Socket {
@@ -62,23 +39,23 @@ impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.unless_stalled(cx, written, |socket| socket.send(buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.unless_stalled(cx, written, |socket| socket.send_vectored(bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let timeout = self.send_timeout;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+        self.stalled = None;
+        // The kernel wakes this task only when a third of its buffer is free, for which a slow client
+        // may need longer. It takes bytes earlier if the client has read any.
+        let written = SockRef::from(&self.stream).send(bytes);
+        Poll::Ready(written.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+            _ => error,
+        }))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,6 +15,7 @@ mod reader;
 mod wakers_tests;
 
 use std::future::poll_fn;
+use std::ops::Range;
 use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -66,10 +67,23 @@ struct Shared {
 pub struct Sent {
     /// The position after the roll.
     pub cursor: Cursor,
-    /// The roll's whole event in an event stream, blank line included.
-    pub frame: Vec<u8>,
+    chunk: Vec<u8>,
+    /// Where the frame is in the chunk.
+    frame: Range<usize>,
     /// When the roll was stored; `None` if it was read again from the store.
     pub committed: Option<std::time::Instant>,
+}
+
+impl Sent {
+    /// The roll's whole event in an event stream, blank line included.
+    pub fn frame(&self) -> &[u8] {
+        &self.chunk[self.frame.clone()]
+    }
+
+    /// The same as a chunk of HTTP/1.1 (<https://www.rfc-editor.org/rfc/rfc9112#section-7.1>).
+    pub fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
 }
 
 impl From<&Roll> for Sent {
@@ -79,7 +93,9 @@ impl From<&Roll> for Sent {
         let mut frame = Vec::with_capacity(id.len() + dice.len() + "id: \ndata: \n\n".len());
         let event = Event { id: Some(&id), data: &dice, ..Event::default() };
         event.write(&mut frame).expect("a cursor is one line");
-        Sent { cursor, frame, committed: None }
+        let size = format!("{:x}\r\n", frame.len());
+        let chunk = [size.as_bytes(), &frame, b"\r\n"].concat();
+        Sent { cursor, chunk, frame: size.len()..size.len() + frame.len(), committed: None }
     }
 }
 

@@ -142,7 +142,7 @@ async fn faulty_stream(feed: &State<Feed>) -> EventStream<impl Stream<Item = Eve
         assert!(n_rolls < 2, "a stream went wrong");
         match reader.next().await.unwrap()? {
             Item::Roll(sent) => {
-                let frame = str::from_utf8(&sent.frame).expect("text");
+                let frame = str::from_utf8(sent.frame()).expect("text");
                 let dice = frame.lines().find_map(|line| line.strip_prefix("data: "));
                 let event = Event::data(dice.expect("dice").to_string());
                 let event = event.id(sent.cursor.to_string());

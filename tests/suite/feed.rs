@@ -291,7 +291,7 @@ impl World {
                 let roll = &self.rolls[watched.last as usize];
                 assert_eq!(sent.cursor, roll.cursor(), "the roll after {}", watched.last);
                 let frame = format!("id: {}\ndata: {}\n\n", roll.cursor(), roll.dice);
-                assert_eq!(String::from_utf8_lossy(&sent.frame), frame);
+                assert_eq!(String::from_utf8_lossy(sent.frame()), frame);
                 watched.last += 1;
             }
             Item::Heartbeat => panic!("expected no heartbeat"),

@@ -49,7 +49,7 @@ pub enum Frame {
 impl Frame {
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Frame::Roll(sent) => &sent.frame,
+            Frame::Roll(sent) => sent.frame(),
             Frame::Own(bytes) => bytes,
         }
     }
