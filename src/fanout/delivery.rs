@@ -37,6 +37,16 @@ pub struct Delivery<IO, S> {
     is_over: bool,
 }
 
+/// What [`Delivery::poll_out`] took.
+enum Taken {
+    /// The stream is over.
+    Nothing,
+    /// There may be more.
+    Some,
+    /// All that is ready. The source wakes this task for the next frame.
+    All,
+}
+
 /// Bytes for the socket.
 enum Out {
     /// A roll, which all streams share.
@@ -86,12 +96,12 @@ where
         Delivery { socket, source, out: Out::Own(head), n_sent: 0, is_chunked, is_over: false }
     }
 
-    /// Takes the next bytes to send. False after the end.
-    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Takes the next bytes to send.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
         if self.is_over {
-            return Poll::Ready(false);
+            return Poll::Ready(Taken::Nothing);
         }
-        let frame = ready!(poll_frames(&mut self.source, cx));
+        let (frame, waits) = ready!(poll_frames(&mut self.source, cx));
         self.is_over = frame.is_none();
         self.out = match frame {
             Some(Frame::Roll(sent)) if self.is_chunked => Out::Chunk(sent),
@@ -105,7 +115,7 @@ where
             None => Out::Own(Vec::new()),
         };
         self.n_sent = 0;
-        Poll::Ready(true)
+        Poll::Ready(if waits { Taken::All } else { Taken::Some })
     }
 
     /// Ends when the client has gone.
@@ -133,6 +143,7 @@ where
     /// Ends with the stream, or when the client has gone.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let mut taken = Taken::Some;
         loop {
             while let rest = &this.out.bytes()[this.n_sent..]
                 && !rest.is_empty()
@@ -143,20 +154,25 @@ where
                 }
             }
             ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
+            if matches!(taken, Taken::All) {
+                return this.poll_gone(cx);
+            }
             match this.poll_out(cx) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Pin::new(&mut this.socket).poll_shutdown(cx),
+                Poll::Ready(Taken::Nothing) => return Pin::new(&mut this.socket).poll_shutdown(cx),
+                Poll::Ready(next) => taken = next,
                 Poll::Pending => return this.poll_gone(cx),
             }
         }
     }
 }
 
-/// The frames that are ready, as one. A single roll is not copied. `None` at the end.
-fn poll_frames(source: &mut impl FrameSource, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
-    let Some(first) = ready!(source.poll_frame(cx)) else { return Poll::Ready(None) };
-    let Poll::Ready(Some(second)) = source.poll_frame(cx) else {
-        return Poll::Ready(Some(first));
+/// The frames that are ready, as one, and whether this task will be woken for the next. A single roll
+/// is not copied. `None` at the end.
+fn poll_frames(source: &mut impl FrameSource, cx: &mut Context<'_>) -> Poll<(Option<Frame>, bool)> {
+    let Some(first) = ready!(source.poll_frame(cx)) else { return Poll::Ready((None, false)) };
+    let second = match source.poll_frame(cx) {
+        Poll::Ready(Some(second)) => second,
+        second => return Poll::Ready((Some(first), second.is_pending())),
     };
     let mut bytes = [first.bytes(), second.bytes()].concat();
     while bytes.len() < MAX_CHUNK_BYTES
@@ -164,7 +180,7 @@ fn poll_frames(source: &mut impl FrameSource, cx: &mut Context<'_>) -> Poll<Opti
     {
         bytes.extend_from_slice(frame.bytes());
     }
-    Poll::Ready(Some(Frame::Own(bytes)))
+    Poll::Ready((Some(Frame::Own(bytes)), false))
 }
 
 #[cfg(test)]
