@@ -134,7 +134,7 @@ lint: # check formatting and run clippy
 	cargo clippy --locked --workspace --all-targets \
 		--features browser,clients,fleet,doctor,deploy,machine -- -D warnings
 
-bench: bench-build # compare with similar servers, into docs/bench; 25 minutes on an idle machine
+bench: bench-build # compare with similar servers, into docs/bench; 30 minutes on an idle machine
 	bench/setup.sh
 	target/release/rollcast-bench all
 

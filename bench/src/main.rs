@@ -79,7 +79,7 @@ enum Command {
     Log(log::Log),
     /// Create a database with a number of rolls
     Fill(fill::Fill),
-    /// Every scenario, into a folder: Markdown, JSON, plots; 25 minutes
+    /// Every scenario, into a folder: Markdown, JSON, plots; 30 minutes
     All(All),
 }
 
