@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Complaint};
-use crate::common::Instance;
+use crate::common::{Door, Instance, http};
 use crate::looks::set_width;
 use crate::rows::{head, lock, roll_until};
 use crate::session::in_each_browser;
@@ -26,6 +26,27 @@ fn rolls_follow_without_gap_or_repeat_at_twenty_rolls_a_second() {
     }
     assert_followed_up_to(loaded + 250, &browser, &instance);
     browser.assert_quiet(&[]);
+}
+
+#[test]
+fn a_page_follows_the_stream_at_the_fan_out_door() {
+    let browser = Browser::open();
+    let instance = Door::Fanout.instance("every = '50ms'");
+    let door = format!("http://127.0.0.1:{}", instance.stream_port());
+    instance.configure(&format!("every = '50ms'\nfanout.public_url = '{door}'"));
+    let _server = instance.start();
+    browser.goto(&instance.url("/"));
+    follow(&browser);
+    let loaded = head(&instance);
+    slots_up_to(loaded + 50, &browser, &instance);
+    assert_followed_up_to(loaded + 50, &browser, &instance);
+    // The browser has reported no violation of the Content-Security-Policy.
+    browser.assert_quiet(&[]);
+    let mut metrics = http().get(instance.url("/metrics")).call().unwrap();
+    let metrics = metrics.body_mut().read_to_string().unwrap();
+    let connections = metrics.lines().find(|line| line.starts_with("rollcast_fanout_connections"));
+    // A browser may open one more in advance.
+    assert!(connections.is_some_and(|line| !line.ends_with(" 0")), "{connections:?}");
 }
 
 #[test]
