@@ -16,7 +16,11 @@ const FAR = 300;
 
 const section = document.getElementById("felt");
 const list = document.getElementById("rolls");
-const aim = new Aim(section, () => pace.want());
+// The felt may have kept a roll until now, also on a page that is paused since.
+const aim = new Aim(section, () => {
+  felt.show(drawn);
+  pace.want();
+});
 const felt = new Felt(section, aim);
 const slots = new Slots(list, document.getElementById("heads"), aim);
 const state = new State(document.getElementById("state"));
@@ -30,6 +34,7 @@ let newestId = start.id;
 let newestAt = start.id > 0 ? start.rolledAt : undefined;
 let drawnId = newestId;
 let newest;
+let drawn;
 // The rolls that are not drawn yet, and whether rolls are missing between them and the drawn ones.
 let fresh = [];
 let isStale = false;
@@ -41,7 +46,8 @@ const pace = new Pace(() => {
   slots.draw(fresh);
   fresh = [];
   drawnId = newestId;
-  felt.show(newest);
+  drawn = newest;
+  felt.show(drawn);
 });
 
 const follow = new Follow({ url, cursor, everyMs: Number(everyMs) }, {
