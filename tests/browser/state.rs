@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::browser::{Browser, Complaint, ENTER, SPACE, TAB};
 use crate::common::Instance;
 use crate::rows::head;
-use crate::slots::{STATE, slots, slots_up_to};
+use crate::slots::{NEWEST, STATE, slots, slots_up_to};
 
 /// Waits for a state by its name and the text that people read.
 fn wait_for_state(name: &str, text: &str, browser: &Browser) {
@@ -80,6 +80,26 @@ fn a_paused_page_shows_nothing_new_and_catches_up_when_resumed() {
         slots_up_to(held[0] + 20, &browser, &instance);
     }
     browser.assert_quiet(&[]);
+}
+
+#[test]
+fn a_page_that_is_paused_just_after_its_newest_link_had_the_focus_shows_one_newest_roll() {
+    let browser = Browser::open();
+    let instance = Instance::new("every = '50ms'");
+    let _server = instance.start();
+    browser.goto(&instance.url("/"));
+    slots_up_to(5, &browser, &instance);
+    // The roll at the focus stays, while the slots go on.
+    let kept = browser.read(&format!("(document.querySelector('.newest a').focus(), {NEWEST})"));
+    let later = kept.as_i64().unwrap() + 10;
+    browser.wait_for(&format!(
+        "[...document.querySelectorAll('.slot a')].some((a) => a.href.endsWith('/{later}'))"
+    ));
+    assert_eq!(browser.read(NEWEST), kept);
+    let pause = "document.querySelector('#pause')";
+    browser.read(&format!("({pause}.focus(), {pause}.click(), true)"));
+    wait_for_state("paused", "Paused", &browser);
+    slots(&browser, &instance);
 }
 
 #[test]
