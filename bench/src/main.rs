@@ -193,7 +193,11 @@ fn run_all(places: &Places, all: &All) -> Result<()> {
     let machine = Machine::look(places);
     let (mut sections, mut failed) = (Vec::new(), Vec::new());
     let lines = if all.smoke { SMOKE } else { ALL };
-    let is_run = |line: &&str| !all.skip.iter().any(|name| line.split(' ').next() == Some(name));
+    let name = |line: &str| line.split(' ').next().unwrap_or_default().to_string();
+    if let Some(unknown) = all.skip.iter().find(|it| !lines.iter().any(|line| name(line) == **it)) {
+        bail!("expected a scenario to skip, such as `log`, got `{unknown}`");
+    }
+    let is_run = |line: &&str| !all.skip.contains(&name(line));
     let lines: Vec<&str> = lines.iter().copied().filter(is_run).collect();
     for (i, line) in lines.iter().enumerate() {
         eprintln!("[{}/{}] rollcast-bench {line}", i + 1, lines.len());

@@ -386,7 +386,8 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// A certificate of `localhost` and its key in `folder`, and what trusts it.
+/// Writes a self-signed certificate for `localhost` and its key to `folder`. Returns a client
+/// configuration that trusts the certificate.
 fn certificate(folder: &Path) -> Result<Trust> {
     let signed = rcgen::generate_simple_self_signed(["localhost".to_string()])?;
     fs::write(folder.join("cert.pem"), signed.cert.pem())?;

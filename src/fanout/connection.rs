@@ -25,12 +25,12 @@ use crate::fanout::tls::Certificates;
 use crate::web::stream::opening::Streams;
 
 /// The longest head of a request. hyper allows no less than 8 KiB.
-const MAX_BUFFER_BYTES: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// What all connections share.
 pub struct Connections {
     pub config: FanoutConfig,
-    pub service: Arc<Service>,
+    pub service: Service,
     pub streams: Streams,
     /// `None`: plain HTTP.
     pub tls: Option<Certificates>,
@@ -143,7 +143,7 @@ where
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(connections.config.head_timeout)
-        .max_buf_size(MAX_BUFFER_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), answer);
     let ended = select! {
         biased;

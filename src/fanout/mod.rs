@@ -28,6 +28,7 @@ use tokio::{select, spawn};
 use tracing::warn;
 
 use crate::config::FanoutConfig;
+use crate::web::http::client::Proxies;
 use crate::web::stream::opening::Streams;
 
 use self::connection::Connections;
@@ -64,13 +65,14 @@ impl Door {
     pub fn bind(config: &FanoutConfig, rocket: &Rocket<Ignite>) -> anyhow::Result<Door> {
         let tls = config.tls.as_ref().map(Certificates::read).transpose()?;
         let streams = rocket.state::<Streams>().context("the server has no streams")?;
+        let proxies = rocket.state::<Arc<Proxies>>().context("the server has no proxies")?;
         let listeners = listen::listen(config.address, config.n_threads)?;
         let address = listeners[0].local_addr()?;
         let own = rocket.config();
         let n_connections = streams.max_total() + N_OTHER_CONNECTIONS;
         let connections = Connections {
             config: config.clone(),
-            service: Arc::new(Service::new(rocket)),
+            service: Service::new(proxies.clone(), rocket),
             streams: streams.clone(),
             tls,
             permits: Arc::new(Semaphore::new(n_connections.min(Semaphore::MAX_PERMITS))),

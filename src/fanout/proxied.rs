@@ -13,7 +13,8 @@ use tokio::time::sleep;
 
 /// The longest header that is read. Those of HAProxy and nginx have about 100 bytes.
 const MAX_HEADER_BYTES: usize = 1_024;
-/// Proxies send the header in one piece. A part of it is looked at again after this time.
+/// Proxies send the header in one piece. If only a part has arrived, the door looks again after this
+/// pause.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads the header and nothing after it. Returns the address of the client; `None` for a

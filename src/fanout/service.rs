@@ -56,9 +56,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service with the proxies and the headers of `rocket`.
-    pub fn new(rocket: &Rocket<Ignite>) -> Service {
-        let proxies = rocket.state::<Arc<Proxies>>().cloned().unwrap_or_default();
+    /// A service that believes these proxies, and sends the same headers as `rocket`.
+    pub fn new(proxies: Arc<Proxies>, rocket: &Rocket<Ignite>) -> Service {
         let ident = rocket.config().ident.as_str().map(|ident| ("Server", ident));
         let protection = protection(rocket);
         let protection = protection.iter().map(|header| (header.name.as_str(), header.value()));
@@ -69,7 +68,7 @@ impl Service {
 
     /// Whether this is the address of a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies.trusts(address.to_canonical())
+        self.proxies.trusts(address)
     }
 
     /// The answer to a request from `peer`, and its line in the access log.

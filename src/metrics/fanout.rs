@@ -1,8 +1,7 @@
 //! What the fan-out door counts. Without a door, these metrics are left out.
 
 use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -17,8 +16,8 @@ pub const CUTS: [&str; 5] = ["connections", "proxy_protocol", "handshake", "head
 /// The counts of the door.
 #[derive(Debug, Default)]
 pub struct FanoutCounts {
-    /// Set if there is a door.
-    exists: OnceLock<()>,
+    /// Whether there is a door.
+    exists: AtomicBool,
     n_connections: AtomicI64,
     cut: [AtomicU64; CUTS.len()],
 }
@@ -26,7 +25,7 @@ pub struct FanoutCounts {
 impl FanoutCounts {
     /// Shows the counts from now on.
     pub fn start(&self) {
-        self.exists.get_or_init(|| ());
+        self.exists.store(true, Ordering::Relaxed);
     }
 
     /// Counts a connection that opens (1) or closes (-1).
@@ -44,7 +43,7 @@ impl FanoutCounts {
 
 /// Encodes the metrics of the door, if there is one.
 pub fn encode_fanout(encoder: &mut DescriptorEncoder<'_>, counts: &FanoutCounts) -> fmt::Result {
-    if counts.exists.get().is_none() {
+    if !counts.exists.load(Ordering::Relaxed) {
         return Ok(());
     }
     let help = "Open connections of the fan-out door. Most of them are streams.";

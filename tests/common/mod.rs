@@ -3,12 +3,14 @@
 #![allow(dead_code, reason = "each suite uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+pub mod door;
 pub mod events;
 pub mod falsified;
 pub mod hand_server;
 pub mod listener;
 pub mod log_reader;
 pub mod log_server;
+pub mod sockets;
 pub mod tail;
 
 use std::io::{BufRead, BufReader};
@@ -28,6 +30,11 @@ use tempfile::TempDir;
 /// this long has failed.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
+#[allow(unused_imports, reason = "each suite uses its own part")]
+pub use self::door::Door;
+#[allow(unused_imports, reason = "each suite uses its own part")]
+pub(crate) use self::door::at_each_door;
+
 /// The binary under test.
 pub const ROLLCAST: &str = env!("CARGO_BIN_EXE_rollcast");
 
@@ -38,47 +45,6 @@ pub struct Instance {
     /// The port of the fan-out door, if the tests use it.
     door_port: Option<u16>,
 }
-
-/// Where a test opens streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// Rocket's port.
-    Rocket,
-    /// The port of the fan-out door.
-    Fanout,
-}
-
-impl Door {
-    /// An instance whose streams are opened at this door; see [`Instance::new`].
-    pub fn instance(self, rollcast: &str) -> Instance {
-        let door_port = (self == Door::Fanout).then(free_port);
-        let folder = tempfile::tempdir().unwrap();
-        let instance = Instance { folder, port: free_port(), door_port };
-        let_others_read(instance.path());
-        instance.configure(rollcast);
-        instance
-    }
-}
-
-/// Makes two tests of each function that takes a [`Door`]: one at each door.
-#[allow(unused_macros, reason = "each suite uses its own part")]
-macro_rules! at_each_door {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            #[test]
-            fn at_rocket() {
-                super::$name(crate::common::Door::Rocket);
-            }
-
-            #[test]
-            fn at_the_fanout_door() {
-                super::$name(crate::common::Door::Fanout);
-            }
-        }
-    )+};
-}
-#[allow(unused_imports, reason = "each suite uses its own part")]
-pub(crate) use at_each_door;
 
 /// A running server; killed when dropped.
 pub struct Server {

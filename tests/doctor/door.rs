@@ -1,13 +1,13 @@
 //! rollcast's fan-out door: by its page, by its own address, and with each mistake that is likely.
 
-use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::Command;
-use std::thread;
 
 use tempfile::TempDir;
 
 use crate::common::hand_server::HandServer;
+use crate::common::sockets::forward;
 use crate::common::{Door, Instance, ROLLCAST, Server, wait_for};
 use crate::tls::{LATER, certificate_folder};
 use crate::{Report, doctor};
@@ -128,16 +128,10 @@ fn the_same_with_tls_is_no_report_but_an_error_that_says_why() {
 
 /// A proxy that forwards TCP to a port of this machine, and names its client.
 fn naming_proxy(port: u16) -> HandServer {
-    HandServer::raw(move |_, mut client| {
+    HandServer::raw(move |_, client| {
         let mut server = TcpStream::connect(("127.0.0.1", port))?;
         server.write_all(b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 443\r\n")?;
-        let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
-        thread::spawn(move || {
-            let _ = io::copy(&mut from_server, &mut to_client);
-            to_client.shutdown(Shutdown::Both)
-        });
-        let _ = io::copy(&mut client, &mut server);
-        server.shutdown(Shutdown::Both)
+        forward(client, server)
     })
 }
 

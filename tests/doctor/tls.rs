@@ -1,15 +1,15 @@
 //! rollcast behind nginx with TLS.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::common::hand_server::HandServer;
+use crate::common::sockets::forward;
 use crate::nginx::Nginx;
 use crate::{doctor, doctor_of, rolling};
 
@@ -106,15 +106,9 @@ fn tunnel_to(port: u16) -> (HandServer, Arc<Mutex<Vec<String>>>) {
         let mut head = BufReader::new(client.try_clone()?).lines();
         kept.lock().unwrap().extend(head.next().transpose()?);
         head.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
-        let mut server = TcpStream::connect(("127.0.0.1", port))?;
+        let server = TcpStream::connect(("127.0.0.1", port))?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
-        let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
-        thread::spawn(move || {
-            let _ = io::copy(&mut from_server, &mut to_client);
-            to_client.shutdown(Shutdown::Both)
-        });
-        let _ = io::copy(&mut client, &mut server);
-        server.shutdown(Shutdown::Both)
+        forward(client, server)
     });
     (proxy, lines)
 }

@@ -67,7 +67,8 @@ struct Shared {
 }
 
 impl Chaos {
-    /// Starts a proxy in front of the instance's door for streams. `plan` gets the number of each connection, from 0.
+    /// Starts a proxy in front of the instance's door for streams. `plan` gets the number of each
+    /// connection, from 0.
     pub fn start(
         instance: &Instance,
         plan: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,

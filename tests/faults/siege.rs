@@ -10,7 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::chaos::{Chaos, End, Fault, Pace};
 use crate::common::listener::{Behaviour, Listener};
-use crate::common::{Door, Instance, Server, TIMEOUT, http, wait_for};
+use crate::common::sockets::narrow_connection;
+use crate::common::{Door, Instance, Server, http, wait_for};
 use crate::oracle::{Stored, log_of};
 use crate::process::{n_sockets, resident_kib};
 use crate::report::{Recovered, Row, assert_in_time, times};
@@ -108,13 +109,7 @@ fn is_open(mut socket: &TcpStream) -> bool {
 /// Opens a stream of the whole history, reads its beginning, and then stops reading.
 fn open_unread_stream(port: u16) -> TcpStream {
     wait_for("a stream of the history", || {
-        // Small segments and a small window, so that the kernel buffers little.
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4 << 10).unwrap();
-        socket.set_tcp_mss(536).unwrap();
-        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
-        let mut socket = TcpStream::from(socket);
-        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut socket = narrow_connection(port);
         socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         // While all database connections are busy, the server ends the stream with `busy`.
         let (mut text, mut bytes) = (String::new(), [0; 64]);

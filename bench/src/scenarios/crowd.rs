@@ -12,7 +12,7 @@ use crate::server::{Peer, Places};
 
 #[derive(Debug, Args)]
 pub struct Crowd {
-    /// Open streams; fewer if the limit of open files does not allow so many
+    /// Open streams; fewer if the limit on open files is lower
     #[arg(long, default_value_t = 100_000)]
     clients: usize,
     /// Seconds between rolls

@@ -101,6 +101,27 @@ async fn a_reader_that_leaves_does_not_stay_among_those_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_readers_of_a_branch_are_woken_by_its_relay_and_only_by_it() {
+    let (_folder, _store, feed) = feed().await;
+    let branch = feed.branch();
+    let mut reader = branch.after(Start::Live).await.expect("a reader");
+    reader.next().await.expect("the first sync");
+    let waiting = tokio::spawn(async move { ids(&mut reader, 2).await });
+    tokio::time::sleep(HEARTBEAT).await;
+    assert_eq!((branch.wakers.n_entries(), feed.wakers.n_entries()), (1, 0));
+
+    // Control: without the relay, nothing wakes the reader.
+    feed.publish(&[Roll::example(21), Roll::example(22)]);
+    tokio::time::sleep(HEARTBEAT).await;
+    assert!(!waiting.is_finished());
+
+    let relay = tokio::spawn(async move { branch.relay().await });
+    assert_eq!(waiting.await.expect("no panic"), [21, 22]);
+    feed.close();
+    relay.await.expect("the relay ends with the feed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_feed_ends_a_pause() {
     let (_folder, store, feed) = feed().await;
     let mut reader = lagging(&feed).await;

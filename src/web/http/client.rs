@@ -33,7 +33,6 @@ pub enum Client {
 
 /// The proxies whose headers are believed. Any other sender could claim any address, and no limit
 /// per address would hold.
-#[derive(Default)]
 pub struct Proxies {
     trusted: Vec<Network>,
     header: Option<String>,

@@ -11,8 +11,8 @@ use rocket::{Phase, Request, Rocket};
 
 use crate::config::Config;
 
-/// What pages may load: no inline content, and nothing from other origins except the stream of the
-/// fan-out door. Forms only lead to our own pages (the jump to a time).
+/// What pages may load: no inline content, and nothing from another origin except the stream of the
+/// fan-out door. Forms may only be sent to this server (the jump to a time).
 #[derive(Clone, Default)]
 struct ContentSecurity {
     /// Where the door is for browsers.

@@ -1,14 +1,13 @@
 //! Clients that are slow: to send a request, and to read a stream.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::common::events::{Ask, Stream};
+use crate::common::sockets::narrow_connection;
 use crate::common::{Door, TIMEOUT};
 
 use super::{both_doors, connect, is_open, metric, n_cut, read_until, rest, wait_for_cuts};
@@ -85,12 +84,7 @@ fn a_request_that_arrives_in_pieces_within_head_timeout_is_answered() {
 /// Opens a stream of the whole history over a connection that buffers little, and reads its
 /// beginning.
 fn open_slow_stream(port: u16) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4 << 10).unwrap();
-    socket.set_tcp_mss(536).unwrap();
-    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
-    let mut socket = TcpStream::from(socket);
-    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut socket = narrow_connection(port);
     socket.write_all(b"GET /stream/?after=0 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     read_until(&mut socket, "event: sync");
     socket
