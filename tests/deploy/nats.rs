@@ -211,6 +211,16 @@ impl Client {
         let header = format!("Nats-Expected-Last-Sequence: {}", id - 1);
         self.request("rollcast.ROLLS", &header, &format!("{{\"id\":{id}}}"))
     }
+
+    /// Proposes until a server takes the message: for a moment after a stream is created, the other
+    /// servers do not know its leader and answer 503, "no responders". Nothing has been stored then.
+    /// <https://docs.nats.io/nats-concepts/core-nats/reqreply>
+    fn propose_to_new_stream(&mut self, id: u64) -> String {
+        wait_for("the stream to have a leader", || {
+            let answer = self.propose(id);
+            (!answer.starts_with("NATS/1.0 503")).then_some(answer)
+        })
+    }
 }
 
 impl Drop for Client {
@@ -246,7 +256,7 @@ fn three_servers_form_a_cluster_and_each_user_may_do_what_it_must_and_no_more() 
     assert!(created.contains("\"did_create\":true"), "{created}");
     refused(operator.propose(42));
 
-    let taken = node.propose(42);
+    let taken = node.propose_to_new_stream(42);
     assert!(taken.contains("\"stream\":\"ROLLS\"") && taken.contains("\"seq\":42"), "{taken}");
     let lost = node.propose(42);
     assert!(lost.contains("wrong last sequence"), "{lost}");
