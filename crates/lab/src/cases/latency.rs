@@ -1,0 +1,23 @@
+//! When an event is told: at once.
+
+use crate::case::{Case, Level};
+use crate::rule::PARSING;
+use crate::script::{Reply, Step};
+
+pub fn cases() -> Vec<Case> {
+    let at_once = |id, what, reply: Reply, event: &str| {
+        Case::must(id, what, PARSING)
+            .reply(reply.write(event).step(Step::UntilHeard(1)).end_of_case())
+            .tells(["a"])
+            .to_the_end()
+            .at_once()
+    };
+    let (stream, close) = (Reply::stream, Reply::until_close);
+    vec![
+        at_once("l-lf", "an event is told when its blank line is there (LF)", stream(), "data: a\n\n"),
+        at_once("l-crlf", "the same with CRLF", stream(), "data: a\r\n\r\n"),
+        at_once("l-cr", "the same with CR: the client does not wait for an LF", stream(), "data: a\r\r")
+            .level(Level::Should),
+        at_once("l-close", "the same if the body ends with the connection", close(), "data: a\n\n"),
+    ]
+}

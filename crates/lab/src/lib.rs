@@ -1,0 +1,26 @@
+//! A lab for clients of event streams (Server-Sent Events). For each case, its server does one wrong
+//! or rare thing, deterministically, on the real wire. A client is judged by what it told and by
+//! which requests it made.
+//!
+//! - [`case`] describes cases by [`script`], [`feed`] and [`rule`]; [`cases`] contains all of them.
+//! - [`log`] is what happened in a run. [`judge`] compares it with the case.
+//! - [`session`] keeps runs, [`request`] reads requests, [`wire`] plays answers, and [`server`] listens.
+//! - [`run`] runs a client per case, and [`report`] prints the verdicts.
+//!
+//! The format of the verdicts and the protocol of clients: `docs/lab.md`.
+
+pub mod rule;
+pub mod script;
+pub mod feed;
+pub mod case;
+pub mod cases;
+pub mod log;
+pub mod judge;
+pub mod session;
+mod gzip;
+mod request;
+mod wire;
+pub mod page;
+pub mod server;
+pub mod run;
+pub mod report;
