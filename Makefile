@@ -177,7 +177,7 @@ deny: # check licences, duplicates and sources of all dependencies (deny.toml)
 SECONDS = 60
 fuzz: # search for input that breaks a property, SECONDS=60 per target; needs a nightly toolchain
 	cargo install --quiet --locked --debug --root target/tools --version =0.13.2 cargo-fuzz
-	for target in values events configuration log query; do \
+	for target in values events configuration log query lab; do \
 		mkdir -p fuzz/corpus/$$target && RUSTUP_TOOLCHAIN=nightly target/tools/bin/cargo-fuzz run \
 			--sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(SECONDS) || exit 1; \

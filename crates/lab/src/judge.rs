@@ -183,9 +183,7 @@ fn reasons(case: &Case, log: &Log) -> Vec<Reason> {
         let Some(request) = log.requests.get(pause.before - 1) else { continue };
         let Some(ended) = log.requests[pause.before - 2].ended else { continue };
         let waited = request.at.saturating_sub(ended);
-        let said = || {
-            format!("waited {} ms before request {}", waited.as_millis(), pause.before)
-        };
+        let said = || format!("waited {} ms before request {}", waited.as_millis(), pause.before);
         // Timers may fire a little early.
         if waited + Duration::from_millis(15) < pause.at_least {
             add(said(), format!("at least {} ms", pause.at_least.as_millis()));
@@ -228,9 +226,10 @@ fn requests(n: usize) -> String {
 
 /// How the client ended, and what it said about that.
 fn ending(log: &Log) -> String {
+    let connected = if log.n_requests == 0 { "; the client never connected" } else { "" };
     let exit = log.exit.as_ref().map(|exit| format!("; the client {exit}"));
     let error = log.errors.last().map(|error| format!("; it says {}", quoted(error)));
-    exit.unwrap_or_default() + &error.unwrap_or_default()
+    connected.to_owned() + &exit.unwrap_or_default() + &error.unwrap_or_default()
 }
 
 fn compares_ids(case: &Case) -> bool {

@@ -4,7 +4,7 @@
 //!
 //! - [`case`] describes cases by [`script`], [`feed`] and [`rule`]; [`cases`] contains all of them.
 //! - [`log`] is what happened in a run. [`judge`] compares it with the case.
-//! - [`session`] keeps runs, [`request`] reads requests, [`wire`] plays answers, and [`server`] listens.
+//! - [`request`] reads requests, [`session`] keeps runs, `wire` plays answers, and [`server`] listens.
 //! - [`run`] runs a client per case, and [`report`] prints the verdicts.
 //!
 //! The format of the verdicts and the protocol of clients: `docs/lab.md`.
@@ -16,9 +16,9 @@ pub mod case;
 pub mod cases;
 pub mod log;
 pub mod judge;
+pub mod request;
 pub mod session;
 mod gzip;
-mod request;
 mod wire;
 pub mod page;
 pub mod server;

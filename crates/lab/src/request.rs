@@ -72,7 +72,11 @@ async fn read_whole(stream: &mut TcpStream) -> Result<Request, Refusal> {
 }
 
 /// The request with this head, and the length of its body.
-fn parse(head: &[u8]) -> Result<(Request, usize), Refusal> {
+///
+/// # Errors
+///
+/// The head is malformed, or the body has no `Content-Length`.
+pub fn parse(head: &[u8]) -> Result<(Request, usize), Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {

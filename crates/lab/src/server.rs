@@ -244,10 +244,9 @@ impl Response {
 fn route(request: &Request, peer: IpAddr, shared: &Arc<Shared>) -> Route {
     let Some(path) = request.path.strip_prefix("/lab/") else {
         return Route::Response(match &*request.path {
-            "/" | "/lab" => Response {
-                location: Some("/lab/"),
-                ..Response::error("302 Found", "see /lab/")
-            },
+            "/" | "/lab" => {
+                Response { location: Some("/lab/"), ..Response::error("302 Found", "see /lab/") }
+            }
             _ => not_found(),
         });
     };
@@ -385,9 +384,9 @@ async fn respond(stream: &mut TcpStream, response: &Response) {
          Connection: close\r\n\r\n",
         body.len()
     );
+    let whole = [head.as_bytes(), body].concat();
     let write = async {
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body).await?;
+        stream.write_all(&whole).await?;
         stream.shutdown().await
     };
     // The client may have gone.

@@ -216,7 +216,8 @@ impl Session {
     /// Notes an event that the client told. Events beyond the bound are dropped.
     pub fn hears(&self, heard: Heard) {
         self.change(|state, now| {
-            let n_bytes = heard.event.len() + heard.data.len() + heard.id.as_ref().map_or(0, String::len);
+            let n_bytes =
+                heard.event.len() + heard.data.len() + heard.id.as_ref().map_or(0, String::len);
             state.n_heard_bytes += n_bytes + size_of::<Heard>();
             if state.n_heard_bytes <= self.bounds.max_heard {
                 state.log.heard.push(heard);

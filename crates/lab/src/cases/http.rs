@@ -30,7 +30,11 @@ pub fn cases() -> Vec<Case> {
             Case::must("h-10", "the response is HTTP/1.0", BODY_LENGTH),
             Reply::raw(
                 Framing::Plain,
-                vec![Step::Write(version_1_0.replace("\r\n\r\n", "\r\nAccess-Control-Allow-Origin: *\r\n\r\n").into())],
+                vec![Step::Write(
+                    version_1_0
+                        .replace("\r\n\r\n", "\r\nAccess-Control-Allow-Origin: *\r\n\r\n")
+                        .into(),
+                )],
             ),
         ),
         content_type("h-ctype-case", "Content-Type has capitals", "TEXT/Event-Stream"),
@@ -39,27 +43,51 @@ pub fn cases() -> Vec<Case> {
             "Content-Type has parameters",
             "text/event-stream; charset=utf-8; x=\"y;z\"",
         ),
-        content_type("h-ctype-semicolon", "Content-Type ends with a semicolon", "text/event-stream;"),
-        Case::must("h-chunks", "chunks have extensions, zeros and capitals, and are cut anywhere", CHUNKS)
-            .reply(chunks())
-            .to_the_end()
-            .tells(["a1", "b"]),
+        content_type(
+            "h-ctype-semicolon",
+            "Content-Type ends with a semicolon",
+            "text/event-stream;",
+        ),
+        Case::must(
+            "h-chunks",
+            "chunks have extensions, zeros and capitals, and are cut anywhere",
+            CHUNKS,
+        )
+        .reply(chunks())
+        .to_the_end()
+        .tells(["a1", "b"]),
         one_event(
-            Case::must("h-slow-head", "headers in lower case, without spaces, byte by byte", FIELDS),
-            Reply::raw(Framing::Chunked, vec![Step::Bytewise(slow.into(), Duration::from_millis(2))]),
+            Case::must(
+                "h-slow-head",
+                "headers in lower case, without spaces, byte by byte",
+                FIELDS,
+            ),
+            Reply::raw(
+                Framing::Chunked,
+                vec![Step::Bytewise(slow.into(), Duration::from_millis(2))],
+            ),
         ),
         one_event(
             Case::must("h-103", "103 Early Hints comes before the response", INTERIM),
             interim,
         ),
         Case::must("h-gzip", "gzip, flushed after each event, if the client accepts gzip", CODINGS)
-            .reply(gzip.write("data: a\n\n").step(Step::UntilHeard(1)).write("data: b\n\n").end_of_case())
+            .reply(
+                gzip.write("data: a\n\n")
+                    .step(Step::UntilHeard(1))
+                    .write("data: b\n\n")
+                    .end_of_case(),
+            )
             .to_the_end()
             .tells(["a", "b"]),
         one_event(
-            Case::must("h-request", "the first request is a GET that accepts streams, without Last-Event-ID", INTERFACE)
-                .http()
-                .checks_first_request(),
+            Case::must(
+                "h-request",
+                "the first request is a GET that accepts streams, without Last-Event-ID",
+                INTERFACE,
+            )
+            .http()
+            .checks_first_request(),
             Reply::stream(),
         ),
     ]
@@ -67,7 +95,9 @@ pub fn cases() -> Vec<Case> {
 
 /// A body whose chunks are unusual. It ends with the event that ends the case.
 fn chunks() -> Reply {
-    let Step::Write(head) = Reply::stream().head.remove(0) else { unreachable!("a head is a write") };
+    let Step::Write(head) = Reply::stream().head.remove(0) else {
+        unreachable!("a head is a write")
+    };
     let mut reply = Reply::raw(Framing::Plain, vec![Step::Write(head)]);
     let pieces: [&[u8]; 6] = [
         b"0007;name=value\r\ndata: a\r\n0",

@@ -14,10 +14,20 @@ pub fn cases() -> Vec<Case> {
     };
     let (stream, close) = (Reply::stream, Reply::until_close);
     vec![
-        at_once("l-lf", "an event is told when its blank line is there (LF)", stream(), "data: a\n\n"),
+        at_once(
+            "l-lf",
+            "an event is told when its blank line is there (LF)",
+            stream(),
+            "data: a\n\n",
+        ),
         at_once("l-crlf", "the same with CRLF", stream(), "data: a\r\n\r\n"),
-        at_once("l-cr", "the same with CR: the client does not wait for an LF", stream(), "data: a\r\r")
-            .level(Level::Should),
+        at_once(
+            "l-cr",
+            "the same with CR: the client does not wait for an LF",
+            stream(),
+            "data: a\r\r",
+        )
+        .level(Level::Should),
         at_once("l-close", "the same if the body ends with the connection", close(), "data: a\n\n"),
     ]
 }

@@ -20,11 +20,12 @@ pub fn cases() -> Vec<Case> {
 /// Line ends, and lines in pieces.
 fn lines() -> Vec<Case> {
     let case = |id, what| Case::must(id, what, PARSING);
-    let bytewise = |bytes: &[u8]| {
-        Reply::stream().step(Step::Bytewise(bytes.into(), BYTE_PAUSE)).end_of_case()
-    };
+    let bytewise =
+        |bytes: &[u8]| Reply::stream().step(Step::Bytewise(bytes.into(), BYTE_PAUSE)).end_of_case();
     vec![
-        Case::must("p-basic", "one event", INTERPRETATION).sends("data: hello\n\n").tells(["hello"]),
+        Case::must("p-basic", "one event", INTERPRETATION)
+            .sends("data: hello\n\n")
+            .tells(["hello"]),
         case("p-crlf", "lines end with CRLF")
             .sends("data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n")
             .tells(["a\nb", "c"]),
@@ -36,7 +37,13 @@ fn lines() -> Vec<Case> {
             .tells(["a\nb\nc", "d", "e"]),
         case("p-crlf-split", "CRLF is cut between CR and LF")
             .sends_pieces(&[
-                b"data: a\r", b"\ndata: b\r", b"\n\r", b"\ndata: c\r", b"\n", b"\r", b"\n",
+                b"data: a\r",
+                b"\ndata: b\r",
+                b"\n\r",
+                b"\ndata: c\r",
+                b"\n",
+                b"\r",
+                b"\n",
             ])
             .tells(["a\nb", "c"]),
         case("p-crlf-bytewise", "a stream with CRLF arrives byte by byte")
@@ -136,9 +143,7 @@ fn text() -> Vec<Case> {
             .sends_pieces(&[b"\xef", b"\xbb", b"\xbf", b"data: a\n\ndata: b\n\n"])
             .tells(["a", "b"]),
         Case::must("p-bom-twice", "a second byte order mark is text", PARSING)
-            .sends(
-                "\u{feff}\u{feff}data: x\ndata: a\n\n\u{feff}data: y\n\ndata: \u{feff}b\n\n",
-            )
+            .sends("\u{feff}\u{feff}data: x\ndata: a\n\n\u{feff}data: y\n\ndata: \u{feff}b\n\n")
             .tells(["a", "\u{feff}b"]),
         Case::must("p-charset", "with `charset=iso-8859-1` the stream is still UTF-8", PARSING)
             .reply(
@@ -149,14 +154,24 @@ fn text() -> Vec<Case> {
             .to_the_end()
             .tells(["é€"]),
         case("p-utf8-split", "characters are cut between two writes")
-            .sends_pieces(&[b"data: \xe2", b"\x82\xac \xf0\x9f", b"\x8e\xb2 \xc3", b"\xa9\n", b"\n"])
+            .sends_pieces(&[
+                b"data: \xe2",
+                b"\x82\xac \xf0\x9f",
+                b"\x8e\xb2 \xc3",
+                b"\xa9\n",
+                b"\n",
+            ])
             .tells(["€ 🎲 é"]),
         Case::must("p-utf8-bad", "bytes that are not UTF-8 become U+FFFD", PARSING)
             .sends(b"data: a\xffb\xc3(\xe2\x82!\n\ndata: ok\n\n")
             .tells(["a\u{fffd}b\u{fffd}(\u{fffd}!", "ok"]),
-        Case::must("p-utf8-overlong", "each byte of an overlong form or a surrogate becomes U+FFFD", PARSING)
-            .sends(b"data: \xc0\x80 \xed\xa0\x80 \xf0\x9f\x92A\n\n")
-            .tells(["\u{fffd}\u{fffd} \u{fffd}\u{fffd}\u{fffd} \u{fffd}A"]),
+        Case::must(
+            "p-utf8-overlong",
+            "each byte of an overlong form or a surrogate becomes U+FFFD",
+            PARSING,
+        )
+        .sends(b"data: \xc0\x80 \xed\xa0\x80 \xf0\x9f\x92A\n\n")
+        .tells(["\u{fffd}\u{fffd} \u{fffd}\u{fffd}\u{fffd} \u{fffd}A"]),
         Case::must("p-utf8-cut", "a character is cut off by a line end", PARSING)
             .sends(b"data: a\xe2\x82\ndata: b\n\n")
             .tells(["a\u{fffd}\nb"]),

@@ -64,11 +64,7 @@ fn ways_to_end() -> Vec<Case> {
             "the same after a reset",
             first(two).step(Step::UntilHeard(2)).ends(End::Reset),
         ),
-        three(
-            "r-resume-cut",
-            "the same if the last chunk is missing",
-            first(two).ends(End::Cut),
-        ),
+        three("r-resume-cut", "the same if the last chunk is missing", first(two).ends(End::Cut)),
         three(
             "r-resume-close",
             "the same if the body ends with the connection",
@@ -101,9 +97,8 @@ fn ways_to_end() -> Vec<Case> {
 }
 
 fn which_id() -> Vec<Case> {
-    let case = |id, what, first: Reply| {
-        Case { rule: LAST_EVENT_ID, ..resume(id, what) }.reply(first)
-    };
+    let case =
+        |id, what, first: Reply| Case { rule: LAST_EVENT_ID, ..resume(id, what) }.reply(first);
     let then_b = |case: Case| case.reply(last("data: b\n\n")).tells(["a", "b"]);
     let cut = "id: 1\ndata: a\n\nid: 2\ndata: x\n";
     vec![
@@ -114,9 +109,13 @@ fn which_id() -> Vec<Case> {
         ))
         .tells(["a", "b", "c", "b"])
         .last_event_id(2, "1"),
-        case("r-id-only", "an id without data counts, as in MCP's priming event", first("id: 5\n\n"))
-            .reply(last(""))
-            .last_event_id(2, "5"),
+        case(
+            "r-id-only",
+            "an id without data counts, as in MCP's priming event",
+            first("id: 5\n\n"),
+        )
+        .reply(last(""))
+        .last_event_id(2, "5"),
         case(
             "r-id-empty-data",
             "an id with empty data counts, as in MCP's priming event",

@@ -39,7 +39,13 @@ pub fn cases() -> Vec<Case> {
         Case::must("m-endless", "64 MiB without a line end: the client may give up", INTRODUCTION)
             .level(Level::Info)
             .slow()
-            .reply(Reply::stream().write(":").step(Step::Repeat(vec![b'm'; 64 * KIB], KIB)).write("\n").end_of_case())
+            .reply(
+                Reply::stream()
+                    .write(":")
+                    .step(Step::Repeat(vec![b'm'; 64 * KIB], KIB))
+                    .write("\n")
+                    .end_of_case(),
+            )
             .to_the_end(),
     ]
 }

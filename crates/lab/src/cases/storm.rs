@@ -26,9 +26,12 @@ pub fn cases() -> Vec<Case> {
     };
     let garbage = vec![Step::Write(b"\x00\x01 no HTTP \xff\r\n\r\n".into())];
     vec![
-        case("r-storm-empty", "streams that end at once, without `retry`: at most 12 requests in 3 s")
-            .reply(Reply::stream())
-            .at_most(12, 3_000),
+        case(
+            "r-storm-empty",
+            "streams that end at once, without `retry`: at most 12 requests in 3 s",
+        )
+        .reply(Reply::stream())
+        .at_most(12, 3_000),
         fails(
             "r-storm-hangup",
             "the server hangs up without an answer: the client waits, and does not give up",
@@ -39,10 +42,13 @@ pub fn cases() -> Vec<Case> {
             "the server resets the connection at once: the client waits, and does not give up",
             Reply::hang_up().ends(End::Reset),
         ),
-        case("r-storm-garbage", "the server's answer is no HTTP: at most 40 requests in 3 s, as `retry` allows")
-            .level(Level::Should)
-            .reply(Reply::stream().write("retry: 100\ndata: a\n\n"))
-            .reply(Reply::raw(Framing::Plain, garbage))
-            .at_most(40, 3_000),
+        case(
+            "r-storm-garbage",
+            "the server's answer is no HTTP: at most 40 requests in 3 s, as `retry` allows",
+        )
+        .level(Level::Should)
+        .reply(Reply::stream().write("retry: 100\ndata: a\n\n"))
+        .reply(Reply::raw(Framing::Plain, garbage))
+        .at_most(40, 3_000),
     ]
 }

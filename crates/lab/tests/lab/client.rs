@@ -125,7 +125,8 @@ impl State {
                 Ok(None) => break Ok(()),
                 Err(stop) => break Err(stop),
             };
-            let piece = if response.is_gzip && !breaks("gzip") { gunzip.feed(&piece) } else { piece };
+            let piece =
+                if response.is_gzip && !breaks("gzip") { gunzip.feed(&piece) } else { piece };
             if breaks("waits-for-more") {
                 // It passes on what it has only when more comes.
                 let before = std::mem::replace(&mut waiting, piece);
@@ -253,7 +254,11 @@ impl Body {
             Framing::Length(rest) => {
                 let mut piece = self.reader.fill_buf()?.to_vec();
                 if piece.is_empty() {
-                    return if breaks("short-body") { Err(Stop::Refused) } else { Err(broken("cut")) };
+                    return if breaks("short-body") {
+                        Err(Stop::Refused)
+                    } else {
+                        Err(broken("cut"))
+                    };
                 }
                 piece.truncate(*rest);
                 self.reader.consume(piece.len());

@@ -1,6 +1,10 @@
 //! The lab judges: the reference client passes every case, and for each case a mutant of it fails.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should panic"
+)]
 
 mod bounds;
 mod client;

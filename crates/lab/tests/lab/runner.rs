@@ -26,7 +26,8 @@ async fn judge_one(command: Vec<String>, id: &str) -> Judged {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_never_connects_is_not_a_failure_of_the_client() {
-    let all = judge(shell("echo no such module >&2; exit 7"), vec![cases::find("p-basic").unwrap()]);
+    let all =
+        judge(shell("echo no such module >&2; exit 7"), vec![cases::find("p-basic").unwrap()]);
     let all = all.await;
     let known = Known::default();
     assert_eq!(Summary::of(&all, &known).conclusion(), Conclusion::Unconnected);
@@ -64,9 +65,8 @@ async fn everything_that_the_command_started_is_ended() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     task.await.unwrap().unwrap();
-    let is_alive = || {
-        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-    };
+    let is_alive =
+        || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     let begun = Instant::now();
     while is_alive() {
         assert!(begun.elapsed() < Duration::from_secs(60), "process {pid} goes on");
