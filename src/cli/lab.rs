@@ -217,7 +217,8 @@ fn run_client(args: &RunArgs) -> Result<(), Failure> {
     })?;
     drop(progress);
     let summary = Summary::of(&judged, &known);
-    for (file, text) in [(&args.json, json(&judged, &known)), (&args.junit, junit(&judged, &known))] {
+    for (file, text) in [(&args.json, json(&judged, &known)), (&args.junit, junit(&judged, &known))]
+    {
         if let Some(file) = file {
             write_report(file, &text)?;
         }
@@ -276,9 +277,8 @@ fn serve(args: &ServeArgs, path: &str) -> Result<(), Failure> {
     let audience = if args.public { Audience::Public } else { Audience::Local };
     runtime()?.block_on(async {
         let stop = app::stop_signal().context("cannot listen for signals")?;
-        let lab = Lab::start(address, cases::all(), audience).with_context(|| {
-            format!("cannot listen on {address}: `--port` sets another port")
-        })?;
+        let lab = Lab::start(address, cases::all(), audience)
+            .with_context(|| format!("cannot listen on {address}: `--port` sets another port"))?;
         writeln!(io::stdout(), "http://{}{path}", lab.address())
             .context("cannot write to standard output")?;
         stop.await;

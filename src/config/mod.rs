@@ -329,7 +329,10 @@ mod tests {
                 "such as `https://example.org/rollcast`, got `git@",
             ),
             ("source = 'https://'", "got `https://`"),
-            ("lab_url = 'lab.example.org'", "such as `http://lab.example.org:8002/lab/`, got `lab."),
+            (
+                "lab_url = 'lab.example.org'",
+                "such as `http://lab.example.org:8002/lab/`, got `lab.",
+            ),
             ("log_format = 'xml'", "unknown variant: found `xml`"),
         ];
         for (line, expected) in table {
