@@ -119,7 +119,8 @@ impl Summary {
 /// The counts in words.
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} cases: {} ok", self.cases, self.ok)?;
+        let cases = if self.cases == 1 { "case" } else { "cases" };
+        write!(f, "{} {cases}: {} ok", self.cases, self.ok)?;
         for (n, what) in [
             (self.fails_must, "fail a must"),
             (self.fails_should, "fail a should"),
