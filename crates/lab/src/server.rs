@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::case::Case;
@@ -108,7 +108,7 @@ impl Lab {
         if case.needs_own_port() {
             let listener = listen(SocketAddr::new(self.address.ip(), 0))?;
             address = listener.local_addr()?;
-            own_port = Some(tokio::spawn(accept_one(listener, address, self.shared.clone())));
+            own_port = Some(tokio::spawn(accept_and_close(listener, address, self.shared.clone())));
         }
         let url = format!("http://{address}{path}");
         Ok(Run { session, url, shared: self.shared.clone(), own_port })
@@ -145,13 +145,27 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Serves one connection after the other. Closes the port for a while when an answer says so.
-async fn accept_one(mut listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+/// Serves the port of a single run. Closes it for a while when an answer says so, and all connections
+/// that are open then: clients open some ahead.
+async fn accept_and_close(mut listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { return };
-        let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
-        let Some(time) = serve(stream, peer.ip(), &shared, permit).await else { continue };
-        drop(listener);
+        let mut connections = JoinSet::new();
+        let time = loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let Ok((stream, peer)) = accepted else { return };
+                    let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
+                    let shared = shared.clone();
+                    connections.spawn(async move { serve(stream, peer.ip(), &shared, permit).await });
+                }
+                Some(ended) = connections.join_next() => {
+                    if let Ok(Some(time)) = ended {
+                        break time;
+                    }
+                }
+            }
+        };
+        drop((listener, connections));
         sleep(time).await;
         listener = loop {
             match listen(address) {
@@ -357,7 +371,7 @@ fn own_port(
     let shared = shared.clone();
     tokio::spawn(async move {
         let max_age = shared.sessions.bounds().max_age;
-        select_until(accept_one(listener, address, shared), &session, max_age).await;
+        select_until(accept_and_close(listener, address, shared), &session, max_age).await;
     });
     Response::json(&serde_json::json!({
         "url": format!("http://{host}:{}/lab/{case}/{run}", address.port()),
