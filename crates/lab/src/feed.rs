@@ -28,7 +28,7 @@ impl Feed {
         for number in last + 1..=self.n_events {
             text += &format!("id: {number}\ndata: {}\n\n", Feed::data(number));
         }
-        let reply = if index % 2 == 0 { Reply::stream() } else { Reply::until_close() };
+        let reply = if index.is_multiple_of(2) { Reply::stream() } else { Reply::until_close() };
         if index >= self.n_ends || last >= self.n_events {
             return reply.write(text).write(format!("data: {END_OF_CASE}\n\n")).ends(End::Hold);
         }

@@ -1,6 +1,7 @@
 //! The pages: the list of cases, and the page that runs them in a browser.
 
 use std::fmt::Write;
+use std::hash::{BuildHasher, RandomState};
 
 use serde_json::json;
 
@@ -47,14 +48,15 @@ pub fn json_list(cases: &[Case]) -> String {
 
 fn list(host: &str, cases: &[Case]) -> String {
     let mut rows = String::new();
+    let run = random_run();
     for case in cases {
         let Case { id, what, level, needs, rule, .. } = case;
         let (level, needs) = (level_name(*level), needs_name(*needs));
-        let _ = write!(
+        let _ = writeln!(
             rows,
             "<tr id=\"{id}\"><th scope=\"row\"><a href=\"#{id}\">{id}</a></th><td>{level}</td>\
              <td>{}{}</td><td>{needs}</td><td><a href=\"{}\">{rule}</a></td>\
-             <td><code>curl -N http://{}/lab/{id}/curl-{id}</code></td></tr>\n",
+             <td><code>curl -N http://{}/lab/{id}/{run}</code></td></tr>",
             escaped(what),
             if case.slow { " (only on demand)" } else { "" },
             rule.url(),
@@ -83,6 +85,34 @@ pub fn needs_name(needs: Needs) -> &'static str {
     }
 }
 
+/// The name of a run that nobody else uses or guesses.
+fn random_run() -> String {
+    // The keys of `RandomState` are random.
+    format!("{:016x}", RandomState::new().hash_one(0))
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases;
+
+    #[test]
+    fn the_list_has_a_row_a_link_and_a_run_of_its_own_for_each_case() {
+        let page = list("lab.example.org:8002", cases::all());
+        for case in cases::all() {
+            assert!(page.contains(&format!("<tr id=\"{}\">", case.id)), "{}", case.id);
+        }
+        let run = |page: &str| {
+            let (_, rest) = page.split_once("http://lab.example.org:8002/lab/p-basic/")?;
+            Some(rest.split_once('<')?.0.to_owned())
+        };
+        let again = list("lab.example.org:8002", cases::all());
+        assert!(run(&page).is_some_and(|run| run.len() == 16));
+        assert_ne!(run(&page), run(&again), "two readers of the page share no run");
+        assert!(!list("<b>", cases::all()).contains("<b>"), "a host is not markup");
+    }
 }
