@@ -10,7 +10,7 @@ use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
 use lab::log::Line;
 use lab::request::Request;
-use lab::session::{Bounds, Sessions};
+use lab::sessions::{Bounds, Sessions};
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
 use rocket::http::Status;

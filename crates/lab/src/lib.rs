@@ -4,7 +4,8 @@
 //!
 //! - [`case`] describes cases by [`script`], [`feed`] and [`rule`]; [`cases`] contains all of them.
 //! - [`log`] is what happened in a run. [`judge`] compares it with the case.
-//! - [`request`] reads requests, [`session`] keeps runs, `wire` plays answers, and [`server`] listens.
+//! - [`request`] reads requests, [`session`] is a run and gives its [`verdict`], [`sessions`] keeps
+//!   runs within bounds, `wire` plays answers, `routes` knows the addresses, and [`server`] listens.
 //! - [`run`] runs a client per case, and [`report`] prints the verdicts.
 //!
 //! The format of the verdicts and the protocol of clients: `docs/lab.md`.
@@ -17,10 +18,15 @@ pub mod cases;
 pub mod log;
 pub mod judge;
 pub mod request;
+pub mod verdict;
 pub mod session;
+pub mod sessions;
 mod gzip;
 mod wire;
+mod response;
 pub mod page;
+mod routes;
+mod connections;
 pub mod server;
 pub mod run;
 pub mod report;

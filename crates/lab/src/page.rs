@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use serde_json::json;
 
 use crate::case::{Case, Level, Needs};
-use crate::server::Response;
+use crate::response::Response;
 
 const STYLE: &str = include_str!("page/lab.css");
 const SCRIPT: &str = include_str!("page/lab.js");
@@ -14,7 +14,7 @@ const BROWSER: &str = include_str!("page/browser.html");
 const LIST: &str = include_str!("page/list.html");
 
 /// The page or file with this name. `host` is that of the request.
-pub fn file(name: &str, host: &str, cases: &[Case]) -> Option<Response> {
+pub(crate) fn file(name: &str, host: &str, cases: &[Case]) -> Option<Response> {
     let html = "text/html; charset=utf-8";
     Some(match name {
         "" => Response::ok(html, list(host, cases)),

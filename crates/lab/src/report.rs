@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::case::Level;
 use crate::judge::Outcome;
 use crate::run::Judged;
-use crate::session::Verdict;
+use crate::verdict::Verdict;
 
 /// Failures that are known: they do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

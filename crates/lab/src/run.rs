@@ -15,7 +15,8 @@ use crate::case::{Case, Level, Needs};
 use crate::judge::Outcome;
 use crate::log::Line;
 use crate::server::{BeginError, Lab};
-use crate::session::{Session, Verdict};
+use crate::session::Session;
+use crate::verdict::Verdict;
 
 /// How long a client may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,25 +1,23 @@
-//! The server: one listener, the streams of all cases, their verdicts, and the pages.
+//! The server: it listens, and answers one request per connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::case::Case;
-use crate::log::Line;
-use crate::page;
+use crate::connections::{Connections, Open};
 use crate::request::{self, Refusal, Request};
-use crate::session::{Bounds, NoRun, Session, Sessions};
+use crate::response::Response;
+use crate::routes::{Route, route};
+use crate::session::{Session, Taken};
+use crate::sessions::{Bounds, NoRun, Sessions};
 use crate::wire;
 
-/// How long writing a response may take, apart from streams.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed `accept`, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG: u32 = 1_024;
@@ -33,8 +31,7 @@ pub struct Lab {
 
 struct Shared {
     sessions: Sessions,
-    connections: Arc<Semaphore>,
-    is_public: bool,
+    connections: Arc<Connections>,
 }
 
 /// Whom a lab serves.
@@ -82,11 +79,13 @@ impl Lab {
     ) -> io::Result<Lab> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
-        let is_public = audience == Audience::Public;
-        let bounds = if is_public { Bounds::PUBLIC } else { Bounds::LOCAL };
-        let connections = Arc::new(Semaphore::new(bounds.max_connections));
-        let sessions = Sessions::new(cases, bounds);
-        let shared = Arc::new(Shared { sessions, connections, is_public });
+        let bounds = match audience {
+            Audience::Local => Bounds::LOCAL,
+            Audience::Public => Bounds::PUBLIC,
+        };
+        let connections =
+            Connections::new(bounds.max_connections, bounds.max_connections_per_address);
+        let shared = Arc::new(Shared { sessions: Sessions::new(cases, bounds), connections });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Lab { shared, address, accepting })
     }
@@ -134,11 +133,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         // Waiting connections stay in the kernel's queue.
-        let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
+        let permit = shared.connections.wait().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // A connection too many is closed.
+                let Some(open) = shared.connections.open(peer.ip(), permit) else { continue };
                 let shared = shared.clone();
-                tokio::spawn(async move { serve(stream, peer.ip(), &shared, permit).await });
+                tokio::spawn(async move { serve(stream, peer.ip(), &shared, open).await });
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
@@ -154,9 +155,10 @@ async fn accept_and_close(mut listener: TcpListener, address: SocketAddr, shared
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((stream, peer)) = accepted else { return };
-                    let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
+                    let permit = shared.connections.wait().await;
+                    let Some(open) = shared.connections.open(peer.ip(), permit) else { continue };
                     let shared = shared.clone();
-                    connections.spawn(async move { serve(stream, peer.ip(), &shared, permit).await });
+                    connections.spawn(async move { serve(stream, peer.ip(), &shared, open).await });
                 }
                 Some(ended) = connections.join_next() => {
                     if let Ok(Some(time)) = ended {
@@ -181,7 +183,7 @@ async fn serve(
     mut stream: TcpStream,
     peer: IpAddr,
     shared: &Arc<Shared>,
-    _permit: OwnedSemaphorePermit,
+    _open: Open,
 ) -> Option<Duration> {
     let _ = stream.set_nodelay(true);
     let request = match request::read(&mut stream).await {
@@ -195,172 +197,34 @@ async fn serve(
                 Refusal::BodyTooLong => ("413 Content Too Large", "expected at most 64 KiB"),
                 Refusal::Malformed | Refusal::Gone => ("400 Bad Request", "malformed request"),
             };
-            respond(&mut stream, &Response::error(status, text)).await;
+            Response::error(status, text).send(&mut stream).await;
             return None;
         }
     };
-    match route(&request, peer, shared) {
-        Route::Stream { session, is_moved } => {
-            let next = next_target(&request);
-            let Some(taken) = session.take(&request, is_moved, &next) else {
-                let text = "this run has had too many requests";
-                respond(&mut stream, &Response::error("429 Too Many Requests", text)).await;
-                shared.sessions.forget(&session);
-                return None;
-            };
-            let accepts_gzip = request.accept_encoding.contains("gzip");
-            wire::play(&mut stream, &taken.reply, accepts_gzip, &session, taken.number).await
-        }
-        Route::Response(response) => {
-            respond(&mut stream, &response).await;
-            None
-        }
-    }
-}
-
-/// The target of a redirect: the same run, at an address that differs for each redirect.
-fn next_target(request: &Request) -> String {
-    let path = request.path.strip_suffix("/next").unwrap_or(&request.path);
-    let n: u32 = request.query.strip_prefix("n=").and_then(|n| n.parse().ok()).unwrap_or(0);
-    format!("{path}/next?n={}", n.saturating_add(1))
-}
-
-enum Route {
-    Stream { session: Arc<Session>, is_moved: bool },
-    Response(Response),
-}
-
-/// A response with a body that is known.
-pub struct Response {
-    pub status: &'static str,
-    pub content_type: &'static str,
-    pub location: Option<&'static str>,
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// A page or a file.
-    pub fn ok(content_type: &'static str, body: impl Into<Vec<u8>>) -> Response {
-        Response { status: "200 OK", content_type, location: None, body: body.into() }
-    }
-
-    fn error(status: &'static str, text: &str) -> Response {
-        let body = format!("{{\"error\":\"{text}\"}}\n").into();
-        Response { status, content_type: "application/json", location: None, body }
-    }
-
-    fn json(value: &impl serde::Serialize) -> Response {
-        let body = serde_json::to_vec(value).unwrap_or_default();
-        Response::ok("application/json", body)
-    }
-}
-
-fn route(request: &Request, peer: IpAddr, shared: &Arc<Shared>) -> Route {
-    let Some(path) = request.path.strip_prefix("/lab/") else {
-        return Route::Response(match &*request.path {
-            "/" | "/lab" => {
-                Response { location: Some("/lab/"), ..Response::error("302 Found", "see /lab/") }
+    let response = match route(&request, peer, &shared.sessions) {
+        Route::Stream { session, is_moved, next } => {
+            if let Some(taken) = session.take(&request, is_moved, &next) {
+                let accepts_gzip = request.accept_encoding.contains("gzip");
+                let Taken { reply, number } = taken;
+                return wire::play(&mut stream, &reply, accepts_gzip, &session, number).await;
             }
-            _ => not_found(),
-        });
-    };
-    if request.method == "OPTIONS" {
-        return Route::Response(Response {
-            status: "204 No Content",
-            ..Response::ok("text/plain", "")
-        });
-    }
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts[..] {
-        [file] => Route::Response(
-            page::file(file, &request.host, shared.sessions.cases()).unwrap_or_else(not_found),
-        ),
-        [case, run] => stream(request, case, run, peer, shared, false),
-        [case, run, "next"] => stream(request, case, run, peer, shared, true),
-        [case, run, action @ ("verdict" | "heard" | "port")] => {
-            Route::Response(act(request, case, run, action, peer, shared))
+            shared.sessions.forget(&session);
+            Response::error("429 Too Many Requests", "this run has had too many requests")
         }
-        _ => Route::Response(not_found()),
-    }
-}
-
-fn not_found() -> Response {
-    Response::error("404 Not Found", "no such page: /lab/ lists the cases")
-}
-
-fn refuse(reason: NoRun) -> Response {
-    let status = match reason {
-        NoRun::NoCase => "404 Not Found",
-        NoRun::Name => "400 Bad Request",
-        NoRun::TooMany | NoRun::TooManyHere => "503 Service Unavailable",
+        Route::Port(session) => own_port(&request, peer, session, shared),
+        Route::Response(response) => response,
     };
-    Response::error(status, &reason.to_string())
+    response.send(&mut stream).await;
+    None
 }
 
-fn stream(
-    request: &Request,
-    case: &str,
-    run: &str,
-    peer: IpAddr,
-    shared: &Arc<Shared>,
-    is_moved: bool,
-) -> Route {
-    let seed = request.query.strip_prefix("seed=").and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    match shared.sessions.begin(case, run, seed, peer) {
-        Ok(session) => Route::Stream { session, is_moved },
-        Err(reason) => Route::Response(refuse(reason)),
-    }
-}
-
-fn act(
-    request: &Request,
-    case: &str,
-    run: &str,
-    action: &str,
-    peer: IpAddr,
-    shared: &Arc<Shared>,
-) -> Response {
-    if action == "port" {
-        return own_port(request, case, run, peer, shared);
-    }
-    let Some(session) = shared.sessions.find(case, run) else {
-        return Response::error("404 Not Found", "no such run: request its stream first");
-    };
-    match (action, &*request.method) {
-        ("heard", "POST") => {
-            for line in String::from_utf8_lossy(&request.body).lines() {
-                match Line::parse(line) {
-                    Some(Line::Heard(heard)) => session.hears(heard),
-                    Some(Line::Error { error }) => session.hears_error(&error),
-                    None => {}
-                }
-            }
-        }
-        ("verdict", "GET") => {}
-        _ => return Response::error("405 Method Not Allowed", "GET verdict, or POST heard"),
-    }
-    Response::json(&session.verdict())
-}
-
-/// Opens a port that the case can close. Only for clients on this machine.
+/// Opens a port for a run, until it is over, and names its address.
 fn own_port(
     request: &Request,
-    case: &str,
-    run: &str,
     peer: IpAddr,
+    session: Arc<Session>,
     shared: &Arc<Shared>,
 ) -> Response {
-    if shared.is_public {
-        return Response::error("403 Forbidden", "a public lab opens no ports: run it yourself");
-    }
-    let session = match shared.sessions.begin(case, run, 0, peer) {
-        Ok(session) => session,
-        Err(reason) => return refuse(reason),
-    };
-    if request.method != "POST" || !session.case.needs_own_port() {
-        return Response::error("400 Bad Request", "this case needs no port of its own");
-    }
-    let host = request.host.rsplit_once(':').map_or(&*request.host, |(host, _)| host);
     let opened = listen(SocketAddr::new(peer, 0)).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
@@ -368,41 +232,15 @@ fn own_port(
     let Ok((listener, address)) = opened else {
         return Response::error("503 Service Unavailable", "no port is free");
     };
-    let shared = shared.clone();
+    let host = request.host.rsplit_once(':').map_or(&*request.host, |(host, _)| host);
+    let path = request.path.trim_end_matches("/port");
+    let url = format!("http://{host}:{}{path}", address.port());
+    let (shared, max_age) = (shared.clone(), shared.sessions.bounds().max_age);
     tokio::spawn(async move {
-        let max_age = shared.sessions.bounds().max_age;
-        select_until(accept_and_close(listener, address, shared), &session, max_age).await;
+        tokio::select! {
+            () = accept_and_close(listener, address, shared) => {}
+            _ = session.wait(max_age, |_| false) => {}
+        }
     });
-    Response::json(&serde_json::json!({
-        "url": format!("http://{host}:{}/lab/{case}/{run}", address.port()),
-    }))
-}
-
-/// Runs a task until the run is over.
-async fn select_until(task: impl Future<Output = ()>, session: &Session, max_age: Duration) {
-    tokio::select! {
-        () = task => {}
-        _ = session.wait(max_age, |_| false) => {}
-    }
-}
-
-async fn respond(stream: &mut TcpStream, response: &Response) {
-    let Response { status, content_type, location, body } = response;
-    let location = location.map(|it| format!("Location: {it}\r\n")).unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{location}\
-         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
-         Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
-         connect-src http: https:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'\r\n\
-         Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: Last-Event-ID, *\r\n\
-         Connection: close\r\n\r\n",
-        body.len()
-    );
-    let whole = [head.as_bytes(), body].concat();
-    let write = async {
-        stream.write_all(&whole).await?;
-        stream.shutdown().await
-    };
-    // The client may have gone.
-    let _ = timeout(WRITE_TIMEOUT, write).await;
+    Response::json(&serde_json::json!({ "url": url }))
 }

@@ -1,61 +1,18 @@
-//! The runs of a lab, with bounds. A run is one client's connections to one case.
+//! A run: one client's connections to one case.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::case::{Case, Level, Script};
-use crate::judge::{Outcome, Reason, is_over, judge};
+use crate::case::{Case, Script};
+use crate::judge::is_over;
 use crate::log::{Heard, Log, MAX_REMEMBERED, Request};
 use crate::request;
 use crate::script::Reply;
-
-/// What a lab allows.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// How many runs there are at once.
-    pub max_runs: usize,
-    /// How many of them come from one address.
-    pub max_runs_per_address: usize,
-    /// How long a run exists.
-    pub max_age: Duration,
-    /// How many requests a run answers.
-    pub max_requests: usize,
-    /// How many bytes of bodies a run sends.
-    pub max_bytes: u64,
-    /// How many bytes of events it remembers.
-    pub max_heard: usize,
-    /// How many connections there are at once.
-    pub max_connections: usize,
-}
-
-impl Bounds {
-    /// For clients on this machine.
-    pub const LOCAL: Bounds = Bounds {
-        max_runs: 1_024,
-        max_runs_per_address: 1_024,
-        max_age: Duration::from_secs(900),
-        max_requests: 20_000,
-        max_bytes: 1 << 30,
-        max_heard: 64 << 20,
-        max_connections: 4_096,
-    };
-
-    /// For clients that nobody knows.
-    pub const PUBLIC: Bounds = Bounds {
-        max_runs: 64,
-        max_runs_per_address: 8,
-        max_age: Duration::from_secs(60),
-        max_requests: 400,
-        max_bytes: 16 << 20,
-        max_heard: 64 << 10,
-        max_connections: 512,
-    };
-}
+use crate::sessions::Bounds;
+use crate::verdict::Verdict;
 
 /// A run.
 #[derive(Debug)]
@@ -85,35 +42,6 @@ pub struct Progress {
     pub is_over: bool,
 }
 
-/// A verdict, as `GET /lab/<case>/<run>/verdict` sends it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Verdict {
-    pub case: &'static str,
-    pub level: Level,
-    pub verdict: Outcome,
-    pub because: Vec<Reason>,
-    /// How many requests there were. Only the first 50 are listed.
-    pub n_requests: usize,
-    pub requests: Vec<RequestReport>,
-    pub heard: Vec<Heard>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<String>,
-    /// From the first request to the last event, in seconds.
-    pub seconds: f64,
-    /// The most memory that the client used, in bytes, if it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-}
-
-/// A request in a verdict. Times are since the first request, in milliseconds.
-#[derive(Clone, Debug, Serialize)]
-pub struct RequestReport {
-    pub at_ms: u64,
-    pub ended_ms: Option<u64>,
-    pub last_event_id: Option<String>,
-    pub accept: Option<String>,
-}
-
 /// An answer to play, and the number of its request, from 0.
 #[derive(Debug)]
 pub struct Taken {
@@ -122,10 +50,21 @@ pub struct Taken {
 }
 
 impl Session {
-    fn new(case: &'static Case, bounds: Bounds, seed: u64, address: IpAddr) -> Session {
+    /// A run without requests.
+    pub fn new(case: &'static Case, bounds: Bounds, seed: u64, address: IpAddr) -> Session {
         let begun = Instant::now();
         let (state, progress) = (Mutex::default(), watch::Sender::default());
         Session { case, bounds, seed, address, begun, state, progress }
+    }
+
+    /// The address of the client that began it.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The time since it began.
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -265,127 +204,6 @@ impl Session {
     /// The verdict so far.
     pub fn verdict(&self) -> Verdict {
         let log = self.state().log.clone();
-        let over = is_over(self.case, &log, self.begun.elapsed());
-        let (verdict, because) =
-            if over { judge(self.case, &log) } else { (Outcome::Running, Vec::new()) };
-        let first = log.requests.first().map_or(Duration::ZERO, |request| request.at);
-        let since_first = |time: Duration| time.saturating_sub(first);
-        let millis = |time| u64::try_from(since_first(time).as_millis()).unwrap_or(u64::MAX);
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        let requests = log.requests.iter().map(|request| RequestReport {
-            at_ms: millis(request.at),
-            ended_ms: request.ended.map(millis),
-            last_event_id: request.last_event_id.as_ref().map(text),
-            accept: request.accept.clone(),
-        });
-        let last_heard = log.heard_at.last().copied().unwrap_or(first);
-        Verdict {
-            case: self.case.id,
-            level: self.case.level,
-            verdict,
-            because,
-            n_requests: log.n_requests,
-            requests: requests.collect(),
-            heard: log.heard,
-            errors: log.errors,
-            seconds: since_first(last_heard).as_secs_f64(),
-            memory: None,
-        }
-    }
-}
-
-/// The runs of a lab.
-#[derive(Debug)]
-pub struct Sessions {
-    cases: &'static [Case],
-    bounds: Bounds,
-    runs: Mutex<HashMap<(&'static str, String), Arc<Session>>>,
-}
-
-/// Why there is no run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRun {
-    #[error("there is no such case")]
-    NoCase,
-    #[error("expected the name of a run, 4 to 32 of a-z, 0-9 and -")]
-    Name,
-    #[error("there are too many runs: try again in a minute")]
-    TooMany,
-    #[error("too many runs from this address: try again in a minute")]
-    TooManyHere,
-}
-
-impl Sessions {
-    /// No runs yet.
-    pub fn new(cases: &'static [Case], bounds: Bounds) -> Sessions {
-        Sessions { cases, bounds, runs: Mutex::default() }
-    }
-
-    /// All cases.
-    pub fn cases(&self) -> &'static [Case] {
-        self.cases
-    }
-
-    /// What is allowed.
-    pub fn bounds(&self) -> Bounds {
-        self.bounds
-    }
-
-    /// The run with this name, which begins if there is none.
-    ///
-    /// # Errors
-    ///
-    /// There is no such case, or it is no name, or there are too many runs.
-    pub fn begin(
-        &self,
-        case: &str,
-        run: &str,
-        seed: u64,
-        address: IpAddr,
-    ) -> Result<Arc<Session>, NoRun> {
-        let case = self.cases.iter().find(|it| it.id == case).ok_or(NoRun::NoCase)?;
-        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !(4..=32).contains(&run.len()) || !run.bytes().all(is_allowed) {
-            return Err(NoRun::Name);
-        }
-        let mut runs = self.runs();
-        if let Some(session) = runs.get(&(case.id, run.to_owned())) {
-            return Ok(session.clone());
-        }
-        if runs.len() >= self.bounds.max_runs {
-            return Err(NoRun::TooMany);
-        }
-        let n_here = runs.values().filter(|session| session.address == address).count();
-        if n_here >= self.bounds.max_runs_per_address {
-            return Err(NoRun::TooManyHere);
-        }
-        let session = Arc::new(Session::new(case, self.bounds, seed, address));
-        runs.insert((case.id, run.to_owned()), session.clone());
-        Ok(session)
-    }
-
-    /// The run with this name.
-    pub fn find(&self, case: &str, run: &str) -> Option<Arc<Session>> {
-        let case = self.cases.iter().find(|it| it.id == case)?;
-        self.runs().get(&(case.id, run.to_owned())).cloned()
-    }
-
-    /// Forgets a run, and ends its answers.
-    pub fn forget(&self, session: &Session) {
-        session.close();
-        self.runs().retain(|_, it| !std::ptr::eq(&**it, session));
-    }
-
-    /// The runs, without those that are too old.
-    fn runs(&self) -> MutexGuard<'_, HashMap<(&'static str, String), Arc<Session>>> {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.retain(|_, session| {
-            let is_young = session.begun.elapsed() < self.bounds.max_age;
-            if !is_young {
-                session.close();
-            }
-            is_young
-        });
-        runs
+        Verdict::of(self.case, log, self.begun.elapsed())
     }
 }
