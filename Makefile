@@ -34,7 +34,7 @@ SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ET
 # Rocket.toml in the repository keeps the database beside itself.
 SET_CONFIG = sed -e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
 
-.PHONY: help run build install uninstall deb test torture targets lint bench bench-smoke bench-build bench-test deny fuzz
+.PHONY: help run build install uninstall deb test torture targets clients lint bench bench-smoke bench-build bench-test deny fuzz
 
 help: # list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
@@ -127,6 +127,11 @@ torture: # run the whole fault campaign, about 105 minutes; writes target/tortur
 targets: # measure CPU, memory and layout shifts of the live page; 25 minutes on an idle machine
 	features=$$(tests/setup.sh) && ROLLCAST_TARGETS=1 cargo test --locked --features "$$features" \
 		--test browser targets:: -- --nocapture --test-threads=1
+
+clients: # judge public clients of event streams, into docs/clients.md; 40 minutes
+	tests/setup.sh >/dev/null
+	crates/lab/adapters/setup.sh
+	cargo run --release --locked -p lab --example clients
 
 # All features except jemalloc: it adds one line of code, and its C library takes long to build.
 lint: # check formatting and run clippy
