@@ -124,7 +124,8 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
                 Frame::Event { name, id: Some(id), data } if name == "message" => {
                     self.roll(&id, &data, &mut text);
                 }
-                Frame::Event { .. } | Frame::Comment => {}
+                // Only rolls move the cursor.
+                Frame::Event { .. } | Frame::Id(_) | Frame::Comment => {}
             }
         }
         self.out.write_all(text.as_bytes())?;
