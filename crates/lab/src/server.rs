@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::case::Case;
@@ -108,7 +108,8 @@ impl Lab {
         if case.needs_own_port() {
             let listener = listen(SocketAddr::new(self.address.ip(), 0))?;
             address = listener.local_addr()?;
-            own_port = Some(tokio::spawn(accept_one(listener, address, self.shared.clone())));
+            let accepting = accept_one(listener, address, session.clone(), self.shared.clone());
+            own_port = Some(tokio::spawn(accepting));
         }
         let url = format!("http://{address}{path}");
         Ok(Run { session, url, shared: self.shared.clone(), own_port })
@@ -138,19 +139,37 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let shared = shared.clone();
-                tokio::spawn(async move { serve(stream, peer.ip(), &shared, permit).await });
+                tokio::spawn(async move { serve(stream, peer.ip(), None, &shared, permit).await });
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-/// Serves one connection after the other. Closes the port for a while when an answer says so.
-async fn accept_one(mut listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+/// Serves a port of one run. Closes the port for a while when an answer says so.
+async fn accept_one(
+    mut listener: TcpListener,
+    address: SocketAddr,
+    run: Arc<Session>,
+    shared: Arc<Shared>,
+) {
+    let mut serving = JoinSet::new();
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { return };
-        let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
-        let Some(time) = serve(stream, peer.ip(), &shared, permit).await else { continue };
+        let time = tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, peer)) = accepted else { return };
+                let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
+                let (run, shared) = (run.clone(), shared.clone());
+                serving.spawn(async move {
+                    serve(stream, peer.ip(), Some(&run), &shared, permit).await
+                });
+                continue;
+            }
+            Some(served) = serving.join_next() => match served {
+                Ok(Some(time)) => time,
+                Ok(None) | Err(_) => continue,
+            },
+        };
         drop(listener);
         sleep(time).await;
         listener = loop {
@@ -162,10 +181,12 @@ async fn accept_one(mut listener: TcpListener, address: SocketAddr, shared: Arc<
     }
 }
 
-/// Answers one request. Returns for how long the port is to be closed.
+/// Answers one request. `run` is the run to which the port belongs. Returns for how long the port is
+/// to be closed.
 async fn serve(
     mut stream: TcpStream,
     peer: IpAddr,
+    run: Option<&Arc<Session>>,
     shared: &Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 ) -> Option<Duration> {
@@ -185,7 +206,7 @@ async fn serve(
             return None;
         }
     };
-    match route(&request, peer, shared) {
+    match route(&request, peer, run, shared) {
         Route::Stream { session, is_moved } => {
             let next = next_target(&request);
             let Some(taken) = session.take(&request, is_moved, &next) else {
@@ -241,8 +262,17 @@ impl Response {
     }
 }
 
-fn route(request: &Request, peer: IpAddr, shared: &Arc<Shared>) -> Route {
+fn route(
+    request: &Request,
+    peer: IpAddr,
+    run: Option<&Arc<Session>>,
+    shared: &Arc<Shared>,
+) -> Route {
     let Some(path) = request.path.strip_prefix("/lab/") else {
+        if let Some(session) = run.cloned() {
+            let is_moved = request.path.ends_with("/next");
+            return Route::Stream { session, is_moved };
+        }
         return Route::Response(match &*request.path {
             "/" | "/lab" => Response {
                 location: Some("/lab/"),
@@ -358,7 +388,8 @@ fn own_port(
     let shared = shared.clone();
     tokio::spawn(async move {
         let max_age = shared.sessions.bounds().max_age;
-        select_until(accept_one(listener, address, shared), &session, max_age).await;
+        let accepting = accept_one(listener, address, session.clone(), shared);
+        select_until(accepting, &session, max_age).await;
     });
     Response::json(&serde_json::json!({
         "url": format!("http://{host}:{}/lab/{case}/{run}", address.port()),
