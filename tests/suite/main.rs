@@ -19,6 +19,7 @@ mod feed;
 mod file_limit;
 mod history;
 mod http;
+mod lab;
 mod log_pages;
 mod overwritten;
 mod monitor;
