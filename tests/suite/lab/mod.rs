@@ -1,6 +1,7 @@
 //! rollcast's own readers against the servers of the event-stream lab: every case that applies passes.
 
 mod client;
+mod export;
 mod tail;
 
 use std::net::{Ipv4Addr, SocketAddr};
