@@ -24,6 +24,7 @@ mod draw;
 mod fairness;
 mod first_load;
 mod history;
+mod lab;
 mod limits;
 mod live;
 mod looks;
