@@ -173,6 +173,7 @@ fn written(frame: &Frame) -> String {
     match frame {
         Frame::Comment => ":\n".into(),
         Frame::Retry(milliseconds) => format!("retry: {milliseconds}\n"),
+        Frame::Id(id) => format!("id: {id}\n\n"),
         Frame::Event { name, id, data } => {
             let id = id.as_ref().map(|id| format!("id: {id}\n")).unwrap_or_default();
             let data: String = data.split('\n').map(|line| format!("data: {line}\n")).collect();

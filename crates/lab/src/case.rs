@@ -48,6 +48,8 @@ pub struct Case {
     pub expect: Expect,
     /// It takes longer than 10 s, so it runs only on demand.
     pub slow: bool,
+    /// Each run has a port of its own, at which every path is its stream.
+    pub own_port: bool,
 }
 
 /// How the server answers.
@@ -130,7 +132,7 @@ impl Case {
         let script = Script::Replies(Vec::new());
         let expect = Expect::default();
         let (level, needs) = (Level::Must, Needs::Parser);
-        Case { id, what, level, needs, rule, script, expect, slow: false }
+        Case { id, what, level, needs, rule, script, expect, slow: false, own_port: false }
     }
 
     /// Sets the level.
@@ -154,6 +156,12 @@ impl Case {
     /// It runs only on demand.
     pub fn slow(mut self) -> Case {
         self.slow = true;
+        self
+    }
+
+    /// Each run has a port of its own, for clients that choose the path themselves.
+    pub fn own_port(mut self) -> Case {
+        self.own_port = true;
         self
     }
 
@@ -263,10 +271,11 @@ impl Case {
         self
     }
 
-    /// The case needs a port of its own, because it closes it for a while.
+    /// Whether each run needs a port of its own, perhaps because the case closes it for a while.
     pub fn needs_own_port(&self) -> bool {
         let is_away = |reply: &Reply| matches!(reply.end, End::Away(_));
-        matches!(&self.script, Script::Replies(replies) if replies.iter().any(is_away))
+        self.own_port
+            || matches!(&self.script, Script::Replies(replies) if replies.iter().any(is_away))
     }
 
     /// The names of the events that the client must listen to, apart from `message`.

@@ -11,12 +11,27 @@ pub struct Feed {
     pub n_ends: usize,
     /// Connections end by the first, the second, … of these in turn.
     pub ends: &'static [End],
+    /// The text of an event with this number as its id, and with this data.
+    pub format: fn(usize, &str) -> String,
+}
+
+/// An event whose id is its number.
+pub fn plain(number: usize, data: &str) -> String {
+    format!("id: {number}\ndata: {data}\n\n")
 }
 
 impl Feed {
     /// The data of an event, counted from 1.
     pub fn data(number: usize) -> String {
         format!("payload {number}")
+    }
+
+    /// The number of the last event that a client has, by its `Last-Event-ID`: a number, with more
+    /// after a `-` perhaps.
+    pub fn last(last_event_id: &[u8]) -> usize {
+        let id = std::str::from_utf8(last_event_id).unwrap_or_default();
+        let number = id.split('-').next().unwrap_or_default();
+        number.parse().unwrap_or(0)
     }
 
     /// The answer to the request with this index, which says that it has the events up to `last`.
@@ -26,11 +41,12 @@ impl Feed {
         let mut text = String::from("retry: 50\n\n");
         let after_retry = text.len();
         for number in last + 1..=self.n_events {
-            text += &format!("id: {number}\ndata: {}\n\n", Feed::data(number));
+            text += &(self.format)(number, &Feed::data(number));
         }
         let reply = if index.is_multiple_of(2) { Reply::stream() } else { Reply::until_close() };
         if index >= self.n_ends || last >= self.n_events {
-            return reply.write(text).write(format!("data: {END_OF_CASE}\n\n")).ends(End::Hold);
+            let end = (self.format)(self.n_events + 1, END_OF_CASE);
+            return reply.write(text).write(end).ends(End::Hold);
         }
         // At most one and a half of equal shares, so that every connection leaves events.
         let share = (text.len() - after_retry) / (self.n_ends - index + 1);
@@ -54,7 +70,7 @@ mod tests {
     use super::*;
     use crate::script::Step;
 
-    const FEED: Feed = Feed { n_events: 30, n_ends: 6, ends: &[End::Orderly] };
+    const FEED: Feed = Feed { n_events: 30, n_ends: 6, ends: &[End::Orderly], format: plain };
 
     fn text(reply: &Reply) -> String {
         let Step::Write(bytes) = &reply.body[0] else { panic!("a write first") };

@@ -23,9 +23,18 @@ pub enum Route {
     Response(Response),
 }
 
-/// Decides what to do with a request of `peer`.
-pub fn route(request: &Request, peer: IpAddr, sessions: &Sessions) -> Route {
+/// Decides what to do with a request of `peer`. At a port that belongs to `run`, every other path is
+/// the stream.
+pub fn route(
+    request: &Request,
+    peer: IpAddr,
+    run: Option<&Arc<Session>>,
+    sessions: &Sessions,
+) -> Route {
     let Some(path) = request.path.strip_prefix("/lab/") else {
+        if let Some(session) = run.cloned() {
+            return to_stream(session, request);
+        }
         return Route::Response(match &*request.path {
             "/" | "/lab" => {
                 Response { location: Some("/lab/"), ..Response::error("302 Found", "see /lab/") }
@@ -42,8 +51,7 @@ pub fn route(request: &Request, peer: IpAddr, sessions: &Sessions) -> Route {
         [file] => Route::Response(
             page::file(file, &request.host, sessions.cases()).unwrap_or_else(not_found),
         ),
-        [case, run] => stream(request, case, run, false, peer, sessions),
-        [case, run, "next"] => stream(request, case, run, true, peer, sessions),
+        [case, run] | [case, run, "next"] => stream(request, case, run, peer, sessions),
         [case, run, "port"] => port(request, case, run, peer, sessions),
         [case, run, action @ ("verdict" | "heard")] => {
             Route::Response(verdict(request, case, run, action, sessions))
@@ -65,22 +73,20 @@ fn refuse(reason: NoRun) -> Response {
     Response::error(status, &reason.to_string())
 }
 
-fn stream(
-    request: &Request,
-    case: &str,
-    run: &str,
-    is_moved: bool,
-    peer: IpAddr,
-    sessions: &Sessions,
-) -> Route {
+fn stream(request: &Request, case: &str, run: &str, peer: IpAddr, sessions: &Sessions) -> Route {
     let seed = request.query.strip_prefix("seed=").and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    // The target of a redirect differs for each redirect.
-    let n: u32 = request.query.strip_prefix("n=").and_then(|n| n.parse().ok()).unwrap_or(0);
-    let next = format!("/lab/{case}/{run}/next?n={}", n.saturating_add(1));
     match sessions.begin(case, run, seed, peer) {
-        Ok(session) => Route::Stream { session, is_moved, next },
+        Ok(session) => to_stream(session, request),
         Err(reason) => Route::Response(refuse(reason)),
     }
+}
+
+fn to_stream(session: Arc<Session>, request: &Request) -> Route {
+    let moved = request.path.strip_suffix("/next");
+    // The target of a redirect differs for each redirect.
+    let n: u32 = request.query.strip_prefix("n=").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let next = format!("{}/next?n={}", moved.unwrap_or(&request.path), n.saturating_add(1));
+    Route::Stream { session, is_moved: moved.is_some(), next }
 }
 
 fn port(request: &Request, case: &str, run: &str, peer: IpAddr, sessions: &Sessions) -> Route {

@@ -107,7 +107,9 @@ impl Lab {
         if case.needs_own_port() {
             let listener = listen(SocketAddr::new(self.address.ip(), 0))?;
             address = listener.local_addr()?;
-            own_port = Some(tokio::spawn(accept_and_close(listener, address, self.shared.clone())));
+            let accepting =
+                accept_and_close(listener, address, session.clone(), self.shared.clone());
+            own_port = Some(tokio::spawn(accepting));
         }
         let url = format!("http://{address}{path}");
         Ok(Run { session, url, shared: self.shared.clone(), own_port })
@@ -139,7 +141,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 // A connection too many is closed.
                 let Some(open) = shared.connections.open(peer.ip(), permit) else { continue };
                 let shared = shared.clone();
-                tokio::spawn(async move { serve(stream, peer.ip(), &shared, open).await });
+                tokio::spawn(async move { serve(stream, peer.ip(), None, &shared, open).await });
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
@@ -148,7 +150,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 /// Serves the port of a single run. Closes it for a while when an answer says so, and all connections
 /// that are open then: clients open some ahead.
-async fn accept_and_close(mut listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+async fn accept_and_close(
+    mut listener: TcpListener,
+    address: SocketAddr,
+    run: Arc<Session>,
+    shared: Arc<Shared>,
+) {
     loop {
         let mut connections = JoinSet::new();
         let time = loop {
@@ -157,8 +164,10 @@ async fn accept_and_close(mut listener: TcpListener, address: SocketAddr, shared
                     let Ok((stream, peer)) = accepted else { return };
                     let permit = shared.connections.wait().await;
                     let Some(open) = shared.connections.open(peer.ip(), permit) else { continue };
-                    let shared = shared.clone();
-                    connections.spawn(async move { serve(stream, peer.ip(), &shared, open).await });
+                    let (run, shared) = (run.clone(), shared.clone());
+                    connections.spawn(async move {
+                        serve(stream, peer.ip(), Some(&run), &shared, open).await
+                    });
                 }
                 Some(ended) = connections.join_next() => {
                     if let Ok(Some(time)) = ended {
@@ -178,10 +187,12 @@ async fn accept_and_close(mut listener: TcpListener, address: SocketAddr, shared
     }
 }
 
-/// Answers one request. Returns for how long the port is to be closed.
+/// Answers one request. `run` is the run to which the port belongs. Returns for how long the port is
+/// to be closed.
 async fn serve(
     mut stream: TcpStream,
     peer: IpAddr,
+    run: Option<&Arc<Session>>,
     shared: &Arc<Shared>,
     _open: Open,
 ) -> Option<Duration> {
@@ -201,7 +212,7 @@ async fn serve(
             return None;
         }
     };
-    let response = match route(&request, peer, &shared.sessions) {
+    let response = match route(&request, peer, run, &shared.sessions) {
         Route::Stream { session, is_moved, next } => {
             if let Some(taken) = session.take(&request, is_moved, &next) {
                 let accepts_gzip = request.accept_encoding.contains("gzip");
@@ -238,7 +249,7 @@ fn own_port(
     let (shared, max_age) = (shared.clone(), shared.sessions.bounds().max_age);
     tokio::spawn(async move {
         tokio::select! {
-            () = accept_and_close(listener, address, shared) => {}
+            () = accept_and_close(listener, address, session.clone(), shared) => {}
             _ = session.wait(max_age, |_| false) => {}
         }
     });

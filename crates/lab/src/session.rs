@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::case::{Case, Script};
+use crate::feed::Feed;
 use crate::judge::is_over;
 use crate::log::{Heard, Log, MAX_REMEMBERED, Request};
 use crate::request;
@@ -116,10 +117,9 @@ impl Session {
                     replies[index].clone()
                 }
                 Script::Feed(feed) => {
-                    let id = request.last_event_id.as_deref().unwrap_or_default();
-                    let last = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+                    let last = Feed::last(request.last_event_id.as_deref().unwrap_or_default());
                     log.n_replies += 1;
-                    feed.reply(log.n_replies - 1, last.unwrap_or(0), self.seed)
+                    feed.reply(log.n_replies - 1, last, self.seed)
                 }
             };
             Some(Taken { reply, number })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::case::{Case, Level, Script, Told};
-use crate::feed::Feed;
+use crate::feed::{Feed, plain};
 use crate::rule::{LAST_EVENT_ID, PROCESSING};
 use crate::script::{End, Framing, Reply, Step};
 
@@ -203,7 +203,7 @@ fn refusals() -> Vec<Case> {
 
 fn whole_feeds() -> Vec<Case> {
     let feed = |id, what, ends: &'static [End]| {
-        let feed = Feed { n_events: 30, n_ends: 6, ends };
+        let feed = Feed { n_events: 30, n_ends: 6, ends, format: plain };
         let all: Vec<Told> = (1..=feed.n_events).map(|n| Feed::data(n).into()).collect();
         resume(id, what).script(Script::Feed(feed)).tells(all)
     };

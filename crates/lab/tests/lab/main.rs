@@ -9,6 +9,7 @@
 mod bounds;
 mod client;
 mod mutants;
+mod ports;
 mod runner;
 
 use std::net::{Ipv4Addr, SocketAddr};
