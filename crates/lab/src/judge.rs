@@ -297,5 +297,9 @@ fn quoted(text: &str) -> String {
 
 fn printable(c: char) -> Box<dyn Iterator<Item = char>> {
     let is_visible = !c.is_control() && !matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}');
-    if is_visible { Box::new(std::iter::once(c)) } else { Box::new(c.escape_default()) }
+    match c {
+        '`' => Box::new("\\x60".chars()),
+        _ if is_visible => Box::new(std::iter::once(c)),
+        _ => Box::new(c.escape_default()),
+    }
 }

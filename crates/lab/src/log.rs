@@ -22,7 +22,7 @@ pub struct Log {
     pub errors: Vec<String>,
     /// How the client ended.
     pub exit: Option<String>,
-    /// How many answers are being written. Connections that only remain open do not count.
+    /// How many answers are being written, or are left open.
     pub n_busy: usize,
     /// How many replies of the script have been taken.
     pub n_replies: usize,

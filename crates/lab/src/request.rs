@@ -9,8 +9,6 @@ use tokio::time::timeout;
 
 /// How long the head of a request may be.
 pub const MAX_HEAD: usize = 8 << 10;
-/// How long the body of a request may be.
-pub const MAX_BODY: usize = 64 << 10;
 const MAX_FIELDS: usize = 64;
 /// How long a client may take to send a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,16 +42,16 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Reads a request with its body.
+/// Reads a request with its body, of at most `max_body` bytes.
 ///
 /// # Errors
 ///
 /// The client is gone or too slow, or the request is malformed or too long.
-pub async fn read(stream: &mut TcpStream) -> Result<Request, Refusal> {
-    timeout(TIMEOUT, read_whole(stream)).await.unwrap_or(Err(Refusal::Gone))
+pub async fn read(stream: &mut TcpStream, max_body: usize) -> Result<Request, Refusal> {
+    timeout(TIMEOUT, read_whole(stream, max_body)).await.unwrap_or(Err(Refusal::Gone))
 }
 
-async fn read_whole(stream: &mut TcpStream) -> Result<Request, Refusal> {
+async fn read_whole(stream: &mut TcpStream, max_body: usize) -> Result<Request, Refusal> {
     let mut reader = BufReader::new(stream);
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -63,7 +61,7 @@ async fn read_whole(stream: &mut TcpStream) -> Result<Request, Refusal> {
         bytes.push(reader.read_u8().await?);
     }
     let (mut request, body_length) = parse(&bytes)?;
-    if body_length > MAX_BODY {
+    if body_length > max_body {
         return Err(Refusal::BodyTooLong);
     }
     request.body = vec![0; body_length];

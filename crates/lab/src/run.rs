@@ -27,7 +27,7 @@ const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest line of a client.
 const MAX_LINE: usize = 64 << 20;
 /// How many of the last lines of standard error are kept.
-const MAX_STDERR: usize = 5;
+const MAX_STDERR: usize = 20;
 
 /// Which cases are run, and how.
 #[derive(Clone, Debug)]

@@ -5,6 +5,11 @@ use std::time::Duration;
 /// The pause between two writes that the client should receive by separate reads.
 pub const APART: Duration = Duration::from_millis(30);
 
+/// How long an open connection waits for the end of the case.
+const HOLD: Duration = Duration::from_secs(5);
+/// The same for large events, which slow clients need time for.
+const LONG_HOLD: Duration = Duration::from_secs(25);
+
 /// The data of the event that ends a case. A client that tells it has told everything before it.
 pub const END_OF_CASE: &str = "end of case";
 
@@ -21,6 +26,8 @@ pub struct Reply {
     pub body: Vec<Step>,
     /// What happens after the body.
     pub end: End,
+    /// How long [`End::Hold`] waits for the end of the case.
+    pub hold: Duration,
 }
 
 /// How a body is put on the wire.
@@ -56,7 +63,7 @@ pub enum End {
     Cut,
     /// A TCP reset.
     Reset,
-    /// The connection stays open until the client tells the end of the case, or for 5 s.
+    /// The connection stays open until the client tells the end of the case, 5 s or longer.
     Hold,
     /// The orderly end. The port is closed for this time then.
     Away(Duration),
@@ -101,7 +108,7 @@ impl Reply {
 
     /// Sends exactly this before the body.
     pub fn raw(framing: Framing, head: Vec<Step>) -> Reply {
-        Reply { framing, gzip: false, head, body: Vec::new(), end: End::Orderly }
+        Reply { framing, gzip: false, head, body: Vec::new(), end: End::Orderly, hold: HOLD }
     }
 
     /// Closes the connection without a byte.
@@ -139,6 +146,12 @@ impl Reply {
     /// Writes the event that ends the case, and leaves the connection open.
     pub fn end_of_case(self) -> Reply {
         self.pause(APART).write(format!("data: {END_OF_CASE}\n\n")).ends(End::Hold)
+    }
+
+    /// Waits longer for the end of the case.
+    pub fn patiently(mut self) -> Reply {
+        self.hold = LONG_HOLD;
+        self
     }
 
     /// Ends in this way.

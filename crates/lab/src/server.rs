@@ -197,15 +197,17 @@ async fn serve(
     _open: Open,
 ) -> Option<Duration> {
     let _ = stream.set_nodelay(true);
-    let request = match request::read(&mut stream).await {
+    let bounds = shared.sessions.bounds();
+    let request = match request::read(&mut stream, bounds.max_heard).await {
         Ok(request) => request,
         Err(Refusal::Gone) => return None,
         Err(refusal) => {
+            let too_long = format!("expected a body of at most {} KiB", bounds.max_heard >> 10);
             let (status, text) = match refusal {
                 Refusal::HeadTooLong => {
                     ("431 Request Header Fields Too Large", "expected at most 8 KiB of headers")
                 }
-                Refusal::BodyTooLong => ("413 Content Too Large", "expected at most 64 KiB"),
+                Refusal::BodyTooLong => ("413 Content Too Large", &*too_long),
                 Refusal::Malformed | Refusal::Gone => ("400 Bad Request", "malformed request"),
             };
             Response::error(status, text).send(&mut stream).await;

@@ -133,7 +133,7 @@ impl Session {
         state.n_bytes <= self.bounds.max_bytes
     }
 
-    /// Notes that an answer is written, so that only the client can do something now.
+    /// Notes that an answer is over, so that only the client can do something now.
     pub fn rests(&self) {
         self.change(|state, _| state.log.n_busy -= 1);
     }

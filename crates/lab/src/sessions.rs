@@ -21,7 +21,7 @@ pub struct Bounds {
     pub max_requests: usize,
     /// How many bytes of bodies a run sends.
     pub max_bytes: u64,
-    /// How many bytes of events it remembers.
+    /// How many bytes of events it remembers, and how long the body of a request may be.
     pub max_heard: usize,
     /// How many connections there are at once.
     pub max_connections: usize,

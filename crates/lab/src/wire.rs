@@ -15,8 +15,6 @@ use crate::session::Session;
 
 /// How long an answer waits for an event to be told.
 const HEARD_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an open connection waits for the end of the case.
-const HOLD: Duration = Duration::from_secs(5);
 /// How long the client may take to close a connection that the server has ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one write may take.
@@ -32,10 +30,10 @@ pub async fn play(
     number: usize,
 ) -> Option<Duration> {
     let played = {
-        let rests = Rests { session, is_resting: false };
+        let _rests = Rests(session);
         let gzip = reply.gzip && accepts_gzip;
         let (mut reader, writer) = stream.split();
-        let mut player = Player { writer, framing: reply.framing, gzip, session, rests };
+        let mut player = Player { writer, framing: reply.framing, gzip, session };
         select! {
             played = player.play(reply, number) => played,
             // The client has gone, so nobody waits for the rest.
@@ -68,23 +66,12 @@ async fn gone(reader: &mut (impl AsyncRead + Unpin)) {
     while !matches!(reader.read(&mut bytes).await, Ok(0) | Err(_)) {}
 }
 
-/// Notes that an answer is written when it is dropped, at the latest.
-struct Rests<'a> {
-    session: &'a Session,
-    is_resting: bool,
-}
-
-impl Rests<'_> {
-    fn rest(&mut self) {
-        if !std::mem::replace(&mut self.is_resting, true) {
-            self.session.rests();
-        }
-    }
-}
+/// Notes that an answer is over when it is dropped.
+struct Rests<'a>(&'a Session);
 
 impl Drop for Rests<'_> {
     fn drop(&mut self) {
-        self.rest();
+        self.0.rests();
     }
 }
 
@@ -93,7 +80,6 @@ struct Player<'a> {
     framing: Framing,
     gzip: bool,
     session: &'a Session,
-    rests: Rests<'a>,
 }
 
 impl Player<'_> {
@@ -109,8 +95,7 @@ impl Player<'_> {
         }
         match reply.end {
             End::Hold => {
-                self.rests.rest();
-                self.session.wait(HOLD, |_| false).await;
+                self.session.wait(reply.hold, |_| false).await;
             }
             End::Orderly | End::Away(_) if self.framing == Framing::Chunked => {
                 // The client may reconnect as soon as it has the last chunk.

@@ -147,6 +147,9 @@ impl Output {
         let mut clients = verdicts::read(&folder.join("clients/verdicts.json"))?;
         clients.retain_mut(|it| {
             if it.client.language == BROWSER {
+                let browser = Browser::ALL.into_iter().find(|other| other.name() == it.client.name);
+                let Some(browser) = browser else { return false };
+                it.client = describe(browser, it.client.version.clone());
                 return true;
             }
             let Some(newer) = all.iter().find(|other| other.title() == it.client.title()) else {
@@ -171,7 +174,10 @@ impl Output {
         let folder = self.folder.join("clients");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make `{}`", folder.display()))?;
-        let frame = Frame { guide: &self.guide, machine: &self.machine, n_tries: N_TRIES };
+        // The generator runs in the folder of adapters.
+        let exists = |file: &str| Path::new(file).is_file();
+        let frame =
+            Frame { guide: &self.guide, machine: &self.machine, n_tries: N_TRIES, exists: &exists };
         for (file, text) in [
             (folder.join("verdicts.json"), verdicts::json(&self.clients)?),
             (self.folder.join("clients.md"), markdown::page(&self.clients, &frame)),

@@ -2,7 +2,7 @@
 
 use lab::case::Level;
 
-use crate::verdicts::{Client, Counts, Kind, Outcome, Verdict};
+use crate::verdicts::{Client, Counts, Outcome, Verdict};
 
 /// What is the same for all clients.
 pub struct Frame<'a> {
@@ -12,6 +12,8 @@ pub struct Frame<'a> {
     pub machine: &'a str,
     /// How often a case that fails was tried.
     pub n_tries: usize,
+    /// Which files are in the folder of adapters.
+    pub exists: &'a dyn Fn(&str) -> bool,
 }
 
 /// The languages, in the order of their tables, with their headings. Others follow.
@@ -42,7 +44,7 @@ const ADD_A_CLIENT: &str = "\
 
 /// The page.
 pub fn page(clients: &[Client], frame: &Frame) -> String {
-    let Frame { guide, machine, n_tries } = frame;
+    let Frame { guide, machine, n_tries, exists } = frame;
     let date = clients.iter().map(|it| &*it.date).max().unwrap_or("no date");
     let guide = guide.trim();
     let mut text = format!(
@@ -77,7 +79,7 @@ pub fn page(clients: &[Client], frame: &Frame) -> String {
         text += &format!("## {heading}\n\n{COLUMNS}");
         group.iter().for_each(|it| text += &row(it));
         text += "\n";
-        group.iter().for_each(|it| sections += &section(it));
+        group.iter().for_each(|it| sections += &section(it, exists));
     }
     text + "## Failures\n\n" + &sections + ADD_A_CLIENT
 }
@@ -98,7 +100,7 @@ fn row(it: &Client) -> String {
 }
 
 /// What a client fails, and how it departs from `EventSource`.
-fn section(it: &Client) -> String {
+fn section(it: &Client, exists: &dyn Fn(&str) -> bool) -> String {
     let client = &it.client;
     let Counts { cases, ok, .. } = it.counts();
     let mut text = format!(
@@ -112,7 +114,7 @@ fn section(it: &Client) -> String {
     if !client.note.is_empty() {
         text += &format!(" {}", client.note);
     }
-    if let Some(adapter) = client.adapter() {
+    if let Some(adapter) = client.adapter(exists) {
         text += &format!(
             " [Adapter](../crates/lab/adapters/{adapter}): `rollcast lab run {}-- {}`.",
             client.kind.option(),
@@ -130,8 +132,7 @@ fn section(it: &Client) -> String {
     }
     let lines: String = with(Outcome::Differs).map(line).collect();
     if !lines.is_empty() {
-        let purpose = if client.kind == Kind::Reconnects { "" } else { ", which its user decides" };
-        text += &format!("**Departs from EventSource**{purpose}\n\n{lines}\n");
+        text += &format!("**Departs from EventSource**\n\n{lines}\n");
     }
     let skipped: Vec<String> =
         with(Outcome::Skipped).map(|verdict| format!("`{}`", verdict.case)).collect();
@@ -227,7 +228,7 @@ fn markdown(text: &str) -> String {
     }
     let part = |(i, part): (usize, &&str)| match (i % 2, *part) {
         (0, part) => escaped(part),
-        (_, "") => "an empty text".into(),
+        (_, "") => "(empty)".into(),
         // A space at both ends would be removed, and a pipe would end a cell of a table.
         (_, code) if code.contains('|') => format!("<code>{}</code>", escaped(code)),
         (_, code) if code.starts_with(' ') && code.ends_with(' ') => format!("` {code} `"),
@@ -255,10 +256,15 @@ mod tests {
     use lab::cases;
 
     use super::*;
+    use crate::verdicts::Kind;
     use crate::verdicts::tests::client;
 
-    const FRAME: Frame =
-        Frame { guide: "### JavaScript\n\nUse a.\n", machine: "Linux", n_tries: 3 };
+    const FRAME: Frame = Frame {
+        guide: "### JavaScript\n\nUse a.\n",
+        machine: "Linux",
+        n_tries: 3,
+        exists: &|_| true,
+    };
 
     #[test]
     fn the_kinds_of_cases_follow_each_other_as_in_the_lab() {
@@ -317,7 +323,7 @@ mod tests {
     fn a_text_of_the_lab_remains_what_it_is() {
         for (text, expected) in [
             ("told `a`, expected `b`", "told `a`, expected `b`"),
-            ("event 1 was ``, expected `a`", "event 1 was an empty text, expected `a`"),
+            ("event 1 was ``, expected `a`", "event 1 was (empty), expected `a`"),
             ("was ` a `", "was `  a  `"),
             ("was ` a`", "was ` a`"),
             ("was `a|b`", "was <code>a\\|b</code>"),

@@ -115,15 +115,22 @@ impl Configuration {
         format!("{} {}", self.name, self.version)
     }
 
-    /// The source of the adapter, in the folder of adapters.
-    pub fn adapter(&self) -> Option<String> {
-        self.command.iter().find_map(|word| {
-            if let Some(program) = word.strip_prefix("target/release/") {
-                return Some(format!("crates/src/bin/{program}.rs"));
-            }
-            let is_source = !word.starts_with("target/") && word.contains('/');
-            is_source.then(|| word.clone())
-        })
+    /// The source of the adapter, in the folder of adapters. `exists` says which files are there.
+    pub fn adapter(&self, exists: &dyn Fn(&str) -> bool) -> Option<String> {
+        let sources = self.command.iter().flat_map(|word| {
+            let name = word.strip_prefix("target/release/").unwrap_or(word);
+            let module = name.replace('-', "_");
+            [
+                word.clone(),
+                format!("crates/src/bin/{name}.rs"),
+                format!("crates/src/bin/{module}.rs"),
+                format!("crates/src/{module}.rs"),
+                format!("crates/{name}/src/main.rs"),
+            ]
+        });
+        let is_source =
+            |file: &String| !file.starts_with(['/', '-']) && !file.starts_with("target/");
+        sources.filter(is_source).find(|file| exists(file))
     }
 }
 
@@ -296,16 +303,20 @@ pub mod tests {
     }
 
     #[test]
-    fn the_source_of_an_adapter_is_known() {
+    fn the_source_of_an_adapter_is_a_file_that_exists() {
+        let files =
+            ["npm/a.mjs", "pypi/a.py", "crates/src/bin/a_b.rs", "target/release/a-b", "node"];
         for (command, expected) in [
-            (vec!["node", "npm/a.mjs"], Some("npm/a.mjs")),
+            (vec!["deno", "npm/a.mjs"], Some("npm/a.mjs")),
             (vec!["target/venv/bin/python", "pypi/a.py"], Some("pypi/a.py")),
-            (vec!["target/release/a"], Some("crates/src/bin/a.rs")),
+            (vec!["target/release/a-b"], Some("crates/src/bin/a_b.rs")),
+            (vec!["target/release/adapters", "a-b"], Some("crates/src/bin/a_b.rs")),
+            (vec!["deno", "npm/b.mjs"], None),
             (vec![], None),
         ] {
             let mut client = client("a", &[]).client;
             client.command = command.iter().map(|word| (*word).into()).collect();
-            assert_eq!(client.adapter().as_deref(), expected);
+            assert_eq!(client.adapter(&|file| files.contains(&file)).as_deref(), expected);
         }
     }
 }

@@ -16,18 +16,28 @@ pub fn cases() -> Vec<Case> {
     vec![
         at_once(
             "l-lf",
-            "an event is told when its blank line is there (LF)",
+            "an event is told as soon as its blank line is there (LF)",
             stream(),
             "data: a\n\n",
         ),
-        at_once("l-crlf", "the same with CRLF", stream(), "data: a\r\n\r\n"),
+        at_once(
+            "l-crlf",
+            "an event is told as soon as its blank line is there (CRLF)",
+            stream(),
+            "data: a\r\n\r\n",
+        ),
         at_once(
             "l-cr",
-            "the same with CR: the client does not wait for an LF",
+            "an event is told as soon as its blank line is there (CR): the client waits for no LF",
             stream(),
             "data: a\r\r",
         )
         .level(Level::Should),
-        at_once("l-close", "the same if the body ends with the connection", close(), "data: a\n\n"),
+        at_once(
+            "l-close",
+            "an event is told as soon as its blank line is there, in a body without chunks",
+            close(),
+            "data: a\n\n",
+        ),
     ]
 }

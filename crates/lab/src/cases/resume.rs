@@ -61,21 +61,28 @@ fn ways_to_end() -> Vec<Case> {
         // A reset discards what has not been read.
         three(
             "r-resume-rst",
-            "the same after a reset",
+            "the client reconnects after a reset, with the last id",
             first(two).step(Step::UntilHeard(2)).ends(End::Reset),
         ),
-        three("r-resume-cut", "the same if the last chunk is missing", first(two).ends(End::Cut)),
+        three(
+            "r-resume-cut",
+            "the client reconnects if the last chunk is missing, with the last id",
+            first(two).ends(End::Cut),
+        ),
         three(
             "r-resume-close",
-            "the same if the body ends with the connection",
+            "the client reconnects if the body ends with the connection, with the last id",
             Reply::until_close().write(format!("{SOON}{two}")),
         ),
-        resume("r-resume-length", "the same if Content-Length promises more")
-            .reply(length.write(promised).pause(pause).ends(End::Cut))
-            .reply(last("data: b\n\n"))
-            .tells(["a", "b"])
-            .last_event_id(2, "1"),
-        resume("r-bad-chunk", "the same after a malformed chunk")
+        resume(
+            "r-resume-length",
+            "the client reconnects if Content-Length promises more, with the last id",
+        )
+        .reply(length.write(promised).pause(pause).ends(End::Cut))
+        .reply(last("data: b\n\n"))
+        .tells(["a", "b"])
+        .last_event_id(2, "1"),
+        resume("r-bad-chunk", "the client reconnects after a malformed chunk, with the last id")
             .level(Level::Should)
             .reply(malformed.write(chunk).pause(pause).write("xyz\r\n").ends(End::Cut))
             .reply(last("data: b\n\n"))
@@ -127,7 +134,7 @@ fn which_id() -> Vec<Case> {
             .last_event_id(2, "1"),
         then_b(case(
             "r-id-cut-rst",
-            "the same after a reset",
+            "the id of an event that a reset cuts off does not count",
             first(cut).step(Step::UntilHeard(1)).ends(End::Reset),
         ))
         .last_event_id(2, "1"),
@@ -215,7 +222,7 @@ fn whole_feeds() -> Vec<Case> {
         ),
         feed(
             "r-exactly-cut",
-            "the same with missing last chunks, resets, and ends of the connection",
+            "30 events over missing last chunks, resets and ends: each is told once, in order",
             &[End::Cut, End::Orderly, End::Reset],
         ),
     ]

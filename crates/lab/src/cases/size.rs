@@ -10,13 +10,14 @@ const MIB: usize = 1 << 20;
 pub fn cases() -> Vec<Case> {
     let should = |id, what, rule| Case::must(id, what, rule).level(Level::Should);
     // A line of the letter in pieces of this many bytes.
-    let line = |case: Case, letter: u8, piece: usize, pieces: usize| {
-        let text = vec![letter; piece];
-        let reply = Reply::stream().write("data: ").step(Step::Repeat(text, pieces));
-        case.reply(reply.write("\n\n").end_of_case())
-            .to_the_end()
-            .tells([char::from(letter).to_string().repeat(piece * pieces)])
-    };
+    let line =
+        |case: Case, letter: u8, piece: usize, pieces: usize| {
+            let text = vec![letter; piece];
+            let reply = Reply::stream().write("data: ").step(Step::Repeat(text, pieces));
+            case.reply(reply.write("\n\n").end_of_case().patiently())
+                .to_the_end()
+                .tells([char::from(letter).to_string().repeat(piece * pieces)])
+        };
     let numbers: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
     let data_lines: String = numbers.iter().map(|n| format!("data: {n}\n")).collect();
     let comment = Step::Repeat(vec![b'c'; 64 * KIB], 32);
@@ -24,10 +25,18 @@ pub fn cases() -> Vec<Case> {
         line(Case::must("p-64k", "a line of 200 KiB", INTRODUCTION), b'x', 200 * KIB, 1),
         line(should("p-1m", "a line of 2 MiB", INTRODUCTION), b'y', MIB, 2),
         should("p-lines", "an event of 20,000 data lines", INTERPRETATION)
-            .sends(data_lines + "\n")
+            .reply(Reply::stream().write(data_lines + "\n").end_of_case().patiently())
+            .to_the_end()
             .tells([numbers.join("\n")]),
         should("p-long-comment", "a comment of 2 MiB before an event", INTERPRETATION)
-            .reply(Reply::stream().write(":").step(comment).write("\ndata: a\n\n").end_of_case())
+            .reply(
+                Reply::stream()
+                    .write(":")
+                    .step(comment)
+                    .write("\ndata: a\n\n")
+                    .end_of_case()
+                    .patiently(),
+            )
             .to_the_end()
             .tells(["a"]),
         line(
@@ -44,7 +53,8 @@ pub fn cases() -> Vec<Case> {
                     .write(":")
                     .step(Step::Repeat(vec![b'm'; 64 * KIB], KIB))
                     .write("\n")
-                    .end_of_case(),
+                    .end_of_case()
+                    .patiently(),
             )
             .to_the_end(),
     ]
