@@ -11,6 +11,7 @@ pub mod lab_rolls;
 pub mod listener;
 pub mod log_reader;
 pub mod log_server;
+pub mod replies;
 pub mod sockets;
 pub mod tail;
 

@@ -39,6 +39,8 @@ pub struct Request {
     /// When the server ended its answer, or noticed that the client had gone.
     pub ended: Option<Duration>,
     pub method: String,
+    /// The path and the query.
+    pub target: String,
     pub last_event_id: Option<Vec<u8>>,
     pub accept: Option<String>,
 }

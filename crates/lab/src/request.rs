@@ -26,6 +26,14 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+impl Request {
+    /// The path and the query.
+    pub fn target(&self) -> String {
+        let Request { path, query, .. } = self;
+        if query.is_empty() { path.clone() } else { format!("{path}?{query}") }
+    }
+}
+
 /// Why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -100,6 +100,7 @@ impl Session {
                     at,
                     ended: None,
                     method: request.method.clone(),
+                    target: request.target(),
                     last_event_id: request.last_event_id.clone(),
                     accept: request.accept.clone(),
                 });
@@ -184,6 +185,11 @@ impl Session {
         let mut progress = self.progress.subscribe();
         let wait = progress.wait_for(|progress| progress.is_over || is_done(*progress));
         tokio::time::timeout(time, wait).await.is_ok()
+    }
+
+    /// The first requests.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state().log.requests.clone()
     }
 
     /// Whether there was a request.
