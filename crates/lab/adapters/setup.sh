@@ -26,6 +26,9 @@ npm --prefix npm --ignore-scripts --no-audit --no-fund ci >&2
 say 'installing the packages in pypi/requirements.txt'
 python3 -m venv --clear target/venv >&2
 target/venv/bin/pip --quiet --disable-pip-version-check install -r pypi/requirements.txt >&2
+# Its module has the name of another package's.
+target/venv/bin/pip --quiet --disable-pip-version-check install --no-deps --upgrade \
+  --target target/sseclient-py -r pypi/requirements-sseclient-py.txt >&2
 
 say 'building the programs in crates'
 cargo build --release --locked --manifest-path crates/Cargo.toml --target-dir target >&2
