@@ -34,7 +34,7 @@ SET_PATHS = sed -e 's|/usr/local/etc/rollcast|@ETC@|g' -e 's|=/etc/rollcast|=@ET
 # Rocket.toml in the repository keeps the database beside itself.
 SET_CONFIG = sed -e 's|^database = "var/rolls.db"|database = "$(STATEDIR)/rolls.db"|'
 
-.PHONY: help run build install uninstall deb test torture targets lint bench bench-smoke bench-build bench-test deny fuzz
+.PHONY: help run build install uninstall deb test torture targets clients lint bench bench-smoke bench-build bench-test deny fuzz
 
 help: # list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*# /make \1 /p' Makefile | while read -r make name text; do \
@@ -128,6 +128,11 @@ targets: # measure CPU, memory and layout shifts of the live page; 25 minutes on
 	features=$$(tests/setup.sh) && ROLLCAST_TARGETS=1 cargo test --locked --features "$$features" \
 		--test browser targets:: -- --nocapture --test-threads=1
 
+clients: # judge public clients of event streams, into docs/clients.md; 40 minutes
+	tests/setup.sh >/dev/null
+	crates/lab/adapters/setup.sh
+	cargo run --release --locked -p lab --example clients
+
 # All features except jemalloc: it adds one line of code, and its C library takes long to build.
 lint: # check formatting and run clippy
 	cargo fmt --all --check
@@ -177,7 +182,7 @@ deny: # check licences, duplicates and sources of all dependencies (deny.toml)
 SECONDS = 60
 fuzz: # search for input that breaks a property, SECONDS=60 per target; needs a nightly toolchain
 	cargo install --quiet --locked --debug --root target/tools --version =0.13.2 cargo-fuzz
-	for target in values events configuration log query; do \
+	for target in values events configuration log query lab; do \
 		mkdir -p fuzz/corpus/$$target && RUSTUP_TOOLCHAIN=nightly target/tools/bin/cargo-fuzz run \
 			--sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(SECONDS) || exit 1; \

@@ -2,11 +2,15 @@
 //! length. The fuzz targets search for counterexamples by coverage, tests/faults/input.rs by proptest.
 
 use std::fmt::Display;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
+use lab::log::Line;
+use lab::request::Request;
+use lab::sessions::{Bounds, Sessions};
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
 use rocket::http::Status;
@@ -61,6 +65,39 @@ pub fn values(text: &str) {
     if let Ok(results) = text.parse::<Results>() {
         assert_eq!(results.to_string().parse::<Results>().expect("its own text"), results);
     }
+}
+
+/// A request to the lab, and a run of any case in which a client requests and tells anything: no
+/// panic, and what is remembered is bounded. The first byte chooses the case. Each line is told, or is
+/// the `Last-Event-ID` of a request.
+pub fn lab(bytes: &[u8]) {
+    if let Ok((request, _)) = lab::request::parse(bytes) {
+        assert!(request.path.len() + request.query.len() < bytes.len());
+    }
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let cases = lab::cases::all();
+    let case = &cases[usize::from(*first) % cases.len()];
+    let sessions = Sessions::new(cases, Bounds::PUBLIC);
+    let session = sessions.begin(case.id, "fuzz", 0, Ipv4Addr::LOCALHOST.into()).expect("a run");
+    for line in String::from_utf8_lossy(rest).lines() {
+        match Line::parse(line) {
+            Some(Line::Heard(heard)) => session.hears(heard),
+            Some(Line::Error { error }) => session.hears_error(&error),
+            None => {
+                let last_event_id = Some(line.as_bytes().to_vec());
+                let request = Request { last_event_id, ..Request::default() };
+                if let Some(taken) = session.take(&request, line.len() % 2 == 0, "/next") {
+                    session.rests();
+                    session.ends(taken.number);
+                }
+            }
+        }
+    }
+    session.exits("ended".into());
+    let verdict = session.verdict();
+    let n_heard_bytes: usize = verdict.heard.iter().map(|heard| heard.data.len()).sum();
+    assert!(n_heard_bytes <= Bounds::PUBLIC.max_heard && verdict.requests.len() <= 50);
+    assert!(verdict.because.iter().all(|reason| reason.said.len() < 4 * MAX_MESSAGE_BYTES));
 }
 
 /// The texts that verifiers read from a server, the files of the log, and the entries of a fleet: each value has one text
@@ -136,6 +173,7 @@ fn written(frame: &Frame) -> String {
     match frame {
         Frame::Comment => ":\n".into(),
         Frame::Retry(milliseconds) => format!("retry: {milliseconds}\n"),
+        Frame::Id(id) => format!("id: {id}\n\n"),
         Frame::Event { name, id, data } => {
             let id = id.as_ref().map(|id| format!("id: {id}\n")).unwrap_or_default();
             let data: String = data.split('\n').map(|line| format!("data: {line}\n")).collect();

@@ -116,6 +116,12 @@ impl RemoteError {
         }
     }
 
+    /// Whether the server asks its clients to stop requesting a stream: status 204.
+    /// <https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model>
+    pub fn asks_to_stop(&self) -> bool {
+        matches!(self, RemoteError::Unexpected { status: StatusCode::NO_CONTENT, .. })
+    }
+
     /// Whether the server has deleted the requested resource: status 410.
     pub fn is_gone(&self) -> bool {
         matches!(self, RemoteError::Unexpected { status: StatusCode::GONE, .. })

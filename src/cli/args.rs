@@ -7,6 +7,7 @@ use event_stream::http_url::HttpUrl;
 
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::export::ExportArgs;
+use crate::cli::lab::LabArgs;
 use crate::cli::monitor::MonitorArgs;
 use crate::cli::tail::TailArgs;
 use crate::cli::verify::VerifyArgs;
@@ -40,9 +41,10 @@ Environment:
 
 Exit codes:
   0  done
-  1  failed while running; doctor: faults found; verify: refused; monitor: an alarm
+  1  failed while running; doctor: faults found; verify: refused; monitor: an alarm; lab run: a
+     rule is broken
   2  usage or configuration error; doctor: also if the host is unreachable
-  3  tail, export: rolls are missing
+  3  tail, export: rolls are missing; lab run: the client never connected
   4  stats: the evidence against a fair die reached its alarm";
 
 const CHECK_HELP: &str = "\
@@ -127,6 +129,8 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// Watch a server's log, and fail if it is ever rewritten
     Monitor(Box<MonitorArgs>),
+    /// Test a client of event streams against a server that misbehaves on demand
+    Lab(Box<LabArgs>),
     /// Print a shell script that completes commands and options
     Completions {
         /// The shell that runs it

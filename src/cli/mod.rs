@@ -20,6 +20,7 @@ mod remote_log;
 mod remote_tree;
 mod verify;
 mod monitor;
+mod lab;
 mod man;
 pub mod usage;
 mod stats;
@@ -43,7 +44,8 @@ use crate::draft::Existing;
 /// How long the end of the program waits for its last output.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The exit code of `tail` and `export` when they succeeded, but rolls are missing.
+/// The exit code of `tail` and `export` when they succeeded, but rolls are missing, and of `lab run`
+/// when the client never connected.
 const GAP: u8 = 3;
 
 /// The exit code of `stats` if a die reached the alarm.
@@ -114,6 +116,7 @@ impl Cli {
             Command::Export(args) => export::export(*args, config),
             Command::Verify(args) => verify::verify(*args),
             Command::Monitor(args) => monitor::monitor(*args),
+            Command::Lab(args) => lab::lab(*args),
             Command::Completions { shell } => Ok(man::completions(shell)?),
             Command::Man { folder } => Ok(man::manual(&folder)?),
         }

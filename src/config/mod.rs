@@ -156,6 +156,7 @@ impl Config {
             feed: FeedConfig { heartbeat: table.heartbeat },
             web: WebConfig {
                 page_size: table.page_size,
+                lab_url: table.lab_url,
                 max_streams: table.max_streams,
                 max_streams_per_address: table.max_streams_per_address,
                 trusted_proxies: table.trusted_proxies,
@@ -328,6 +329,10 @@ mod tests {
                 "such as `https://example.org/rollcast`, got `git@",
             ),
             ("source = 'https://'", "got `https://`"),
+            (
+                "lab_url = 'lab.example.org'",
+                "such as `http://lab.example.org:8002/lab/`, got `lab.",
+            ),
             ("log_format = 'xml'", "unknown variant: found `xml`"),
         ];
         for (line, expected) in table {

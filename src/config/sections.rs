@@ -83,6 +83,9 @@ pub struct AboutConfig {
 pub struct WebConfig {
     /// Rolls on a page, 1 to 500.
     pub page_size: usize,
+    /// The address of a lab for clients of event streams: an `https:` or `http:` URL; `None`: pages
+    /// link to none.
+    pub lab_url: Option<String>,
     /// The maximum number of open streams, 1 to 1,000,000.
     pub max_streams: usize,
     /// The maximum number of open streams of one client address, 1 to 1,000,000.

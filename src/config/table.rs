@@ -36,6 +36,8 @@ pub struct Table {
     pub contact: Option<String>,
     #[serde(deserialize_with = "values::source")]
     pub source: Option<String>,
+    #[serde(deserialize_with = "values::lab_url")]
+    pub lab_url: Option<String>,
     pub static_dir: Option<PathBuf>,
     #[serde(deserialize_with = "values::dice")]
     pub dice: Dice,
@@ -70,6 +72,7 @@ impl Default for Table {
             operator: None,
             contact: None,
             source: None,
+            lab_url: None,
             static_dir: None,
             dice: Dice::try_from(Vec::from(dice)).expect("the default dice are valid"),
             every: Duration::from_secs(1),

@@ -83,6 +83,17 @@ pub fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     text_that(deserializer, |text| is_url(text, &["mailto:", "https://", "tel:"]), expected)
 }
 
+/// Reads `lab_url`.
+///
+/// # Errors
+///
+/// The value is no address on the web, or it is longer than 300 characters.
+pub fn lab_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let expected = "an address of at most 300 characters on the web, such as \
+                    `http://lab.example.org:8002/lab/`";
+    text_that(deserializer, |text| is_url(text, &["https://", "http://"]), expected)
+}
+
 /// Reads `source`.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::looks::{PAGES, set_width, start, visit};
 use crate::session::{Colours, Scheme, Session};
 
 /// Loads axe-core into every page from now on.
-fn load_axe(browser: &dyn Session) {
+pub fn load_axe(browser: &dyn Session) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser/node_modules/axe-core");
     let axe = std::fs::read_to_string(folder.join("axe.min.js")).unwrap_or_else(|error| {
         panic!("expected axe-core in {}, got {error}; tests/setup.sh installs it", folder.display())
@@ -18,7 +18,7 @@ fn load_axe(browser: &dyn Session) {
 }
 
 /// Violations on the current page: impact, rule, element.
-fn findings(browser: &dyn Session) -> Vec<String> {
+pub fn findings(browser: &dyn Session) -> Vec<String> {
     let found = browser.execute_async(
         "const done = arguments[arguments.length - 1];
          const told = ({ impact, id, nodes }) =>

@@ -24,6 +24,8 @@ mod draw;
 mod fairness;
 mod first_load;
 mod history;
+mod lab;
+mod lab_page;
 mod limits;
 mod live;
 mod looks;

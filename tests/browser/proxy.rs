@@ -16,6 +16,8 @@ pub enum Answer {
     Forward(String),
     /// Responds itself, with a page.
     Page(String),
+    /// The same with a script.
+    Script(String),
     BadGateway,
 }
 
@@ -88,14 +90,15 @@ impl Shared {
         self.requests.lock().unwrap().push((Instant::now(), path.clone()));
         match (self.answer)(&path) {
             Answer::Forward(path) => self.forward(client, &path, &headers),
-            Answer::Page(page) => reply(&mut client, "200 OK", &page),
-            Answer::BadGateway => reply(&mut client, "502 Bad Gateway", "no server here"),
+            Answer::Page(page) => reply(&mut client, "200 OK", "html", &page),
+            Answer::Script(script) => reply(&mut client, "200 OK", "javascript", &script),
+            Answer::BadGateway => bad_gateway(&mut client),
         }
     }
 
     fn forward(&self, mut client: TcpStream, path: &str, headers: &str) -> std::io::Result<()> {
         let Ok(mut server) = TcpStream::connect(("127.0.0.1", self.server)) else {
-            return reply(&mut client, "502 Bad Gateway", "no server here");
+            return bad_gateway(&mut client);
         };
         let connections = [client.try_clone()?, server.try_clone()?];
         self.connections.lock().unwrap().extend(connections);
@@ -140,11 +143,15 @@ fn read_head(client: &TcpStream) -> std::io::Result<(String, String)> {
     Ok((path.to_string(), headers))
 }
 
-fn reply(client: &mut TcpStream, status: &str, page: &str) -> std::io::Result<()> {
-    let length = page.len();
+fn bad_gateway(client: &mut TcpStream) -> std::io::Result<()> {
+    reply(client, "502 Bad Gateway", "html", "no server here")
+}
+
+fn reply(client: &mut TcpStream, status: &str, kind: &str, text: &str) -> std::io::Result<()> {
+    let length = text.len();
     write!(
         client,
-        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n{page}"
+        "HTTP/1.1 {status}\r\nContent-Type: text/{kind}; charset=utf-8\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{text}"
     )
 }

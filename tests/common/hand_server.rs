@@ -1,13 +1,14 @@
-//! A hand-made server. It answers, or misbehaves, as a test tells it to.
+//! A hand-made server, for answers that depend on the request, and for what is not HTTP. Answers that
+//! are known before are in `replies.rs`.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use super::{TIMEOUT, wait_for};
+use super::wait_for;
 
 /// A server that listens on a port of its own until it is dropped. Each connection has a thread.
 pub struct HandServer {
@@ -88,19 +89,6 @@ impl HandServer {
         server
     }
 
-    /// Answers the connections with these texts in turn. A connection whose answer does not
-    /// contain `connection: close` stays open. Connections beyond the answers are closed.
-    pub fn in_turn(answers: Vec<String>) -> HandServer {
-        HandServer::answering(move |n, _, mut client| {
-            let Some(answer) = answers.get(n) else { return Ok(()) };
-            client.write_all(answer.as_bytes())?;
-            if !answer.to_lowercase().contains("connection: close") {
-                thread::park_timeout(TIMEOUT);
-            }
-            Ok(())
-        })
-    }
-
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
@@ -123,19 +111,6 @@ impl HandServer {
             (requests.len() >= n).then_some(requests)
         })
     }
-}
-
-/// The answer with a file of rolls whose last one has the id `last`, perhaps incomplete.
-pub fn rolls_file(content_type: &str, last: i64, text: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nrollcast-last: {last}\r\n\
-         connection: close\r\n\r\n{text}"
-    )
-}
-
-/// The answer with an event stream that begins with these events.
-pub fn event_stream(events: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{events}")
 }
 
 impl Drop for HandServer {

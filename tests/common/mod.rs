@@ -7,9 +7,11 @@ pub mod door;
 pub mod events;
 pub mod falsified;
 pub mod hand_server;
+pub mod lab_rolls;
 pub mod listener;
 pub mod log_reader;
 pub mod log_server;
+pub mod replies;
 pub mod sockets;
 pub mod tail;
 

@@ -154,3 +154,25 @@ fn any_query_is_answered_or_refused_and_every_link_of_an_answer_works() {
     });
     check_texts("query", times(200, 5_000), queries, |query| server.query(query));
 }
+
+#[test]
+fn whatever_a_client_sends_to_the_lab_it_is_judged() {
+    let line = prop_oneof![
+        "\\{\"data\":\"(a|b|end of case|payload [1-9]|\\PC{0,9})\"(,\"id\":\"[0-9]{0,3}\")?\\}",
+        "\\{\"error\":\"\\PC{0,30}\"\\}",
+        "-?[0-9]{1,20}",
+        "\\PC{0,20}",
+    ];
+    let run = (any::<u8>(), prop::collection::vec(line, 0..40));
+    let run = run.prop_map(|(case, lines)| [&[case][..], lines.join("\n").as_bytes()].concat());
+    let field = ("(Host|Content-Length|Last-Event-ID|[A-Za-z-]{0,9})", "[ -~]{0,20}");
+    let fields = prop::collection::vec(field, 0..80).prop_map(|fields| {
+        fields.into_iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
+    });
+    let head =
+        ("(GET|POST|\\PC{0,5})", "/?[!-~]{0,40}", fields).prop_map(|(method, path, fields)| {
+            format!("{method} {path} HTTP/1.1\r\n{fields}\r\n").into_bytes()
+        });
+    let inputs = prop_oneof![3 => run, 1 => head, 1 => any::<Vec<u8>>()];
+    check("lab", times(1_000, 100_000), inputs, |bytes| bytes, properties::lab);
+}

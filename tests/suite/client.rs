@@ -1,4 +1,4 @@
-//! The HTTP client of the crate `event-stream`, against servers made by hand.
+//! The HTTP client of the crate `event-stream`, against servers that misbehave.
 
 use std::io::{ErrorKind, Read, Write};
 use std::thread::park_timeout;
@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use event_stream::client::{Certificates, Client, Config, Method, Request};
 use event_stream::parser::Frame;
 use event_stream::proxy::Proxies;
+use lab::script::Reply;
 
 use crate::common::TIMEOUT;
-use crate::common::hand_server::{HandServer, event_stream};
+use crate::common::hand_server::HandServer;
+use crate::common::replies::{Replies, event_stream, silence};
 
 fn client(max_redirects: u32) -> Client {
     Client::new(Config {
@@ -37,19 +39,19 @@ fn get(
 
 #[test]
 fn a_head_that_does_not_arrive_in_time_is_a_timeout() {
-    let silent = HandServer::in_turn(vec![String::new()]);
+    let silent = Replies::start([silence()]);
     let start = Instant::now();
     let error = get(&client(0), &silent.url("/"), Duration::from_millis(300)).err().unwrap();
     assert!(error.is_timeout(), "{error}");
     assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < TIMEOUT);
-    let closed = HandServer::in_turn(vec![]);
+    let closed = Replies::start([]);
     let error = get(&client(0), &closed.url("/"), TIMEOUT).err().unwrap();
     assert!(!error.is_timeout(), "{error}");
 }
 
 #[test]
 fn a_stream_yields_its_frames_until_the_time_for_it_is_over() {
-    let server = HandServer::in_turn(vec![event_stream(": hello\nid: 4\ndata: x\n\ndata: half")]);
+    let server = Replies::start([event_stream(": hello\nid: 4\ndata: x\n\ndata: half")]);
     let response = get(&client(0), &server.url("/"), Duration::from_millis(700)).unwrap();
     assert!(response.is_event_stream());
     let mut stream = response.into_stream();
@@ -67,8 +69,7 @@ fn a_stream_yields_its_frames_until_the_time_for_it_is_over() {
 
 #[test]
 fn a_body_that_breaks_off_is_an_error_and_no_timeout() {
-    let head = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n";
-    let server = HandServer::in_turn(vec![format!("{head}half")]);
+    let server = Replies::start([Reply::empty("200 OK", "Content-Length: 9\r\n").write("half")]);
     let response = get(&client(0), &server.url("/"), TIMEOUT).unwrap();
     let mut text = String::new();
     let error = response.into_body().read_to_string(&mut text).unwrap_err();

@@ -31,6 +31,7 @@ fn help_lists_commands_variables_and_exit_codes() {
         "export",
         "verify",
         "monitor",
+        "lab",
         "completions",
         "man",
     ];

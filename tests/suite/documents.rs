@@ -108,6 +108,10 @@ fn users_of(dependency: &str) -> Vec<String> {
     let mut folders = vec![path("src"), path("crates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            // Public clients, which the lab judges: they depend on anything.
+            if entry.ends_with("lab/adapters") {
+                continue;
+            }
             if entry.is_dir() {
                 folders.push(entry);
             } else if entry.extension().is_some_and(|end| end == "rs")

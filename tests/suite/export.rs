@@ -5,8 +5,8 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::process::Command;
 
 use crate::api::lines;
-use crate::common::hand_server::{HandServer, rolls_file};
-use crate::common::{Instance, run, signal, wait_for};
+use crate::common::replies::{Replies, rolls_file, silence};
+use crate::common::{Instance, TIMEOUT, run, signal, wait_for};
 use crate::pages::{get, quiet_instance};
 
 fn export(instance: &Instance, options: &[&str]) -> String {
@@ -136,11 +136,9 @@ fn two_exports_to_one_file_never_mix() {
     let columns = "id,rolled_at,1D6\r\n";
     let row = "1,2026-11-23T00:00:01.123Z,4\r\n";
     // The first connection stays open without the rest of the file.
-    let slow = "HTTP/1.1 200 OK\r\ncontent-type: text/csv\r\nrollcast-last: 1\r\n\r\nid,rolled";
-    let server = HandServer::in_turn(vec![
-        slow.into(),
-        rolls_file("text/csv", 1, &format!("{columns}{row}")),
-    ]);
+    let slow = rolls_file("text/csv", 1, "id,rolled").pause(TIMEOUT);
+    let whole = rolls_file("text/csv", 1, &format!("{columns}{row}"));
+    let server = Replies::start([slow, whole]);
     let url = server.url("/");
     let arguments = ["export", &url, "-o", "x.csv", "--force"];
     let mut first = instance.command().args(arguments).spawn().unwrap();
@@ -166,7 +164,7 @@ fn a_broken_download_continues_where_it_broke() {
     let csv = |last, text: String| rolls_file("text/csv", last, &text);
     // It breaks within a row, then after one. Newer rolls that the server has by then are not
     // part of the file.
-    let server = HandServer::in_turn(vec![
+    let server = Replies::start([
         csv(5, format!("{columns}{}{}3,2026-1", row(1), row(2))),
         csv(5, format!("{columns}{}", row(3))),
         csv(5, format!("{columns}{}{}", row(4), row(5))),
@@ -176,7 +174,7 @@ fn a_broken_download_continues_where_it_broke() {
     assert_eq!(code, 0, "{stderr}");
     let rows: String = (1..=5).map(row).collect();
     assert_eq!(stdout, format!("{columns}{rows}"));
-    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.target).collect();
     let expected = [
         "/api/rolls.csv?since=3600s0ms",
         "/api/rolls.csv?before=6&after=2-1795392002123",
@@ -192,21 +190,20 @@ fn a_download_reports_a_roll_that_is_left_out_and_fails_if_no_more_arrives() {
     let row = |id: i64| format!("{id},2026-11-23T00:00:0{id}.123Z,{id}\r\n");
     let csv = |last, text: String| rolls_file("text/csv", last, &text);
 
-    let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(1), row(3)))]);
+    let server = Replies::start([csv(3, format!("{columns}{}{}", row(1), row(3)))]);
     let (code, stdout, stderr) = run(instance.command().args(["export", &server.url("/")]));
     assert_eq!((code, stdout), (3, format!("{columns}{}{}", row(1), row(3))));
     assert!(stderr.contains("gap: roll 2 cannot be read"), "{stderr}");
 
     // A roll that comes twice is an error.
-    let server = HandServer::in_turn(vec![csv(3, format!("{columns}{}{}", row(2), row(2)))]);
+    let server = Replies::start([csv(3, format!("{columns}{}{}", row(2), row(2)))]);
     let (code, _, stderr) = run(instance.command().args(["export", &server.url("/")]));
     assert_eq!(code, 1);
     assert!(stderr.contains("expected roll 3, got `2,"), "{stderr}");
 
     let nothing = || csv(5, columns.to_string());
     let first = csv(5, format!("{columns}{}", row(1)));
-    let server =
-        HandServer::in_turn(vec![first, nothing(), nothing(), nothing(), nothing(), nothing()]);
+    let server = Replies::start([first, nothing(), nothing(), nothing(), nothing(), nothing()]);
     let options = ["export", &server.url("/"), "-o", "rolls.csv"];
     let (code, stdout, stderr) = run(instance.command().args(options));
     assert_eq!((code, stdout.as_str()), (1, ""));
@@ -218,7 +215,7 @@ fn a_download_reports_a_roll_that_is_left_out_and_fails_if_no_more_arrives() {
 fn a_signal_ends_an_export_and_leaves_no_incomplete_file() {
     let instance = Instance::new("");
     // It accepts connections and never answers.
-    let server = HandServer::in_turn(vec![String::new()]);
+    let server = Replies::start([silence()]);
     let mut command = instance.command();
     let mut child = command.args(["export", &server.url("/"), "-o", "x.csv"]).spawn().unwrap();
     server.wait_for_requests(1);

@@ -19,6 +19,8 @@ mod feed;
 mod file_limit;
 mod history;
 mod http;
+mod lab;
+mod lab_command;
 mod log_pages;
 mod overwritten;
 mod monitor;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use crate::common::hand_server::{HandServer, event_stream, rolls_file};
+use crate::common::hand_server::HandServer;
 use crate::common::tail::Tail;
 use crate::common::{Instance, run, wait_for};
 
@@ -45,8 +45,12 @@ fn this_machine_is_never_reached_through_a_proxy() {
 #[test]
 fn plain_http_is_requested_from_the_proxy_with_the_whole_url() {
     let sync = "event: sync\ndata: {\"mode\":\"live\",\"head\":\"0\",\"replay\":0,\"lost\":0}\n\n";
-    let stream = event_stream(&format!("{sync}id: 1-1795392001123\ndata: {{\"1D6\":4}}\n\n"));
-    let file = rolls_file("text/csv", 1, "id,rolled_at,1D6\r\n1,2026-11-23T00:00:01.123Z,4\r\n");
+    let stream = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n\
+         {sync}id: 1-1795392001123\ndata: {{\"1D6\":4}}\n\n"
+    );
+    let file = "HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nRollcast-Last: 1\r\n\
+                Connection: close\r\n\r\nid,rolled_at,1D6\r\n1,2026-11-23T00:00:01.123Z,4\r\n";
     let proxy = HandServer::answering(move |_, request, mut client| {
         let is_file = request.path.contains(".csv");
         client.write_all(if is_file { file.as_bytes() } else { stream.as_bytes() })?;

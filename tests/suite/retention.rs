@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::lines;
 use crate::common::events::{Ask, Frame, Stream};
-use crate::common::hand_server::{HandServer, rolls_file};
+use crate::common::replies::{Replies, rolls_file};
 use crate::common::tail::Tail;
 use crate::common::{Instance, run, wait_for};
 use crate::pages::{get, link, quiet_instance, row_ids};
@@ -352,7 +352,7 @@ fn a_download_that_is_overtaken_by_pruning_ends_early_instead_of_having_a_gap() 
         rolls_file("text/csv", 8, &format!("id,rolled_at,1D6\r\n{rows}"))
     };
     let none = rolls_file("text/csv", 0, "id,rolled_at,1D6\r\n");
-    let server = HandServer::in_turn(vec![csv(&[1, 2]), csv(&[5, 6]), none]);
+    let server = Replies::start([csv(&[1, 2]), csv(&[5, 6]), none]);
     let url = server.url("/");
     let (code, stdout, stderr) = run(instance.command().args(["export", &url]));
     let rows: String = [1, 2, 5, 6].map(row).concat();

@@ -104,6 +104,22 @@ fn crawlers_are_kept_from_addresses_without_end() {
 }
 
 #[test]
+fn developers_find_the_lab_where_there_is_one() {
+    let instance = Instance::new("every = '1h'\nlab_url = 'http://lab.example.org:8002/lab/'");
+    let _server = instance.start();
+    wait_for_head(&instance, 1);
+    let page = get(&instance.url("/developers"), &[]).body;
+    let link = "<a class=\"button\" href=\"http://lab.example.org:8002/lab/\">Open the lab</a>";
+    assert!(page.contains(link), "{page}");
+
+    let without = Instance::new("every = '1h'");
+    let _server = without.start();
+    wait_for_head(&without, 1);
+    let page = get(&without.url("/developers"), &[]).body;
+    assert!(page.contains("rollcast lab run") && !page.contains("Open the lab"), "{page}");
+}
+
+#[test]
 fn a_contact_is_in_security_txt_and_on_the_page_about_the_site() {
     let silent = Instance::new("every = '1h'");
     let _server = silent.start();

@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use lab::script::Reply;
+
 use crate::api::lines;
-use crate::common::hand_server::{HandServer, event_stream, rolls_file};
+use crate::common::replies::{Replies, event_stream, reply, rolls_file};
 use crate::common::tail::Tail;
 use crate::common::{Instance, ROLLCAST, run, wait_for};
 use crate::pages::quiet_instance;
@@ -109,13 +111,11 @@ fn nothing_that_a_server_sends_steers_the_terminal() {
          event: sync\ndata: {{\"mode\":\"reset\",\"reason\":\"{json}\",\"head\":\"1-1\",\"replay\":0,\"lost\":1}}\n\n\
          id: 2-1{evil}\ndata: {evil}\n\nid: 3-1\ndata: {{\"1D6{json}\":1}}\n\n"
     );
-    let error = format!(
-        "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n\
-         connection: close\r\n\r\n{{\"error\":{{\"code\":\"x\",\"message\":\"{json}\"}}}}"
-    );
+    let error = format!(r#"{{"error":{{"code":"x","message":"{json}"}}}}"#);
+    let error = reply("500 Internal Server Error", "application/json", error);
     let roll = "1,2026-11-23T00:00:01.123Z";
     let ndjson = r#"{"id":1,"rolled_at":"2026-11-23T00:00:01.123Z","dice":{"#;
-    let table: [(&[&str], String, i32); 8] = [
+    let table: [(&[&str], Reply, i32); 8] = [
         (&["tail", "-n", "0"], event_stream(&events), 0),
         (&["tail", "-n", "0"], error.clone(), 1),
         (&["tail", "-n", "1"], error.clone(), 1),
@@ -130,7 +130,7 @@ fn nothing_that_a_server_sends_steers_the_terminal() {
         ),
     ];
     for (arguments, answer, expected) in table {
-        let server = HandServer::in_turn(vec![answer.clone()]);
+        let server = Replies::start([answer]);
         let instance = Instance::new("");
         let url = server.url("/");
         let mut command = instance.command();
@@ -163,21 +163,21 @@ fn tail_gives_up_a_silent_connection_and_resumes_after_its_last_roll() {
     let sync = |json: &str| format!("retry: 700\nevent: sync\ndata: {json}\n\n");
     let live = sync(r#"{"mode":"live","head":"0","replay":0,"lost":0}"#);
     let rolls = "id: 1-1795392001123\ndata: {\"1D6\":4}\n\nid: 2-1795392002123\ndata: ";
-    let bad_gateway = "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let bad_gateway = || Reply::empty("502 Bad Gateway", "Content-Length: 0\r\n");
     let resumed = sync(r#"{"mode":"resumed","head":"2-1795392002123","replay":1,"lost":0}"#);
-    let server = HandServer::in_turn(vec![
+    let server = Replies::start([
         event_stream(&format!("{live}{rolls}")),
-        bad_gateway.into(),
-        bad_gateway.into(),
+        bad_gateway(),
+        bad_gateway(),
         event_stream(&format!("{resumed}id: 2-1795392002123\ndata: {{\"1D6\":5}}\n\n")),
     ]);
     let instance = Instance::new("");
     let options = ["tail", "--json", "-n", "0", "--silence", "1s", &server.url("/")];
     let mut tail = Tail::spawn(instance.command().args(options));
     let requests = server.wait_for_requests(4);
-    let last_event_ids: Vec<Option<&str>> =
-        requests.iter().map(|request| request.header("last-event-id")).collect();
-    let after_1 = Some("1-1795392001123");
+    let last_event_ids: Vec<Option<&[u8]>> =
+        requests.iter().map(|request| request.last_event_id.as_deref()).collect();
+    let after_1 = Some(&b"1-1795392001123"[..]);
     assert_eq!(last_event_ids, [None, after_1, after_1, after_1]);
     let pauses: Vec<u128> =
         requests.windows(2).map(|pair| (pair[1].at - pair[0].at).as_millis()).collect();

@@ -2,7 +2,6 @@
 //! part.
 
 use std::fs;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use rollcast::log::{Leaf, SigningKey, entry};
@@ -10,11 +9,11 @@ use rollcast::seeds::{Seed, sha256};
 use rollcast::text::hex;
 
 use crate::common::falsified::{falsified, falsified_by_the_key, later};
-use crate::common::hand_server::HandServer;
 use crate::common::log_server::{
     Falsify, Log, LogServer, falsifying_proxy, get, honest, server_with_log, signing_key,
     vector_leaves,
 };
+use crate::common::replies::{Replies, reply};
 use crate::common::{Instance, run, wait_for};
 
 fn verify(instance: &Instance, arguments: &[&str]) -> (i32, String, String) {
@@ -549,28 +548,17 @@ fn verify_retries_during_a_short_outage_but_not_at_a_wrong_address() {
     let log = Log::new(&vector_leaves());
     let (checkpoint, bundle) = (log.checkpoint(), entry("x"));
     let json = serde_json::json!({ "key": key, "oldest": 1 }).to_string();
-    let answer = |status: &str, kind: &str, body: &[u8]| {
-        let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n",
-            body.len()
-        );
-        [head.as_bytes(), body].concat()
-    };
-    let answers = [
-        answer("200 OK", "text/plain", checkpoint.as_bytes()),
-        answer("502 Bad Gateway", "text/html", b"<html>"),
-        answer("200 OK", "application/json", json.as_bytes()),
-        answer("200 OK", "application/octet-stream", &bundle),
-    ];
-    let server = HandServer::answering(move |n, _, mut client| {
-        client.write_all(answers.get(n).map_or(&[][..], |answer| answer))
-    });
+    let server = Replies::start([
+        reply("200 OK", "text/plain", checkpoint),
+        reply("502 Bad Gateway", "text/html", "<html>"),
+        reply("200 OK", "application/json", json),
+        reply("200 OK", "application/octet-stream", bundle),
+    ]);
     let (code, _, stderr) = verify(&instance, &[&server.url("/"), "--key", &key]);
     assert_eq!(code, 1);
     assert!(stderr.contains("got 502 Bad Gateway, text/html; trying again"), "{stderr}");
     assert!(stderr.contains("expected a bundle of leaves"), "{stderr}");
-    let paths: Vec<_> = server.requests().iter().map(|request| request.path.clone()).collect();
+    let paths: Vec<_> = server.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(paths, ["/checkpoint", "/api/proof", "/api/proof", "/tile/entries/000"]);
     // Nothing listens at this address.
     let (code, _, stderr) = verify(&instance, &[&instance.url("/"), "--key", &key]);

@@ -303,10 +303,9 @@ fn reconnect(
     let ids: Vec<String> = watch
         .arrivals
         .iter()
-        .filter_map(|arrival| match &arrival.frame {
-            Frame::Event { id: Some(id), .. } if !id.is_empty() => Some(id.clone()),
-            _ => None,
-        })
+        .filter_map(|arrival| arrival.frame.id())
+        .filter(|id| !id.is_empty())
+        .map(String::from)
         .collect();
     let at = ids.len().saturating_sub(2);
     let last_event_id = match ids.get(at) {

@@ -11,16 +11,31 @@ pub enum Frame {
     Event {
         /// Its type; `message` where the stream names none.
         name: String,
-        /// The id, if this event itself sets one.
+        /// The id, if this event itself sets one. Without one, the last id before it still counts.
         id: Option<String>,
         /// The data lines, joined with LF.
         data: String,
     },
-    /// How long to wait before a reconnect, in milliseconds. It comes as soon as its line is
-    /// complete, so before the event whose block it is in.
+    /// The id of a block without data: no event, but the id counts from here on.
+    Id(String),
+    /// How long to wait before a reconnect, in milliseconds; a longer time than 64 bits can hold
+    /// is [`u64::MAX`]. It comes as soon as its line is complete, so before the event whose block
+    /// it is in.
     Retry(u64),
     /// A comment line.
     Comment,
+}
+
+impl Frame {
+    /// The id that this frame sets. It counts until another frame sets one, and a client that
+    /// reconnects sends it. An empty one resets the id.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Frame::Event { id, .. } => id.as_deref(),
+            Frame::Id(id) => Some(id),
+            Frame::Retry(_) | Frame::Comment => None,
+        }
+    }
 }
 
 /// Turns bytes into frames.
@@ -74,7 +89,10 @@ impl Parser {
         if line.is_empty() {
             let (name, id) = (std::mem::take(&mut self.name), self.id.take());
             let name = if name.is_empty() { "message".into() } else { name };
-            return self.data.take().map(|data| Frame::Event { name, id, data });
+            return match self.data.take() {
+                Some(data) => Some(Frame::Event { name, id, data }),
+                None => id.map(Frame::Id),
+            };
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -90,8 +108,9 @@ impl Parser {
                 }
                 None => self.data = Some(value.into()),
             },
-            "retry" if value.bytes().all(|b| b.is_ascii_digit()) => {
-                return value.parse().ok().map(Frame::Retry);
+            "retry" if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => {
+                // Only a number beyond 64 bits is an error.
+                return Some(Frame::Retry(value.parse().unwrap_or(u64::MAX)));
             }
             _ => {}
         }
@@ -110,19 +129,38 @@ mod tests {
     #[test]
     fn frames_do_not_depend_on_how_the_bytes_are_cut() {
         let text = "\u{FEFF}: hello\r\nretry: 10\rretry: soon\n\nevent: sync\ndata: {}\n\n\
-                    id: 4-17\r\ndata:a\r\ndata: b\r\n\r\nid: 5\n\nnonsense\ndata\n\nevent: x\n\n";
+                    id: 4-17\r\ndata:a\r\ndata: b\r\n\r\nid: 5\n\nnonsense\ndata\n\nevent: x\n\n\
+                    event: x\nid\n\nid: 6\0\n\n";
         let expected = [
             Frame::Comment,
             Frame::Retry(10),
             event("sync", None, "{}"),
             event("message", Some("4-17"), "a\nb"),
+            Frame::Id("5".into()),
             event("message", None, ""),
+            Frame::Id(String::new()),
         ];
         for size in [1, 2, 3, 7, 1_000] {
             let mut parser = Parser::default();
             let frames: Vec<Frame> =
                 text.as_bytes().chunks(size).flat_map(|bytes| parser.feed(bytes)).collect();
             assert_eq!(frames, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_retry_time_is_digits_of_any_number() {
+        for (value, expected) in [
+            ("0000300", Some(300)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("100000000000000000000000", Some(u64::MAX)),
+            ("", None),
+            ("+5", None),
+            ("1.5", None),
+            ("٣", None),
+        ] {
+            let frames = Parser::default().feed(format!("retry: {value}\n").as_bytes());
+            assert_eq!(frames, Vec::from_iter(expected.map(Frame::Retry)), "{value}");
         }
     }
 

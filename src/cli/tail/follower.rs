@@ -64,7 +64,8 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
     ///
     /// # Errors
     ///
-    /// The first connection is refused, or the output cannot be written.
+    /// The first connection is refused, the server asks its clients to stop, or the output cannot be
+    /// written.
     pub async fn follow(
         &mut self,
         mut connect: impl FnMut(Option<Cursor>) -> mpsc::Receiver<Received>,
@@ -89,7 +90,9 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
                             }
                         }
                     }
-                    Ok(Some(Received::Refused(error))) if !was_open => return Err(error.into()),
+                    Ok(Some(Received::Refused(error))) if !was_open || error.asks_to_stop() => {
+                        return Err(error.into());
+                    }
                     Ok(Some(Received::Refused(error))) => {
                         break format!("{:#}", anyhow::Error::new(error));
                     }
@@ -124,7 +127,8 @@ impl<W: Write, N: FnMut(String)> Follower<W, N> {
                 Frame::Event { name, id: Some(id), data } if name == "message" => {
                     self.roll(&id, &data, &mut text);
                 }
-                Frame::Event { .. } | Frame::Comment => {}
+                // Only rolls move the cursor.
+                Frame::Event { .. } | Frame::Id(_) | Frame::Comment => {}
             }
         }
         self.out.write_all(text.as_bytes())?;
@@ -190,6 +194,7 @@ fn rolls(n: i64) -> String {
 mod tests {
     use std::cell::RefCell;
 
+    use http::StatusCode;
     use tokio::time::Instant;
 
     use super::*;
@@ -280,11 +285,10 @@ mod tests {
         Received::Ended("the server ended the stream".into())
     }
 
-    fn refused() -> Received {
-        let seen = "502 Bad Gateway, no content type".into();
+    fn refused(status: StatusCode) -> Received {
+        let seen = format!("{status}, no content type");
         let expected = "an event stream";
         let url = "http://a.example/stream/".into();
-        let status = http::StatusCode::BAD_GATEWAY;
         Received::Refused(RemoteError::Unexpected { expected, url, status, seen })
     }
 
@@ -306,7 +310,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_30_s_while_the_server_refuses() {
         let mut connections = vec![vec![Received::Frames(vec![sync(LIVE)]), ended()]];
-        connections.extend((0..8).map(|_| vec![refused()]));
+        connections.extend((0..8).map(|_| vec![refused(StatusCode::BAD_GATEWAY)]));
         connections.push(vec![Received::Frames(vec![roll(5)])]);
         let followed = follow(None, 1, connections).await;
         assert_eq!(followed.pauses[0], FIRST_RETRY, "the server asked for none");
@@ -322,10 +326,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_refuses_the_first_connection_is_an_error() {
-        let followed = follow(None, 1, vec![vec![refused()]]).await;
+        let followed = follow(None, 1, vec![vec![refused(StatusCode::BAD_GATEWAY)]]).await;
         let error = followed.end.expect_err("nothing to follow").to_string();
         assert!(error.contains("expected an event stream"), "{error}");
         assert_eq!(followed.cursors.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn status_204_stops_it_at_any_time() {
+        let first = vec![Received::Frames(vec![sync(LIVE), roll(5)]), ended()];
+        let followed = follow(None, 2, vec![first, vec![refused(StatusCode::NO_CONTENT)]]).await;
+        assert_eq!(followed.lines, [line(5)]);
+        let error = followed.end.expect_err("the server asked to stop").to_string();
+        assert!(error.contains("got 204 No Content"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_that_a_server_asks_for_is_bounded() {
+        let asks = |millis| vec![Received::Frames(vec![Frame::Retry(millis), sync(LIVE)]), ended()];
+        let last = vec![Received::Frames(vec![roll(5)])];
+        let times = [0, 3_000_000_000, u64::MAX];
+        let connections = times.map(asks).into_iter().chain([last]).collect();
+        let followed = follow(None, 1, connections).await;
+        let [shortest, longest] = [MIN_SERVER_RETRY, MAX_SERVER_RETRY];
+        assert_eq!(followed.pauses, [shortest, longest, longest]);
     }
 
     #[tokio::test(start_paused = true)]

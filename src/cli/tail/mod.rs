@@ -35,9 +35,9 @@ const ROLLS_TIMEOUT: Duration = Duration::from_secs(45);
 /// lost, and continues where it was.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 ended by a signal, or standard output was closed; 1 the server cannot be followed;
-2 usage or configuration error; 3 ended like 0, but rolls are missing: they are no longer kept,
-they cannot be read, or another history replaced theirs.")]
+Exit codes: 0 ended by a signal, or standard output was closed; 1 the server cannot be followed, or
+asks its clients to stop (status 204); 2 usage or configuration error; 3 ended like 0, but rolls are
+missing: they are no longer kept, they cannot be read, or another history replaced theirs.")]
 pub struct TailArgs {
     /// The server's URL; by default the configured server on this machine
     #[arg(value_parser = server_url)]

@@ -38,6 +38,8 @@ struct DevelopersView<'r> {
     reference: &'r Reference,
     /// For the examples of the reference.
     example_id: String,
+    /// The address of a lab for clients.
+    lab_url: Option<&'r str>,
 }
 
 /// The form as sent.
@@ -55,6 +57,7 @@ struct LookBackView {
 
 /// The facts that are equal in all responses.
 pub struct Facts {
+    lab_url: Option<String>,
     limits: Limits,
     reference: Reference,
 }
@@ -95,13 +98,15 @@ pub async fn page(
         limits: &facts.limits,
         reference: &facts.reference,
         example_id: head.id.max(RollId(1)).to_string(),
+        lab_url: facts.lab_url.as_deref(),
     };
     Ok(Page::render("developers", view))
 }
 
 impl Facts {
     pub fn of(config: &Config) -> Facts {
-        Facts { limits: Limits::of(config), reference: Reference::new() }
+        let lab_url = config.web.lab_url.clone();
+        Facts { lab_url, limits: Limits::of(config), reference: Reference::new() }
     }
 }
 

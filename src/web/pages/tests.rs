@@ -61,6 +61,7 @@ async fn built_in_files_make_the_same_pages_as_the_folders_of_the_source_tree() 
         address_header: None,
         template_dir: tree("templates"),
         static_dir: tree("static"),
+        lab_url: None,
     };
     let of_tree = SiteFiles::load(&web).expect("the source tree");
     assert!(of_tree.templates().contains("key `template_dir`"));

@@ -34,12 +34,8 @@ pub fn resume(seen: &Observations) -> Finding {
             }
         };
     }
-    let next = frames.iter().find_map(|frame| match frame {
-        Frame::Event { id: Some(id), .. } => Some(id),
-        _ => None,
-    });
-    match next {
-        Some(id) if reconnect.later_ids.contains(id) => {
+    match frames.iter().find_map(Frame::id) {
+        Some(id) if reconnect.later_ids.iter().any(|later| later == id) => {
             fine(NAME, format!("{sent}: the stream continued there"))
         }
         Some(id) => unknown(
@@ -72,6 +68,12 @@ mod tests {
             ("live", sync("live"), Fault, "`proxy_pass_request_headers off;`"),
             ("reset", sync("reset"), Fault, "one history"),
             ("the next one", id("49-2"), Fine, "the stream continued there"),
+            (
+                "its id alone",
+                Ok(vec![Frame::Id("49-2".into()), event("x", None, "y")]),
+                Fine,
+                "the stream continued there",
+            ),
             ("some other", id("77"), Unknown, "is lost on the way"),
             ("nothing", Ok(vec![]), Unknown, "no event with an id arrived"),
             (

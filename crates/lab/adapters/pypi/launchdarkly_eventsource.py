@@ -1,0 +1,11 @@
+"""launchdarkly-eventsource. Its default gives up after an error; with `always_continue` it reconnects."""
+
+import sys
+
+from ld_eventsource import SSEClient
+from ld_eventsource.config import ErrorStrategy
+from tell import URL, tell
+
+strategy = ErrorStrategy.always_continue() if "continue" in sys.argv else None
+for event in SSEClient(connect=URL, error_strategy=strategy).events:
+    tell(event.event, event.data, event.last_event_id)

@@ -1,0 +1,14 @@
+"""sseclient-py, a parser, with requests. It has the same module name as sseclient."""
+
+import os
+import sys
+
+import requests
+from tell import URL, tell
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../target/sseclient-py"))
+from sseclient import SSEClient  # noqa: E402
+
+response = requests.get(URL, stream=True, headers={"Accept": "text/event-stream"})
+for event in SSEClient(response).events():
+    tell(event.event, event.data, event.id)

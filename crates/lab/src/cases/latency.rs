@@ -1,0 +1,43 @@
+//! When an event is told: at once.
+
+use crate::case::{Case, Level};
+use crate::rule::PARSING;
+use crate::script::{Reply, Step};
+
+pub fn cases() -> Vec<Case> {
+    let at_once = |id, what, reply: Reply, event: &str| {
+        Case::must(id, what, PARSING)
+            .reply(reply.write(event).step(Step::UntilHeard(1)).end_of_case())
+            .tells(["a"])
+            .to_the_end()
+            .at_once()
+    };
+    let (stream, close) = (Reply::stream, Reply::until_close);
+    vec![
+        at_once(
+            "l-lf",
+            "an event is told as soon as its blank line is there (LF)",
+            stream(),
+            "data: a\n\n",
+        ),
+        at_once(
+            "l-crlf",
+            "an event is told as soon as its blank line is there (CRLF)",
+            stream(),
+            "data: a\r\n\r\n",
+        ),
+        at_once(
+            "l-cr",
+            "an event is told as soon as its blank line is there (CR): the client waits for no LF",
+            stream(),
+            "data: a\r\r",
+        )
+        .level(Level::Should),
+        at_once(
+            "l-close",
+            "an event is told as soon as its blank line is there, in a body without chunks",
+            close(),
+            "data: a\n\n",
+        ),
+    ]
+}

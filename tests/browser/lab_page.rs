@@ -1,0 +1,100 @@
+//! The pages of the event-stream lab: they run cases in each browser, and fit any screen.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use lab::server::{Audience, Lab};
+use tokio::runtime::Runtime;
+
+use crate::accessibility::{findings, load_axe};
+use crate::browser::Browser;
+use crate::looks::set_width;
+use crate::session::{Colours, Scheme, Session, in_each_browser};
+
+/// A lab on a free port.
+struct Running {
+    lab: Lab,
+    _runtime: Runtime,
+}
+
+impl Running {
+    fn start() -> Running {
+        let runtime = Runtime::new().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let guard = runtime.enter();
+        let lab = Lab::start(address, lab::cases::all(), Audience::Local).unwrap();
+        drop(guard);
+        Running { lab, _runtime: runtime }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.lab.address())
+    }
+}
+
+/// The rows of the table: case, and verdict with its reason.
+fn verdicts(browser: &dyn Session) -> Vec<(String, String)> {
+    browser.wait_for("document.documentElement.dataset.done === 'true'");
+    let rows = "[...document.querySelectorAll('#rows tr')].map(
+        ({ cells }) => [cells[0].textContent, `${cells[2].textContent} ${cells[4].textContent}`.trim()])";
+    let mut rows: Vec<(String, String)> = serde_json::from_value(browser.read(rows)).unwrap();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_browser_is_judged_by_what_it_tells_and_requests() {
+    in_each_browser(|browser| {
+        let lab = Running::start();
+        let cases = "i-sticky,p-basic,p-crlf-split,p-names,r-resume,s-ctype-html";
+        browser.goto(&lab.url(&format!("/lab/browser?cases={cases}")));
+        let expected: Vec<(String, String)> =
+            cases.split(',').map(|id| (id.into(), "ok".into())).collect();
+        assert_eq!(verdicts(browser), expected);
+        let report = browser.read("JSON.parse(globalThis.labReport).cases.length");
+        assert_eq!(report, 6, "the report to download has all cases");
+
+        // Control: a browser that does not tell what it hears fails.
+        let deaf = "EventSource.prototype.addEventListener = () => {}";
+        browser.goto(&lab.url("/lab/"));
+        browser.read(&format!("({deaf}, 0)"));
+        let run = "import('/lab/lab.js'), 0";
+        let body = "<p id=progress></p><a id=download hidden></a><table><tbody id=rows></table>";
+        browser.read(&format!("(document.body.innerHTML = `{body}`, 0)"));
+        browser.read("(history.replaceState(null, '', '/lab/browser?cases=p-basic'), 0)");
+        browser.read(&format!("({run})"));
+        let [(case, verdict)] = &verdicts(browser)[..] else { panic!("one case") };
+        assert!(case == "p-basic" && verdict.starts_with("fails "), "{case} {verdict}");
+    });
+}
+
+/// Firefox gives up here: to it, a refused connection to another origin is an error of CORS.
+#[test]
+fn a_case_that_closes_its_port_has_one_of_its_own() {
+    let browser = Browser::open();
+    let lab = Running::start();
+    browser.goto(&lab.url("/lab/browser?cases=r-away"));
+    assert_eq!(verdicts(&browser), [("r-away".to_owned(), "ok".to_owned())]);
+}
+
+#[test]
+fn the_pages_of_the_lab_fit_any_screen_and_have_no_violation() {
+    let browser = Browser::open();
+    let lab = Running::start();
+    for path in ["/lab/", "/lab/browser?cases=p-basic,i-sticky"] {
+        browser.goto(&lab.url(path));
+        if path.contains("browser") {
+            verdicts(&browser);
+        }
+        load_axe(&browser);
+        for (scheme, width) in
+            [(Scheme::Light, 1280), (Scheme::Light, 360), (Scheme::Dark, 360), (Scheme::Dark, 1280)]
+        {
+            browser.set_scheme(scheme);
+            set_width(width, &browser);
+            let found = findings(&browser);
+            assert!(found.is_empty(), "{path} {scheme:?} {width}: {found:#?}");
+            let fits = "document.documentElement.scrollWidth <= innerWidth";
+            assert_eq!(browser.read(fits), true, "{path} scrolls sideways at {width}");
+        }
+    }
+}
