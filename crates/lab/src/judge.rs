@@ -10,8 +10,9 @@ use crate::log::{Heard, Log};
 use crate::rule::Rule;
 use crate::script::END_OF_CASE;
 
-/// A run in which nothing happens for this long is over: longer than any default time of a reconnect.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// A run in which nothing happens for this long is over: longer than any default time of a reconnect,
+/// also if it doubles three times.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The same, if the script has no further answer.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// A run is over after this time, for cases that run by default.
@@ -114,6 +115,10 @@ pub fn judge(case: &Case, log: &Log) -> (Outcome, Vec<Reason>) {
     if compares_ids(case) && !log.heard.is_empty() && log.heard.iter().all(|it| it.id.is_none()) {
         return (Outcome::Skipped, vec![reason(case, "the client tells no ids", "")]);
     }
+    if let Some(n_told) = is_waiting(case, log) {
+        let said = format!("the client's pauses grow: it told {n_told} events, all as expected");
+        return (Outcome::Skipped, vec![reason(case, said, "")]);
+    }
     let reasons = reasons(case, log);
     let outcome = match case.level {
         Level::Info => Outcome::Recorded,
@@ -122,6 +127,16 @@ pub fn judge(case: &Case, log: &Log) -> (Outcome, Vec<Reason>) {
         Level::Should | Level::Must => Outcome::Fails,
     };
     (outcome, reasons)
+}
+
+/// How many events of a feed the client told, if it reconnects more and more slowly: clients may wait
+/// longer than `retry` says.
+fn is_waiting(case: &Case, log: &Log) -> Option<usize> {
+    let Script::Feed(_) = case.script else { return None };
+    let n_told = told(case, log).count();
+    let has_more = case.expect.tells.as_ref().is_some_and(|tells| n_told < tells.len());
+    let waits = log.exit.is_none() && log.n_replies > 2 && first_difference(case, log).is_none();
+    (has_more && waits && !tells_the_end(log)).then_some(n_told)
 }
 
 fn reason(case: &Case, said: impl Into<String>, expected: impl Into<String>) -> Reason {

@@ -29,8 +29,9 @@ use markdown::{BROWSER, Frame};
 use verdicts::{Client, Configuration, Kind, Outcome, Reason, Verdict};
 
 const USAGE: &str = "\
-usage: clients [--only NAME…] [--out FOLDER] [--skip-browsers] [--render]
+usage: clients [--only NAME…] [--cases PATTERNS] [--out FOLDER] [--skip-browsers] [--render]
   --only NAME…      run only clients and browsers with these names
+  --cases PATTERNS  judge only these cases again, and keep the other verdicts; not in browsers
   --out FOLDER      write clients.md and clients/verdicts.json here (default: docs)
   --skip-browsers   run no browsers
   --render          run nothing: write clients.md again, from verdicts.json and guide.md";
@@ -41,6 +42,7 @@ const SEED: u64 = 1;
 
 struct Options {
     only: Vec<String>,
+    cases: Option<String>,
     out: PathBuf,
     with_browsers: bool,
     is_render: bool,
@@ -94,7 +96,8 @@ async fn judge_all() -> anyhow::Result<()> {
     }
     for (i, configuration) in wanted.iter().enumerate() {
         let place = format!("client {} of {}: {}", i + 1, wanted.len(), configuration.title());
-        let cases = judge_client(configuration, &place).await?;
+        let cases = judge_client(configuration, options.cases.as_deref(), &place).await?;
+        let cases = output.with_others(configuration, cases, options.cases.is_some())?;
         output.add((*configuration).clone(), cases)?;
     }
     let browsers = Browser::ALL.into_iter().filter(|browser| is_wanted(browser.name()));
@@ -114,7 +117,7 @@ impl Options {
     fn parse(args: impl Iterator<Item = String>, root: &Path) -> anyhow::Result<Options> {
         let out = root.join("../../docs");
         let (only, with_browsers, is_render) = (Vec::new(), true, false);
-        let mut options = Options { only, out, with_browsers, is_render };
+        let mut options = Options { only, cases: None, out, with_browsers, is_render };
         let mut args = args.peekable();
         while let Some(arg) = args.next() {
             match &*arg {
@@ -128,6 +131,12 @@ impl Options {
                     let folder = args.next();
                     let folder = folder.with_context(|| format!("expected a folder\n{USAGE}"))?;
                     options.out = absolute(folder)?;
+                }
+                "--cases" => {
+                    let cases = args.next();
+                    options.cases =
+                        Some(cases.with_context(|| format!("expected cases\n{USAGE}"))?);
+                    options.with_browsers = false;
                 }
                 "--skip-browsers" => options.with_browsers = false,
                 "--render" => options.is_render = true,
@@ -159,6 +168,29 @@ impl Output {
             true
         });
         Ok(Output { folder: folder.to_owned(), guide, machine: machine(), clients })
+    }
+
+    /// These verdicts, together with the client's other ones if only some cases were judged again.
+    fn with_others(
+        &self,
+        client: &Configuration,
+        mut cases: Vec<Verdict>,
+        are_some: bool,
+    ) -> anyhow::Result<Vec<Verdict>> {
+        if !are_some {
+            return Ok(cases);
+        }
+        let before = self.clients.iter().find(|it| it.client.title() == client.title());
+        let before = before.with_context(|| {
+            format!("`{}` has no verdicts yet: run it without `--cases`", client.title())
+        })?;
+        let is_judged = |id: &str| cases.iter().any(|it| it.case == id);
+        let others: Vec<_> = before.cases.iter().filter(|it| !is_judged(&it.case)).collect();
+        let others: Vec<Verdict> = others.into_iter().cloned().collect();
+        cases.extend(others);
+        let place = |it: &Verdict| cases::all().iter().position(|case| case.id == it.case);
+        cases.sort_by_key(place);
+        Ok(cases)
     }
 
     /// Adds a client, or replaces it, and writes the files.
@@ -214,8 +246,16 @@ fn never_connected(configuration: &Configuration, judged: &[Judged]) -> anyhow::
     Ok(())
 }
 
-async fn judge_client(configuration: &Configuration, place: &str) -> anyhow::Result<Vec<Verdict>> {
-    let plan = plan(configuration);
+async fn judge_client(
+    configuration: &Configuration,
+    patterns: Option<&str>,
+    place: &str,
+) -> anyhow::Result<Vec<Verdict>> {
+    let mut plan = plan(configuration);
+    plan.cases.retain(|case| cases::matches(patterns.unwrap_or("*"), case.id));
+    if plan.cases.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut n_done = 0;
     let judged = run_plan(&plan, |_| {
         n_done += 1;

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
         Case::must(id, what, PROCESSING)
             .reconnect()
             .reply(send(&format!("retry: {retry}\ndata: a\n\n")))
-            .at_most(6, 3_000)
+            .at_most(12, 3_000)
     };
     vec![
         case(
