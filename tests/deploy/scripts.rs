@@ -25,6 +25,7 @@ fn shellcheck_finds_no_fault_in_our_scripts() {
         "deploy/debian/build.sh",
         "deploy/nats/as-operator.sh",
         "deploy/nats/certificates.sh",
+        "crates/lab/adapters/setup.sh",
         "deploy/debian/postinst",
         "deploy/debian/prerm",
         "deploy/debian/postrm",
