@@ -128,7 +128,7 @@ targets: # measure CPU, memory and layout shifts of the live page; 25 minutes on
 	features=$$(tests/setup.sh) && ROLLCAST_TARGETS=1 cargo test --locked --features "$$features" \
 		--test browser targets:: -- --nocapture --test-threads=1
 
-clients: # judge public clients of event streams, into docs/clients.md; 40 minutes
+clients: # judge public clients of event streams, into docs/clients.md; about an hour
 	tests/setup.sh >/dev/null
 	crates/lab/adapters/setup.sh
 	cargo run --release --locked -p lab --example clients
