@@ -4,6 +4,8 @@ const [name] = process.argv.slice(2);
 const tell = (event, data, id) =>
   // One package turns ids into numbers.
   console.log(JSON.stringify({ event: event || "message", data, id: id === undefined ? id : `${id}` }));
+// Loaded before the request: bytes that arrive meanwhile would be read together, not in pieces.
+await import(name);
 const response = await fetch(process.env.LAB_URL, { headers: { accept: "text/event-stream" } });
 
 const parsers = {

@@ -7,8 +7,8 @@ URL = os.environ["LAB_URL"]
 
 
 def tell(event, data, id=None):
-    """Prints an event. Without an id, the client tells none."""
-    said = {"event": event or "message", "data": data}
+    """Prints an event. Some clients tell no name of a `message`, and no id."""
+    said = {"event": "message" if event is None else event, "data": data}
     if id is not None:
         said["id"] = id
     print(json.dumps(said), flush=True)

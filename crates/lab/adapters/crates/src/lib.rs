@@ -8,9 +8,16 @@ pub fn url() -> String {
     env::var("LAB_URL").expect("LAB_URL is set by the lab")
 }
 
+/// The names of the events that the case has.
+pub fn names() -> Vec<String> {
+    let names = env::var("LAB_EVENTS").expect("LAB_EVENTS is set by the lab");
+    let mut names: Vec<String> = serde_json::from_str(&names).expect("a JSON array of names");
+    names.push("message".into());
+    names
+}
+
 /// Prints an event. Without an id, the client tells none.
 pub fn tell(event: &str, data: &str, id: Option<&str>) {
-    let event = if event.is_empty() { "message" } else { event };
     match id {
         Some(id) => println!("{}", serde_json::json!({ "event": event, "data": data, "id": id })),
         None => println!("{}", serde_json::json!({ "event": event, "data": data })),

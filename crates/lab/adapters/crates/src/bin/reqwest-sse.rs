@@ -11,7 +11,9 @@ async fn main() {
     };
     while let Some(event) = events.next().await {
         match event {
-            Ok(it) => tell(&it.event_type, &it.data, Some(it.last_event_id.as_deref().unwrap_or(""))),
+            Ok(it) => {
+                tell(&it.event_type, &it.data, Some(it.last_event_id.as_deref().unwrap_or("")))
+            }
             Err(error) => return fail(error),
         }
     }

@@ -1,13 +1,21 @@
-use lab_adapters::{fail, tell, url};
+use std::thread;
+
+use lab_adapters::{fail, names, tell, url};
 use sse_client::EventSource;
 
 fn main() {
+    let names = names();
+    // It connects at once, and tells nobody the events that come before a listener is there.
     let source = EventSource::new(&url()).expect("an address");
-    for event in source.receiver().iter() {
-        // Its own errors are events, too.
-        match &*event.type_ {
-            "error" => fail(event.data),
-            name => tell(name, &event.data, None),
-        }
+    for name in names {
+        // Without an id of its own, an event has the id "".
+        source.add_event_listener(&name, |it| {
+            tell(&it.type_, &it.data, Some(&*it.id).filter(|id| !id.is_empty()));
+        });
+    }
+    // Its own errors are events, too.
+    source.add_event_listener("error", |it| fail(it.data));
+    loop {
+        thread::park();
     }
 }

@@ -8,11 +8,13 @@ async fn main() {
     let mut events = SseStream::from_bytes_stream(response.bytes_stream());
     while let Some(event) = events.next().await {
         match event {
-            // It also gives blocks without data.
-            Ok(it) if it.data.is_none() => {}
+            // It gives the fields of each block, also of those without data. What they mean is left
+            // to its user.
             Ok(it) => {
-                let data = it.data.unwrap_or_default();
-                tell(&it.event.unwrap_or_default(), &data, it.id.as_deref());
+                let event = it.event.filter(|event| !event.is_empty());
+                if let Some(data) = it.data {
+                    tell(event.as_deref().unwrap_or("message"), &data, it.id.as_deref());
+                }
             }
             Err(error) => return fail(error),
         }
