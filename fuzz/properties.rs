@@ -67,8 +67,8 @@ pub fn values(text: &str) {
     }
 }
 
-/// A request to the lab, and a run of any case in which a client requests and tells anything: no
-/// panic, and what is remembered is bounded. The first byte chooses the case. Each line is told, or is
+/// A request to the lab, and a run of any case in which a client requests and reports anything: no
+/// panic, and what is remembered is bounded. The first byte chooses the case. Each line is reported, or is
 /// the `Last-Event-ID` of a request.
 pub fn lab(bytes: &[u8]) {
     if let Ok((request, _)) = lab::request::parse(bytes) {

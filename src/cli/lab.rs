@@ -29,9 +29,10 @@ The command is run once per case. It opens the stream at LAB_URL and prints each
 of JSON: {\"event\":\"message\",\"data\":\"…\",\"id\":\"…\"}. LAB_EVENTS contains the names of the case's
 other events, as a JSON array. LAB_CASE is the id of the case. The command is ended when the verdict
 is known.
-Marks: ✗ fails, ≠ differs from EventSource on purpose, k known failure, i recorded, - skipped.
-Exit codes: 0 no `must` fails, except known failures; 1 some do, or a known failure passes; 2 usage
-error, or the command cannot be run; 3 the command never connected.";
+Marks: ✗ fails, ≠ differs from EventSource on purpose, k known failure, ! a known failure that
+passes, i recorded, - skipped.
+Exit codes: 0 no `must` fails, except known failures; 1 some do, a known failure passes, or the run
+was stopped; 2 usage error, or the command cannot be run; 3 the command never connected.";
 
 /// Find out what a client of event streams gets wrong: a server that misbehaves on demand.
 #[derive(Clone, Debug, Args)]
@@ -60,7 +61,7 @@ enum LabCommand {
 
 #[derive(Clone, Debug, Args)]
 struct RunArgs {
-    /// Only cases with these ids; `*` stands for any characters, commas divide
+    /// Only cases with these ids; `*` stands for any characters. Separate patterns with commas
     #[arg(long, value_name = "PATTERNS", default_value = "*")]
     cases: String,
     /// The client only parses: the caller makes the requests and reconnects
@@ -106,7 +107,7 @@ struct ServeArgs {
     /// The port to listen on; 0 for any free one
     #[arg(long, value_name = "N", default_value_t = 8_002)]
     port: u16,
-    /// Bound what each client can use, for clients that nobody knows
+    /// Limit what each client can use, for a lab on a public network
     #[arg(long)]
     public: bool,
 }

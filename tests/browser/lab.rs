@@ -19,7 +19,7 @@ use crate::proxy::{Answer, Proxy};
 /// How often a case is tried that fails, as `rollcast lab run` does.
 const N_TRIES: usize = 3;
 
-/// The page. `follow` follows a stream of rolls and tells the lab.
+/// The page. `follow` follows a stream of rolls and reports the lab.
 const PAGE: &str = r#"<!doctype html>
 <title>A reader of streams</title>
 <link rel="icon" href="data:,">
@@ -48,12 +48,12 @@ class Broken {
 }
 
 window.follow = (url, broken) => {
-    let told = Promise.resolve();
+    let reported = Promise.resolve();
     const on = {
         onState() {},
         onSync() {},
         onRoll: (roll) => {
-            told = told.then(() => fetch(url.heard, { method: "POST", body: event(roll) }));
+            reported = reported.then(() => fetch(url.heard, { method: "POST", body: event(roll) }));
         },
     };
     new (broken ? Broken : Listener)(url.stream, "0", on).open();
@@ -72,7 +72,7 @@ fn cases() -> &'static [Case] {
         // a visitor must not have to reload it because a server was being restarted.
         "r-204" => {
             let last = Reply::stream().write("data: b\n\n").end_of_case();
-            let mut case = case.clone().reply(last).tells(["a", "b"]).to_the_end();
+            let mut case = case.clone().reply(last).reports(["a", "b"]).to_the_end();
             case.expect.stops = None;
             case.waits(3, 500)
         }

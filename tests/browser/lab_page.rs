@@ -53,7 +53,7 @@ fn a_browser_is_judged_by_what_it_tells_and_requests() {
         let report = browser.read("JSON.parse(globalThis.labReport).cases.length");
         assert_eq!(report, 6, "the report to download has all cases");
 
-        // Control: a browser that does not tell what it hears fails.
+        // Control: a browser that does not report what it hears fails.
         let deaf = "EventSource.prototype.addEventListener = () => {}";
         browser.goto(&lab.url("/lab/"));
         browser.read(&format!("({deaf}, 0)"));

@@ -57,17 +57,26 @@ pub struct Case {
 pub enum Script {
     /// One reply a request, in this order. The last one is repeated.
     Replies(Vec<Reply>),
-    /// The same, after a redirect with this status: only requests to its target get a reply.
-    Redirected(&'static str, Vec<Reply>),
+    /// The same, after a redirect: only requests to its target get a reply.
+    Redirected(Redirect, Vec<Reply>),
     /// A redirect to the next number, without end.
     Loop,
     /// A feed that continues after the id that the client sends.
     Feed(Feed),
 }
 
-/// An event that the client must tell.
+/// A redirect.
+#[derive(Clone, Copy, Debug)]
+pub struct Redirect {
+    /// Such as `302 Found`.
+    pub status: &'static str,
+    /// Its `Location` is a path, not a whole address.
+    pub is_relative: bool,
+}
+
+/// An event that the client must report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Told {
+pub struct Reported {
     pub event: String,
     pub data: String,
     /// The id, if the case asks for it.
@@ -75,21 +84,21 @@ pub struct Told {
     pub id: Option<String>,
 }
 
-impl From<&str> for Told {
-    fn from(data: &str) -> Told {
+impl From<&str> for Reported {
+    fn from(data: &str) -> Reported {
         ("message", data).into()
     }
 }
 
-impl From<String> for Told {
-    fn from(data: String) -> Told {
-        Told { event: "message".into(), data, id: None }
+impl From<String> for Reported {
+    fn from(data: String) -> Reported {
+        Reported { event: "message".into(), data, id: None }
     }
 }
 
-impl From<(&str, &str)> for Told {
-    fn from((event, data): (&str, &str)) -> Told {
-        Told { event: event.into(), data: data.into(), id: None }
+impl From<(&str, &str)> for Reported {
+    fn from((event, data): (&str, &str)) -> Reported {
+        Reported { event: event.into(), data: data.into(), id: None }
     }
 }
 
@@ -97,10 +106,10 @@ impl From<(&str, &str)> for Told {
 #[derive(Clone, Debug, Default)]
 pub struct Expect {
     /// Exactly these events, in this order, apart from the end of the case. `None`: not compared.
-    pub tells: Option<Vec<Told>>,
-    /// Events with these names may be told, or not.
+    pub reports: Option<Vec<Reported>>,
+    /// Events with these names may be reported, or not.
     pub ignores: &'static [&'static str],
-    /// The client tells the end of the case.
+    /// The client reports the end of the case.
     pub reaches_end: bool,
     /// `Last-Event-ID` of the request with this number, counted from 1; `None`: no header.
     pub last_event_ids: Vec<(usize, Option<&'static str>)>,
@@ -112,7 +121,7 @@ pub struct Expect {
     pub stops: Option<(usize, Duration)>,
     /// Within this time, there are at most this many requests.
     pub at_most: Option<(usize, Duration)>,
-    /// The events are told before the server writes anything else.
+    /// The events are reported before the server writes anything else.
     pub at_once: bool,
 }
 
@@ -122,7 +131,7 @@ pub struct Pause {
     /// The number of the request, counted from 1.
     pub before: usize,
     pub at_least: Duration,
-    /// Only where a rule is obeyed or not, at least 1 s from any default.
+    /// Only where a rule is obeyed or not, at least 1 s below the default of browsers, 3 s.
     pub at_most: Option<Duration>,
 }
 
@@ -190,31 +199,32 @@ impl Case {
         self
     }
 
-    /// The client must tell exactly these events.
-    pub fn tells<T: Into<Told>>(mut self, events: impl IntoIterator<Item = T>) -> Case {
-        self.expect.tells = Some(events.into_iter().map(Into::into).collect());
+    /// The client must report exactly these events.
+    pub fn reports<T: Into<Reported>>(mut self, events: impl IntoIterator<Item = T>) -> Case {
+        self.expect.reports = Some(events.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The client must tell exactly these data with these ids.
-    pub fn tells_ids(self, events: &[(&str, &str)]) -> Case {
-        let told = |(data, id): &(&str, &str)| Told { id: Some((*id).into()), ..(*data).into() };
-        let events: Vec<Told> = events.iter().map(told).collect();
-        self.tells(events)
+    /// The client must report exactly these data with these ids.
+    pub fn reports_ids(self, events: &[(&str, &str)]) -> Case {
+        let reported =
+            |(data, id): &(&str, &str)| Reported { id: Some((*id).into()), ..(*data).into() };
+        let events: Vec<Reported> = events.iter().map(reported).collect();
+        self.reports(events)
     }
 
-    /// The client must tell no event.
-    pub fn tells_nothing(self) -> Case {
-        self.tells::<&str>([])
+    /// The client must report no event.
+    pub fn reports_nothing(self) -> Case {
+        self.reports::<&str>([])
     }
 
-    /// The client may tell events with these names, or not.
+    /// The client may report events with these names, or not.
     pub fn ignores(mut self, names: &'static [&'static str]) -> Case {
         self.expect.ignores = names;
         self
     }
 
-    /// The client must tell the end of the case.
+    /// The client must report the end of the case.
     pub fn to_the_end(mut self) -> Case {
         self.expect.reaches_end = true;
         self
@@ -265,7 +275,7 @@ impl Case {
         self
     }
 
-    /// The events must be told before the server writes anything else.
+    /// The events must be reported before the server writes anything else.
     pub fn at_once(mut self) -> Case {
         self.expect.at_once = true;
         self
@@ -280,8 +290,8 @@ impl Case {
 
     /// The names of the events that the client must listen to, apart from `message`.
     pub fn event_names(&self) -> Vec<&str> {
-        let told = self.expect.tells.iter().flatten().map(|told| &*told.event);
-        let mut names: Vec<&str> = told.filter(|name| *name != "message").collect();
+        let reported = self.expect.reports.iter().flatten().map(|reported| &*reported.event);
+        let mut names: Vec<&str> = reported.filter(|name| *name != "message").collect();
         names.dedup();
         names
     }

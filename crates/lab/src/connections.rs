@@ -1,7 +1,7 @@
 //! How many connections are open, altogether and from each address.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +12,16 @@ pub struct Connections {
     all: Arc<Semaphore>,
     from: Mutex<HashMap<IpAddr, usize>>,
     max_per_address: usize,
+}
+
+/// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 /// An open connection. Dropping it ends the count.
@@ -36,6 +46,7 @@ impl Connections {
 
     /// Counts a connection; `None` if its address has too many.
     pub fn open(self: &Arc<Self>, address: IpAddr, permit: OwnedSemaphorePermit) -> Option<Open> {
+        let address = network(address);
         let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
         let n = from.entry(address).or_default();
         if *n >= self.max_per_address {
@@ -55,5 +66,22 @@ impl Drop for Open {
                 from.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_the_first_half_of_an_ipv6_address() {
+        let same = |a: &str, b: &str| {
+            let [a, b] = [a, b].map(|it| network(it.parse().expect("an address")));
+            a == b
+        };
+        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));
+        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
     }
 }

@@ -37,8 +37,10 @@ impl Feed {
     /// The answer to the request with this index, which says that it has the events up to `last`.
     /// The connections end at bytes that depend on `seed` and on the index only.
     pub fn reply(&self, index: usize, last: usize, seed: u64) -> Reply {
-        // The first time is short, so that all ends together take little time.
-        let mut text = String::from("retry: 50\n\n");
+        // A client may send any id.
+        let last = last.min(self.n_events);
+        // All ends together take little time.
+        let mut text = String::from("retry: 50\n");
         let after_retry = text.len();
         for number in last + 1..=self.n_events {
             text += &(self.format)(number, &Feed::data(number));
@@ -84,15 +86,21 @@ mod tests {
             for index in 0..FEED.n_ends {
                 let reply = FEED.reply(index, last, seed);
                 let text = text(&reply);
-                assert!(text.len() > "retry: 50\n\n".len());
+                assert!(text.len() > "retry: 50\n".len());
                 // Events whose blank line has arrived.
-                last += text.matches("\n\n").count() - 1;
+                last += text.matches("\n\n").count();
                 assert!(last < FEED.n_events, "seed {seed}");
             }
             let rest = text(&FEED.reply(FEED.n_ends, last, seed));
             assert!(rest.contains(&format!("id: {}\n", last + 1)));
             assert!(rest.contains("id: 30\n"));
         }
+    }
+
+    #[test]
+    fn a_client_that_claims_more_than_all_events_gets_the_end() {
+        let reply = FEED.reply(0, usize::MAX, 1);
+        assert_eq!((text(&reply).as_str(), reply.end), ("retry: 50\n", End::Hold));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::case::{Case, Level, Script, Told};
+use crate::case::{Case, Level, Reported, Script};
 use crate::log::{Heard, Log};
 use crate::rule::Rule;
 use crate::script::END_OF_CASE;
 
-/// A run in which nothing happens for this long is over: longer than any default time of a reconnect,
-/// also if it doubles three times.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A run in which nothing happens for this long is over. Clients may wait longer than `retry` says; most
+/// wait at most 10 s at first.
+const PATIENCE: Duration = Duration::from_secs(12);
 /// The same, if the script has no further answer.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// A run is over after this time, for cases that run by default.
@@ -72,7 +72,7 @@ impl fmt::Display for Reason {
 /// Whether a run is over at `now`, the time since it began: nothing can change its outcome, or the
 /// client had enough time.
 pub fn is_over(case: &Case, log: &Log, now: Duration) -> bool {
-    if log.exit.is_some() {
+    if log.exit.is_some() || log.is_truncated {
         return true;
     }
     let Some(first) = log.requests.first() else { return false };
@@ -91,7 +91,7 @@ pub fn is_over(case: &Case, log: &Log, now: Duration) -> bool {
             return true;
         }
     }
-    if tells_the_end(log) || first_difference(case, log).is_some() {
+    if reports_the_end(log) || first_difference(case, log).is_some() {
         return true;
     }
     if !case.slow && since_first > MAX_TIME {
@@ -112,11 +112,23 @@ pub fn is_over(case: &Case, log: &Log, now: Duration) -> bool {
 
 /// The outcome of a run that is over, and the reasons for it.
 pub fn judge(case: &Case, log: &Log) -> (Outcome, Vec<Reason>) {
-    if compares_ids(case) && !log.heard.is_empty() && log.heard.iter().all(|it| it.id.is_none()) {
-        return (Outcome::Skipped, vec![reason(case, "the client tells no ids", "")]);
+    if log.n_requests == 0 {
+        let outcome = if case.level == Level::Info { Outcome::Recorded } else { Outcome::Fails };
+        return (
+            outcome,
+            vec![reason(case, format!("never connected{}", ending(log)), "a request")],
+        );
     }
-    if let Some(n_told) = is_waiting(case, log) {
-        let said = format!("the client's pauses grow: it told {n_told} events, all as expected");
+    if log.is_truncated {
+        let said = "the client reported more than this lab remembers";
+        return (Outcome::Skipped, vec![reason(case, said, "")]);
+    }
+    if compares_ids(case) && !log.heard.is_empty() && log.heard.iter().all(|it| it.id.is_none()) {
+        return (Outcome::Skipped, vec![reason(case, "the client reports no ids", "")]);
+    }
+    if let Some(n_reported) = is_waiting(case, log) {
+        let said =
+            format!("the client backs off: it reported {n_reported} events, all as expected");
         return (Outcome::Skipped, vec![reason(case, said, "")]);
     }
     let reasons = reasons(case, log);
@@ -129,14 +141,17 @@ pub fn judge(case: &Case, log: &Log) -> (Outcome, Vec<Reason>) {
     (outcome, reasons)
 }
 
-/// How many events of a feed the client told, if it reconnects more and more slowly: clients may wait
-/// longer than `retry` says.
+/// How many events of a feed the client reported, if it reconnects more and more slowly: clients may
+/// wait longer than `retry` says. Its last pause must have been long enough that a longer one explains
+/// why it has not come back yet.
 fn is_waiting(case: &Case, log: &Log) -> Option<usize> {
     let Script::Feed(_) = case.script else { return None };
-    let n_told = told(case, log).count();
-    let has_more = case.expect.tells.as_ref().is_some_and(|tells| n_told < tells.len());
-    let waits = log.exit.is_none() && log.n_replies > 2 && first_difference(case, log).is_none();
-    (has_more && waits && !tells_the_end(log)).then_some(n_told)
+    let n_reported = reported(case, log).count();
+    let has_more = case.expect.reports.as_ref().is_some_and(|all| n_reported < all.len());
+    let [.., before, last] = &log.requests[..] else { return None };
+    let last_pause = last.at.saturating_sub(before.ended?);
+    let waits = log.exit.is_none() && first_difference(case, log).is_none();
+    (has_more && waits && !reports_the_end(log) && last_pause * 3 > PATIENCE).then_some(n_reported)
 }
 
 fn reason(case: &Case, said: impl Into<String>, expected: impl Into<String>) -> Reason {
@@ -150,18 +165,18 @@ fn reasons(case: &Case, log: &Log) -> Vec<Reason> {
     if let Some((said, expected)) = first_difference(case, log) {
         add(said, expected);
     } else {
-        let n_told = told(case, log).count();
-        let n_expected = expect.tells.as_ref().map_or(0, Vec::len);
-        if n_told < n_expected {
-            let missing = &expect.tells.as_ref().map_or("", |tells| &tells[n_told].data);
+        let n_reported = reported(case, log).count();
+        let n_expected = expect.reports.as_ref().map_or(0, Vec::len);
+        if n_reported < n_expected {
+            let missing = &expect.reports.as_ref().map_or("", |reports| &reports[n_reported].data);
             add(
-                format!("told {n_told} of {n_expected} events{}", ending(log)),
+                format!("reported {n_reported} of {n_expected} events{}", ending(log)),
                 format!("{} next", quoted(missing)),
             );
-        } else if expect.reaches_end && !tells_the_end(log) {
+        } else if expect.reaches_end && !reports_the_end(log) {
             let requests = requests(log.n_requests);
             add(
-                format!("did not tell the last event, after {requests}{}", ending(log)),
+                format!("did not report the last event, after {requests}{}", ending(log)),
                 format!("`{END_OF_CASE}`"),
             );
         }
@@ -230,7 +245,7 @@ fn reasons(case: &Case, log: &Log) -> Vec<Reason> {
         );
     }
     if expect.at_once && log.was_in_time.first() == Some(&false) {
-        add("told the event only when more bytes came".into(), "at once".into());
+        add("reported the event only after more bytes arrived".into(), "at once".into());
     }
     reasons
 }
@@ -241,49 +256,48 @@ fn requests(n: usize) -> String {
 
 /// How the client ended, and what it said about that.
 fn ending(log: &Log) -> String {
-    let connected = if log.n_requests == 0 { "; the client never connected" } else { "" };
     let exit = log.exit.as_ref().map(|exit| format!("; the client {exit}"));
     let error = log.errors.last().map(|error| format!("; it says {}", quoted(error)));
-    connected.to_owned() + &exit.unwrap_or_default() + &error.unwrap_or_default()
+    exit.unwrap_or_default() + &error.unwrap_or_default()
 }
 
 fn compares_ids(case: &Case) -> bool {
-    case.expect.tells.iter().flatten().any(|told| told.id.is_some())
+    case.expect.reports.iter().flatten().any(|reported| reported.id.is_some())
 }
 
 fn is_the_end(heard: &Heard) -> bool {
     heard.data == END_OF_CASE
 }
 
-fn tells_the_end(log: &Log) -> bool {
+fn reports_the_end(log: &Log) -> bool {
     log.heard.iter().any(is_the_end)
 }
 
-/// What the client told that counts, up to the end of the case.
-fn told<'a>(case: &'a Case, log: &'a Log) -> impl Iterator<Item = &'a Heard> {
+/// What the client reported that counts, up to the end of the case.
+fn reported<'a>(case: &'a Case, log: &'a Log) -> impl Iterator<Item = &'a Heard> {
     let counts = |heard: &&Heard| !case.expect.ignores.contains(&&*heard.event);
     log.heard.iter().take_while(|heard| !is_the_end(heard)).filter(counts)
 }
 
-/// The first event that differs from what the client must tell: what it told, and what was expected.
+/// The first event that differs from what the client must report: what it reported, and what was expected.
 fn first_difference(case: &Case, log: &Log) -> Option<(String, String)> {
-    let expected = case.expect.tells.as_ref()?;
-    told(case, log).enumerate().find_map(|(i, heard)| {
+    let expected = case.expect.reports.as_ref()?;
+    reported(case, log).enumerate().find_map(|(i, heard)| {
         let expected = expected.get(i);
-        let is_right = expected.is_some_and(|told| {
-            let id_is_right = match (&told.id, &heard.id) {
+        let is_right = expected.is_some_and(|reported| {
+            let id_is_right = match (&reported.id, &heard.id) {
                 (Some(expected), Some(id)) => expected == id,
                 _ => true,
             };
-            told.event == heard.event && told.data == heard.data && id_is_right
+            reported.event == heard.event && reported.data == heard.data && id_is_right
         });
         if is_right {
             return None;
         }
-        let with_id = expected.is_some_and(|told| told.id.is_some());
+        let with_id = expected.is_some_and(|reported| reported.id.is_some());
         let id = heard.id.as_deref().filter(|_| with_id);
         let said = format!("event {} was {}", i + 1, named(&heard.event, &heard.data, id));
-        let expected = expected.map_or("no event".into(), |Told { event, data, id }| {
+        let expected = expected.map_or("no event".into(), |Reported { event, data, id }| {
             named(event, data, id.as_deref())
         });
         Some((said, expected))

@@ -1,5 +1,5 @@
 //! A lab for clients of event streams (Server-Sent Events). For each case, its server does one wrong
-//! or rare thing, deterministically, on the real wire. A client is judged by what it told and by
+//! or rare thing, deterministically, on the real wire. A client is judged by what it reported and by
 //! which requests it made.
 //!
 //! - [`case`] describes cases by [`script`], [`feed`] and [`rule`]; [`cases`] contains all of them.
@@ -19,14 +19,15 @@ pub mod log;
 pub mod judge;
 pub mod request;
 pub mod verdict;
+mod connections;
 pub mod session;
 pub mod sessions;
+mod closing;
 mod gzip;
 mod wire;
 mod response;
 pub mod page;
 mod routes;
-mod connections;
 pub mod server;
 pub mod run;
 pub mod report;

@@ -1,4 +1,4 @@
-//! What has happened in a run: requests, and what the client told.
+//! What has happened in a run: requests, and what the client reported.
 
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ pub struct Log {
     pub requests: Vec<Request>,
     /// How many requests there were.
     pub n_requests: usize,
-    /// What the client told, in order.
+    /// What the client reported, in order.
     pub heard: Vec<Heard>,
-    /// When each event was told.
+    /// The client reported more than is remembered.
+    pub is_truncated: bool,
+    /// When each event was reported.
     pub heard_at: Vec<Duration>,
     /// What went wrong, as the client says.
     pub errors: Vec<String>,
@@ -26,7 +28,7 @@ pub struct Log {
     pub n_busy: usize,
     /// How many replies of the script have been taken.
     pub n_replies: usize,
-    /// Whether the client told its events in time, for each step that waited for that.
+    /// Whether the client reported its events in time, for each step that waited for that.
     pub was_in_time: Vec<bool>,
     /// When something happened last.
     pub changed_at: Duration,
@@ -45,14 +47,14 @@ pub struct Request {
     pub accept: Option<String>,
 }
 
-/// An event, as the client told it.
+/// An event, as the client reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
     #[serde(default = "message")]
     pub event: String,
     #[serde(default)]
     pub data: String,
-    /// `None` if the client does not tell ids.
+    /// `None` if the client does not report ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
@@ -70,7 +72,7 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads a line: a JSON object with `data`, and `event` and `id` if the client tells them, or with
+    /// Reads a line: a JSON object with `data`, and `event` and `id` if the client reports them, or with
     /// `error`. `None` if it is something else, such as a client's own log line.
     pub fn parse(line: &str) -> Option<Line> {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -82,7 +84,8 @@ impl Line {
         let object = value.as_object_mut()?;
         // Clients say null where they have nothing.
         object.retain(|_, value| !value.is_null());
-        serde_json::from_value(value).ok()
+        let error = format!("expected strings in `event`, `data` and `id`, got {line}");
+        Some(serde_json::from_value(value).unwrap_or(Line::Error { error }))
     }
 }
 
@@ -105,6 +108,13 @@ mod tests {
             (r#"{"event":null,"data":"a","id":null}"#, heard("message", "a", None)),
             (r#"{"event":"x"}"#, heard("x", "", None)),
             (r#"{"error":"refused"}"#, Some(Line::Error { error: "refused".into() })),
+            (
+                r#"{"data":"a","id":1}"#,
+                Some(Line::Error {
+                    error: "expected strings in `event`, `data` and `id`, got {\"data\":\"a\",\"id\":1}"
+                        .into(),
+                }),
+            ),
             (r#"{"level":"info"}"#, None),
             ("[1]", None),
             ("connected", None),

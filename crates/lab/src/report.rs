@@ -164,7 +164,7 @@ pub fn lines(judged: &Judged, known: &Known) -> String {
         reasons.join("; "),
         judged.case.rule
     );
-    if *verdict == Outcome::Fails && judged.is_unconnected {
+    if judged.is_unconnected {
         let said = errors.iter().chain(&judged.stderr);
         said.for_each(|line| text += &format!("    {line}\n"));
     }

@@ -7,6 +7,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::closing::close;
+
 /// How long writing a response may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,11 +52,9 @@ impl Response {
             body.len()
         );
         let whole = [head.as_bytes(), body].concat();
-        let write = async {
-            stream.write_all(&whole).await?;
-            stream.shutdown().await
-        };
         // The client may have gone.
-        let _ = timeout(WRITE_TIMEOUT, write).await;
+        if let Ok(Ok(())) = timeout(WRITE_TIMEOUT, stream.write_all(&whole)).await {
+            close(stream).await;
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::log::Line;
 use crate::page;
 use crate::request::Request;
 use crate::response::Response;
-use crate::session::Session;
+use crate::session::{DEFAULT_SEED, Next, Session};
 use crate::sessions::{NoRun, Sessions};
 
 /// What the server does with a request.
@@ -16,7 +16,7 @@ pub enum Route {
     Stream {
         session: Arc<Session>,
         is_moved: bool,
-        next: String,
+        next: Next,
     },
     /// It opens a port that the case of the run can close.
     Port(Arc<Session>),
@@ -54,7 +54,7 @@ pub fn route(
         [case, run] | [case, run, "next"] => stream(request, case, run, peer, sessions),
         [case, run, "port"] => port(request, case, run, peer, sessions),
         [case, run, action @ ("verdict" | "heard")] => {
-            Route::Response(verdict(request, case, run, action, sessions))
+            Route::Response(verdict(request, case, run, action, peer, sessions))
         }
         _ => Route::Response(not_found()),
     }
@@ -69,32 +69,44 @@ fn refuse(reason: NoRun) -> Response {
         NoRun::NoCase => "404 Not Found",
         NoRun::Name => "400 Bad Request",
         NoRun::TooMany | NoRun::TooManyHere => "503 Service Unavailable",
+        NoRun::Taken => "409 Conflict",
     };
     Response::error(status, &reason.to_string())
 }
 
 fn stream(request: &Request, case: &str, run: &str, peer: IpAddr, sessions: &Sessions) -> Route {
-    let seed = request.query.strip_prefix("seed=").and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let seed = number(&request.query, "seed").unwrap_or(DEFAULT_SEED);
     match sessions.begin(case, run, seed, peer) {
         Ok(session) => to_stream(session, request),
         Err(reason) => Route::Response(refuse(reason)),
     }
 }
 
+/// The number that a parameter of a query has.
+fn number(query: &str, name: &str) -> Option<u64> {
+    let value = query.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='))?;
+    value.parse().ok()
+}
+
 fn to_stream(session: Arc<Session>, request: &Request) -> Route {
     let moved = request.path.strip_suffix("/next");
     // The target of a redirect differs for each redirect.
-    let n: u32 = request.query.strip_prefix("n=").and_then(|n| n.parse().ok()).unwrap_or(0);
-    let next = format!("{}/next?n={}", moved.unwrap_or(&request.path), n.saturating_add(1));
+    let n = number(&request.query, "n").unwrap_or(0).saturating_add(1);
+    let path = format!("{}/next?n={n}", moved.unwrap_or(&request.path));
+    let url = match &*request.host {
+        "" => path.clone(),
+        host => format!("http://{host}{path}"),
+    };
+    let next = Next { url, path };
     Route::Stream { session, is_moved: moved.is_some(), next }
 }
 
 fn port(request: &Request, case: &str, run: &str, peer: IpAddr, sessions: &Sessions) -> Route {
     let error = |status, text| Route::Response(Response::error(status, text));
-    if !sessions.bounds().opens_ports {
+    if sessions.bounds().is_public {
         return error("403 Forbidden", "a public lab opens no ports: run it yourself");
     }
-    match sessions.begin(case, run, 0, peer) {
+    match sessions.begin(case, run, DEFAULT_SEED, peer) {
         Ok(session) if request.method == "POST" && session.case.needs_own_port() => {
             Route::Port(session)
         }
@@ -103,15 +115,16 @@ fn port(request: &Request, case: &str, run: &str, peer: IpAddr, sessions: &Sessi
     }
 }
 
-/// The verdict so far, after what the client tells in a POST request.
+/// The verdict so far, after what the client reports in a POST request.
 fn verdict(
     request: &Request,
     case: &str,
     run: &str,
     action: &str,
+    peer: IpAddr,
     sessions: &Sessions,
 ) -> Response {
-    let Some(session) = sessions.find(case, run) else {
+    let Some(session) = sessions.find(case, run, peer) else {
         return Response::error("404 Not Found", "no such run: request its stream first");
     };
     match (action, &*request.method) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, interval, timeout};
@@ -25,7 +25,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(20);
 /// How long the rest of a client's output may take.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest line of a client.
-const MAX_LINE: usize = 64 << 20;
+const MAX_LINE: u64 = 64 << 20;
 /// How many of the last lines of standard error are kept.
 const MAX_STDERR: usize = 20;
 
@@ -256,25 +256,38 @@ impl Client {
 
     /// Ends it, and everything that it has started.
     async fn kill(&mut self) {
-        if let Some(group) = self.group {
-            // It may have ended.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.kill_group();
         let _ = timeout(OUTPUT_TIMEOUT, self.child.wait()).await;
         self.drain().await;
     }
 }
 
-/// Calls `take` with each line that can be read.
+impl Client {
+    fn kill_group(&mut self) {
+        // A number that was a group's may soon be another one's.
+        if let Some(group) = self.group.take() {
+            // It may have ended.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Also if the run is stopped by a signal or an error.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+/// Calls `take` with each line that can be read. Longer ones are cut.
 async fn each_line(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(String)) {
     let Some(from) = from else { return };
     let mut reader = BufReader::new(from);
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader.read_until(b'\n', &mut line).await {
+        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) if line.len() > MAX_LINE => {}
             Ok(_) => take(String::from_utf8_lossy(&line).trim_end().to_owned()),
         }
     }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 /// The pause between two writes that the client should receive by separate reads.
-pub const APART: Duration = Duration::from_millis(30);
+pub const APART: Duration = Duration::from_millis(60);
 
 /// How long an open connection waits for the end of the case.
 const HOLD: Duration = Duration::from_secs(5);
 /// The same for large events, which slow clients need time for.
 const LONG_HOLD: Duration = Duration::from_secs(25);
 
-/// The data of the event that ends a case. A client that tells it has told everything before it.
+/// The data of the event that ends a case. A client that reports it has reported everything before it.
 pub const END_OF_CASE: &str = "end of case";
 
 /// The answer to one request.
@@ -26,7 +26,7 @@ pub struct Reply {
     pub body: Vec<Step>,
     /// What happens after the body.
     pub end: End,
-    /// How long [`End::Hold`] waits for the end of the case.
+    /// How long [`End::Hold`] is.
     pub hold: Duration,
 }
 
@@ -50,7 +50,7 @@ pub enum Step {
     Bytewise(Vec<u8>, Duration),
     /// Waits.
     Pause(Duration),
-    /// Waits until the client has told this many events, at most 3 s.
+    /// Waits until the client has reported this many events, at most 3 s.
     UntilHeard(usize),
 }
 
@@ -63,7 +63,7 @@ pub enum End {
     Cut,
     /// A TCP reset.
     Reset,
-    /// The connection stays open until the client tells the end of the case, 5 s or longer.
+    /// The connection stays open for a while. The run ends when the client reports the end of the case.
     Hold,
     /// The orderly end. The port is closed for this time then.
     Away(Duration),

@@ -34,12 +34,12 @@ struct Shared {
     connections: Arc<Connections>,
 }
 
-/// Whom a lab serves.
+/// Who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// Clients on this machine.
     Local,
-    /// Clients that nobody knows.
+    /// Any client on the network.
     Public,
 }
 
@@ -126,10 +126,14 @@ pub enum BeginError {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bind(address)?.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -161,7 +165,10 @@ async fn accept_and_close(
         let time = loop {
             tokio::select! {
                 accepted = listener.accept() => {
-                    let Ok((stream, peer)) = accepted else { return };
+                    let Ok((stream, peer)) = accepted else {
+                        sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    };
                     let permit = shared.connections.wait().await;
                     let Some(open) = shared.connections.open(peer.ip(), permit) else { continue };
                     let (run, shared) = (run.clone(), shared.clone());
@@ -177,13 +184,19 @@ async fn accept_and_close(
             }
         };
         drop((listener, connections));
-        sleep(time).await;
-        listener = loop {
-            match listen(address) {
-                Ok(listener) => break listener,
+        // A port that is bound, and on which nobody listens, refuses connections, and nobody else can
+        // take it.
+        let socket = loop {
+            match bind(address) {
+                Ok(socket) => break socket,
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         };
+        sleep(time).await;
+        match socket.listen(BACKLOG) {
+            Ok(again) => listener = again,
+            Err(_) => return,
+        }
     }
 }
 
@@ -221,39 +234,42 @@ async fn serve(
                 let Taken { reply, number } = taken;
                 return wire::play(&mut stream, &reply, accepts_gzip, &session, number).await;
             }
-            shared.sessions.forget(&session);
+            session.close();
             Response::error("429 Too Many Requests", "this run has had too many requests")
         }
-        Route::Port(session) => own_port(&request, peer, session, shared),
+        Route::Port(session) => match stream.local_addr() {
+            Ok(local) => own_port(&request, local.ip(), session, shared),
+            Err(_) => return None,
+        },
         Route::Response(response) => response,
     };
     response.send(&mut stream).await;
     None
 }
 
-/// Opens a port for a run, until it is over, and names its address.
+/// Opens a port for a run, until it is over, unless it has one. Names its address.
 fn own_port(
     request: &Request,
-    peer: IpAddr,
+    local: IpAddr,
     session: Arc<Session>,
     shared: &Arc<Shared>,
 ) -> Response {
-    let opened = listen(SocketAddr::new(peer, 0)).and_then(|listener| {
+    let port = session.own_port(|| {
+        let listener = listen(SocketAddr::new(local, 0))?;
         let address = listener.local_addr()?;
-        Ok((listener, address))
+        let (shared, session) = (shared.clone(), session.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = accept_and_close(listener, address, session.clone(), shared) => {}
+                _ = session.wait(session.time_left(), |_| false) => {}
+            }
+        });
+        Ok::<u16, io::Error>(address.port())
     });
-    let Ok((listener, address)) = opened else {
+    let Ok(port) = port else {
         return Response::error("503 Service Unavailable", "no port is free");
     };
     let host = request.host.rsplit_once(':').map_or(&*request.host, |(host, _)| host);
     let path = request.path.trim_end_matches("/port");
-    let url = format!("http://{host}:{}{path}", address.port());
-    let (shared, max_age) = (shared.clone(), shared.sessions.bounds().max_age);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = accept_and_close(listener, address, session.clone(), shared) => {}
-            _ = session.wait(max_age, |_| false) => {}
-        }
-    });
-    Response::json(&serde_json::json!({ "url": url }))
+    Response::json(&serde_json::json!({ "url": format!("http://{host}:{port}{path}") }))
 }

@@ -1,12 +1,13 @@
 //! A run: one client's connections to one case.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::case::{Case, Script};
+use crate::case::{Case, Redirect, Script};
 use crate::feed::Feed;
 use crate::judge::is_over;
 use crate::log::{Heard, Log, MAX_REMEMBERED, Request};
@@ -14,6 +15,9 @@ use crate::request;
 use crate::script::Reply;
 use crate::sessions::Bounds;
 use crate::verdict::Verdict;
+
+/// The seed of a run that names none.
+pub const DEFAULT_SEED: u64 = 1;
 
 /// A run.
 #[derive(Debug)]
@@ -25,11 +29,15 @@ pub struct Session {
     begun: Instant,
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
+    /// The port of its own, if it has one.
+    own_port: OnceLock<u16>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     log: Log,
+    /// The log when the run was over, and when that was: what happens later changes no verdict.
+    judged: Option<(Log, Duration)>,
     n_bytes: u64,
     n_heard_bytes: usize,
 }
@@ -37,16 +45,24 @@ struct State {
 /// What the answers of a run wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// How many events the client has told.
+    /// How many events the client has reported.
     pub n_heard: usize,
     /// Answers end now.
     pub is_over: bool,
 }
 
+/// The target of a redirect: the same run.
+#[derive(Clone, Debug, Default)]
+pub struct Next {
+    /// The whole address.
+    pub url: String,
+    pub path: String,
+}
+
 /// An answer to play, and the number of its request, from 0.
 #[derive(Debug)]
 pub struct Taken {
-    pub reply: Reply,
+    pub reply: Cow<'static, Reply>,
     pub number: usize,
 }
 
@@ -55,7 +71,8 @@ impl Session {
     pub fn new(case: &'static Case, bounds: Bounds, seed: u64, address: IpAddr) -> Session {
         let begun = Instant::now();
         let (state, progress) = (Mutex::default(), watch::Sender::default());
-        Session { case, bounds, seed, address, begun, state, progress }
+        let own_port = OnceLock::new();
+        Session { case, bounds, seed, address, begun, state, progress, own_port }
     }
 
     /// The address of the client that began it.
@@ -68,6 +85,23 @@ impl Session {
         self.begun.elapsed()
     }
 
+    /// For how long it still exists.
+    pub fn time_left(&self) -> Duration {
+        self.bounds.max_age.saturating_sub(self.age())
+    }
+
+    /// The port of its own, which `open` opens if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`.
+    pub fn own_port<E>(&self, open: impl FnOnce() -> Result<u16, E>) -> Result<u16, E> {
+        match self.own_port.get() {
+            Some(port) => Ok(*port),
+            None => open().map(|port| *self.own_port.get_or_init(|| port)),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,8 +109,9 @@ impl Session {
 
     /// Changes the log, notes the time, and wakes answers that wait.
     fn change<T>(&self, change: impl FnOnce(&mut State, Duration) -> T) -> T {
-        let now = self.begun.elapsed();
         let mut state = self.state();
+        let now = self.begun.elapsed();
+        state.settle(self.case, now);
         state.log.changed_at = now;
         let result = change(&mut state, now);
         let n_heard = state.log.heard.len();
@@ -86,8 +121,8 @@ impl Session {
     }
 
     /// Notes a request, and returns the answer; `None` if there were too many. `is_moved` says that it
-    /// follows a redirect of the case, to `next`.
-    pub fn take(&self, request: &request::Request, is_moved: bool, next: &str) -> Option<Taken> {
+    /// follows a redirect of the case. `next` is the target of a redirect.
+    pub fn take(&self, request: &request::Request, is_moved: bool, next: &Next) -> Option<Taken> {
         self.change(|state, at| {
             let log = &mut state.log;
             let number = log.n_requests;
@@ -106,21 +141,24 @@ impl Session {
                 });
             }
             log.n_busy += 1;
-            let located = |status| {
-                Reply::empty(status, &format!("Location: {next}\r\nContent-Length: 0\r\n"))
+            let located = |status, target: &str| {
+                let fields = format!("Location: {target}\r\nContent-Length: 0\r\n");
+                Cow::Owned(Reply::empty(status, &fields))
             };
             let reply = match &self.case.script {
-                Script::Redirected(status, _) if !is_moved => located(status),
-                Script::Loop => located("302 Found"),
+                Script::Redirected(Redirect { status, is_relative }, _) if !is_moved => {
+                    located(status, if *is_relative { &next.path } else { &next.url })
+                }
+                Script::Loop => located("302 Found", &next.url),
                 Script::Replies(replies) | Script::Redirected(_, replies) => {
                     let index = log.n_replies.min(replies.len() - 1);
                     log.n_replies += 1;
-                    replies[index].clone()
+                    Cow::Borrowed(&replies[index])
                 }
                 Script::Feed(feed) => {
                     let last = Feed::last(request.last_event_id.as_deref().unwrap_or_default());
                     log.n_replies += 1;
-                    feed.reply(log.n_replies - 1, last, self.seed)
+                    Cow::Owned(feed.reply(log.n_replies - 1, last, self.seed))
                 }
             };
             Some(Taken { reply, number })
@@ -148,25 +186,27 @@ impl Session {
         });
     }
 
-    /// Notes whether the client told its events in time.
+    /// Notes whether the client reported its events in time.
     pub fn notes_in_time(&self, was_in_time: bool) {
         self.change(|state, _| state.log.was_in_time.push(was_in_time));
     }
 
-    /// Notes an event that the client told. Events beyond the bound are dropped.
+    /// Notes an event that the client reported. Beyond the bound, only that there was one.
     pub fn hears(&self, heard: Heard) {
         self.change(|state, now| {
             let n_bytes =
                 heard.event.len() + heard.data.len() + heard.id.as_ref().map_or(0, String::len);
-            state.n_heard_bytes += n_bytes + size_of::<Heard>();
+            state.n_heard_bytes += n_bytes;
             if state.n_heard_bytes <= self.bounds.max_heard {
                 state.log.heard.push(heard);
                 state.log.heard_at.push(now);
+            } else {
+                state.log.is_truncated = true;
             }
         });
     }
 
-    /// Notes an error that the client told.
+    /// Notes an error that the client reported.
     pub fn hears_error(&self, error: &str) {
         self.change(|state, _| {
             if state.log.errors.len() < 10 {
@@ -199,7 +239,9 @@ impl Session {
 
     /// Whether nothing can change the outcome.
     pub fn is_over(&self) -> bool {
-        is_over(self.case, &self.state().log, self.begun.elapsed())
+        let mut state = self.state();
+        state.settle(self.case, self.begun.elapsed());
+        state.judged.is_some()
     }
 
     /// Ends all answers of the run.
@@ -209,7 +251,20 @@ impl Session {
 
     /// The verdict so far.
     pub fn verdict(&self) -> Verdict {
-        let log = self.state().log.clone();
-        Verdict::of(self.case, log, self.begun.elapsed())
+        let mut state = self.state();
+        let now = self.begun.elapsed();
+        state.settle(self.case, now);
+        let (log, now) = state.judged.clone().unwrap_or_else(|| (state.log.clone(), now));
+        drop(state);
+        Verdict::of(self.case, log, now)
+    }
+}
+
+impl State {
+    /// Keeps the log for the verdict if the run is over.
+    fn settle(&mut self, case: &Case, now: Duration) {
+        if self.judged.is_none() && is_over(case, &self.log, now) {
+            self.judged = Some((self.log.clone(), now));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::case::Case;
+use crate::connections::network;
 use crate::session::Session;
 
 /// What a lab allows.
@@ -27,8 +28,9 @@ pub struct Bounds {
     pub max_connections: usize,
     /// How many of them come from one address.
     pub max_connections_per_address: usize,
-    /// Whether a run may have a port of its own.
-    pub opens_ports: bool,
+    /// Whether clients do not know each other: each address sees only its own runs, and no run has a
+    /// port of its own.
+    pub is_public: bool,
 }
 
 impl Bounds {
@@ -42,10 +44,10 @@ impl Bounds {
         max_heard: 64 << 20,
         max_connections: 4_096,
         max_connections_per_address: 4_096,
-        opens_ports: true,
+        is_public: false,
     };
 
-    /// For clients that nobody knows.
+    /// For any client on the network.
     pub const PUBLIC: Bounds = Bounds {
         max_runs: 64,
         max_runs_per_address: 8,
@@ -55,7 +57,7 @@ impl Bounds {
         max_heard: 64 << 10,
         max_connections: 512,
         max_connections_per_address: 32,
-        opens_ports: false,
+        is_public: true,
     };
 }
 
@@ -64,8 +66,11 @@ impl Bounds {
 pub struct Sessions {
     cases: &'static [Case],
     bounds: Bounds,
-    runs: Mutex<HashMap<(&'static str, String), Arc<Session>>>,
+    runs: Mutex<Runs>,
 }
+
+/// The runs by case and name.
+type Runs = HashMap<(&'static str, String), Arc<Session>>;
 
 /// Why there is no run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +83,8 @@ pub enum NoRun {
     TooMany,
     #[error("too many runs from this address: try again in a minute")]
     TooManyHere,
+    #[error("another client has a run with this name: choose another one")]
+    Taken,
 }
 
 impl Sessions {
@@ -115,24 +122,34 @@ impl Sessions {
         }
         let mut runs = self.runs();
         if let Some(session) = runs.get(&(case.id, run.to_owned())) {
-            return Ok(session.clone());
+            return if self.may_see(session, address) {
+                Ok(session.clone())
+            } else {
+                Err(NoRun::Taken)
+            };
         }
-        if runs.len() >= self.bounds.max_runs {
-            return Err(NoRun::TooMany);
-        }
-        let n_here = runs.values().filter(|session| session.address() == address).count();
-        if n_here >= self.bounds.max_runs_per_address {
+        let is_here = |session: &Session| network(session.address()) == network(address);
+        let n_here = runs.values().filter(|session| is_here(session)).count();
+        if n_here >= self.bounds.max_runs_per_address && !forget_oldest(&mut runs, is_here) {
             return Err(NoRun::TooManyHere);
+        }
+        if runs.len() >= self.bounds.max_runs && !forget_oldest(&mut runs, |_| true) {
+            return Err(NoRun::TooMany);
         }
         let session = Arc::new(Session::new(case, self.bounds, seed, address));
         runs.insert((case.id, run.to_owned()), session.clone());
         Ok(session)
     }
 
-    /// The run with this name.
-    pub fn find(&self, case: &str, run: &str) -> Option<Arc<Session>> {
+    /// The run with this name, if this address may see it.
+    pub fn find(&self, case: &str, run: &str, address: IpAddr) -> Option<Arc<Session>> {
         let case = self.cases.iter().find(|it| it.id == case)?;
-        self.runs().get(&(case.id, run.to_owned())).cloned()
+        let session = self.runs().get(&(case.id, run.to_owned())).cloned();
+        session.filter(|session| self.may_see(session, address))
+    }
+
+    fn may_see(&self, session: &Session, address: IpAddr) -> bool {
+        !self.bounds.is_public || network(session.address()) == network(address)
     }
 
     /// Forgets a run, and ends its answers.
@@ -142,7 +159,7 @@ impl Sessions {
     }
 
     /// The runs, without those that are too old.
-    fn runs(&self) -> MutexGuard<'_, HashMap<(&'static str, String), Arc<Session>>> {
+    fn runs(&self) -> MutexGuard<'_, Runs> {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.retain(|_, session| {
             let is_young = session.age() < self.bounds.max_age;
@@ -153,4 +170,15 @@ impl Sessions {
         });
         runs
     }
+}
+
+/// Forgets the oldest of these runs that is over. Returns whether there was one.
+fn forget_oldest(runs: &mut Runs, is_meant: impl Fn(&Session) -> bool) -> bool {
+    let over = runs.iter().filter(|(_, session)| is_meant(session) && session.is_over());
+    let oldest = over.max_by_key(|(_, session)| session.age()).map(|(name, _)| name.clone());
+    let forgotten = oldest.and_then(|name| runs.remove(&name));
+    forgotten.is_some_and(|session| {
+        session.close();
+        true
+    })
 }

@@ -3,20 +3,19 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
 use tokio::select;
 use tokio::time::{sleep, timeout};
 
+use crate::closing::{close, closed};
 use crate::gzip;
 use crate::script::{End, Framing, Reply, Step};
 use crate::session::Session;
 
-/// How long an answer waits for an event to be told.
+/// How long an answer waits for an event to be reported.
 const HEARD_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the client may take to close a connection that the server has ended.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,7 +36,9 @@ pub async fn play(
         select! {
             played = player.play(reply, number) => played,
             // The client has gone, so nobody waits for the rest.
-            () = gone(&mut reader) => Ok(()),
+            () = closed(&mut reader) => Ok(()),
+            // The run is over, or too old.
+            _ = session.wait(session.time_left(), |_| false) => Ok(()),
         }
     };
     session.ends(number);
@@ -46,24 +47,15 @@ pub async fn play(
             // Without a linger time, closing a socket resets the connection.
             let _ = stream.set_zero_linger();
         }
-        _ if played.is_ok() => {
+        End::Away(time) => {
+            // The port closes at once: the client may come back soon.
             let _ = stream.shutdown().await;
-            // A socket that is closed with unread bytes resets its connection, and the client might
-            // lose what was sent.
-            let _ = timeout(CLOSE_TIMEOUT, gone(stream)).await;
+            return Some(time);
         }
+        _ if played.is_ok() => close(stream).await,
         _ => {}
     }
-    match reply.end {
-        End::Away(time) => Some(time),
-        _ => None,
-    }
-}
-
-/// Waits until the client closes the connection.
-async fn gone(reader: &mut (impl AsyncRead + Unpin)) {
-    let mut bytes = [0; 512];
-    while !matches!(reader.read(&mut bytes).await, Ok(0) | Err(_)) {}
+    None
 }
 
 /// Notes that an answer is over when it is dropped.

@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import sys
 
-from tell import URL, tell
+from report import URL, report
 
 client = importlib.import_module(f"aiohttp_sse_client{''.join(sys.argv[1:])}.client")
 
@@ -12,7 +12,7 @@ client = importlib.import_module(f"aiohttp_sse_client{''.join(sys.argv[1:])}.cli
 async def main():
     async with client.EventSource(URL) as source:
         async for event in source:
-            tell(event.type, event.data, event.last_event_id)
+            report(event.type, event.data, event.last_event_id)
 
 
 asyncio.run(main())

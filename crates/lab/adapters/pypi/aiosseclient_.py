@@ -3,12 +3,12 @@
 import asyncio
 
 from aiosseclient import aiosseclient
-from tell import URL, tell
+from report import URL, report
 
 
 async def main():
     async for event in aiosseclient(URL):
-        tell(event.event, event.data, event.id)
+        report(event.event, event.data, event.id)
 
 
 asyncio.run(main())

@@ -2,8 +2,8 @@
 
 import httpx
 from httpx_sse import connect_sse
-from tell import URL, tell
+from report import URL, report
 
 with httpx.Client() as client, connect_sse(client, "GET", URL) as source:
     for sse in source.iter_sse():
-        tell(sse.event, sse.data, sse.id)
+        report(sse.event, sse.data, sse.id)

@@ -5,7 +5,7 @@ import time
 import httpx
 from httpx_sse import connect_sse
 from stamina import retry
-from tell import URL, tell
+from report import URL, report
 
 
 def iter_sse_retrying(client, method, url):
@@ -31,4 +31,4 @@ def iter_sse_retrying(client, method, url):
 
 with httpx.Client() as client:
     for sse in iter_sse_retrying(client, "GET", URL):
-        tell(sse.event, sse.data, sse.id)
+        report(sse.event, sse.data, sse.id)

@@ -4,8 +4,8 @@ import sys
 
 from ld_eventsource import SSEClient
 from ld_eventsource.config import ErrorStrategy
-from tell import URL, tell
+from report import URL, report
 
 strategy = ErrorStrategy.always_continue() if "continue" in sys.argv else None
 for event in SSEClient(connect=URL, error_strategy=strategy).events:
-    tell(event.event, event.data, event.last_event_id)
+    report(event.event, event.data, event.last_event_id)

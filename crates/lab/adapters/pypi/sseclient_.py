@@ -1,7 +1,7 @@
 """sseclient, which reconnects."""
 
 from sseclient import SSEClient
-from tell import URL, tell
+from report import URL, report
 
 for message in SSEClient(URL):
-    tell(message.event, message.data, message.id)
+    report(message.event, message.data, message.id)

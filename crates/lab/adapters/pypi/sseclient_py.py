@@ -4,11 +4,11 @@ import os
 import sys
 
 import requests
-from tell import URL, tell
+from report import URL, report
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../target/sseclient-py"))
 from sseclient import SSEClient  # noqa: E402
 
 response = requests.get(URL, stream=True, headers={"Accept": "text/event-stream"})
 for event in SSEClient(response).events():
-    tell(event.event, event.data, event.id)
+    report(event.event, event.data, event.id)

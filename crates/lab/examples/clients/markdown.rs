@@ -219,7 +219,7 @@ fn anchor(heading: &str) -> String {
 }
 
 /// A text of the lab as Markdown, on one line: code remains code, and nothing else has a meaning. Code
-/// is between backticks. Code that contains a backtick cannot be told from two pieces of code.
+/// is between backticks. Code that contains a backtick cannot be distinguished from two pieces of code.
 fn markdown(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     let is_paired = parts.len() % 2 == 1;
@@ -278,9 +278,9 @@ mod tests {
         let verdicts = [
             ("p-bom", Outcome::Ok, "", ""),
             ("r-retry-32", Outcome::Fails, "152 requests in 400 ms", "at most 6 in 3 s"),
-            ("q-7", Outcome::Fails, "told 1 of 2 events", ""),
+            ("q-7", Outcome::Fails, "reported 1 of 2 events", ""),
             ("s-404", Outcome::Differs, "event 1 was `a|b`", "no event"),
-            ("i-nul", Outcome::Skipped, "the client tells no ids", ""),
+            ("i-nul", Outcome::Skipped, "the client reports no ids", ""),
         ];
         let text = page(&[client("@a/b_c", &verdicts)], &FRAME);
         let row = "| [@a/b\\_c](https://example.org/) | [1.0](#ab_c-10) | reconnects | 4 | 1 | 1 | 1 | 1 | yes |\n";
@@ -292,9 +292,9 @@ mod tests {
             "### @a/b\\_c 1.0\n\n[@a/b\\_c](https://example.org/) reconnects: 1 of 4 cases are ok".into(),
             "`rollcast lab run -- node npm/@a/b_c.mjs`.\n\n**The retry field**\n\n- `r-retry-32`: ".into(),
             format!(". 152 requests in 400 ms, expected at most 6 in 3 s ([html#sse-processing-model]({rule}#sse-processing-model))\n\n**Quiet streams**\n\n"),
-            "- `q-7` (should): 7 s of silence: the client stays. Told 1 of 2 events ([".into(),
+            "- `q-7` (should): 7 s of silence: the client stays. Reported 1 of 2 events ([".into(),
             "**Departs from EventSource**\n\n- `s-404`: 404 with a stream as its body. Event 1 was <code>a\\|b</code>, expected no event ([".into(),
-            "Not judged, because the client tells no ids: `i-nul`.\n\n## How to add a client\n".into(),
+            "Not judged, because the client reports no ids: `i-nul`.\n\n## How to add a client\n".into(),
         ] {
             assert!(text.contains(&expected), "expected {expected} in {text}");
         }
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_text_of_the_lab_remains_what_it_is() {
         for (text, expected) in [
-            ("told `a`, expected `b`", "told `a`, expected `b`"),
+            ("reported `a`, expected `b`", "reported `a`, expected `b`"),
             ("event 1 was ``, expected `a`", "event 1 was (empty), expected `a`"),
             ("was ` a `", "was `  a  `"),
             ("was ` a`", "was ` a`"),

@@ -292,7 +292,7 @@ pub mod tests {
     fn a_file_keeps_all_verdicts_with_a_line_per_case() -> anyhow::Result<()> {
         let verdicts = [
             ("p-bom", Outcome::Ok, "", ""),
-            ("s-404", Outcome::Differs, "told `\n\"`", "no event"),
+            ("s-404", Outcome::Differs, "reported `\n\"`", "no event"),
         ];
         let clients = vec![client("a", &verdicts), client("b", &[])];
         let text = json(&clients)?;

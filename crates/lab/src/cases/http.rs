@@ -8,7 +8,7 @@ use crate::script::{Framing, Reply, Step};
 
 pub fn cases() -> Vec<Case> {
     let one_event = |case: Case, reply: Reply| {
-        case.reply(reply.write("data: a\n\n").end_of_case()).to_the_end().tells(["a"])
+        case.reply(reply.write("data: a\n\n").end_of_case()).to_the_end().reports(["a"])
     };
     let content_type = |id, what, content_type: &str| {
         one_event(Case::must(id, what, PROCESSING).http(), Reply::with_type(content_type))
@@ -55,7 +55,7 @@ pub fn cases() -> Vec<Case> {
         )
         .reply(chunks())
         .to_the_end()
-        .tells(["a1", "b"]),
+        .reports(["a1", "b"]),
         one_event(
             Case::must(
                 "h-slow-head",
@@ -79,7 +79,7 @@ pub fn cases() -> Vec<Case> {
                     .end_of_case(),
             )
             .to_the_end()
-            .tells(["a", "b"]),
+            .reports(["a", "b"]),
         one_event(
             Case::must(
                 "h-request",

@@ -8,21 +8,21 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("i-sticky", "an event without an id has the last one")
             .sends("id: 1\ndata: a\n\ndata: b\n\nid: 2\ndata: c\n\ndata: d\n\n")
-            .tells_ids(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "2")]),
+            .reports_ids(&[("a", "1"), ("b", "1"), ("c", "2"), ("d", "2")]),
         case("i-reset", "an empty id resets it")
-            .sends("id: 1\ndata: a\n\nid\ndata: b\n\ndata: c\n\n")
-            .tells_ids(&[("a", "1"), ("b", ""), ("c", "")]),
+            .sends("id: 1\ndata: a\n\nid:\ndata: b\n\ndata: c\n\n")
+            .reports_ids(&[("a", "1"), ("b", ""), ("c", "")]),
         case("i-nul", "an id that contains NUL is ignored")
             .sends("id: 1\ndata: a\n\nid: 2\0x\ndata: b\n\n")
-            .tells_ids(&[("a", "1"), ("b", "1")]),
+            .reports_ids(&[("a", "1"), ("b", "1")]),
         case("i-no-data", "an id in a block without data counts for the next event")
             .sends("id: 1\ndata: a\n\nid: 2\n\ndata: b\n\n")
-            .tells_ids(&[("a", "1"), ("b", "2")]),
+            .reports_ids(&[("a", "1"), ("b", "2")]),
         case("i-utf8", "an id is any text")
             .sends("id: ü é 🎲\ndata: a\n\n")
-            .tells_ids(&[("a", "ü é 🎲")]),
+            .reports_ids(&[("a", "ü é 🎲")]),
         case("i-last", "the last id of an event counts")
             .sends("id: 1\nid: 2\ndata: a\n\n")
-            .tells_ids(&[("a", "2")]),
+            .reports_ids(&[("a", "2")]),
     ]
 }

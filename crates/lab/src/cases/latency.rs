@@ -1,4 +1,4 @@
-//! When an event is told: at once.
+//! When an event is reported: at once.
 
 use crate::case::{Case, Level};
 use crate::rule::PARSING;
@@ -8,7 +8,7 @@ pub fn cases() -> Vec<Case> {
     let at_once = |id, what, reply: Reply, event: &str| {
         Case::must(id, what, PARSING)
             .reply(reply.write(event).step(Step::UntilHeard(1)).end_of_case())
-            .tells(["a"])
+            .reports(["a"])
             .to_the_end()
             .at_once()
     };
@@ -16,26 +16,26 @@ pub fn cases() -> Vec<Case> {
     vec![
         at_once(
             "l-lf",
-            "an event is told as soon as its blank line is there (LF)",
+            "an event is reported as soon as its blank line is there (LF)",
             stream(),
             "data: a\n\n",
         ),
         at_once(
             "l-crlf",
-            "an event is told as soon as its blank line is there (CRLF)",
+            "an event is reported as soon as its blank line is there (CRLF)",
             stream(),
             "data: a\r\n\r\n",
         ),
         at_once(
             "l-cr",
-            "an event is told as soon as its blank line is there (CR): the client waits for no LF",
+            "an event is reported as soon as its blank line is there (CR): the client waits for no LF",
             stream(),
             "data: a\r\r",
         )
         .level(Level::Should),
         at_once(
             "l-close",
-            "an event is told as soon as its blank line is there, in a body without chunks",
+            "an event is reported as soon as its blank line is there, in a body without chunks",
             close(),
             "data: a\n\n",
         ),

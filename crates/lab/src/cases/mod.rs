@@ -71,7 +71,7 @@ mod tests {
     fn each_case_asks_for_something_and_says_what_happens() {
         for case in all() {
             let expect = &case.expect;
-            let is_asked = expect.tells.is_some()
+            let is_asked = expect.reports.is_some()
                 || expect.reaches_end
                 || expect.stops.is_some()
                 || expect.at_most.is_some();

@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
             .level(Level::Should)
             .reply(reply.write("data: b\n\n").end_of_case())
             .to_the_end()
-            .tells(["a", "b"])
+            .reports(["a", "b"])
     };
     let drip = Step::Bytewise("data: abc\n\n".into(), Duration::from_millis(120));
     vec![
@@ -23,6 +23,6 @@ pub fn cases() -> Vec<Case> {
         Case::must("q-drip", "one byte every 120 ms", INTERPRETATION)
             .reply(Reply::stream().step(drip).end_of_case())
             .to_the_end()
-            .tells(["abc"]),
+            .reports(["abc"]),
     ]
 }

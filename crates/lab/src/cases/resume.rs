@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::case::{Case, Level, Script, Told};
+use crate::case::{Case, Level, Redirect, Reported, Script};
 use crate::feed::{Feed, plain};
 use crate::rule::{LAST_EVENT_ID, PROCESSING};
 use crate::script::{End, Framing, Reply, Step};
@@ -39,7 +39,7 @@ fn ways_to_end() -> Vec<Case> {
         resume(id, what)
             .reply(first)
             .reply(last("id: 3\ndata: c\n\n"))
-            .tells(["a", "b", "c"])
+            .reports(["a", "b", "c"])
             .last_event_id(2, "2")
     };
     let one = "id: 1\ndata: a\n\n";
@@ -80,25 +80,25 @@ fn ways_to_end() -> Vec<Case> {
         )
         .reply(length.write(promised).pause(pause).ends(End::Cut))
         .reply(last("data: b\n\n"))
-        .tells(["a", "b"])
+        .reports(["a", "b"])
         .last_event_id(2, "1"),
         resume("r-bad-chunk", "the client reconnects after a malformed chunk, with the last id")
             .level(Level::Should)
             .reply(malformed.write(chunk).pause(pause).write("xyz\r\n").ends(End::Cut))
             .reply(last("data: b\n\n"))
-            .tells(["a", "b"])
+            .reports(["a", "b"])
             .last_event_id(2, "1"),
         resume("r-away", "the server's port is closed for 1.5 s")
             .reply(first(one).ends(End::Away(Duration::from_millis(1_500))))
             .reply(last("data: b\n\n"))
-            .tells(["a", "b"])
+            .reports(["a", "b"])
             .last_event_id(2, "1"),
         resume("r-moved", "the client reconnects after a 307 and an end: it keeps its last id")
             .script(Script::Redirected(
-                "307 Temporary Redirect",
+                Redirect { status: "307 Temporary Redirect", is_relative: false },
                 vec![first(one), last("data: b\n\n")],
             ))
-            .tells(["a", "b"])
+            .reports(["a", "b"])
             .last_event_id(3, "1"),
     ]
 }
@@ -106,7 +106,7 @@ fn ways_to_end() -> Vec<Case> {
 fn which_id() -> Vec<Case> {
     let case =
         |id, what, first: Reply| Case { rule: LAST_EVENT_ID, ..resume(id, what) }.reply(first);
-    let then_b = |case: Case| case.reply(last("data: b\n\n")).tells(["a", "b"]);
+    let then_b = |case: Case| case.reply(last("data: b\n\n")).reports(["a", "b"]);
     let cut = "id: 1\ndata: a\n\nid: 2\ndata: x\n";
     vec![
         then_b(case(
@@ -114,7 +114,7 @@ fn which_id() -> Vec<Case> {
             "the last id stays when later events have none",
             first("id: 1\ndata: a\n\n").write("data: b\n\ndata: c\n\n"),
         ))
-        .tells(["a", "b", "c", "b"])
+        .reports(["a", "b", "c", "b"])
         .last_event_id(2, "1"),
         case(
             "r-id-only",
@@ -143,18 +143,18 @@ fn which_id() -> Vec<Case> {
             "after an empty id there is no header",
             first("id: 1\ndata: a\n\nid:\ndata: b\n\n"),
         ))
-        .tells(["a", "b", "b"])
+        .reports(["a", "b", "b"])
         .no_last_event_id(2),
         then_b(case(
             "r-id-nul",
             "an id that contains NUL does not count",
             first("id: 1\ndata: a\n\nid: 2\0\ndata: b\n\n"),
         ))
-        .tells(["a", "b", "b"])
+        .reports(["a", "b", "b"])
         .last_event_id(2, "1"),
         case("r-id-utf8", "the header contains the id in UTF-8", first("id: ü€\ndata: a\n\n"))
             .reply(last(""))
-            .tells(["a"])
+            .reports(["a"])
             .last_event_id(2, "ü€"),
         case(
             "r-id-many",
@@ -163,7 +163,7 @@ fn which_id() -> Vec<Case> {
         )
         .reply(Reply::stream().write("id: 2\ndata: b\n\n"))
         .reply(last("id: 3\ndata: c\n\n"))
-        .tells(["a", "b", "c"])
+        .reports(["a", "b", "c"])
         .last_event_id(2, "1")
         .last_event_id(3, "2"),
         case(
@@ -173,7 +173,7 @@ fn which_id() -> Vec<Case> {
         )
         .reply(Reply::stream().write(": nothing\n\n"))
         .reply(last(""))
-        .tells(["a"])
+        .reports(["a"])
         .last_event_id(2, "1")
         .last_event_id(3, "1"),
     ]
@@ -186,14 +186,14 @@ fn refusals() -> Vec<Case> {
             .reply(first(one))
             .reply(Reply::empty(status, "Content-Length: 0\r\n"))
             .reply(last("data: b\n\n"))
-            .tells(["a", "b"])
+            .reports(["a", "b"])
     };
     vec![
         Case::must("r-204", "204 on a reconnect stops the client", PROCESSING)
             .reconnect()
             .reply(first(one))
             .reply(Reply::empty("204 No Content", ""))
-            .tells(["a"])
+            .reports(["a"])
             .stops(2, 6_000),
         refused(
             "r-502",
@@ -211,18 +211,18 @@ fn refusals() -> Vec<Case> {
 fn whole_feeds() -> Vec<Case> {
     let feed = |id, what, ends: &'static [End]| {
         let feed = Feed { n_events: 30, n_ends: 6, ends, format: plain };
-        let all: Vec<Told> = (1..=feed.n_events).map(|n| Feed::data(n).into()).collect();
-        resume(id, what).script(Script::Feed(feed)).tells(all)
+        let all: Vec<Reported> = (1..=feed.n_events).map(|n| Feed::data(n).into()).collect();
+        resume(id, what).script(Script::Feed(feed)).reports(all)
     };
     vec![
         feed(
             "r-exactly",
-            "30 events over 6 orderly ends at any byte: each is told once, in order",
+            "30 events over 6 orderly ends at any byte: each is reported once, in order",
             &[End::Orderly],
         ),
         feed(
             "r-exactly-cut",
-            "30 events over missing last chunks, resets and ends: each is told once, in order",
+            "30 events over missing last chunks, resets and ends: each is reported once, in order",
             &[End::Cut, End::Orderly, End::Reset],
         ),
     ]

@@ -1,5 +1,5 @@
-//! The `retry` field. Its lower bounds are exact. Upper bounds only tell a client that obeys a short
-//! time from one that waits its own default time, which is 3 s or longer where it is not below 2 s.
+//! The `retry` field. Its lower bounds are exact. An upper bound finds a client that waits the default
+//! time of browsers, 3 s or longer, instead of a short one.
 
 use crate::case::{Case, Level};
 use crate::rule::{INTERPRETATION, PROCESSING};
@@ -13,8 +13,8 @@ pub fn cases() -> Vec<Case> {
     let last = |case: Case| case.reply(Reply::stream().end_of_case());
     // A valid time, and a line that must not replace it.
     let ignored = |id, what, line: &str| {
-        let first = send(&format!("retry: 1200\n{line}\ndata: a\n\n"));
-        last(Case { rule: INTERPRETATION, ..case(id, what, first) }).tells(["a"]).waits(2, 1_200)
+        let first = send(&format!("retry: 1500\n{line}\ndata: a\n\n"));
+        last(Case { rule: INTERPRETATION, ..case(id, what, first) }).reports(["a"]).waits(2, 1_500)
     };
     let huge = |id, what, retry: &str| {
         Case::must(id, what, PROCESSING)
@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
         )
         .reply(send("retry: 100\ndata: b\n\n"))
         .reply(Reply::stream().end_of_case())
-        .tells(["a", "b"])
+        .reports(["a", "b"])
         .waits(2, 1_500)
         .waits_between(3, 100, 1_900),
         case(
@@ -40,7 +40,7 @@ pub fn cases() -> Vec<Case> {
         )
         .reply(send("data: b\n\n"))
         .reply(Reply::stream().end_of_case())
-        .tells(["a", "b"])
+        .reports(["a", "b"])
         .waits(2, 1_200)
         .waits(3, 1_200),
         last(case(
@@ -48,7 +48,7 @@ pub fn cases() -> Vec<Case> {
             "a retry time counts as soon as its line ends, without a blank line",
             send("data: a\n\nretry: 1500\n").ends(End::Orderly),
         ))
-        .tells(["a"])
+        .reports(["a"])
         .waits(2, 1_500),
         last(case("r-retry-alone", "a retry time counts without data", send("retry: 1500\n\n")))
             .waits(2, 1_500),
@@ -67,7 +67,7 @@ pub fn cases() -> Vec<Case> {
             send("retry: 0000300\ndata: a\n\n"),
         ))
         .level(Level::Should)
-        .tells(["a"])
+        .reports(["a"])
         .waits_between(2, 300, 1_900),
         huge(
             "r-retry-32",

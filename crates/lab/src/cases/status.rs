@@ -1,17 +1,16 @@
 //! Which responses are streams.
 
-use crate::case::{Case, Level, Script};
+use crate::case::{Case, Level, Redirect, Script};
 use crate::rule::{INTRODUCTION, PROCESSING, REDIRECTS};
-use crate::script::{End, Reply};
+use crate::script::{Framing, Reply};
 
 /// How long a client that must stop is watched: more than the longest default time of a reconnect.
 const WATCH_MS: u64 = 6_000;
 
 pub fn cases() -> Vec<Case> {
     let event = "data: this is no event stream\n\n";
-    // The body remains open for a moment, so that a client that accepts it tells the event.
     let refused = |id, what, reply: Reply| {
-        Case::must(id, what, PROCESSING).http().reply(reply).tells_nothing().stops(1, WATCH_MS)
+        Case::must(id, what, PROCESSING).http().reply(reply).reports_nothing().stops(1, WATCH_MS)
     };
     let status = |id, what, status| refused(id, what, Reply::status(status).write(event));
     let policy = |case: Case| case.level(Level::Policy);
@@ -19,19 +18,19 @@ pub fn cases() -> Vec<Case> {
         let reply = match content_type {
             Some(content_type) => Reply::with_type(content_type),
             None => Reply::with_head(
-                crate::script::Framing::Chunked,
+                Framing::Chunked,
                 "HTTP/1.1 200 OK",
                 "Transfer-Encoding: chunked\r\n",
             ),
         };
         refused(id, what, reply.write(event))
     };
-    let redirect = |id, what, status| {
+    let redirect = |id, what, status, is_relative| {
         let stream = Reply::stream().write("data: a\n\n").end_of_case();
         Case::must(id, what, INTRODUCTION)
             .http()
-            .script(Script::Redirected(status, vec![stream]))
-            .tells(["a"])
+            .script(Script::Redirected(Redirect { status, is_relative }, vec![stream]))
+            .reports(["a"])
             .to_the_end()
     };
     vec![
@@ -50,7 +49,7 @@ pub fn cases() -> Vec<Case> {
             "s-503",
             "503 with Retry-After: 1",
             Reply::with_head(
-                crate::script::Framing::Chunked,
+                Framing::Chunked,
                 "HTTP/1.1 503 Service Unavailable",
                 "Content-Type: text/event-stream\r\nRetry-After: 1\r\nTransfer-Encoding: chunked\r\n",
             )
@@ -70,23 +69,16 @@ pub fn cases() -> Vec<Case> {
             "a redirect without Location",
             Reply::empty("302 Found", "Content-Length: 0\r\n"),
         )),
-        redirect("s-301", "301 leads to the stream", "301 Moved Permanently"),
-        redirect("s-302", "302 leads to the stream", "302 Found"),
-        redirect("s-303", "303 leads to the stream", "303 See Other"),
-        redirect("s-307", "307 leads to the stream", "307 Temporary Redirect"),
-        redirect("s-308", "308 leads to the stream", "308 Permanent Redirect"),
-        Case::must("s-loop", "redirects without end: at most 60 requests in 3 s", REDIRECTS)
+        redirect("s-301", "301 leads to the stream", "301 Moved Permanently", false),
+        redirect("s-302", "302 leads to the stream", "302 Found", false),
+        redirect("s-303", "303 leads to the stream", "303 See Other", false),
+        redirect("s-307", "307 leads to the stream", "307 Temporary Redirect", false),
+        redirect("s-308", "308 leads to the stream", "308 Permanent Redirect", false),
+        redirect("s-relative", "a relative Location leads to the stream", "302 Found", true),
+        Case::must("s-loop", "redirects without end: at most 90 requests in 3 s", REDIRECTS)
             .http()
             .script(Script::Loop)
-            .tells_nothing()
-            .at_most(60, 3_000),
+            .reports_nothing()
+            .at_most(90, 3_000),
     ]
-    .into_iter()
-    .map(|mut case| {
-        if let Script::Replies(replies) = &mut case.script {
-            replies.iter_mut().for_each(|reply| reply.end = End::Orderly);
-        }
-        case
-    })
-    .collect()
 }

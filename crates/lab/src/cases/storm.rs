@@ -15,7 +15,7 @@ pub fn cases() -> Vec<Case> {
             .reply(failure.clone())
             .reply(failure)
             .reply(Reply::stream().write("data: b\n\n").end_of_case())
-            .tells(["a", "b"])
+            .reports(["a", "b"])
             .to_the_end()
             .last_event_id(4, "1")
             .waits(2, 200)

@@ -1,8 +1,8 @@
-// Runs the cases in this browser: one EventSource per case. What it tells goes to the server, which
+// Runs the cases in this browser: one EventSource per case. What it reports goes to the server, which
 // answers with the verdict so far.
 
 // Browsers allow six connections to a server. Each case needs one for its stream and sometimes one
-// for what it tells.
+// for what it reports.
 const N_JOBS = 3;
 const REPORT_EVERY_MS = 150;
 const NEVER_CONNECTED_MS = 15_000;
@@ -36,18 +36,18 @@ async function streamUrl(base, hasOwnPort) {
 async function judge(testCase) {
   const base = `/lab/${testCase.id}/${randomRun()}`;
   const url = await streamUrl(base, testCase.own_port);
-  const told = [];
+  const reported = [];
   const source = new EventSource(url);
-  const tell = ({ type, data, lastEventId }) => {
+  const report = ({ type, data, lastEventId }) => {
     // The browser's own events have no data.
-    if (typeof data === "string") told.push(JSON.stringify({ event: type, data, id: lastEventId }));
+    if (typeof data === "string") reported.push(JSON.stringify({ event: type, data, id: lastEventId }));
   };
-  for (const name of new Set(["message", ...testCase.events])) source.addEventListener(name, tell);
+  for (const name of new Set(["message", ...testCase.events])) source.addEventListener(name, report);
   try {
     const begun = performance.now();
     for (;;) {
       await sleep(REPORT_EVERY_MS);
-      const lines = told.splice(0).join("\n");
+      const lines = reported.splice(0).join("\n");
       const response = await fetch(`${base}/heard`, { method: "POST", body: lines });
       // A public lab remembers no large events.
       if (response.status === 413) throw new Error((await response.json()).error);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lab::server::{Audience, Lab};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use crate::start;
 
@@ -91,9 +93,91 @@ async fn a_client_that_storms_is_stopped_after_400_requests() {
     for _ in 0..400 {
         assert_eq!(status(&get(&lab, "/lab/r-storm-empty/storm").await), "200");
     }
-    assert_eq!(status(&get(&lab, "/lab/r-storm-empty/storm").await), "429");
+    for _ in 0..2 {
+        assert_eq!(status(&get(&lab, "/lab/r-storm-empty/storm").await), "429");
+    }
+    // The verdict is that of the moment at which the run was over.
     let verdict = get(&lab, "/lab/r-storm-empty/storm/verdict").await;
-    assert_eq!(status(&verdict), "404", "the run has ended");
+    assert!(verdict.contains("\"fails\"") && verdict.contains("13 requests in"), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_after_the_end_changes_no_verdict() {
+    let lab = start(Audience::Public);
+    for n in 0..12 {
+        get(&lab, "/lab/r-storm-empty/calm").await;
+        assert!(n > 0 || get(&lab, "/lab/r-storm-empty/calm/verdict").await.contains("running"));
+    }
+    let begun = Instant::now();
+    while get(&lab, "/lab/r-storm-empty/calm/verdict").await.contains("running") {
+        assert!(begun.elapsed() < TIMEOUT);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for _ in 0..5 {
+        get(&lab, "/lab/r-storm-empty/calm").await;
+    }
+    let verdict = get(&lab, "/lab/r-storm-empty/calm/verdict").await;
+    assert!(verdict.contains("\"verdict\":\"ok\""), "{verdict}");
+}
+
+/// Ends a run of the first case: its event, and the end of the case.
+async fn finish(lab: &Arc<Lab>, run: &str) {
+    get(lab, &format!("/lab/p-basic/{run}")).await;
+    let all = "{\"data\":\"hello\"}\n{\"data\":\"end of case\"}\n";
+    let verdict = post(lab, &format!("/lab/p-basic/{run}/heard"), all).await;
+    assert!(verdict.contains("\"verdict\":\"ok\""), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_over_makes_room_for_another_one() {
+    let lab = start(Audience::Public);
+    for n in 0..30 {
+        finish(&lab, &format!("done-{n}")).await;
+    }
+    assert_eq!(status(&get(&lab, "/lab/p-basic/done-29/verdict").await), "200");
+    assert_eq!(status(&get(&lab, "/lab/p-basic/done-0/verdict").await), "404");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_events_are_remembered_and_beyond_the_bound_nothing_is_judged() {
+    let lab = start(Audience::Public);
+    let events: String = (0..1_000).map(|n| format!("{{\"data\":\"{n}\"}}\n")).collect();
+    get(&lab, "/lab/p-many/many").await;
+    let all = format!("{events}{{\"data\":\"end of case\"}}\n");
+    let verdict = post(&lab, "/lab/p-many/many/heard", &all).await;
+    assert!(verdict.contains("\"verdict\":\"ok\""), "{verdict}");
+
+    get(&lab, "/lab/r-storm-empty/talker").await;
+    let line = format!("{{\"data\":\"{}\"}}\n", "x".repeat(30_000));
+    let mut verdict = String::new();
+    for _ in 0..3 {
+        verdict = post(&lab, "/lab/r-storm-empty/talker/heard", &line).await;
+    }
+    assert!(verdict.contains("\"skipped\"") && verdict.contains("remembers"), "{verdict}");
+}
+
+/// Sends a request from this address.
+async fn get_from(from: &str, lab: &Arc<Lab>, path: &str) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    let mut stream = socket.connect(lab.address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = [0; 4_096];
+    let n = stream.read(&mut bytes).await.unwrap();
+    String::from_utf8_lossy(&bytes[..n]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_sees_and_uses_only_its_own_runs() {
+    let lab = start(Audience::Public);
+    finish(&lab, "same").await;
+    let other = get_from("127.0.0.2", &lab, "/lab/p-basic/same/verdict").await;
+    assert_eq!(status(&other), "404");
+    assert_eq!(status(&get_from("127.0.0.2", &lab, "/lab/p-basic/same").await), "409");
+    // Control: its own run, and the run of the first address.
+    assert_eq!(status(&get_from("127.0.0.2", &lab, "/lab/p-basic/other").await), "200");
+    assert_eq!(status(&get(&lab, "/lab/p-basic/same/verdict").await), "200");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +211,7 @@ async fn what_a_client_tells_is_bounded() {
         assert_eq!(status(&verdict), "200");
         length = verdict.len();
     }
-    assert!(length < 80_000, "1.2 MB were told, and the verdict has {length} bytes");
+    assert!(length < 80_000, "1.2 MB were reported, and the verdict has {length} bytes");
     let too_long = line.repeat(70);
     assert_eq!(status(&post(&lab, "/lab/p-basic/talker/heard", &too_long).await), "413");
 }

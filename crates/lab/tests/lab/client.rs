@@ -28,7 +28,12 @@ pub fn follow() {
     // The test harness may have begun a line.
     println!();
     let mut state = State::default();
+    let mut n_connections = 0;
     loop {
+        n_connections += 1;
+        if breaks("hangs-later") && n_connections > 3 {
+            sleep(FOREVER);
+        }
         match state.connect(&url) {
             Ok(()) => {}
             Err(Stop::Refused) => return,
@@ -99,8 +104,15 @@ impl State {
             let Some(location) = response.location else {
                 return if breaks("no-location") { Ok(()) } else { Err(Stop::Refused) };
             };
-            let origin_ends = url["http://".len()..].find('/').expect("a path") + "http://".len();
-            response = request(&format!("{}{location}", &url[..origin_ends]), &self.last_event_id)?;
+            let target = if location.starts_with("http://") {
+                location
+            } else if breaks("relative-location") {
+                return Err(Stop::Refused);
+            } else {
+                let origin_ends = url["http://".len()..].find('/').expect("a path");
+                format!("{}{location}", &url[..origin_ends + "http://".len()])
+            };
+            response = request(&target, &self.last_event_id)?;
         }
         if response.status == 204 && breaks("204") {
             return Ok(());

@@ -36,6 +36,14 @@ async fn a_command_that_never_connects_is_not_a_failure_of_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_connect_passes_no_case() {
+    for id in ["s-201", "s-loop", "r-storm-empty", "r-204"] {
+        let judged = judge_one(shell("exit 0"), id).await;
+        assert_eq!(judged.verdict.verdict, Outcome::Fails, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_the_command_started_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");

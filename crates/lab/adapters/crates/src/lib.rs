@@ -1,4 +1,4 @@
-//! Prints what a client tells, one JSON object a line.
+//! Prints what a client reports, one JSON object a line.
 
 use std::env;
 use std::fmt::Display;
@@ -16,8 +16,8 @@ pub fn names() -> Vec<String> {
     names
 }
 
-/// Prints an event. Without an id, the client tells none.
-pub fn tell(event: &str, data: &str, id: Option<&str>) {
+/// Prints an event. Without an id, the client reports none.
+pub fn report(event: &str, data: &str, id: Option<&str>) {
     match id {
         Some(id) => println!("{}", serde_json::json!({ "event": event, "data": data, "id": id })),
         None => println!("{}", serde_json::json!({ "event": event, "data": data })),

@@ -1,6 +1,6 @@
 use async_sse::{Event, decode};
 use futures::{StreamExt, TryStreamExt};
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 
 #[tokio::main]
 async fn main() {
@@ -11,7 +11,7 @@ async fn main() {
         match event {
             Ok(Event::Message(it)) => {
                 let data = String::from_utf8_lossy(it.data());
-                tell(it.name(), &data, it.id().as_deref());
+                report(it.name(), &data, it.id().as_deref());
             }
             Ok(Event::Retry(_)) => {}
             Err(error) => return fail(error),

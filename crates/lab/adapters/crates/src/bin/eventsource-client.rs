@@ -1,6 +1,6 @@
 use eventsource_client::{Client, ClientBuilder, SSE};
 use futures::StreamExt;
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 use launchdarkly_sdk_transport::HyperTransport;
 
 #[tokio::main]
@@ -10,7 +10,7 @@ async fn main() {
     let mut events = builder.build_with_transport(transport).stream();
     while let Some(event) = events.next().await {
         match event {
-            Ok(SSE::Event(it)) => tell(&it.event_type, &it.data, it.id.as_deref()),
+            Ok(SSE::Event(it)) => report(&it.event_type, &it.data, it.id.as_deref()),
             Ok(_) => {}
             Err(error) => fail(error),
         }

@@ -1,6 +1,6 @@
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 
 #[tokio::main]
 async fn main() {
@@ -8,7 +8,7 @@ async fn main() {
     let mut events = response.bytes_stream().eventsource();
     while let Some(event) = events.next().await {
         match event {
-            Ok(it) => tell(&it.event, &it.data, Some(&it.id)),
+            Ok(it) => report(&it.event, &it.data, Some(&it.id)),
             Err(error) => return fail(error),
         }
     }

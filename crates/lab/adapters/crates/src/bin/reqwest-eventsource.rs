@@ -1,5 +1,5 @@
 use futures::StreamExt;
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 use reqwest_eventsource::{Event, EventSource};
 
 #[tokio::main]
@@ -8,7 +8,7 @@ async fn main() {
     while let Some(event) = source.next().await {
         match event {
             Ok(Event::Open) => {}
-            Ok(Event::Message(it)) => tell(&it.event, &it.data, Some(&it.id)),
+            Ok(Event::Message(it)) => report(&it.event, &it.data, Some(&it.id)),
             Err(error) => fail(error),
         }
     }

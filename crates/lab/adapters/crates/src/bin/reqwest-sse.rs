@@ -1,5 +1,5 @@
 use futures::StreamExt;
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 use reqwest_sse::EventSource;
 
 #[tokio::main]
@@ -12,7 +12,7 @@ async fn main() {
     while let Some(event) = events.next().await {
         match event {
             Ok(it) => {
-                tell(&it.event_type, &it.data, Some(it.last_event_id.as_deref().unwrap_or("")))
+                report(&it.event_type, &it.data, Some(it.last_event_id.as_deref().unwrap_or("")))
             }
             Err(error) => return fail(error),
         }

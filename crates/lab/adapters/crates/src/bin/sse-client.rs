@@ -1,16 +1,16 @@
 use std::thread;
 
-use lab_adapters::{fail, names, tell, url};
+use lab_adapters::{fail, names, report, url};
 use sse_client::EventSource;
 
 fn main() {
     let names = names();
-    // It connects at once, and tells nobody the events that come before a listener is there.
+    // It connects at once, and reports nobody the events that come before a listener is there.
     let source = EventSource::new(&url()).expect("an address");
     for name in names {
         // Without an id of its own, an event has the id "".
         source.add_event_listener(&name, |it| {
-            tell(&it.type_, &it.data, Some(&*it.id).filter(|id| !id.is_empty()));
+            report(&it.type_, &it.data, Some(&*it.id).filter(|id| !id.is_empty()));
         });
     }
     // Its own errors are events, too.

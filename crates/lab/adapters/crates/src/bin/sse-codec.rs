@@ -1,5 +1,5 @@
 use futures::{StreamExt, TryStreamExt};
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 use sse_codec::{Event, decode_stream};
 
 #[tokio::main]
@@ -9,7 +9,7 @@ async fn main() {
     let mut events = decode_stream(body);
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Message { id, event, data }) => tell(&event, &data, id.as_deref()),
+            Ok(Event::Message { id, event, data }) => report(&event, &data, id.as_deref()),
             Ok(Event::Retry { .. }) => {}
             Err(error) => return fail(error),
         }

@@ -1,5 +1,5 @@
 use futures::StreamExt;
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 use sse_stream::SseStream;
 
 #[tokio::main]
@@ -13,7 +13,7 @@ async fn main() {
             Ok(it) => {
                 let event = it.event.filter(|event| !event.is_empty());
                 if let Some(data) = it.data {
-                    tell(event.as_deref().unwrap_or("message"), &data, it.id.as_deref());
+                    report(event.as_deref().unwrap_or("message"), &data, it.id.as_deref());
                 }
             }
             Err(error) => return fail(error),

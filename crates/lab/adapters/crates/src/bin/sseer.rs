@@ -1,5 +1,5 @@
 use futures::StreamExt;
-use lab_adapters::{fail, tell, url};
+use lab_adapters::{fail, report, url};
 use sseer::EventSource;
 use sseer::reqwest::StreamEvent;
 
@@ -10,7 +10,7 @@ async fn main() {
     while let Some(event) = source.next().await {
         match event {
             Ok(StreamEvent::Open) => {}
-            Ok(StreamEvent::Event(it)) => tell(&it.event, &it.data, Some(&it.id)),
+            Ok(StreamEvent::Event(it)) => report(&it.event, &it.data, Some(&it.id)),
             Err(error) => fail(error),
         }
     }

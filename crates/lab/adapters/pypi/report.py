@@ -1,4 +1,4 @@
-"""Prints what a client tells, one JSON object a line."""
+"""Prints what a client reports, one JSON object a line."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import os
 URL = os.environ["LAB_URL"]
 
 
-def tell(event, data, id=None):
-    """Prints an event. Some clients tell no name of a `message`, and no id."""
+def report(event, data, id=None):
+    """Prints an event. Some clients report no name of a `message`, and no id."""
     said = {"event": "message" if event is None else event, "data": data}
     if id is not None:
         said["id"] = id
