@@ -10,6 +10,7 @@ use event_stream::parser::{Frame, Parser};
 use jiff::Timestamp;
 use lab::log::Line;
 use lab::request::Request;
+use lab::session::Next;
 use lab::sessions::{Bounds, Sessions};
 use rocket::figment::providers::{Format, Toml};
 use rocket::figment::{Figment, Profile};
@@ -78,6 +79,7 @@ pub fn lab(bytes: &[u8]) {
     let cases = lab::cases::all();
     let case = &cases[usize::from(*first) % cases.len()];
     let sessions = Sessions::new(cases, Bounds::PUBLIC);
+    let next = Next { url: "http://lab.example/next".into(), path: "/next".into() };
     let session = sessions.begin(case.id, "fuzz", 0, Ipv4Addr::LOCALHOST.into()).expect("a run");
     for line in String::from_utf8_lossy(rest).lines() {
         match Line::parse(line) {
@@ -86,7 +88,7 @@ pub fn lab(bytes: &[u8]) {
             None => {
                 let last_event_id = Some(line.as_bytes().to_vec());
                 let request = Request { last_event_id, ..Request::default() };
-                if let Some(taken) = session.take(&request, line.len() % 2 == 0, "/next") {
+                if let Some(taken) = session.take(&request, line.len() % 2 == 0, &next) {
                     session.rests();
                     session.ends(taken.number);
                 }

@@ -166,6 +166,14 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn run_client(args: &RunArgs) -> Result<(), Failure> {
+    let n_to_stdout =
+        [&args.json, &args.junit].into_iter().flatten().filter(|it| is_dash(it)).count();
+    if n_to_stdout > 1 {
+        let error = anyhow::anyhow!(
+            "expected one report on standard output, got `--json -` and `--junit -`: write one into a file"
+        );
+        return Err(Failure::usage(error));
+    }
     let known = match &args.known {
         Some(file) => read_known(file).map_err(Failure::usage)?,
         None => Known::default(),
@@ -191,7 +199,6 @@ fn run_client(args: &RunArgs) -> Result<(), Failure> {
         seed: args.seed,
     };
     let n_cases = plan.cases.len();
-    let to_stdout = [&args.json, &args.junit].into_iter().flatten().any(|file| is_dash(file));
     let mut progress = ProgressLine::default();
     let mut n_done = 0;
     let judged = runtime()?.block_on(async {
@@ -204,7 +211,7 @@ fn run_client(args: &RunArgs) -> Result<(), Failure> {
             let text = lines(judged, &known);
             progress.show(format_args!(""));
             // A report on standard output stays valid.
-            let _ = if to_stdout {
+            let _ = if n_to_stdout > 0 {
                 io::stderr().write_all(text.as_bytes())
             } else {
                 io::stdout().write_all(text.as_bytes())
@@ -242,9 +249,9 @@ fn failures(summary: &Summary) -> String {
     let cases = |n| if n == 1 { "1 case".into() } else { format!("{n} cases") };
     match (summary.new_failures, summary.known_passes) {
         (n, 0) => format!("{} of the level `must` failed", cases(n)),
-        (0, n) => format!("{} passed that a file lists as known failures", cases(n)),
+        (0, n) => format!("{} passed that `--known` lists as failing", cases(n)),
         (n, known) => format!(
-            "{} of the level `must` failed, and {} passed that a file lists as known failures",
+            "{} of the level `must` failed, and {} passed that `--known` lists as failing",
             cases(n),
             cases(known)
         ),

@@ -74,6 +74,8 @@ fn reports_are_json_and_junit_also_on_standard_output() {
     assert_eq!(report["cases"][1]["verdict"], "differs");
     let xml = fs::read_to_string(junit).unwrap();
     assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
+    let error = refusal(&mut run_wrong(&["--json", "-", "--junit", "-"]), 2);
+    assert!(error.contains("`--json -` and `--junit -`"), "{error}");
 
     let (code, list, _) = run(&mut lab(&["list", "--json"]));
     let list: Value = serde_json::from_str(&list).unwrap();

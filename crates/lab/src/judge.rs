@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Level, Reported, Script};
 use crate::log::{Heard, Log};
@@ -21,7 +21,7 @@ const MAX_TIME: Duration = Duration::from_secs(40);
 const MAX_QUOTED: usize = 60;
 
 /// What a client did in a case, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It obeys the rule.

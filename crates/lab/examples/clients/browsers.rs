@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use fantoccini::ClientBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use lab::cases;
+use lab::judge::Outcome;
 use lab::server::{Audience, Lab};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::marionette::Marionette;
-use crate::verdicts::{Outcome, Reason, Verdict};
+use crate::verdicts::{Reason, Verdict};
 
 /// How long a browser may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -19,14 +19,14 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail, ensure};
 use lab::case::Level;
 use lab::cases;
-use lab::judge;
+use lab::judge::Outcome;
 use lab::report::{Known, Summary};
 use lab::run::{Judged, Plan, run, select};
 use lab::server::{Audience, Lab};
 
 use browsers::Browser;
 use markdown::{BROWSER, Frame};
-use verdicts::{Client, Configuration, Kind, Outcome, Reason, Verdict};
+use verdicts::{Client, Configuration, Kind, Reason, Verdict};
 
 const USAGE: &str = "\
 usage: clients [--only NAME…] [--cases PATTERNS] [--out FOLDER] [--skip-browsers] [--render]
@@ -290,16 +290,9 @@ async fn run_plan(plan: &Plan, report: impl FnMut(&Judged)) -> anyhow::Result<Ve
 }
 
 fn verdict(judged: &Judged) -> Verdict {
-    let outcome = match judged.verdict.verdict {
-        judge::Outcome::Ok => Outcome::Ok,
-        judge::Outcome::Fails => Outcome::Fails,
-        judge::Outcome::Differs => Outcome::Differs,
-        judge::Outcome::Recorded => Outcome::Recorded,
-        // A run that is judged is not running.
-        judge::Outcome::Skipped | judge::Outcome::Running => Outcome::Skipped,
-    };
     let because = judged.verdict.because.iter();
     let because = because.map(|it| Reason { said: it.said.clone(), expected: it.expected.clone() });
+    let outcome = judged.verdict.verdict;
     Verdict { case: judged.case.id.into(), outcome, because: because.collect() }
 }
 

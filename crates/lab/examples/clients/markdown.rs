@@ -1,8 +1,9 @@
 //! `docs/clients.md`.
 
 use lab::case::Level;
+use lab::judge::Outcome;
 
-use crate::verdicts::{Client, Counts, Outcome, Verdict};
+use crate::verdicts::{Client, Counts, Verdict};
 
 /// What is the same for all clients.
 pub struct Frame<'a> {

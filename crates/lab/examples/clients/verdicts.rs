@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use lab::case::{Case, Level, Needs};
 use lab::cases;
+use lab::judge::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// A client, and how to run its adapter.
@@ -50,17 +51,6 @@ pub struct Verdict {
     pub outcome: Outcome,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<Reason>,
-}
-
-/// [`lab::judge::Outcome`] of a run that is over, as it is read from a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    Ok,
-    Fails,
-    Differs,
-    Recorded,
-    Skipped,
 }
 
 /// What the client did, and what it should have done.
@@ -152,7 +142,7 @@ impl Client {
                 (Outcome::Fails, Level::Must) => counts.fails_must += 1,
                 (Outcome::Fails, _) => counts.fails_should += 1,
                 (Outcome::Differs, _) => counts.differs += 1,
-                (Outcome::Recorded | Outcome::Skipped, _) => continue,
+                (Outcome::Recorded | Outcome::Skipped | Outcome::Running, _) => continue,
             }
             counts.cases += 1;
         }

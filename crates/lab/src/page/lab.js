@@ -5,7 +5,8 @@
 // for what it reports.
 const N_JOBS = 3;
 const REPORT_EVERY_MS = 150;
-const NEVER_CONNECTED_MS = 15_000;
+const NEVER_CONNECTED_MS = 75_000;
+const RETRY_MS = 2_000;
 
 const rows = document.getElementById("rows");
 const progress = document.getElementById("progress");
@@ -37,14 +38,19 @@ async function judge(testCase) {
   const base = `/lab/${testCase.id}/${randomRun()}`;
   const url = await streamUrl(base, testCase.own_port);
   const reported = [];
-  const source = new EventSource(url);
   const report = ({ type, data, lastEventId }) => {
     // The browser's own events have no data.
     if (typeof data === "string") reported.push(JSON.stringify({ event: type, data, id: lastEventId }));
   };
-  for (const name of new Set(["message", ...testCase.events])) source.addEventListener(name, report);
+  const open = () => {
+    const source = new EventSource(url);
+    for (const name of new Set(["message", ...testCase.events])) source.addEventListener(name, report);
+    return source;
+  };
+  let source = open();
+  const begun = performance.now();
+  const isLate = () => performance.now() - begun > NEVER_CONNECTED_MS;
   try {
-    const begun = performance.now();
     for (;;) {
       await sleep(REPORT_EVERY_MS);
       const lines = reported.splice(0).join("\n");
@@ -54,8 +60,13 @@ async function judge(testCase) {
       if (response.ok) {
         const verdict = await response.json();
         if (verdict.verdict !== "running") return verdict;
-      } else if (performance.now() - begun > NEVER_CONNECTED_MS) {
+        if (verdict.n_requests === 0 && isLate()) throw new Error("this browser never connected");
+      } else if (isLate()) {
         throw new Error((await response.json()).error);
+      } else if (source.readyState === EventSource.CLOSED) {
+        // There was no room for the run. Others end soon.
+        await sleep(RETRY_MS);
+        source = open();
       }
     }
   } finally {
