@@ -2,12 +2,12 @@
 //!
 //! This is section 2 of `rollcast/v1` (`docs/proof.md`).
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use crate::dice::{Dice, Die, DieResult, Results};
 use crate::roll::RollId;
-use crate::seeds::{Seed, hmac_sha256};
+use crate::seeds::{DrawKey, Seed};
 use crate::text::ValueError;
 
 /// The label of a draw: 1 to 100 bytes without control characters. Labels are compared byte for
@@ -36,26 +36,32 @@ impl fmt::Display for Label {
 
 /// The results of a roll, one for each die, in configured order.
 pub fn results(seed: Seed, id: RollId, dice: &Dice) -> Results {
-    Results(dice.iter().map(|die| result(seed, id, die, None)).collect())
+    let key = seed.key();
+    Results(dice.iter().map(|die| result(&key, id, die, None)).collect())
 }
 
 /// The result of one die of a roll, or of a draw if there is a label.
-pub fn result(seed: Seed, id: RollId, die: Die, label: Option<&Label>) -> DieResult {
-    let faces = faces(seed, id, die, label);
+pub fn result(key: &DrawKey, id: RollId, die: Die, label: Option<&Label>) -> DieResult {
+    let faces = faces(key, id, die, label);
     DieResult { die, result: faces.map(u32::from).sum() }
 }
 
 /// The faces of `NdS`: `N` numbers from 1 to `S`.
 pub fn faces(
-    seed: Seed,
+    key: &DrawKey,
     id: RollId,
     die: Die,
     label: Option<&Label>,
-) -> impl Iterator<Item = u16> + use<> {
+) -> impl Iterator<Item = u16> {
     let after = label.map(|label| format!(" {label}")).unwrap_or_default();
+    // Verifiers call this for each die of each roll, so the messages of a die share one allocation.
+    let mut message = String::with_capacity(64);
+    write!(message, "rollcast/v1 {id} {die} ").expect("a String takes any text");
+    let n_common = message.len();
     let numbers = (0u32..).flat_map(move |i| {
-        let message = format!("rollcast/v1 {id} {die} {i}{after}");
-        let block = hmac_sha256(&seed.0, &[message.as_bytes()]);
+        message.truncate(n_common);
+        write!(message, "{i}{after}").expect("a String takes any text");
+        let block = key.hmac(message.as_bytes());
         let pairs = std::array::from_fn::<_, 16, _>(|i| [block[2 * i], block[2 * i + 1]]);
         pairs.map(u16::from_be_bytes)
     });

@@ -33,6 +33,11 @@ impl Seed {
     pub fn back(self, n: u64) -> Seed {
         (0..n).fold(self, |seed, _| seed.previous())
     }
+
+    /// The seed as the key from which dice are drawn.
+    pub fn key(self) -> DrawKey {
+        DrawKey(hmac::Key::new(HMAC_SHA256, &self.0))
+    }
 }
 
 impl fmt::Display for Seed {
@@ -47,6 +52,16 @@ impl FromStr for Seed {
 
     fn from_str(text: &str) -> Result<Seed, ValueError> {
         from_hex(text).map(Seed).ok_or_else(|| ValueError::new("a seed of 64 hex digits", text))
+    }
+}
+
+/// A seed, prepared for HMAC-SHA256. Preparing it takes as long as one use, and each die is a use.
+pub struct DrawKey(hmac::Key);
+
+impl DrawKey {
+    /// The HMAC-SHA256 of a message.
+    pub fn hmac(&self, message: &[u8]) -> [u8; 32] {
+        hmac::sign(&self.0, message).as_ref().try_into().expect("32 bytes")
     }
 }
 

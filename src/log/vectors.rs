@@ -142,7 +142,7 @@ fn dice_follow_from_the_seed() {
         let die: Die = parsed(&vector["die"]);
         let label = Some(text(&vector["label"])).filter(|label| !label.is_empty());
         let label: Option<Label> = label.map(|label| label.parse().expect("a label"));
-        let seen = draw::result(seed, id, die, label.as_ref()).result;
+        let seen = draw::result(&seed.key(), id, die, label.as_ref()).result;
         assert_eq!(u64::from(seen), number(&vector["result"]), "{vector}");
     }
     // One bit of the seed, the id, the die or the label changes the faces of 100 dice.
@@ -150,8 +150,8 @@ fn dice_follow_from_the_seed() {
         ("100D2".parse().expect("a die"), "99D2".parse().expect("a die"));
     let (seed, id) = (Seed([7; 32]), RollId(41));
     let label = |text: &str| Some(text.parse::<Label>().expect("a label"));
-    let faces = |seed, id, die, label: Option<Label>| -> Vec<u16> {
-        draw::faces(seed, id, die, label.as_ref()).take(99).collect()
+    let faces = |seed: Seed, id, die, label: Option<Label>| -> Vec<u16> {
+        draw::faces(&seed.key(), id, die, label.as_ref()).take(99).collect()
     };
     let all = [
         faces(seed, id, die, None),

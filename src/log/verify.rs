@@ -247,8 +247,9 @@ pub fn verify_roll(
 }
 
 fn check_dice(roll: &Roll, seed: Seed) -> Result<(), Refusal> {
+    let key = seed.key();
     for seen in &roll.dice.0 {
-        let expected = draw::result(seed, roll.id, seen.die, None).result;
+        let expected = draw::result(&key, roll.id, seen.die, None).result;
         if seen.result != expected {
             let die = seen.die.to_string();
             return Err(Refusal::Dice { id: roll.id, die, expected, seen: seen.result });

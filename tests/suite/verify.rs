@@ -234,7 +234,7 @@ fn a_proof_that_its_own_key_falsified_is_refused() {
 /// A line of a roll with a seed of the operator's choice, and the announced anchor if any.
 fn chosen(id: i64, seed: Seed, next: Option<Seed>) -> String {
     let die = "1D6".parse().unwrap();
-    let face = rollcast::draw::result(seed, rollcast::roll::RollId(id), die, None).result;
+    let face = rollcast::draw::result(&seed.key(), rollcast::roll::RollId(id), die, None).result;
     let next = next.map(|next| format!(" {next}")).unwrap_or_default();
     format!("rollcast/v1 {id} 2026-11-24T00:00:00.000Z {{\"1D6\":{face}}} {seed}{next}")
 }

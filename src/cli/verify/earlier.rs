@@ -174,7 +174,7 @@ mod tests {
     /// The line of a roll.
     fn proven(id: i64, seed: Seed, next: Option<Seed>) -> String {
         let die = "1D6".parse().expect("a die");
-        let face = crate::draw::result(seed, RollId(id), die, None).result;
+        let face = crate::draw::result(&seed.key(), RollId(id), die, None).result;
         let next = next.map(|next| format!(" {next}")).unwrap_or_default();
         format!("rollcast/v1 {id} 2026-11-24T00:00:00.000Z {{\"1D6\":{face}}} {seed}{next}")
     }

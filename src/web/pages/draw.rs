@@ -320,8 +320,9 @@ impl Waiting {
 impl Shown {
     fn of(roll: &Roll, seed: Seed, draw: &Draw) -> Shown {
         let Draw { id, dice, label } = draw;
+        let key = seed.key();
         let dice = dice.iter().map(|die| {
-            let faces: Vec<u16> = draw::faces(seed, *id, die, label.as_ref()).collect();
+            let faces: Vec<u16> = draw::faces(&key, *id, die, label.as_ref()).collect();
             let mut seen = BTreeSet::new();
             let again: Vec<bool> = faces.iter().map(|face| !seen.insert(*face)).collect();
             let shown = faces.iter().zip(&again);
