@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
+};
 use tokio::sync::watch;
 
 use crate::config::StoreConfig;
@@ -283,7 +285,8 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<bool, StoreError> {
 fn not_stored<'a>(connection: &Connection, rolls: &'a [Roll]) -> Result<&'a [Roll], StoreError> {
     let next = history::next_id(connection)?;
     let mut n_stored = 0;
-    for roll in rolls {
+    // No row has the next id or a later one, so a new roll needs no query.
+    for roll in rolls.iter().take_while(|roll| roll.id < next) {
         match history::is_stored_as(connection, roll)? {
             Some(true) => n_stored += 1,
             Some(false) => return Err(StoreError::Conflict { expected: next, given: roll.id }),
@@ -303,11 +306,14 @@ fn not_stored<'a>(connection: &Connection, rolls: &'a [Roll]) -> Result<&'a [Rol
 
 /// Inserts a roll and checks that its row reads back as the same roll, because readers get that.
 fn insert(transaction: &Transaction<'_>, roll: &Roll) -> Result<(), StoreError> {
-    let sql = "insert into rolls (id, rolled_at, dice) values (?1, ?2, ?3)
-               returning id, rolled_at, dice";
+    let sql = "insert into rolls (id, rolled_at, dice) values (?1, ?2, ?3)";
     let values = (roll.id.0, roll.rolled_at.to_string(), roll.dice.to_string());
-    match transaction.prepare_cached(sql)?.query_row(values, row::read)? {
-        Ok(stored) if stored == *roll => Ok(()),
+    transaction.prepare_cached(sql)?.execute(values)?;
+    // A `returning` clause costs more: SQLite creates a temporary table for it.
+    let sql = "select id, rolled_at, dice from rolls where id = ?1";
+    let stored = transaction.prepare_cached(sql)?.query_row([roll.id.0], row::read).optional()?;
+    match stored {
+        Some(Ok(stored)) if stored == *roll => Ok(()),
         stored => {
             let id = roll.id;
             Err(StoreError::Malformed(format!("roll {id}: it reads back as {stored:?}")))
@@ -383,6 +389,22 @@ mod tests {
         assert_eq!(stored(&writer), [roll(2, 1)]);
         writer.apply(&[roll(4, 6)]).expect("the next roll");
         assert_eq!(stored(&writer), [roll(2, 1), roll(4, 6)]);
+    }
+
+    #[test]
+    fn a_roll_that_does_not_read_back_as_itself_is_not_stored() {
+        let (_folder, mut writer) = writer();
+        let delete = "delete from rolls where id = new.id";
+        let change = "update rolls set dice = '{\"1D6\":6}' where id = new.id";
+        for body in [delete, change] {
+            let sql = format!("create trigger other after insert on rolls begin {body}; end");
+            writer.connection.execute_batch(&sql).expect("a trigger");
+            let error = writer.apply(&[roll(1, 1)]).expect_err("another row is stored");
+            assert!(matches!(error, StoreError::Malformed(_)), "{error}");
+            writer.connection.execute_batch("drop trigger other").expect("no trigger");
+            assert_eq!(stored(&writer), []);
+        }
+        writer.apply(&[roll(1, 1)]).expect("without the trigger");
     }
 
     #[test]
