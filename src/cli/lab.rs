@@ -27,14 +27,15 @@ docs/lab.md describes how to write an adapter for a client, and how to use the l
 const RUN_HELP: &str = "\
 The command is run once per case. It opens the stream at LAB_URL and prints each event as one line
 of JSON: {\"event\":\"message\",\"data\":\"…\",\"id\":\"…\"}. LAB_EVENTS contains the names of the case's
-other events, as a JSON array. LAB_CASE is the id of the case. The command is ended when the verdict
-is known.
+events other than `message`, as a JSON array. LAB_CASE is the id of the case. The command and its
+child processes are killed when the verdict is known.
 Marks: ✗ fails, ≠ differs from EventSource on purpose, k known failure, ! a known failure that
 passes, i recorded, - skipped.
-Exit codes: 0 no `must` fails, except known failures; 1 some do, a known failure passes, or the run
-was stopped; 2 usage error, or the command cannot be run; 3 the command never connected.";
+Exit codes: 0 no `must` fails, except known failures; 1 another `must` fails, a known failure passes,
+the run was stopped, or a report cannot be written; 2 usage error, or the command cannot be started;
+3 the command connected in none of the cases.";
 
-/// Find out what a client of event streams gets wrong: a server that misbehaves on demand.
+/// Test a client of event streams against a server that misbehaves on demand
 #[derive(Clone, Debug, Args)]
 #[command(after_help = LAB_HELP)]
 pub struct LabArgs {
@@ -44,7 +45,7 @@ pub struct LabArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum LabCommand {
-    /// Run a client, a command, once per case
+    /// Run the command of a client once per case
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
     /// List all cases
@@ -64,10 +65,10 @@ struct RunArgs {
     /// Only cases with these ids; `*` stands for any characters. Separate patterns with commas
     #[arg(long, value_name = "PATTERNS", default_value = "*")]
     cases: String,
-    /// The client only parses: the caller makes the requests and reconnects
+    /// The client only parses: the calling code makes the requests and reconnects
     #[arg(long)]
     parser: bool,
-    /// The client makes requests, but does not reconnect
+    /// The client makes requests, but the calling code reconnects
     #[arg(long, conflicts_with = "parser")]
     no_reconnect: bool,
     /// Only cases of this level and above
@@ -82,7 +83,7 @@ struct RunArgs {
     /// How many clients run at once, 1 to 64
     #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
-    /// How often a failing case is tried, 1 to 10; it fails if every try does
+    /// How many times a failing case is tried in all, 1 to 10; it fails if every try fails
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=10))]
     tries: u8,
     /// The seed of the cases that are cut at random bytes
@@ -94,7 +95,7 @@ struct RunArgs {
     /// Write the verdicts as JUnit XML into this file; `-` for standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     junit: Option<PathBuf>,
-    /// The command, with its arguments, after `--`
+    /// The client's command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -107,7 +108,7 @@ struct ServeArgs {
     /// The port to listen on; 0 for any free one
     #[arg(long, value_name = "N", default_value_t = 8_002)]
     port: u16,
-    /// Limit what each client can use, for a lab on a public network
+    /// Limit the runs, connections and bytes of each client, for a lab on a public network
     #[arg(long)]
     public: bool,
 }
@@ -186,7 +187,8 @@ fn run_client(args: &RunArgs) -> Result<(), Failure> {
     let selected = select(cases::all(), &args.cases, needs, args.level.into(), args.slow);
     if selected.is_empty() {
         let error = anyhow::anyhow!(
-            "expected patterns of ids, got `{}`, which select no case: `rollcast lab list` shows all",
+            "expected at least one case, got none: `--cases {}`, `--level`, `--parser`, \
+             `--no-reconnect` or a missing `--slow` leaves out all (`rollcast lab list` shows them)",
             args.cases
         );
         return Err(Failure::usage(error));

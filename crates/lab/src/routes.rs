@@ -106,10 +106,11 @@ fn port(request: &Request, case: &str, run: &str, peer: IpAddr, sessions: &Sessi
     if sessions.bounds().is_public {
         return error("403 Forbidden", "a public lab opens no ports: run it yourself");
     }
+    if request.method != "POST" {
+        return error("405 Method Not Allowed", "POST port");
+    }
     match sessions.begin(case, run, DEFAULT_SEED, peer) {
-        Ok(session) if request.method == "POST" && session.case.needs_own_port() => {
-            Route::Port(session)
-        }
+        Ok(session) if session.case.needs_own_port() => Route::Port(session),
         Ok(_) => error("400 Bad Request", "this case needs no port of its own"),
         Err(reason) => Route::Response(refuse(reason)),
     }

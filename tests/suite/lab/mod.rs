@@ -14,7 +14,7 @@ use lab::server::{Audience, Lab};
 
 /// How many readers run at once, as in `rollcast lab run`.
 const N_JOBS: usize = 6;
-/// A case counts as failed if it fails this often in a row, as in `rollcast lab run`.
+/// A case counts as failed if it fails this often in a row.
 const N_TRIES: usize = 3;
 /// Says how a reader is broken on purpose.
 const BROKEN: &str = "LAB_BROKEN";

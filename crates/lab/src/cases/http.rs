@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::must(
             "h-chunks",
-            "chunks have extensions, zeros and capitals, and are cut anywhere",
+            "chunk sizes have extensions, leading zeros and capital hex digits, and arrive in pieces",
             CHUNKS,
         )
         .reply(chunks())
@@ -83,7 +83,7 @@ pub fn cases() -> Vec<Case> {
         one_event(
             Case::must(
                 "h-request",
-                "the first request is a GET that accepts streams, without Last-Event-ID",
+                "the first request is a GET with `Accept: text/event-stream`, without Last-Event-ID",
                 INTERFACE,
             )
             .http()

@@ -28,7 +28,7 @@ pub fn cases() -> Vec<Case> {
         ),
         at_once(
             "l-cr",
-            "an event is reported as soon as its blank line is there (CR): the client waits for no LF",
+            "an event is reported as soon as its blank line is there (CR): the client does not wait for an LF",
             stream(),
             "data: a\r\r",
         )

@@ -54,7 +54,7 @@ fn lines() -> Vec<Case> {
             .reply(bytewise(b"event: x\nid: 1\ndata: a\ndata: b\n\n: c\ndata:d\n\n"))
             .to_the_end()
             .reports([("x", "a\nb"), ("message", "d")]),
-        case("p-unicode-ends", "U+2028, U+2029, U+0085, VT, FF and FS to RS are no line ends")
+        case("p-unicode-ends", "U+2028, U+2029, U+0085, VT, FF and FS to RS do not end a line")
             .sends("data: a\u{2028}b\u{2029}c\u{85}d\x0be\x0cf\x1cg\x1dh\x1ei\n\n")
             .reports(["a\u{2028}b\u{2029}c\u{85}d\x0be\x0cf\x1cg\x1dh\x1ei"]),
         case("p-blank-lines", "there are blank lines at the beginning and between the events")
@@ -101,13 +101,13 @@ fn fields() -> Vec<Case> {
         case("p-unknown", "unknown fields are ignored")
             .sends("foo: bar\ndata: a\nbaz\nretryy: 1\ndataa: x\nid2: 9\n\n")
             .reports(["a"]),
-        case("p-case", "field names are compared literally: capitals")
+        case("p-case", "field names are case-sensitive")
             .sends("Data: x\nDATA: y\ndata: a\nEvent: z\n\n")
             .reports(["a"]),
-        case("p-field-space", "field names are compared literally: spaces")
+        case("p-field-space", "spaces around a field name belong to it")
             .sends(" data: x\ndata : y\ndata: a\n event: z\n\n")
             .reports(["a"]),
-        case("p-field-nul", "field names are compared literally: NUL")
+        case("p-field-nul", "NUL in a field name belongs to it")
             .sends("da\0ta: x\ndata\0: y\n\0data: z\ndata: a\n\n")
             .reports(["a"]),
         case("p-comment", "comments are ignored, also inside an event")
@@ -116,17 +116,20 @@ fn fields() -> Vec<Case> {
         case("p-colons", "only the first colon divides a line")
             .sends("data: a: b:c\ndata::d\nevent: x:y\n\n")
             .reports([("x:y", "a: b:c\n:d")]),
-        case("p-names", "event names have spaces, umlauts, and names of properties of all objects")
-            .sends(
-                "event: größe 1\ndata: a\n\nevent: __proto__\ndata: b\n\n\
+        case(
+            "p-names",
+            "event names contain spaces or umlauts, or are properties of every JavaScript object",
+        )
+        .sends(
+            "event: größe 1\ndata: a\n\nevent: __proto__\ndata: b\n\n\
                  event: constructor\ndata: c\n\nevent: toString\ndata: d\n\n",
-            )
-            .reports([
-                ("größe 1", "a"),
-                ("__proto__", "b"),
-                ("constructor", "c"),
-                ("toString", "d"),
-            ]),
+        )
+        .reports([
+            ("größe 1", "a"),
+            ("__proto__", "b"),
+            ("constructor", "c"),
+            ("toString", "d"),
+        ]),
         case("p-name-error", "events named `error` and `open` do not stop the client")
             .sends("event: error\ndata: x\n\nevent: open\ndata: y\n\ndata: a\n\n")
             .reports(["a"])
@@ -158,7 +161,7 @@ fn text() -> Vec<Case> {
             )
             .to_the_end()
             .reports(["é€"]),
-        case("p-utf8-split", "characters are cut between two writes")
+        case("p-utf8-split", "a multi-byte character is split between two writes")
             .sends_pieces(&[
                 b"data: \xe2",
                 b"\x82\xac \xf0\x9f",

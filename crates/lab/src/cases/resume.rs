@@ -93,7 +93,7 @@ fn ways_to_end() -> Vec<Case> {
             .reply(last("data: b\n\n"))
             .reports(["a", "b"])
             .last_event_id(2, "1"),
-        resume("r-moved", "the client reconnects after a 307 and an end: it keeps its last id")
+        resume("r-moved", "after a 307 redirect and the end of the stream, the client reconnects with the last id")
             .script(Script::Redirected(
                 Redirect { status: "307 Temporary Redirect", is_relative: false },
                 vec![first(one), last("data: b\n\n")],
@@ -116,21 +116,17 @@ fn which_id() -> Vec<Case> {
         ))
         .reports(["a", "b", "c", "b"])
         .last_event_id(2, "1"),
-        case(
-            "r-id-only",
-            "an id without data counts, as in MCP's priming event",
-            first("id: 5\n\n"),
-        )
-        .reply(last(""))
-        .last_event_id(2, "5"),
+        case("r-id-only", "an id in a block without data counts", first("id: 5\n\n"))
+            .reply(last(""))
+            .last_event_id(2, "5"),
         case(
             "r-id-empty-data",
-            "an id with empty data counts, as in MCP's priming event",
+            "an id with empty data counts, as in the priming event of the Model Context Protocol",
             first("id: 5\ndata:\n\n"),
         )
         .reply(last(""))
         .last_event_id(2, "5"),
-        then_b(case("r-id-cut", "the id of an event that does not end does not count", first(cut)))
+        then_b(case("r-id-cut", "the id of an unfinished event does not count", first(cut)))
             .last_event_id(2, "1"),
         then_b(case(
             "r-id-cut-rst",
@@ -140,7 +136,7 @@ fn which_id() -> Vec<Case> {
         .last_event_id(2, "1"),
         then_b(case(
             "r-id-reset",
-            "after an empty id there is no header",
+            "after an empty id, the client sends no Last-Event-ID",
             first("id: 1\ndata: a\n\nid:\ndata: b\n\n"),
         ))
         .reports(["a", "b", "b"])
@@ -168,7 +164,7 @@ fn which_id() -> Vec<Case> {
         .last_event_id(3, "2"),
         case(
             "r-id-quiet",
-            "a connection that brings nothing does not lose the id",
+            "the client keeps the last id over a connection without events",
             first("id: 1\ndata: a\n\n"),
         )
         .reply(Reply::stream().write(": nothing\n\n"))
@@ -197,12 +193,12 @@ fn refusals() -> Vec<Case> {
             .stops(2, 6_000),
         refused(
             "r-502",
-            "502 on a reconnect, as when a server restarts behind a proxy: the standard says stop",
+            "502 on a reconnect, as when a server restarts behind a proxy (an `EventSource` stops)",
             "502 Bad Gateway",
         ),
         refused(
             "r-401",
-            "401 on a reconnect, as when a token expires: the standard says stop",
+            "401 on a reconnect, as when a token expires (an `EventSource` stops)",
             "401 Unauthorized",
         ),
     ]
@@ -217,12 +213,12 @@ fn whole_feeds() -> Vec<Case> {
     vec![
         feed(
             "r-exactly",
-            "30 events over 6 orderly ends at any byte: each is reported once, in order",
+            "30 events, and 6 orderly ends at any byte: each event is reported once, in order",
             &[End::Orderly],
         ),
         feed(
             "r-exactly-cut",
-            "30 events over missing last chunks, resets and ends: each is reported once, in order",
+            "30 events, and 6 ends, resets and missing last chunks at any byte: each event is reported once, in order",
             &[End::Cut, End::Orderly, End::Reset],
         ),
     ]

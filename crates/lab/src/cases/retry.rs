@@ -1,4 +1,4 @@
-//! The `retry` field. Its lower bounds are exact. An upper bound finds a client that waits the default
+//! The `retry` field. An upper bound finds a client that waits the default
 //! time of browsers, 3 s or longer, instead of a short one.
 
 use crate::case::{Case, Level};

@@ -20,8 +20,13 @@ pub fn cases() -> Vec<Case> {
     let data_lines: String = numbers.iter().map(|n| format!("data: {n}\n")).collect();
     let comment = Step::Repeat(vec![b'c'; 64 * KIB], 32);
     vec![
-        line(Case::must("p-64k", "a line of 200 KiB", INTRODUCTION), b'x', 200 * KIB, 1),
-        line(should("p-1m", "a line of 2 MiB", INTRODUCTION), b'y', 64 * KIB, 32),
+        line(
+            Case::must("p-64k", "a line longer than 64 KiB: 200 KiB", INTRODUCTION),
+            b'x',
+            200 * KIB,
+            1,
+        ),
+        line(should("p-1m", "a line longer than 1 MiB: 2 MiB", INTRODUCTION), b'y', 64 * KIB, 32),
         should("p-lines", "an event of 20,000 data lines", INTERPRETATION)
             .reply(Reply::stream().write(data_lines + "\n").end_of_case().patiently())
             .to_the_end()

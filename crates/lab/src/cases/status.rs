@@ -40,8 +40,8 @@ pub fn cases() -> Vec<Case> {
             "204 with the Content-Type of a stream stops the client",
             Reply::empty("204 No Content", "Content-Type: text/event-stream\r\n"),
         ),
-        status("s-201", "201 is not 200", "201 Created"),
-        status("s-206", "206 is not 200", "206 Partial Content"),
+        status("s-201", "201 with a stream as its body is refused", "201 Created"),
+        status("s-206", "206 with a stream as its body is refused", "206 Partial Content"),
         policy(status("s-404", "404 with a stream as its body", "404 Not Found")),
         policy(status("s-401", "401 with a stream as its body", "401 Unauthorized")),
         policy(status("s-500", "500 with a stream as its body", "500 Internal Server Error")),
@@ -61,7 +61,7 @@ pub fn cases() -> Vec<Case> {
         content_type("s-ctype-almost", "Content-Type: text/event-streams", Some("text/event-streams")),
         content_type(
             "s-ctype-ndjson",
-            "Content-Type only contains the words",
+            "Content-Type has `text/event-stream` only as the value of a parameter",
             Some("application/x-ndjson; was=text/event-stream"),
         ),
         policy(refused(

@@ -42,7 +42,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "r-storm-garbage",
-            "the server's answer is no HTTP: at most 40 requests in 3 s, as `retry` allows",
+            "the server's answer is not HTTP: at most 40 requests in 3 s, as `retry` allows",
         )
         .level(Level::Should)
         .reply(Reply::stream().write("retry: 100\ndata: a\n\n"))

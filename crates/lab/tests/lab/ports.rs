@@ -38,4 +38,6 @@ async fn at_a_port_of_its_own_every_path_is_the_stream_also_while_others_are_ope
     // Control: the port of all runs.
     let response = get(lab.address(), "/stream/?after=1").await;
     assert!(response.starts_with("HTTP/1.1 404"), "{response}");
+    let response = get(lab.address(), "/lab/p-basic/mine/port").await;
+    assert!(response.starts_with("HTTP/1.1 405"), "{response}");
 }

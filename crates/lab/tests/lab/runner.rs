@@ -102,7 +102,7 @@ async fn a_failure_names_what_was_told_what_was_expected_and_the_rule() {
     let text = lines(&judged, &Known::default());
     assert_eq!(
         text,
-        "✗ r-id-cut  the id of an event that does not end does not count: Last-Event-ID of request 2 \
+        "✗ r-id-cut  the id of an unfinished event does not count: Last-Event-ID of request 2 \
          was `2`, expected `1`  html#the-last-event-id-header\n"
     );
     let all = [judged];
