@@ -123,6 +123,28 @@ fn no_page_scrolls_horizontally_on_a_phone_or_a_projector() {
     }
 }
 
+/// So nothing moves when the scrollbar appears while a page loads.
+#[test]
+fn a_page_is_as_wide_with_a_scrollbar_as_without_one() {
+    let browser = Browser::open();
+    let (instance, _server) = start("");
+    set_width(1280, &browser);
+    let width_of = |path: &str| {
+        browser.goto(&instance.url(path));
+        let sizes = "const { clientHeight, scrollHeight } = document.documentElement;
+            return [document.body.clientWidth, scrollHeight > clientHeight]";
+        let sizes = browser.read(&format!("(() => {{ {sizes} }})()"));
+        (sizes[0].as_u64().unwrap(), sizes[1].as_bool().unwrap())
+    };
+    let (short, long) = (width_of("/no/such/page"), width_of("/about"));
+    assert_eq!((short.1, long.1), (false, true), "expected a short page and a long one");
+    assert_eq!(short.0, long.0);
+    assert!(long.0 < 1280, "this browser's scrollbars take no place");
+    // The dice of a screen and of a frame fill the window.
+    assert_eq!(width_of("/screen"), (1280, false));
+    assert_eq!(width_of("/embed"), (1280, false));
+}
+
 #[test]
 fn no_page_scrolls_horizontally_in_another_engine_either() {
     in_each_other_browser(|browser| {
