@@ -99,6 +99,12 @@ impl Listener {
     }
 }
 
+/// How many rolls are stored so far; 0 if there is no table yet.
+fn n_stored(instance: &Instance) -> usize {
+    let count = "select count(*) from rolls";
+    instance.sqlite().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap_or(0) as usize
+}
+
 /// Checks the database and the seen rolls at the end. Returns all errors.
 fn complaints(instance: &Instance, seen: &[(String, String)]) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -195,14 +201,21 @@ fn run(plan: Plan) -> Result<Outcome, String> {
         }
     };
     let n_failed_calls = if plan.end == End::Single { 1 } else { N_FAILED_CALLS };
-    // Some calls are not made that often. Then no call fails. The control's syncs always come, but on
-    // a slow disk one of them may be for many rolls.
+    // Some calls are not made that often. Then no call fails. The control's syncs always come. All
+    // rolls after the first false one are lost, so the control waits until one of them was seen.
+    let mut n_synced = None;
     let failed = watch(&mut server, pager, || {
-        let n_enough =
-            !plan.fault.lies && listener.n_seen() >= 40 + plan.fault.first.min(500) as usize;
         // After a failure the server may not repeat the failed call.
         let n_injected = shim.n_injected();
-        (n_injected >= n_failed_calls || n_enough).then_some(())
+        let is_done = if plan.fault.lies {
+            let n_synced =
+                (n_injected > 0).then(|| *n_synced.get_or_insert_with(|| n_stored(&instance)));
+            n_injected >= n_failed_calls && n_synced.is_some_and(|n| listener.n_seen() > n)
+        } else {
+            let n_enough = listener.n_seen() >= 40 + plan.fault.first.min(500) as usize;
+            n_injected >= n_failed_calls || n_enough
+        };
+        is_done.then_some(())
     })?;
     let n_injected = shim.n_injected();
     if plan.end == End::Killed {
