@@ -55,7 +55,8 @@ impl FromStr for Seed {
     }
 }
 
-/// A seed, prepared for HMAC-SHA256. Preparing it takes as long as one use, and each die is a use.
+/// A seed, prepared as a key of HMAC-SHA256. Preparing it costs as much as one message, and each die
+/// needs at least one message.
 pub struct DrawKey(hmac::Key);
 
 impl DrawKey {
@@ -122,12 +123,12 @@ impl Secret {
 
     /// The private key that signs the log.
     pub fn signing_key(&self) -> [u8; 32] {
-        hmac_sha256(&self.0, &[b"rollcast/v1 key"])
+        hmac_sha256(&self.0, b"rollcast/v1 key")
     }
 
     /// The seed of the last roll of a block, from which all others of the block are computed.
     fn last_seed(&self, block: Block) -> Seed {
-        Seed(hmac_sha256(&self.0, &[format!("rollcast/v1 block {}", block.0).as_bytes()]))
+        Seed(hmac_sha256(&self.0, format!("rollcast/v1 block {}", block.0).as_bytes()))
     }
 }
 
@@ -216,13 +217,10 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().expect("32 bytes")
 }
 
-/// The HMAC-SHA256 of the joined parts.
-pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(HMAC_SHA256, key));
-    for part in parts {
-        context.update(part);
-    }
-    context.sign().as_ref().try_into().expect("32 bytes")
+/// The HMAC-SHA256 of a message.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let key = hmac::Key::new(HMAC_SHA256, key);
+    hmac::sign(&key, message).as_ref().try_into().expect("32 bytes")
 }
 
 /// The seeds of a server's rolls, in the current block and the next ones. A separate thread

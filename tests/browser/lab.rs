@@ -16,10 +16,10 @@ use crate::common::lab_rolls::{NO_ROLLS, TEXTS, with_rolls};
 use crate::common::{Instance, wait_for};
 use crate::proxy::{Answer, Proxy};
 
-/// How often a case is tried that fails, as `rollcast lab run` does.
+/// A case counts as failed if it fails this often in a row.
 const N_TRIES: usize = 3;
 
-/// The page. `follow` follows a stream of rolls and reports the lab.
+/// The page. `follow` follows a stream of rolls and reports each roll to the lab.
 const PAGE: &str = r#"<!doctype html>
 <title>A reader of streams</title>
 <link rel="icon" href="data:,">

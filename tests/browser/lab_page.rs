@@ -42,7 +42,7 @@ fn verdicts(browser: &dyn Session) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_browser_is_judged_by_what_it_tells_and_requests() {
+fn a_browser_is_judged_by_what_it_reports_and_requests() {
     in_each_browser(|browser| {
         let lab = Running::start(Audience::Local);
         let cases = "i-sticky,p-basic,p-crlf-split,p-names,r-resume,s-ctype-html";
@@ -53,7 +53,7 @@ fn a_browser_is_judged_by_what_it_tells_and_requests() {
         let report = browser.read("JSON.parse(globalThis.labReport).cases.length");
         assert_eq!(report, 6, "the report to download has all cases");
 
-        // Control: a browser that does not report what it hears fails.
+        // Control: a browser that does not report its events fails.
         let deaf = "EventSource.prototype.addEventListener = () => {}";
         browser.goto(&lab.url("/lab/"));
         browser.read(&format!("({deaf}, 0)"));
@@ -79,10 +79,10 @@ fn a_public_lab_has_room_for_one_run_after_the_other() {
     // What a browser does wrong, and events that are larger than a public lab remembers.
     let expected = ["p-1m", "p-64k", "p-charset", "p-lines"];
     assert!(other.iter().map(|(id, _)| &**id).eq(expected), "{other:?}");
-    let is_skipped = |(id, verdict): &(String, String)| {
+    let is_explained = |(id, verdict): &(String, String)| {
         id == "p-charset" || verdict.starts_with("skipped expected a body")
     };
-    assert!(other.iter().all(is_skipped), "{other:?}");
+    assert!(other.iter().all(is_explained), "{other:?}");
 }
 
 /// Firefox gives up here: to it, a refused connection to another origin is an error of CORS.

@@ -145,7 +145,7 @@ fn thrown(seed: Seed, id: &str, n_dice: &str, n_sides: &str) -> u32 {
             break;
         }
         let message = format!("rollcast/v1 {id} {n_dice}D{n_sides} {i}");
-        let block = hmac_sha256(&seed.0, &[message.as_bytes()]);
+        let block = hmac_sha256(&seed.0, message.as_bytes());
         let numbers = block.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1]));
         let fair = numbers.filter(|number| *number < 65_536 - 65_536 % sides);
         faces.extend(fair.map(|number| number % sides + 1));

@@ -1,4 +1,4 @@
-//! Closes a connection without losing what was sent.
+//! Closes a connection so that the client receives every byte that was sent.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::timeout;
 /// How long the client may take to close a connection that the server has ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Ends the connection, and waits until the client closes it, too. A socket that is closed with unread
-/// bytes resets its connection, and the client might lose what was sent.
+/// Shuts the connection down, and waits at most 2 s until the client closes it. Closing a socket with
+/// unread bytes resets the connection. The client could then lose bytes that were already sent.
 pub async fn close(stream: &mut TcpStream) {
     let _ = stream.shutdown().await;
     let _ = timeout(CLOSE_TIMEOUT, closed(stream)).await;

@@ -142,8 +142,8 @@ pub fn judge(case: &Case, log: &Log) -> (Outcome, Vec<Reason>) {
 }
 
 /// How many events of a feed the client reported, if it reconnects more and more slowly: clients may
-/// wait longer than `retry` says. Its last pause must have been long enough that a longer one explains
-/// why it has not come back yet.
+/// wait longer than `retry` says. This counts only if the last pause was long: a client with a short one
+/// would have come back.
 fn is_waiting(case: &Case, log: &Log) -> Option<usize> {
     let Script::Feed(_) = case.script else { return None };
     let n_reported = reported(case, log).count();
@@ -279,7 +279,8 @@ fn reported<'a>(case: &'a Case, log: &'a Log) -> impl Iterator<Item = &'a Heard>
     log.heard.iter().take_while(|heard| !is_the_end(heard)).filter(counts)
 }
 
-/// The first event that differs from what the client must report: what it reported, and what was expected.
+/// Compares the reported events with the expected ones. Returns the first that differs: the reported
+/// event, and the expected one.
 fn first_difference(case: &Case, log: &Log) -> Option<(String, String)> {
     let expected = case.expect.reports.as_ref()?;
     reported(case, log).enumerate().find_map(|(i, heard)| {

@@ -1,4 +1,4 @@
-//! What has happened in a run: requests, and what the client reported.
+//! The log of a run: its requests, and the events that the client reported.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How many requests are remembered. Further ones are only counted.
 pub const MAX_REMEMBERED: usize = 50;
 
-/// What has happened. All times are since the run began.
+/// The log of a run. All times are since the run began.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     /// The first requests.
@@ -16,7 +16,7 @@ pub struct Log {
     pub n_requests: usize,
     /// What the client reported, in order.
     pub heard: Vec<Heard>,
-    /// The client reported more than is remembered.
+    /// The client reported more than the lab stores.
     pub is_truncated: bool,
     /// When each event was reported.
     pub heard_at: Vec<Duration>,

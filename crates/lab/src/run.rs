@@ -260,11 +260,9 @@ impl Client {
         let _ = timeout(OUTPUT_TIMEOUT, self.child.wait()).await;
         self.drain().await;
     }
-}
 
-impl Client {
     fn kill_group(&mut self) {
-        // A number that was a group's may soon be another one's.
+        // Kill it only once: the system may give its number to another group.
         if let Some(group) = self.group.take() {
             // It may have ended.
             let _ = kill_process_group(group, Signal::KILL);
@@ -272,14 +270,14 @@ impl Client {
     }
 }
 
-/// Also if the run is stopped by a signal or an error.
+/// Kills the processes also when a signal or an error stops the run.
 impl Drop for Client {
     fn drop(&mut self) {
         self.kill_group();
     }
 }
 
-/// Calls `take` with each line that can be read. Longer ones are cut.
+/// Calls `take` with each line that can be read. Lines above [`MAX_LINE`] are split.
 async fn each_line(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(String)) {
     let Some(from) = from else { return };
     let mut reader = BufReader::new(from);

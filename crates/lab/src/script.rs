@@ -26,7 +26,7 @@ pub struct Reply {
     pub body: Vec<Step>,
     /// What happens after the body.
     pub end: End,
-    /// How long [`End::Hold`] is.
+    /// How long [`End::Hold`] lasts.
     pub hold: Duration,
 }
 

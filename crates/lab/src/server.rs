@@ -184,8 +184,7 @@ async fn accept_and_close(
             }
         };
         drop((listener, connections));
-        // A port that is bound, and on which nobody listens, refuses connections, and nobody else can
-        // take it.
+        // Bind the port without listening: it refuses connections, and no other program can take it.
         let socket = loop {
             match bind(address) {
                 Ok(socket) => break socket,

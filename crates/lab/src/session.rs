@@ -36,7 +36,7 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct State {
     log: Log,
-    /// The log when the run was over, and when that was: what happens later changes no verdict.
+    /// The log and the time when the run ended. Later requests and events do not change the verdict.
     judged: Option<(Log, Duration)>,
     n_bytes: u64,
     n_heard_bytes: usize,
@@ -191,7 +191,8 @@ impl Session {
         self.change(|state, _| state.log.was_in_time.push(was_in_time));
     }
 
-    /// Notes an event that the client reported. Beyond the bound, only that there was one.
+    /// Notes an event that the client reported. If the run has too many bytes of events, the event is
+    /// dropped, and the log is marked as truncated.
     pub fn hears(&self, heard: Heard) {
         self.change(|state, now| {
             let n_bytes =

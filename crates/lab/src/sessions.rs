@@ -28,8 +28,8 @@ pub struct Bounds {
     pub max_connections: usize,
     /// How many of them come from one address.
     pub max_connections_per_address: usize,
-    /// Whether clients do not know each other: each address sees only its own runs, and no run has a
-    /// port of its own.
+    /// Whether the lab is public: each address sees only its own runs, and no run has a port of its
+    /// own.
     pub is_public: bool,
 }
 
@@ -177,8 +177,5 @@ fn forget_oldest(runs: &mut Runs, is_meant: impl Fn(&Session) -> bool) -> bool {
     let over = runs.iter().filter(|(_, session)| is_meant(session) && session.is_over());
     let oldest = over.max_by_key(|(_, session)| session.age()).map(|(name, _)| name.clone());
     let forgotten = oldest.and_then(|name| runs.remove(&name));
-    forgotten.is_some_and(|session| {
-        session.close();
-        true
-    })
+    forgotten.inspect(|session| session.close()).is_some()
 }

@@ -216,7 +216,7 @@ fn no_byte_contains_the_secret_or_a_seed_before_its_roll() {
     hidden.add("the private key", secret.signing_key());
     for n in 0..4 {
         let message = format!("rollcast/v1 block {n}");
-        hidden.add(&message, hmac_sha256(&value, &[message.as_bytes()]));
+        hidden.add(&message, hmac_sha256(&value, message.as_bytes()));
     }
     let new = fs::read_to_string(&file).unwrap();
     hidden.add("the new secret", from_hex(new.trim()).unwrap());

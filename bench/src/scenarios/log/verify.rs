@@ -21,8 +21,8 @@ use crate::web::Pages;
 
 /// Rolls a second of the history to verify: the highest rate that can be configured.
 pub const RATE: u32 = 1_000;
-/// By how much the log's tables and indexes have grown. Each has a page without any roll, and the
-/// other tables of the log have no pages of their own.
+/// By how many bytes the rolls have made the log's tables and its index larger. Each has one page
+/// before the first roll. The tables' primary keys have no pages of their own.
 const LOG_BYTES: &str = "select sum(pgsize) - count(distinct name) * max(pgsize) from dbstat
                          where name in ('tile_hashes', 'seed_runs', 'chain_starts', 'new_secrets')";
 

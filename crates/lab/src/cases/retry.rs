@@ -1,5 +1,5 @@
-//! The `retry` field. An upper bound finds a client that waits the default
-//! time of browsers, 3 s or longer, instead of a short one.
+//! The `retry` field. An upper bound finds a client that waits the default time of browsers, 3 s or
+//! longer, instead of a short one.
 
 use crate::case::{Case, Level};
 use crate::rule::{INTERPRETATION, PROCESSING};

@@ -200,7 +200,7 @@ async fn nothing_of_one_run_is_visible_in_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_client_tells_is_bounded() {
+async fn what_a_client_reports_is_bounded() {
     let lab = start(Audience::Public);
     get(&lab, "/lab/p-basic/talker").await;
     let line = format!("{{\"data\":\"{}\"}}\n", "x".repeat(1_000));

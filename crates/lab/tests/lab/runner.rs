@@ -118,7 +118,7 @@ async fn a_failure_names_what_was_told_what_was_expected_and_the_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_tells_no_ids_is_not_judged_by_them() {
+async fn a_client_that_reports_no_ids_is_not_judged_by_them() {
     let filter = format!("{} | sed -u 's/,\"id\":\"[^\"]*\"//'", command_line(""));
     let judged = judge_one(shell(&filter), "i-sticky").await;
     assert_eq!(judged.verdict.verdict, Outcome::Skipped, "{judged:?}");

@@ -5,7 +5,7 @@ use sse_client::EventSource;
 
 fn main() {
     let names = names();
-    // It connects at once, and reports nobody the events that come before a listener is there.
+    // It connects at once, and drops events that arrive before a listener is added.
     let source = EventSource::new(&url()).expect("an address");
     for name in names {
         // Without an id of its own, an event has the id "".

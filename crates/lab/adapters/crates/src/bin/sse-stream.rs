@@ -8,8 +8,8 @@ async fn main() {
     let mut events = SseStream::from_bytes_stream(response.bytes_stream());
     while let Some(event) = events.next().await {
         match event {
-            // It gives the fields of each block, also of those without data. What they mean is left
-            // to its user.
+            // It returns the fields of each block, also of blocks without data. The calling code
+            // interprets them.
             Ok(it) => {
                 let event = it.event.filter(|event| !event.is_empty());
                 if let Some(data) = it.data {
